@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LISA (arXiv 2308.00692): LLaMA + CLIP + SAM; a `[SEG]` token's hidden state becomes a mask."""
+
+from lisa_ros.models.lisa.checkpoint import CheckpointError, load_lisa
+from lisa_ros.models.lisa.decoding import Answer, Lisa, MaskStep, Picture, PromptTooLongError, TextStep
+
+__all__ = [
+    "Answer",
+    "CheckpointError",
+    "Lisa",
+    "MaskStep",
+    "Picture",
+    "PromptTooLongError",
+    "TextStep",
+    "load_lisa",
+]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a LISA folder's config.json and added_tokens.json say, checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import LlamaConfig
+
+from lisa_ros.models.lisa.errors import CheckpointError
+
+SEG_TOKEN = "[SEG]"
+IMAGE_START_TOKEN = "<im_start>"
+IMAGE_END_TOKEN = "<im_end>"
+
+
+@dataclass(frozen=True)
+class LisaConfig:
+    """A LISA checkpoint's own description of itself.
+
+    Attributes:
+        language: the LLaMA decoder's configuration.
+        vision_tower: name of the CLIP folder, as config.json has it.
+        vision_width: width of the CLIP features that the projector takes.
+        select_layer: which of CLIP's hidden states is projected (-2 in the released checkpoints).
+        select_class_token: whether CLIP's class token is kept ("cls_patch") or dropped ("patch").
+        wrap_image: whether `<im_start>` and `<im_end>` stand around the picture.
+        out_dim: width of the `[SEG]` embedding that SAM's mask decoder is prompted with.
+        added_tokens: token text -> id, from added_tokens.json.
+    """
+
+    language: LlamaConfig
+    vision_tower: str
+    vision_width: int
+    select_layer: int
+    select_class_token: bool
+    wrap_image: bool
+    out_dim: int
+    added_tokens: dict[str, int]
+
+    @property
+    def seg_token_id(self) -> int:
+        """The id of `[SEG]`, by name: the released checkpoints place it differently (7B: last, 13B: first)."""
+        return self.added_tokens[SEG_TOKEN]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object from a checkpoint folder.
+
+    Raises:
+        CheckpointError: the file is missing, is not JSON, or does not hold an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; a LISA checkpoint folder has it") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, an object is expected")
+    return value
+
+
+def read_configuration(folder: Path) -> LisaConfig:
+    """Reads config.json and added_tokens.json of a LISA folder.
+
+    Raises:
+        CheckpointError: a file or field is missing or has a value LISA does not have.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder; a LISA checkpoint is a folder with config.json in it")
+    raw = read_json(folder / "config.json")
+    _check_projector(raw, folder)
+    tower = raw.get("mm_vision_tower") or raw.get("vision_tower")
+    feature = raw.get("mm_vision_select_feature", "patch")
+    if feature not in ("patch", "cls_patch"):
+        raise CheckpointError(f"{folder}/config.json: mm_vision_select_feature is {feature!r}, not patch or cls_patch")
+    try:
+        return LisaConfig(
+            language=_language(raw),
+            vision_tower=str(tower or ""),
+            vision_width=int(raw["mm_hidden_size"]),
+            select_layer=int(raw.get("mm_vision_select_layer", -2)),
+            select_class_token=feature == "cls_patch",
+            wrap_image=bool(raw.get("mm_use_im_start_end", True)),
+            out_dim=int(raw.get("out_dim", 256)),
+            added_tokens=_added_tokens(folder, int(raw["vocab_size"]), bool(raw.get("mm_use_im_start_end", True))),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{folder}/config.json has no field {error}; LISA's config.json has it") from error
+
+
+def _check_projector(raw: dict[str, Any], folder: Path) -> None:
+    kind = raw.get("mm_projector_type") or "linear"
+    if kind != "linear":
+        raise CheckpointError(
+            f"{folder}/config.json: mm_projector_type is {kind!r}; LISA has one linear layer there "
+            "(LISA++ and LLaVA-1.5 checkpoints are another model)"
+        )
+
+
+def _language(raw: dict[str, Any]) -> LlamaConfig:
+    rope = {"rope_type": "default", "rope_theta": float(raw.get("rope_theta") or 10000.0)}
+    scaling = raw.get("rope_scaling")
+    if scaling:  # transformers 4.31 wrote {"type", "factor"}
+        rope |= {"rope_type": scaling.get("rope_type") or scaling["type"], "factor": float(scaling["factor"])}
+    return LlamaConfig(
+        vocab_size=raw["vocab_size"],
+        hidden_size=raw["hidden_size"],
+        intermediate_size=raw["intermediate_size"],
+        num_hidden_layers=raw["num_hidden_layers"],
+        num_attention_heads=raw["num_attention_heads"],
+        num_key_value_heads=raw.get("num_key_value_heads") or raw["num_attention_heads"],
+        hidden_act=raw.get("hidden_act", "silu"),
+        max_position_embeddings=raw["max_position_embeddings"],
+        rms_norm_eps=raw["rms_norm_eps"],
+        rope_parameters=rope,
+        tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        bos_token_id=raw.get("bos_token_id", 1),
+        eos_token_id=raw.get("eos_token_id", 2),
+        pad_token_id=raw.get("pad_token_id", 0),
+    )
+
+
+def _added_tokens(folder: Path, vocab_size: int, wrap_image: bool) -> dict[str, int]:
+    path = folder / "added_tokens.json"
+    tokens = {str(text): int(number) for text, number in read_json(path).items()}
+    needed = [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
+    absent = [token for token in needed if token not in tokens]
+    if absent:
+        raise CheckpointError(f"{path} lacks {', '.join(absent)}; it has {', '.join(tokens) or 'nothing'}")
+    outside = {text: number for text, number in tokens.items() if not 0 <= number < vocab_size}
+    if outside:
+        raise CheckpointError(f"{path}: ids {outside} lie outside the vocabulary of {vocab_size} in config.json")
+    return tokens

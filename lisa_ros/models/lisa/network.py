@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LISA's network: CLIP and a projector show LLaMA the picture, a `[SEG]`'s state prompts SAM's mask decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
+
+from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.sam import SamSizes, build_sam
+from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
+
+
+class LisaNetwork(nn.Module):
+    """All of LISA's weights, and the steps of its forward pass.
+
+    Attributes:
+        language, lm_head: LLaMA and its output layer.
+        vision_tower, mm_projector: CLIP, and the linear layer from its features to LLaMA's width.
+        text_hidden_fcs: from the state that says `[SEG]` to the embedding that prompts SAM.
+        visual_model: segment-anything's Sam.
+        image_size: side of SAM's square input, pixels.
+    """
+
+    def __init__(self, config: LisaConfig, vision: CLIPVisionConfig, sam: SamSizes) -> None:
+        super().__init__()
+        hidden = config.language.hidden_size
+        self.language: Any = LlamaModel(config.language)
+        self.lm_head = nn.Linear(hidden, config.language.vocab_size, bias=False)
+        self.vision_tower: Any = CLIPVisionModel(vision)
+        self.mm_projector = nn.Linear(config.vision_width, hidden)
+        self.text_hidden_fcs = nn.Sequential(
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, config.out_dim), nn.Dropout(0.0)
+        )
+        self.visual_model: Any = build_sam(sam)
+        self.image_size = sam.image_size
+        self._select_layer = config.select_layer
+        self._first_patch = 0 if config.select_class_token else 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What LLaMA and CLIP compute in."""
+        return self.mm_projector.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mm_projector.weight.device
+
+    def visual_tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What LLaMA sees of a picture: CLIP's patch features, projected.
+
+        Args:
+            pixels: (B, 3, h, w) from ClipPreprocessing.
+
+        Returns:
+            (B, patches, hidden).
+        """
+        out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
+        features = out.hidden_states[self._select_layer][:, self._first_patch :]
+        projected: torch.Tensor = self.mm_projector(features)
+        return projected
+
+    def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the mask decoder sees of a picture.
+
+        Args:
+            pixels: (B, 3, image_size, image_size) from sam_pixels.
+
+        Returns:
+            (B, prompt_width, grid, grid), float32.
+        """
+        encoder = self.visual_model.image_encoder
+        weight = encoder.patch_embed.proj.weight
+        features: torch.Tensor = encoder(pixels.to(weight.device, weight.dtype))
+        return features.float()
+
+    def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:
+        """LLaMA's input: the words' embeddings, with the picture where IMAGE_TOKEN_INDEX stands.
+
+        Args:
+            ids: (length,) int64 with one IMAGE_TOKEN_INDEX.
+            visual_tokens: (patches, hidden) of the picture.
+
+        Returns:
+            (1, length - 1 + patches, hidden).
+        """
+        place = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
+        before, after = ids[:place], ids[place + 1 :]
+        table = self.language.embed_tokens
+        return torch.cat([table(before), visual_tokens, table(after)]).unsqueeze(0)
+
+    def mask_logits(self, states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Low-resolution mask logits, one for each state that says `[SEG]`.
+
+        The decoder computes in float32 whatever the rest does: it is small, and its sign is the mask.
+
+        Args:
+            states: (n, hidden), after LLaMA's last norm, each at the position *before* its `[SEG]`.
+            features: (1, prompt_width, grid, grid) of the picture.
+
+        Returns:
+            (n, 4 * grid, 4 * grid) float32.
+        """
+        sparse = self.text_hidden_fcs(states).float().unsqueeze(1)
+        prompt_encoder = self.visual_model.prompt_encoder
+        side = features.shape[-1]
+        dense = prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(states), -1, side, side)
+        low, _ = self.visual_model.mask_decoder(
+            image_embeddings=features,
+            image_pe=prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        logits: torch.Tensor = low[:, 0]
+        return logits
+
+    def upsample(self, logits: torch.Tensor, resized: tuple[int, int], original: tuple[int, int]) -> torch.Tensor:
+        """Mask logits in the size of the camera's picture (segment-anything, Sam.postprocess_masks).
+
+        Args:
+            logits: (n, side, side) from mask_logits.
+            resized: (h, w) of the picture inside SAM's square input.
+            original: (H, W) of the camera's picture.
+
+        Returns:
+            (n, H, W) float32.
+        """
+        size = (self.image_size, self.image_size)
+        full = F.interpolate(logits.unsqueeze(1), size, mode="bilinear", align_corners=False)
+        full = full[..., : resized[0], : resized[1]]
+        return F.interpolate(full, original, mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a dialogue to the text that LISA was trained to continue, with nothing an operator types steering its structure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN
+from lisa_ros.models.lisa.tokenizer import IMAGE_PLACEHOLDER
+
+Exchange = tuple[str, str]
+"""A command and its answer."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One of LLaVA's conversation templates.
+
+    Attributes:
+        markers: texts with which the template itself marks who speaks.
+        render: exchanges (the last one's answer empty) -> prompt.
+    """
+
+    markers: tuple[str, ...]
+    render: Callable[[Sequence[Exchange]], str]
+
+
+def _render_llava_v1(exchanges: Sequence[Exchange]) -> str:
+    text = (
+        "A chat between a curious human and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+    )
+    for command, answer in exchanges:
+        text += f"USER: {command} "
+        text += f"ASSISTANT: {answer}</s>" if answer else "ASSISTANT:"
+    return text
+
+
+def _render_llava_llama_2(exchanges: Sequence[Exchange]) -> str:
+    system = (
+        "You are a helpful language and vision assistant. "
+        "You are able to understand the visual content that the user provides, "
+        "and assist the user with a variety of tasks using natural language."
+    )
+    turns = []
+    for i, (command, answer) in enumerate(exchanges):
+        head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if i == 0 else ""
+        turns.append(f"[INST] {head}{command} [/INST]" + (f" {answer} </s>" if answer else ""))
+    return "<s>".join(turns)  # the tokenizer puts the first <s>
+
+
+TEMPLATES: dict[str, Template] = {
+    "llava_v1": Template(("USER:", "ASSISTANT:"), _render_llava_v1),
+    "llava_llama_2": Template(("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"), _render_llava_llama_2),
+}
+
+
+def build_prompt(template: Template, exchanges: Sequence[Exchange], *, wrap_image: bool = True) -> str:
+    """The prompt for the last command of a dialogue.
+
+    Args:
+        template: one of TEMPLATES.
+        exchanges: earlier commands with their answers, then the command to answer, with the answer "". Commands
+            must have gone through `neutralize`.
+        wrap_image: put `<im_start>` and `<im_end>` around the picture.
+
+    Returns:
+        Text with one `<image>`, at the head of the first command.
+    """
+    image = f"{IMAGE_START_TOKEN}{IMAGE_PLACEHOLDER}{IMAGE_END_TOKEN}" if wrap_image else IMAGE_PLACEHOLDER
+    (first, answer), *rest = exchanges
+    return template.render([(f"{image}\n{first}", answer), *rest])
+
+
+def neutralize(text: str, control_texts: Iterable[str]) -> str:
+    """What an operator typed, as plain words.
+
+    Control texts (`[SEG]`, `<image>`, `</s>`, a template's role markers ...) get a space after their first character
+    (`[ SEG]`), so that they stay readable and mean nothing; control characters become spaces. Any other text comes
+    back as it was, since it must be tokenized as upstream tokenizes it.
+    """
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).strip()
+    marks = sorted(set(control_texts), key=len, reverse=True)
+    pattern = re.compile("|".join(re.escape(mark) for mark in marks))
+    while pattern.search(text):  # a break can complete no other mark, but marks may overlap
+        text = pattern.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)
+    return text

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of 8 or 4 bits through bitsandbytes.
+
+What is quantized, and why:
+
+* the linear layers of LLaMA's decoder blocks: they are nearly all of the weights that a step of decoding reads;
+* not `lm_head`, `mm_projector`, `text_hidden_fcs`: they are 1-2 % of the weights, and each error in them goes straight
+  into a word, the whole picture or a mask. (Upstream quantizes them too, because its list of exceptions replaces
+  transformers' own.)
+* not SAM, whose masks are the product, nor CLIP: upstream leaves both in 16 bit.
+
+4 bit is NF4 with double quantization (QLoRA, arXiv 2305.14314, section 3); the weights go through float16 first, as
+upstream's do, so that the same 4-bit numbers come out. 8 bit is LLM.int8() (arXiv 2208.07339), outlier threshold 6.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Quantization = Literal["none", "8bit", "4bit"]
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "8bit", "4bit")
+
+NF4_MULTIPLE = 64
+"""bitsandbytes' block: on a CPU every quantized width must be a multiple of it."""
+
+
+def quantize_linears(module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype) -> None:
+    """Replaces every nn.Linear inside `module` by an empty quantized one on the meta device, in place.
+
+    Args:
+        module: built on the meta device, weights not loaded.
+        quantization: "none" does nothing.
+        compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
+
+    Raises:
+        ValueError: a width that NF4 cannot hold.
+    """
+    if quantization == "none":
+        return
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, _empty_linear(child, quantization, compute_dtype))
+        else:
+            quantize_linears(child, quantization, compute_dtype)
+
+
+def _empty_linear(linear: nn.Linear, quantization: Quantization, compute_dtype: torch.dtype) -> nn.Module:
+    # Imported here: it takes seconds, and only quantized models pay for it.
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    bias = linear.bias is not None
+    if quantization == "8bit":
+        # LLM.int8() goes through float16 by design; bitsandbytes warns of it in every layer and step.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        eight: nn.Module = Linear8bitLt(
+            linear.in_features, linear.out_features, bias, has_fp16_weights=False, threshold=6.0, device="meta"
+        )
+        return eight
+    if linear.in_features % NF4_MULTIPLE or linear.out_features % NF4_MULTIPLE:
+        raise ValueError(
+            f"4-bit quantization needs widths that are multiples of {NF4_MULTIPLE}; "
+            f"this model has a layer of {linear.in_features} x {linear.out_features}. Use 8bit or none"
+        )
+    four: nn.Module = Linear4bit(
+        linear.in_features, linear.out_features, bias, compute_dtype, True, "nf4", device="meta"
+    )
+    return four
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module is one of bitsandbytes' linear layers."""
+    return type(module).__name__ in ("Linear4bit", "Linear8bitLt")
+
+
+def load_weight(module: Any, weight: torch.Tensor, device: torch.device) -> None:
+    """Quantizes a weight into a module made by `quantize_linears`.
+
+    Args:
+        module: Linear4bit or Linear8bitLt.
+        weight: (out, in), any float type.
+        device: where the quantized weight goes.
+    """
+    from bitsandbytes.nn import Int8Params, Params4bit
+
+    half = weight.to(torch.float16).contiguous()
+    if type(module).__name__ == "Linear8bitLt":
+        module.weight = Int8Params(half, requires_grad=False, has_fp16_weights=False).to(device)
+    else:
+        module.weight = Params4bit(
+            half, requires_grad=False, compress_statistics=True, quant_type="nf4", module=module
+        ).to(device)
