@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target first does what is missing of the set-up; where nothing is, that takes a moment.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Two targets at once would wait for each other's set-up anyway.
+.NOTPARALLEL:
+
+VENV := .venv/bin
+
+.PHONY: help setup build demo test test-slow lint format clean
+
+help: ## Shows this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Installs what is missing (Debian packages, .venv, ROS 2 where none is sourced) and builds
+	@tools/setup
+
+build: setup ## Builds the messages and the package into install/
+
+demo: setup ## A simulated camera, the node, two operators: prints a table, saves pictures
+	@tools/run --private python -m lisa_ros.nodes.demo
+
+test: lint ## Lint, types and all tests but the slow ones
+	@tools/run --private pytest -q
+
+test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
+	@tools/run --private pytest -q -m slow
+
+lint: setup ## ruff (lint and format) and mypy --strict
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+
+format: setup ## Formats the sources
+	@$(VENV)/ruff check --fix .
+	@$(VENV)/ruff format .
+
+clean: ## Removes everything that setup and build made (build, install, log, .venv, caches)
+	rm -rf build install log .venv .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

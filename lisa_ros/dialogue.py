@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was said and seen, per operator.
+
+The node knows of a dialogue only what `Dialogues` shows in `recall`, `append`, `reset` and `turns`; a class with these
+methods that writes to a disk can take its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lisa_ros.segmenter import ObjectMask
+
+DEFAULT_OPERATOR = "default"
+LONGEST_OPERATOR = 64
+
+
+class OperatorError(ValueError):
+    """An operator id that cannot be used; the text is one sentence for the sender."""
+
+
+class ForgottenTurnError(ValueError):
+    """A reference to a turn that is not kept; the text is one sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One command and its answer.
+
+    Attributes:
+        command: the operator's words.
+        answer: the model's raw answer, "[SEG]" in place of each object.
+        objects: what was found, in the order of the answer. LISA's history is text alone; models that are fed the
+            masks of earlier rounds read them here. A mask takes width x height bytes.
+    """
+
+    command: str
+    answer: str
+    objects: tuple[ObjectMask, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recall:
+    """An operator's dialogue as it was when a command was taken up.
+
+    Attributes:
+        turns: the turns that are kept, oldest first.
+        first: number of the oldest of them, counted from 1 since the dialogue began.
+        generation: tells this dialogue from the one after a reset.
+    """
+
+    turns: tuple[Turn, ...]
+    first: int
+    generation: int
+
+    def positions(self, references: Sequence[int]) -> tuple[int, ...]:
+        """Turn numbers as a sender counts them -> places in `turns`, counted from 1.
+
+        Raises:
+            ForgottenTurnError: a number that this dialogue has not, or has no longer.
+        """
+        last = self.first + len(self.turns) - 1
+        for number in references:
+            if not self.first <= number <= last:
+                kept = f"turns {self.first} to {last} are" if self.turns else "no turn is"
+                raise ForgottenTurnError(f"The command refers to turn {number} of its dialogue, but {kept} kept.")
+        return tuple(number - self.first + 1 for number in references)
+
+
+@dataclass
+class _Dialogue:
+    generation: int
+    turns: deque[Turn] = field(default_factory=deque)
+    forgotten: int = 0
+
+    def trim(self, longest: int) -> None:
+        while len(self.turns) > longest:
+            self.turns.popleft()
+            self.forgotten += 1
+
+
+class Dialogues:
+    """The dialogues of all operators, in memory. Safe to use from several threads.
+
+    Memory is bounded by max_operators x max_turns turns: with one 640 x 480 mask a turn, 16 operators and 8 turns, 40 MB.
+    """
+
+    def __init__(self, *, max_turns: int = 8, max_operators: int = 16) -> None:
+        """Keep the newest max_turns of each operator, and the max_operators who spoke last."""
+        self._lock = threading.Lock()
+        self._dialogues: OrderedDict[str, _Dialogue] = OrderedDict()
+        self._generations = itertools.count(1)
+        self._max_turns = max_turns
+        self._max_operators = max_operators
+
+    def set_limits(self, *, max_turns: int, max_operators: int) -> None:
+        """Change the bounds; what is over them is forgotten now."""
+        with self._lock:
+            self._max_turns = max_turns
+            self._max_operators = max_operators
+            for dialogue in self._dialogues.values():
+                dialogue.trim(max_turns)
+            self._forget_least_recent()
+
+    def recall(self, operator: str) -> Recall:
+        """Take up an operator's dialogue: what was said, and the generation to hand to `append`."""
+        with self._lock:
+            dialogue = self._dialogues.get(operator)
+            if dialogue is None:
+                dialogue = self._dialogues[operator] = _Dialogue(next(self._generations))
+            self._dialogues.move_to_end(operator)
+            self._forget_least_recent()
+            return Recall(tuple(dialogue.turns), dialogue.forgotten + 1, dialogue.generation)
+
+    def turns(self, operator: str) -> tuple[Turn, ...]:
+        """The turns of one operator that are kept, oldest first."""
+        with self._lock:
+            dialogue = self._dialogues.get(operator)
+            return tuple(dialogue.turns) if dialogue else ()
+
+    def append(self, operator: str, turn: Turn, generation: int | None = None) -> int:
+        """Add a turn.
+
+        Args:
+            operator: whose dialogue.
+            turn: the turn.
+            generation: from `recall`: a turn of a dialogue that was reset since is dropped. None: add it anyway.
+
+        Returns:
+            The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
+        """
+        with self._lock:
+            dialogue = self._dialogues.get(operator)
+            if dialogue is None and generation is None:
+                dialogue = self._dialogues[operator] = _Dialogue(next(self._generations))
+            if dialogue is None or generation not in (None, dialogue.generation) or not self._max_turns:
+                return 0
+            self._dialogues.move_to_end(operator)
+            self._forget_least_recent()
+            dialogue.turns.append(turn)
+            dialogue.trim(self._max_turns)
+            return dialogue.forgotten + len(dialogue.turns)
+
+    def reset(self, operator: str) -> int:
+        """Forget one operator's dialogue; returns how many turns were kept of it."""
+        with self._lock:
+            dialogue = self._dialogues.pop(operator, None)
+            return len(dialogue.turns) if dialogue else 0
+
+    def _forget_least_recent(self) -> None:
+        while len(self._dialogues) > self._max_operators:
+            self._dialogues.popitem(last=False)
+
+
+def operator_name(operator_id: str) -> str:
+    """The name under which a dialogue is kept: the id itself, "default" for an empty one.
+
+    Raises:
+        OperatorError: the id is longer than 64 characters, blank, or has characters that cannot be printed.
+    """
+    if not operator_id:
+        return DEFAULT_OPERATOR
+    if len(operator_id) > LONGEST_OPERATOR or operator_id.isspace() or not operator_id.isprintable():
+        shown = ascii(operator_id[:20]) + ("..." if len(operator_id) > 20 else "")
+        raise OperatorError(
+            f"The operator_id {shown} cannot be used: it must be 1 to {LONGEST_OPERATOR} printable characters"
+            f" (it has {len(operator_id)}), or empty for {DEFAULT_OPERATOR!r}."
+        )
+    return operator_id

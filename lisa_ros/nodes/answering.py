@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking the model about a picture, in the operator's dialogue."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lisa_ros.dialogue import Dialogues, ForgottenTurnError, Turn, operator_name
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.camera import Seen
+from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.segmenter import CommandError, Event, Finished, MaskFound, ObjectMask, Segmenter
+
+
+@dataclass(frozen=True)
+class _Heard:
+    finished: Finished
+    first_mask_s: float | None
+
+
+def ask(
+    segmenter: Segmenter,
+    dialogues: Dialogues,
+    request: Request,
+    seen: Seen,
+    max_new_tokens: int,
+    cancelled: Callable[[], bool],
+    started_s: float,
+) -> Outcome:
+    """Put a command to the model; the answer becomes a turn of the operator's dialogue.
+
+    Args:
+        segmenter: the model.
+        dialogues: of all operators.
+        request: the command.
+        seen: what it is about.
+        max_new_tokens: longest answer.
+        cancelled: asked by the model while it answers.
+        started_s: monotonic seconds at which the work on this command began.
+    """
+    operator = operator_name(request.operator_id)
+    recall = dialogues.recall(operator)
+    try:
+        references = recall.positions(request.references)
+        session = segmenter.session(seen.frame, recall.turns)
+        events = session.segment(request.text, references, max_new_tokens=max_new_tokens, cancelled=cancelled)
+        heard = _listen(events)
+    except (CommandError, ForgottenTurnError) as error:
+        return Outcome(Segmentation.REJECTED, str(error), seen.header)
+    finished = heard.finished
+    if finished.reason == "cancelled":
+        return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
+    turn = dialogues.append(operator, Turn(request.text, finished.answer, finished.objects), recall.generation)
+    return Outcome(
+        *_status(finished.objects),
+        header=seen.header,
+        answer=finished.answer,
+        objects=_visible(finished.objects),
+        turn=turn,
+        first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
+    )
+
+
+def _listen(events: Iterable[Event]) -> _Heard:
+    first_mask_s = None
+    finished = None
+    for event in events:
+        if isinstance(event, MaskFound) and first_mask_s is None:
+            first_mask_s = time.monotonic()
+        elif isinstance(event, Finished):
+            finished = event
+    if finished is None:
+        raise RuntimeError("the model's answer broke off")
+    return _Heard(finished, first_mask_s)
+
+
+def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in objects if found.mask.any())
+
+
+def _status(objects: tuple[ObjectMask, ...]) -> tuple[int, str]:
+    if _visible(objects):
+        return Segmentation.OK, ""
+    if objects:
+        return Segmentation.NO_OBJECT, "The model named an object, but marked no pixel of it."
+    return Segmentation.NO_OBJECT, "The model's answer names no object in the picture."

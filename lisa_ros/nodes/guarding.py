@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rclpy's executor dies of an exception in a callback; a guarded callback logs it and the node goes on."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+def guarded(callback: Callback) -> Callback:
+    """For methods of a node that the executor calls. The node counts the errors in `callback_errors`.
+
+    After an error a service answers with its response as far as it was filled in; rclpy ignores what other callbacks
+    return.
+    """
+
+    @functools.wraps(callback)
+    def guard(self: Any, *arguments: Any) -> Any:  # noqa: ANN401 - any callback
+        try:
+            return callback(self, *arguments)
+        except Exception:  # this is where a callback's errors end
+            self.callback_errors += 1
+            self.get_logger().error(f"{callback.__name__} failed:\n{traceback.format_exc()}")
+            return arguments[-1]
+
+    return guard  # type: ignore[return-value]

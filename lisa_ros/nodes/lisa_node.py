@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node: a camera's pictures and operators' commands in, masks and reasons out.
+
+The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on the worker's thread (the newest
+picture, then `answering.ask`) -> `Answers.settle`, which publishes.
+"""
+
+import dataclasses
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from lisa_ros.dialogue import Dialogues, OperatorError, operator_name
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.answering import ask
+from lisa_ros.nodes.answers import Answers
+from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
+from lisa_ros.nodes.conversions import ImageError
+from lisa_ros.nodes.guarding import guarded
+from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
+from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.nodes.worker import Worker
+from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
+from lisa_ros.srv import ResetDialogue
+
+# A flood must wait somewhere until the executor has seen it; commands are small.
+_COMMAND_QOS = QoSProfile(depth=1000)
+_STOP_WORKER_S = 10.0
+_STOP_OUTBOX_S = 5.0
+
+Load = Callable[[NodeParameters], Segmenter]
+
+
+class LoadError(RuntimeError):
+    """The model could not be loaded; the text is one sentence."""
+
+
+def load_from_parameters(parameters: NodeParameters) -> Segmenter:
+    """Load the checkpoint that the parameters name."""
+    checkpoint = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else embedded_checkpoint()
+    options = LoadOptions(
+        template=parameters.template,
+        precision=parameters.precision,
+        quantization=parameters.quantization,
+        device=parameters.device,
+        vision_tower=parameters.vision_tower or None,
+    )
+    return load_segmenter(checkpoint, options)
+
+
+class LisaNode(Node):
+    """Answers every command with one Segmentation about the camera's newest picture."""
+
+    def __init__(self, *, load: Load = load_from_parameters) -> None:
+        """Load the model, then listen.
+
+        Args:
+            load: makes the model; tests hand in one without weights.
+
+        Raises:
+            ParameterError: a parameter has a value that cannot be used.
+            LoadError: the model could not be loaded.
+        """
+        super().__init__("lisa")
+        self.callback_errors = 0
+        self._live_parameters = LiveParameters(self)
+        self._segmenter = self._load(load)
+        self._dialogues = Dialogues()
+        self._answers = Answers(self)
+        self._worker = Worker(self._work, self._failed)
+        self._camera = self._open_camera()
+        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
+        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+        self.create_service(ResetDialogue, "~/reset_dialogue", self._on_reset_dialogue)
+        self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
+
+    def close(self) -> None:
+        """Answer what waits with CANCELLED, and end the threads. The executor must have stopped."""
+        if not self._worker.stop(_STOP_WORKER_S):
+            self.get_logger().warning("The model does not stop; its command is answered without it.")
+        for request in self._answers.waiting():
+            self._answers.settle(request, Outcome(Segmentation.CANCELLED, "The node was shut down before it answered."))
+        self._answers.close(_STOP_OUTBOX_S)
+
+    @guarded
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._camera.take(message)
+
+    @guarded
+    def _on_command(self, message: Command) -> None:
+        self._accept(Request.from_command(message))
+
+    @guarded
+    def _on_command_text(self, message: String) -> None:
+        self._accept(Request.from_text(message.data))
+
+    @guarded
+    def _on_reset_dialogue(
+        self, request: ResetDialogue.Request, response: ResetDialogue.Response
+    ) -> ResetDialogue.Response:
+        try:
+            operator = operator_name(request.operator_id)
+        except OperatorError as error:
+            response.message = str(error)
+            return response
+        response.turns = self._dialogues.reset(operator)
+        response.success = True
+        return response
+
+    def _accept(self, request: Request) -> None:
+        self._answers.open(request)
+        limit = self._live_parameters.current.queue_size
+        refusal = self._refusal(request)
+        if refusal is None and not self._worker.submit(request, limit):
+            refusal = f"{limit} commands wait already (queue_size); send it again later."
+        if refusal is not None:
+            self._settle(request, Outcome(Segmentation.REJECTED, refusal))
+
+    def _refusal(self, request: Request) -> str | None:
+        """Why a command is not put to the model; None when it is."""
+        longest = self._live_parameters.current.max_text_length
+        if not request.text.strip():
+            return "The text is empty; say what to look for."
+        if len(request.text) > longest:
+            return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
+        try:
+            operator_name(request.operator_id)
+        except OperatorError as error:
+            return str(error)
+        return None
+
+    def _work(self, request: Request, cancelled: Callable[[], bool]) -> None:
+        started_s = time.monotonic()
+        seen: Seen | None = None
+        try:
+            seen = self._look(request)
+            outcome = self._ask(request, seen, cancelled, started_s)
+        except (NoPictureError, ImageError) as error:
+            outcome = Outcome(Segmentation.NO_IMAGE, str(error))
+        except Exception as error:  # whatever a model does, the command gets its answer
+            self.get_logger().error(f"The command {request.text!r} failed:\n{traceback.format_exc()}")
+            sentence = " ".join(f"The model failed: {type(error).__name__}: {error}".split())
+            outcome = Outcome(Segmentation.FAILED, sentence, seen.header if seen else None)
+        timed = dataclasses.replace(
+            outcome,
+            queued_ms=1000 * (started_s - request.received_s),
+            total_ms=1000 * (time.monotonic() - started_s),
+        )
+        self._settle(request, timed, seen)
+
+    def _look(self, request: Request) -> Seen:
+        reference_ns = request.stamp_ns or self.get_clock().now().nanoseconds
+        return self._camera.look(self._segmenter, reference_ns, self._live_parameters.current.max_image_age)
+
+    def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
+        parameters = self._live_parameters.current
+        self._dialogues.set_limits(max_turns=parameters.max_turns, max_operators=parameters.max_operators)
+        return ask(self._segmenter, self._dialogues, request, seen, parameters.max_new_tokens, cancelled, started_s)
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        """The worker's last resort: publishing an answer failed."""
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self._settle(request, Outcome(Segmentation.FAILED, f"The answer could not be published: {error}"))
+
+    def _settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
+        self._answers.settle(request, outcome, seen)
+        what = outcome.detail or f"{len(outcome.objects)} object(s)"
+        self.get_logger().info(f"{request.operator_id}: {request.text[:80]!r} -> {what} ({outcome.total_ms:.0f} ms)")
+
+    def _open_camera(self) -> Camera:
+        # As image_transport does: remapping `image` moves `image/compressed` along.
+        topic = self.resolve_topic_name("image")
+        compressed = self._live_parameters.current.image_transport == "compressed"
+        subscription = self.create_subscription(
+            CompressedImage if compressed else Image,
+            f"{topic}/compressed" if compressed else topic,
+            self._on_image,
+            CAMERA_QOS,
+        )
+        return Camera(subscription.topic_name)
+
+    def _load(self, load: Load) -> Segmenter:
+        parameters = self._live_parameters.current
+        checkpoint = parameters.checkpoint or "that comes with the package"
+        self.get_logger().info(f"Loading the checkpoint {checkpoint} (quantization {parameters.quantization}) ...")
+        try:
+            return load(parameters)
+        except Exception as error:  # the node cannot live without it, and main says why
+            self.get_logger().debug(traceback.format_exc())
+            raise LoadError(f"Could not load the checkpoint {checkpoint}: {type(error).__name__}: {error}") from error
+
+
+def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Returns:
+        0; 1 when the node could not start or broke down, after saying why.
+    """
+    # rclpy's own handlers would end the context at once, and the last answers could not be published.
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return _spin(LisaNode(load=load))
+    except (ParameterError, LoadError) as error:
+        rclpy.logging.get_logger("lisa").fatal(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+def _spin(node: LisaNode) -> int:
+    """Run the callbacks on another thread, so that this one can wait for a signal."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    broken: list[BaseException] = []
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except BaseException as error:  # a half-dead node is worse than none
+            broken.append(error)
+            node.get_logger().fatal(traceback.format_exc())
+        stop.set()
+
+    thread = threading.Thread(target=spin, name="lisa_executor", daemon=True)
+    thread.start()
+    stop.wait()
+    executor.shutdown()
+    thread.join()
+    node.close()
+    node.destroy_node()
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters: names, defaults, meanings and bounds, in this one table.
+
+config/lisa.yaml repeats the defaults for people to edit; a test compares the two.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+class ParameterError(ValueError):
+    """A parameter with a value that cannot be used; the text names it and what would be right."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is known of a parameter besides its name and default."""
+
+    description: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    read_only: bool = False
+
+
+def _fixed(default: str, description: str, *choices: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A text that is read once, at the start."""
+    return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
+
+
+def _number(default: float, description: str, minimum: float, maximum: float) -> Any:  # noqa: ANN401
+    """A number that may be changed while the node runs."""
+    return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum)})
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """The parameters' values at one moment."""
+
+    checkpoint: str = _fixed("", "Folder of the LISA checkpoint. Empty: the small one that comes with the package.")
+    quantization: str = _fixed("none", "How the language model's weights are held.", "none", "8bit", "4bit")
+    precision: str = _fixed("auto", "Number format of the computation.", "auto", "fp32", "bf16", "fp16")
+    device: str = _fixed("auto", "Where the model runs.", "auto", "cpu", "cuda")
+    template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
+    vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
+    image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
+    max_image_age: float = _number(
+        5.0, "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.", 0.0, 1e9
+    )
+    queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
+    max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
+    max_turns: int = _number(8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100)
+    max_operators: int = _number(16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000)
+
+
+class LiveParameters:
+    """The parameters of one node: declared, checked, and kept up to date while it runs."""
+
+    def __init__(self, node: Node) -> None:
+        """Declare all of them on the node.
+
+        Raises:
+            ParameterError: a value from the command line or a file is wrong.
+        """
+        self._node = node
+        for entry in dataclasses.fields(NodeParameters):
+            _declare(node, entry)
+        self.current = NodeParameters(**{e.name: node.get_parameter(e.name).value for e in dataclasses.fields(NodeParameters)})
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._take_over)
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            for parameter in parameters:
+                check_choice(parameter.name, parameter.value)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _take_over(self, parameters: list[Parameter]) -> None:
+        changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in _BOUNDS}
+        self.current = dataclasses.replace(self.current, **changed)
+
+
+def check_choice(name: str, value: object) -> None:
+    """Refuse a text that is not one of the parameter's choices; rclpy itself checks types and ranges."""
+    bounds = _BOUNDS.get(name)
+    if bounds and bounds.choices and value not in bounds.choices:
+        raise ParameterError(f"Parameter {name} is {value!r}; it must be one of {', '.join(bounds.choices)}.")
+
+
+def descriptor(name: str) -> ParameterDescriptor:
+    """What `ros2 param describe` shows of a parameter."""
+    bounds = _BOUNDS[name]
+    return ParameterDescriptor(
+        name=name,
+        description=bounds.description,
+        additional_constraints=f"One of: {', '.join(bounds.choices)}" if bounds.choices else "",
+        read_only=bounds.read_only,
+        integer_range=list(_range(IntegerRange, int, bounds)) if _TYPES[name] is int else [],
+        floating_point_range=list(_range(FloatingPointRange, float, bounds)) if _TYPES[name] is float else [],
+    )
+
+
+def _range(message: Any, kind: type, bounds: Bounds) -> Iterable[Any]:  # noqa: ANN401 - two message types of one shape
+    if bounds.minimum is not None and bounds.maximum is not None:
+        yield message(from_value=kind(bounds.minimum), to_value=kind(bounds.maximum))
+
+
+def _declare(node: Node, entry: dataclasses.Field[Any]) -> None:
+    try:
+        value = node.declare_parameter(entry.name, entry.default, descriptor(entry.name)).value
+    except ParameterException as error:
+        bounds = _BOUNDS[entry.name]
+        limits = f" from {bounds.minimum:g} to {bounds.maximum:g}" if bounds.maximum is not None else ""
+        kind = {"int": "a whole number", "float": "a number with a decimal point", "str": "a text"}[type(entry.default).__name__]
+        raise ParameterError(f"Parameter {entry.name} must be {kind}{limits} ({error}).") from error
+    check_choice(entry.name, value)
+
+
+_BOUNDS: dict[str, Bounds] = {entry.name: entry.metadata["bounds"] for entry in dataclasses.fields(NodeParameters)}
+_TYPES: dict[str, type] = {entry.name: type(entry.default) for entry in dataclasses.fields(NodeParameters)}

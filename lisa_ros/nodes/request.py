@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A command on its way through the node, and what became of it."""
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from std_msgs.msg import Header
+
+from lisa_ros.dialogue import DEFAULT_OPERATOR
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.segmenter import ObjectMask
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One command that was received. Two with the same id are two commands.
+
+    Attributes:
+        stamp_ns: the command's own time, nanoseconds; 0: none was set.
+        received_s: monotonic seconds, for `queued_ms`.
+    """
+
+    id: str
+    operator_id: str
+    text: str
+    references: tuple[int, ...] = ()
+    stamp_ns: int = 0
+    received_s: float = field(default_factory=time.monotonic)
+
+    @staticmethod
+    def from_command(message: Command) -> "Request":
+        """The command of one message; an empty id and operator are filled in."""
+        return Request(
+            id=message.id or uuid.uuid4().hex,
+            operator_id=message.operator_id or DEFAULT_OPERATOR,
+            text=message.text,
+            references=tuple(int(number) for number in message.references),
+            stamp_ns=nanoseconds(message.stamp.sec, message.stamp.nanosec),
+        )
+
+    @staticmethod
+    def from_text(text: str) -> "Request":
+        """A bare sentence, from operator "default"."""
+        return Request(id=uuid.uuid4().hex, operator_id=DEFAULT_OPERATOR, text=text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a command.
+
+    Attributes:
+        status: a constant of Segmentation.
+        detail: one sentence for people when status is not OK.
+        header: of the picture the answer is about; None without one.
+        objects: those with at least one pixel, in the order of the answer.
+        turn: its number in the operator's dialogue; 0: none.
+    """
+
+    status: int
+    detail: str = ""
+    header: Header | None = None
+    answer: str = ""
+    objects: tuple[ObjectMask, ...] = ()
+    turn: int = 0
+    first_mask_ms: float = 0.0
+    total_ms: float = 0.0
+    queued_ms: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model gave an answer."""
+        return self.status in (Segmentation.OK, Segmentation.NO_OBJECT)
+
+
+def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
+    """A ROS time stamp as one number."""
+    return seconds * 1_000_000_000 + nanoseconds_part

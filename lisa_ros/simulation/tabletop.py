@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated table top: things dropped by chance and settled by physics, seen by a camera."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pybullet
+import pybullet_data
+from numpy.typing import NDArray
+
+from lisa_ros.simulation import arrangement
+from lisa_ros.simulation.arrangement import Placement
+from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.meshes import extreme_points, write_obj
+from lisa_ros.simulation.objects import Model, catalogue, paint_of
+from lisa_ros.simulation.rendering import take_picture
+from lisa_ros.simulation.scene import COLOURS, SceneObject, View
+from lisa_ros.simulation.surfaces import write_patterns
+
+TABLE_HALF_M = (0.5, 0.75, 0.02)
+FLOOR_Z_M = -0.72
+LEAST_VISIBLE = 1 / 1200
+"""A thing that covers a smaller part of the picture than this is hidden: it is not listed, and not in the instances."""
+SCALES = (0.92, 1.0, 1.08, 1.16)
+"""How much larger than its model a thing may be: few sizes, since the simulator keeps every shape it is given."""
+STEPS_AT_MOST = 360
+STEPS_BETWEEN_LOOKS = 30
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A thing in the simulator: its body's id, its model, how much larger than the model, and its name here."""
+
+    body: int
+    model: Model
+    scale: float
+    instance: int
+
+
+class Tabletop:
+    """A table with things on it, a camera and a lamp; use it in a `with` statement, which frees the simulator.
+
+    The same seed and the same calls give bitwise the same views, in any process.
+    """
+
+    def __init__(self, seed: int, *, width: int = 640, height: int = 480) -> None:
+        """Lays the table, ready to render.
+
+        Args:
+            seed: all chance comes from it.
+            width: of the pictures, pixels.
+            height: of the pictures, pixels.
+
+        Raises:
+            ValueError: the picture would be smaller than 16 pixels a side.
+        """
+        if width < 16 or height < 16:
+            raise ValueError(f"a picture of {width}x{height} pixels is too small: both sides must be 16 or more")
+        self._width, self._height = width, height
+        self._things_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
+        self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")
+        self._bullet = Bullet()
+        self._models = catalogue(Path(pybullet_data.getDataPath()))
+        self._mesh_files = _write_models(self._models, Path(self._folder.name))
+        self._patterns = [self._bullet.loadTexture(str(p)) for p in write_patterns(Path(self._folder.name))]
+        self._table, self._floor, self._wall = self._build_room()
+        self._shapes: dict[tuple[str, float], tuple[int, int]] = {}
+        self._bodies: list[_Body] = []
+        self._colours: list[str] = []
+        self.rearrange()
+        self.move_camera()
+
+    def __enter__(self) -> Tabletop:
+        """The table itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the table."""
+        self.close()
+
+    def close(self) -> None:
+        """Frees the simulator and its files; calling it again does nothing."""
+        self._bullet.close()
+        self._folder.cleanup()
+
+    def rearrange(self) -> None:
+        """Clears the table and drops other things onto it, in new colours; camera and lamp stay."""
+        while True:
+            for thing in self._bodies:
+                self._bullet.removeBody(thing.body)
+            self._bodies = []
+            self._drop(arrangement.choose_kinds(self._things_rng))
+            self._settle()
+            self._remove_fallen()
+            if len(self._bodies) >= arrangement.FEWEST_OBJECTS:
+                break
+        self.recolour()
+
+    def recolour(self) -> None:
+        """Paints the things that lie there, the table and the room anew."""
+        self._colours = arrangement.choose_colours(self._colours_rng, [thing.model.kind for thing in self._bodies])
+        for thing, colour in zip(self._bodies, self._colours, strict=True):
+            for number, part in enumerate(thing.model.parts):
+                self._paint(thing.body, paint_of(part, colour, COLOURS[colour]), shape=number)
+        self._paint_room()
+
+    def move_camera(self) -> None:
+        """Puts the camera and the lamp somewhere else."""
+        self._camera = arrangement.choose_camera(self._camera_rng, self._width, self._height)
+        self._light = arrangement.choose_light(self._camera_rng)
+
+    def render(self) -> View:
+        """Takes a picture of the table as it is now."""
+        rgb, depth_m, bodies = take_picture(self._bullet, self._camera, self._light)
+        instances = np.zeros(bodies.shape, dtype=np.uint8)
+        objects = []
+        for thing, colour in zip(self._bodies, self._colours, strict=True):
+            seen = bodies == thing.body
+            if np.count_nonzero(seen) >= LEAST_VISIBLE * seen.size:
+                instances[seen] = thing.instance
+                objects.append(self._describe(thing, colour))
+        return View(rgb, depth_m, instances, tuple(objects), self._camera)
+
+    def _build_room(self) -> tuple[int, int, int]:
+        """A table, a floor below it and a wall behind it."""
+        self._bullet.setGravity(0.0, 0.0, -9.81)
+        self._bullet.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
+        table = self._fixed_box(TABLE_HALF_M, (0.0, 0.0, -TABLE_HALF_M[2]), solid=True)
+        floor = self._fixed_box((5.0, 5.0, 0.02), (1.0, 0.0, FLOOR_Z_M), solid=False)
+        wall = self._fixed_box((0.02, 5.0, 4.0), (3.0, 0.0, 0.0), solid=False)
+        self._bullet.changeDynamics(table, -1, lateralFriction=0.9, rollingFriction=0.005, spinningFriction=0.005)
+        return table, floor, wall
+
+    def _fixed_box(self, half: arrangement.Vector, centre: arrangement.Vector, *, solid: bool) -> int:
+        visual = self._bullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=half)
+        collision = self._bullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half) if solid else -1
+        return int(self._bullet.createMultiBody(0.0, collision, visual, centre))
+
+    def _paint(self, body: int, rgb: arrangement.RGB, shape: int = 0) -> None:
+        self._bullet.changeVisualShape(body, -1, shapeIndex=shape, rgbaColor=(*rgb, 1.0))
+
+    def _paint_room(self) -> None:
+        rng = self._colours_rng
+        tint = np.array(arrangement.TABLE_TINTS[rng.integers(len(arrangement.TABLE_TINTS))])
+        shade = tint * rng.uniform(0.85, 1.15) + rng.uniform(-0.02, 0.02, 3)
+        pattern = self._patterns[rng.integers(len(self._patterns))]
+        self._bullet.changeVisualShape(self._table, -1, textureUniqueId=pattern)
+        self._paint(self._table, tuple(np.clip(shade, 0.0, 1.0).tolist()))
+        for surface in (self._floor, self._wall):
+            grey = rng.uniform(0.3, 0.75) + rng.uniform(-0.06, 0.06, 3)
+            self._paint(surface, tuple(grey.tolist()))
+
+    def _drop(self, kinds: list[str]) -> None:
+        taken: list[tuple[float, float, float]] = []
+        for instance, kind in enumerate(kinds, start=1):
+            model = self._models[kind]
+            scale = float(self._things_rng.choice(SCALES))
+            reach = scale * float(np.linalg.norm(model.points[:, :2], axis=1).max())
+            place = arrangement.choose_placement(self._things_rng, reach, model.may_lie, taken)
+            taken.append((place.x, place.y, reach))
+            self._bodies.append(_Body(self._create(model, scale, place), model, scale, instance))
+
+    def _create(self, model: Model, scale: float, place: Placement) -> int:
+        solid, visible = self._shapes_of(model, scale)
+        attitude = pybullet.getQuaternionFromEuler((np.pi / 2 if place.lying else place.tilt, 0.0, place.yaw))
+        points = scale * model.points @ _rotation(attitude).T
+        height = place.raised - float(points[:, 2].min())
+        body = int(self._bullet.createMultiBody(model.mass_kg, solid, visible, (place.x, place.y, height), attitude))
+        rolling = 0.01 if model.rolls else 0.003
+        self._bullet.changeDynamics(
+            body, -1, lateralFriction=0.8, rollingFriction=rolling, spinningFriction=0.01,
+            restitution=0.0, linearDamping=0.3, angularDamping=0.6,
+        )  # fmt: skip
+        return body
+
+    def _shapes_of(self, model: Model, scale: float) -> tuple[int, int]:
+        """What the thing is for physics and what it looks like, made when first needed."""
+        if (model.kind, scale) not in self._shapes:
+            files = self._mesh_files[model.kind]
+            visible = self._bullet.createVisualShapeArray(
+                shapeTypes=[pybullet.GEOM_MESH] * len(files),
+                fileNames=[str(file) for file in files],
+                meshScales=[[scale] * 3] * len(files),
+            )
+            self._shapes[model.kind, scale] = self._solid(model, scale), int(visible)
+        return self._shapes[model.kind, scale]
+
+    def _solid(self, model: Model, scale: float) -> int:
+        """What the thing is for physics: a ball, or its convex hull."""
+        if model.rolls:
+            return int(self._bullet.createCollisionShape(pybullet.GEOM_SPHERE, radius=scale * model.points[:, 2].max()))
+        hull = scale * extreme_points(model.points)
+        return int(self._bullet.createCollisionShape(pybullet.GEOM_MESH, vertices=hull.tolist()))
+
+    def _settle(self) -> None:
+        for _ in range(STEPS_AT_MOST // STEPS_BETWEEN_LOOKS):
+            for _ in range(STEPS_BETWEEN_LOOKS):
+                self._bullet.stepSimulation()
+            if all(self._speed(thing) < 0.01 for thing in self._bodies):
+                return
+
+    def _speed(self, thing: _Body) -> float:
+        """Of the fastest point of the thing, about, in metres a second."""
+        linear, angular = self._bullet.getBaseVelocity(thing.body)
+        return float(np.linalg.norm(linear) + 0.05 * np.linalg.norm(angular))
+
+    def _remove_fallen(self) -> None:
+        lying = []
+        for thing in self._bodies:
+            (x, y, z), _ = self._bullet.getBasePositionAndOrientation(thing.body)
+            if z > 0.0 and abs(x) < TABLE_HALF_M[0] and abs(y) < TABLE_HALF_M[1]:
+                lying.append(thing)
+            else:
+                self._bullet.removeBody(thing.body)
+        self._bodies = lying
+
+    def _describe(self, thing: _Body, colour: str) -> SceneObject:
+        position, attitude = self._bullet.getBasePositionAndOrientation(thing.body)
+        points = thing.scale * thing.model.points @ _rotation(attitude).T + np.array(position)
+        low, high = points.min(axis=0), points.max(axis=0)
+        extent, centre = (high - low).tolist(), ((low + high) / 2.0).tolist()
+        return SceneObject(thing.instance, thing.model.kind, colour, tuple(extent), tuple(centre))
+
+
+def _write_models(models: dict[str, Model], folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for kind, model in models.items():
+        files[kind] = [folder / f"{kind.replace(' ', '_')}_{number}.obj" for number in range(len(model.parts))]
+        for part, file in zip(model.parts, files[kind], strict=True):
+            write_obj(part.mesh, file)
+    return files
+
+
+def _rotation(quaternion: tuple[float, ...]) -> NDArray[np.float64]:
+    return np.array(pybullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every question family works with: the question, what it leaves in the air, and an operator's voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from lisa_ros.simulation.scene import SceneObject
+from lisa_ros.training import phrasings as say
+from lisa_ros.training.descriptions import Description, Sight
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One turn of an operator, with the truth.
+
+    Attributes:
+        family: the name of its family.
+        text: what the operator types.
+        answer: the raw answer, with "[SEG]" where it names the mask. One "[SEG]" stands for all objects together.
+        instances: the objects meant, as values of `View.instances`; empty when there is no such thing.
+        follows: whether the text means something only after the turn before.
+    """
+
+    family: str
+    text: str
+    answer: str
+    instances: tuple[int, ...]
+    follows: bool = False
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a turn was about, for the next one to lean on."""
+
+    description: Description
+    things: tuple[SceneObject, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and what it leaves in the air; no topic means nothing can follow it."""
+
+    question: Question
+    topic: Topic | None = None
+
+
+class Voice:
+    """How one operator happens to speak: every random choice of words is made here."""
+
+    def __init__(self, rng: np.random.Generator, held_out: bool) -> None:
+        """Speak with this source of chance, only held-out phrasings or only the others."""
+        self.rng = rng
+        self.held_out = held_out
+
+    def choose(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
+        """One of the options, all alike or by weight."""
+        if weights is None:
+            return options[int(self.rng.integers(len(options)))]
+        shares = np.asarray(weights, dtype=np.float64)
+        return options[int(self.rng.choice(len(options), p=shares / shares.sum()))]
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < probability)
+
+    def phrasing(self, table: say.Phrasings) -> say.Phrasing:
+        """A phrasing of the side of the table that this voice speaks."""
+        return self.choose(table.held_out if self.held_out else table.seen)
+
+    def use(self, use: say.Use) -> str:
+        """A way to ask for this use."""
+        return self.choose(use.held_out if self.held_out else use.seen)
+
+    def typed(self, text: str) -> str:
+        """The text as people type: at times without the capital or the last stop."""
+        if self.chance(0.25) and not text.startswith("I "):
+            text = text[0].lower() + text[1:]
+        return text[:-1] if text[-1] in ".?" and self.chance(0.2) else text
+
+
+Family = Callable[[Sight, Voice, Topic | None], Asked | None]
+"""Asks one question about what can be seen, after the turn before; None where there is no occasion for it."""
+
+
+def asked_for(family: str, text: str, answer: str, things: Sequence[SceneObject]) -> Question:
+    """A question about these objects, all of them or, for something absent, none."""
+    return Question(family, text, answer, tuple(sorted(thing.instance for thing in things)))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views and dialogues as the tensors that training steps take.
+
+A batch depends on the seed and the number of the step alone, so that an interrupted training resumes with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from lisa_ros.models.lisa.preprocessing import ClipPreprocessing, sam_pixels
+from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
+from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
+from lisa_ros.training.architecture import SAM
+from lisa_ros.training.questions import Question, conversation, true_mask
+from lisa_ros.training.scenes import ViewCache
+
+Rng = np.random.Generator
+COLOUR_NAMES = tuple(COLOURS)
+ANY_KIND, ANY_COLOUR = len(KINDS), len(COLOUR_NAMES)
+
+MASK_SIDE = 4 * SAM.grid
+"""Side of the low-resolution masks that SAM's decoder makes, pixels."""
+
+IGNORED = -100
+
+
+def step_rng(seed: int, stage: str, step: int) -> Rng:
+    """The source of chance of one training step."""
+    return np.random.default_rng([seed, *stage.encode(), step])
+
+
+def draw_view(views: ViewCache, rng: Rng) -> View:
+    """A random view, mirrored half of the time, in slightly other light and colour temperature."""
+    view = views[int(rng.integers(len(views)))]
+    rgb, instances = view.rgb, view.instances
+    if rng.random() < 0.5:  # no question speaks of left and right
+        rgb, instances = rgb[:, ::-1], instances[:, ::-1]
+    gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
+    rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
+    return View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
+
+
+def coarse_mask(mask: NDArray[np.bool_]) -> torch.Tensor:
+    """A mask in the decoder's resolution: the share of each coarse pixel that it covers, (MASK_SIDE, MASK_SIDE)."""
+    height, width = mask.shape
+    scale = MASK_SIDE / max(height, width)
+    size = (round(height * scale), round(width * scale))
+    coarse = F.interpolate(torch.from_numpy(mask).float()[None, None], size, mode="area")[0, 0]
+    return F.pad(coarse, (0, MASK_SIDE - size[1], 0, MASK_SIDE - size[0]))
+
+
+def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(kind, colour) at each point of a grid over the picture; the last label of each is "nothing".
+
+    Args:
+        view: the truth.
+        size: (h, w) of the grid.
+
+    Returns:
+        two (h, w) int64 tensors.
+    """
+    height, width = view.instances.shape
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    seen = view.instances[np.ix_(rows, columns)]
+    kinds, colours = np.full(256, len(KINDS)), np.full(256, len(COLOUR_NAMES))
+    for thing in view.objects:
+        kinds[thing.instance], colours[thing.instance] = KINDS.index(thing.kind), COLOUR_NAMES.index(thing.colour)
+    return torch.from_numpy(kinds[seen]), torch.from_numpy(colours[seen])
+
+
+def meaning(things: Sequence[SceneObject]) -> tuple[int, int]:
+    """(kind, colour) that these objects share, ANY_KIND or ANY_COLOUR where they differ."""
+    kinds, colours = {thing.kind for thing in things}, {thing.colour for thing in things}
+    kind = KINDS.index(kinds.pop()) if len(kinds) == 1 else ANY_KIND
+    colour = COLOUR_NAMES.index(colours.pop()) if len(colours) == 1 else ANY_COLOUR
+    return kind, colour
+
+
+def sam_batch(views: Sequence[View]) -> torch.Tensor:
+    """(B, 3, side, side) float32."""
+    return torch.cat([sam_pixels(view.rgb, SAM.image_size)[0] for view in views])
+
+
+def clip_batch(views: Sequence[View], clip: ClipPreprocessing) -> torch.Tensor:
+    """(B, 3, h, w) float32."""
+    return torch.cat([clip(view.rgb) for view in views])
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A dialogue of several turns as one sequence of ids, each turn answered truly.
+
+    Attributes:
+        ids: (length,) int64, IMAGE_TOKEN_INDEX where the picture goes.
+        targets: (length,) int64; the id where the model has to say it, IGNORED elsewhere.
+        masks: (n, MASK_SIDE, MASK_SIDE), one for each `[SEG]` among the targets.
+        meanings: (n, 2) int64, kind and colour of each.
+    """
+
+    ids: torch.Tensor
+    targets: torch.Tensor
+    masks: torch.Tensor
+    meanings: torch.Tensor
+
+
+def draw_dialogue(view: View, rng: Rng, tokenizer: LisaTokenizer, turns: int) -> Dialogue:
+    """A random dialogue about a view."""
+    return make_dialogue(view, conversation(view, rng, turns), tokenizer)
+
+
+def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaTokenizer) -> Dialogue:
+    """The ids, targets and truth of a dialogue in the template that the embedded checkpoint speaks."""
+    ids, targets = _ids_and_targets([(q.text, q.answer) for q in questions], tokenizer)
+    asked = [question for question in questions if question.instances]
+    by_number = {thing.instance: thing for thing in view.objects}
+    masks = [coarse_mask(true_mask(view, question)) for question in asked]
+    meanings = [meaning([by_number[number] for number in question.instances]) for question in asked]
+    return Dialogue(
+        torch.tensor(ids),
+        torch.tensor(targets),
+        torch.stack(masks) if masks else torch.zeros(0, MASK_SIDE, MASK_SIDE),
+        torch.tensor(meanings, dtype=torch.int64).reshape(-1, 2),
+    )
+
+
+def _ids_and_targets(exchanges: list[tuple[str, str]], tokenizer: LisaTokenizer) -> tuple[list[int], list[int]]:
+    template = TEMPLATES["llava_v1"]
+    ids = tokenizer.encode_prompt(build_prompt(template, exchanges))
+    targets = [IGNORED] * len(ids)
+    for i, (command, answer) in enumerate(exchanges):
+        start = len(tokenizer.encode_prompt(build_prompt(template, [*exchanges[:i], (command, "")])))
+        end = len(tokenizer.encode_prompt(build_prompt(template, [*exchanges[:i], (command, answer)])))
+        targets[start:end] = ids[start:end]
+    return ids, targets

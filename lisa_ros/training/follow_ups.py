@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follow-up questions: words that mean something only after the turn before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject
+from lisa_ros.training import phrasings as say
+from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
+from lisa_ros.training.descriptions import Description, Sight
+
+ABSENT_FOLLOW_UPS = 0.25
+"""Share of follow-ups that ask for something that is not there."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One way to go on from a topic: the words for it, what they mean then, and the things meant."""
+
+    table: say.Phrasings
+    description: Description
+    things: tuple[SceneObject, ...]
+    refusal: str
+
+
+def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
+    """A turn that leans on the one before, where there is something to lean on."""
+    if before is None:
+        return None
+    links = [*_other_colours(sight, before), *_the_other(sight, before), *_same_colour(sight, before)]
+    wants_absent = voice.chance(ABSENT_FOLLOW_UPS)
+    options = [link for link in links if bool(link.things) != wants_absent]
+    if not options:
+        return None
+    tables = list(dict.fromkeys(id(link.table) for link in options))  # first how to go on, then where to
+    table = voice.choose(tables)
+    return _ask_link(voice.choose([link for link in options if id(link.table) == table]), voice)
+
+
+def _ask_link(link: _Link, voice: Voice) -> Asked:
+    phrasing = voice.phrasing(link.table)
+    words = {"kind": link.description.kind or "thing", "colour": link.description.colour or ""}
+    answer = phrasing.opening if link.things else link.refusal
+    question = asked_for("follow", voice.typed(phrasing.request.format(**words)), answer, link.things)
+    return Asked(replace(question, follows=True), Topic(link.description, link.things))
+
+
+def _link(sight: Sight, table: say.Phrasings, description: Description) -> list[_Link]:
+    """The link, where its words mean one visible thing or surely none."""
+    fitting = sight.fitting(description)
+    if len(fitting) > 1 or len(sight.clear(description)) != len(fitting):
+        return []
+    return [_Link(table, description, fitting, f"There is no {description.noun()} here.")]
+
+
+def _other_colours(sight: Sight, before: Topic) -> list[_Link]:
+    """Such as "and the green one?", or "only the green one" after several of a kind."""
+    said = before.description
+    narrows = said.kind is not None and said.colour is None and len(before.things) > 1
+    if said.colour is None and not narrows:
+        return []
+    table = say.ONLY_ONE if narrows else say.OTHER_COLOUR
+    others = [replace(said, colour=colour) for colour in COLOURS if colour != said.colour]
+    return [link for description in others for link in _link(sight, table, description)]
+
+
+def _the_other(sight: Sight, before: Topic) -> list[_Link]:
+    """Such as "and the other mug?" after one of two mugs was meant, or none when it was the only one."""
+    kind = before.description.kind
+    if kind is None or len(before.things) != 1:
+        return []
+    every = sight.fitting(Description(kind))
+    others = tuple(thing for thing in every if thing not in before.things)
+    if len(others) > 1 or len(sight.clear(Description(kind))) != len(every):
+        return []
+    colour = others[0].colour if others else None
+    return [_Link(say.THE_OTHER, Description(kind, colour), others, f"There is no other {kind} here.")]
+
+
+def _same_colour(sight: Sight, before: Topic) -> list[_Link]:
+    """Such as "and the cube of the same colour?" after a turn about one colour."""
+    colours: set[str | None] = (
+        {thing.colour for thing in before.things} if before.things else {before.description.colour}
+    )
+    colour = next(iter(colours))
+    if len(colours) != 1 or colour is None:
+        return []
+    kinds = {thing.kind for thing in before.things} | {before.description.kind}
+    others = [Description(kind, colour) for kind in KINDS if kind not in kinds]
+    return [link for description in others for link in _link(sight, say.SAME_COLOUR, description)]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts joined: LLaMA learns to talk about what CLIP shows it, then everything learns together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lisa_ros.models.lisa.network import LisaNetwork
+from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
+from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX, LisaTokenizer
+from lisa_ros.simulation.scene import View
+from lisa_ros.training.batches import (
+    IGNORED,
+    Dialogue,
+    clip_batch,
+    draw_dialogue,
+    draw_view,
+    sam_batch,
+    step_rng,
+)
+from lisa_ros.training.losses import mask_loss
+from lisa_ros.training.pretraining import batch_iou, codes, decode
+from lisa_ros.training.scenes import ViewCache
+from lisa_ros.training.trainer import Scalars
+
+CODE_WEIGHT = 1.0
+"""Of the squared error between what a `[SEG]` says and the code of what is meant."""
+
+
+class DialogueStage(nn.Module):
+    """Dialogues of several turns; several questions share what the picture costs to look at."""
+
+    def __init__(
+        self,
+        network: LisaNetwork,
+        views: ViewCache,
+        clip: ClipPreprocessing,
+        tokenizer: LisaTokenizer,
+        *,
+        name: str,
+        seed: int,
+        batch: int,
+        turns: int,
+        with_masks: bool,
+        code_weight: float = CODE_WEIGHT,
+    ) -> None:
+        """Trains all of `network`, or, without masks, all but SAM.
+
+        Args:
+            network: trained in place.
+            views: what the dialogues are about.
+            clip: CLIP's preprocessing.
+            tokenizer: the checkpoint's.
+            name: of the stage; part of the seed.
+            seed: source of all chance.
+            batch: views a step, one dialogue each.
+            turns: the longest dialogue; each is 1 to this many turns long.
+            with_masks: decode masks and learn from them.
+            code_weight: weight of the error between what `[SEG]` says and the code of what is meant.
+        """
+        super().__init__()
+        self.network = network
+        network.visual_model.requires_grad_(with_masks)
+        self._views, self._clip, self._tokenizer = views, clip, tokenizer
+        self._name, self._seed, self._batch, self._turns = name, seed, batch, turns
+        self._with_masks, self._code_weight = with_masks, code_weight
+        self._seg = tokenizer.encode("[SEG]")[0]
+
+    def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
+        """One step's loss."""
+        rng = step_rng(self._seed, self._name, number)
+        views = [draw_view(self._views, rng) for _ in range(self._batch)]
+        dialogues = [draw_dialogue(v, rng, self._tokenizer, int(rng.integers(1, self._turns + 1))) for v in views]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states, targets = self._read(views, dialogues)
+        said = targets != IGNORED
+        chosen = states[said]
+        words = F.cross_entropy(self.network.lm_head(chosen), targets[said])
+        seg_states = states[targets == self._seg]
+        prompts = self.network.text_hidden_fcs(seg_states)
+        wanted = codes(torch.cat([dialogue.meanings for dialogue in dialogues]))
+        code = F.mse_loss(prompts, wanted) if len(prompts) else prompts.sum()
+        loss = words + self._code_weight * code
+        scalars = {"words": words.item(), "code": code.item()}
+        if self._with_masks:
+            masks, iou = self._mask_loss(views, dialogues, prompts)
+            loss, scalars = loss + masks, {**scalars, "masks": masks.item(), "iou": iou}
+        return loss, scalars
+
+    def _read(self, views: Sequence[View], dialogues: Sequence[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, length, hidden) states, and (B, length) ids that each state has to say."""
+        visual = self.network.visual_tokens(clip_batch(views, self._clip))
+        rows, targets = [], []
+        for dialogue, tokens in zip(dialogues, visual, strict=True):
+            rows.append(self.network.embed(dialogue.ids, tokens)[0])
+            targets.append(_shifted(dialogue, len(tokens)))
+        # Padding comes after everything that counts, and attention is causal: it needs no mask.
+        inputs = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        wanted = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+        states = self.network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        return states.float(), wanted
+
+    def _mask_loss(
+        self, views: Sequence[View], dialogues: Sequence[Dialogue], prompts: torch.Tensor
+    ) -> tuple[torch.Tensor, float]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = self.network.visual_model.image_encoder(sam_batch(views))
+        features, logits, start = features.float(), [], 0
+        for i, dialogue in enumerate(dialogues):
+            end = start + len(dialogue.masks)
+            if end > start:
+                logits.append(decode(self.network, prompts[start:end], features[i : i + 1]))
+            start = end
+        truth = torch.cat([dialogue.masks for dialogue in dialogues])
+        found = torch.cat(logits) if logits else prompts.sum() * torch.zeros_like(truth)
+        return mask_loss(found, truth), batch_iou(found, truth)
+
+
+def _shifted(dialogue: Dialogue, patches: int) -> torch.Tensor:
+    """What the state at each position has to say: the next target, the picture's patches in place of their id."""
+    place = int((dialogue.ids == IMAGE_TOKEN_INDEX).nonzero()[0])
+    spread = torch.cat(
+        [
+            dialogue.targets[:place],
+            torch.full((patches,), IGNORED),
+            dialogue.targets[place + 1 :],
+        ]
+    )
+    return torch.cat([spread[1:], torch.full((1,), IGNORED)])

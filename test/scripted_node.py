@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lisa_node with the scripted stand-in for the model, as a process of its own."""
+
+import sys
+
+from lisa_ros.nodes.lisa_node import main
+from lisa_ros.nodes.parameters import NodeParameters
+from lisa_ros.segmenter import Segmenter
+from scripted_segmenter import ScriptedSegmenter
+
+
+def load(parameters: NodeParameters) -> Segmenter:
+    if parameters.checkpoint == "broken":
+        raise ValueError("the folder has no config.json")
+    return ScriptedSegmenter()
+
+
+if __name__ == "__main__":
+    sys.exit(main(load=load))

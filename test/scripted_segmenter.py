@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the model, with the same doorway and no weights: the words of the command decide the answer."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.dialogue import Turn
+from lisa_ros.segmenter import CommandError, Event, Finished, Mask, MaskFound, ObjectMask, TextDelta
+
+SEG = "[SEG]"
+
+
+@dataclass(frozen=True)
+class ScriptedFrame:
+    picture: NDArray[np.uint8]
+    number: int
+
+
+def pixels_of(picture: NDArray[np.uint8], colour: str) -> Mask:
+    """The pixels in which one channel stands out; a wrongly decoded picture has others."""
+    others = {"red": (0, 1, 2), "green": (1, 0, 2), "blue": (2, 0, 1)}[colour]
+    strong, weak, faint = (picture[:, :, i].astype(int) for i in others)
+    return (strong > weak + 60) & (strong > faint + 60)
+
+
+def bright(picture: NDArray[np.uint8]) -> Mask:
+    return picture.astype(int).sum(axis=2) > 3 * 127
+
+
+@dataclass
+class ScriptedSegmenter:
+    looks: int = 0
+    name: str = "scripted"
+
+    def look(self, image: NDArray[np.uint8]) -> ScriptedFrame:
+        self.looks += 1
+        return ScriptedFrame(image, self.looks)
+
+    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> "ScriptedSession":
+        return ScriptedSession(frame, tuple(turns))
+
+
+@dataclass
+class ScriptedSession:
+    frame: ScriptedFrame
+    turns: tuple[Turn, ...] = field(default=())
+
+    def segment(
+        self,
+        command: str,
+        references: Sequence[int] = (),
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Event]:
+        if "forbidden" in command:
+            raise CommandError("The model does not take this word.")
+        if "crash" in command:
+            raise RuntimeError("the model broke")
+        if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
+            yield Finished("", (), "cancelled")
+            return
+        yield from self._answer(*self._script(command, references))
+
+    def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
+        """Says in a file that it has come here, and stays until the gate, another file, is made."""
+        gate.with_suffix(".reached").touch()
+        while not gate.exists():
+            if cancelled():
+                return True
+            time.sleep(0.005)
+        return False
+
+    def _script(self, command: str, references: Sequence[int]) -> tuple[str, list[Mask]]:
+        picture = self.frame.picture
+        if "history" in command:
+            return "I was told: " + " | ".join(turn.command for turn in self.turns), []
+        if "references" in command:
+            return f"References {list(references)}.", []
+        if "frame" in command:
+            return f"Frame {self.frame.number}.", []
+        if "invisible" in command:
+            return f"It is {SEG}.", [np.zeros(picture.shape[:2], dtype=np.bool_)]
+        if "two" in command:
+            return f"The red {SEG} and the blue {SEG}.", [pixels_of(picture, "red"), pixels_of(picture, "blue")]
+        if "bright" in command:
+            return f"The bright part is {SEG}.", [bright(picture)]
+        for colour in ("red", "green", "blue"):
+            if colour in command:
+                return f"The {colour} part is {SEG}.", [pixels_of(picture, colour)]
+        return "There is no such thing.", []
+
+    def _answer(self, answer: str, masks: list[Mask]) -> Iterator[Event]:
+        objects: list[ObjectMask] = []
+        begin = 0
+        for mask in masks:
+            begin = answer.index(SEG, begin)
+            objects.append(ObjectMask(mask, (begin, begin + len(SEG))))
+            begin += len(SEG)
+            yield MaskFound(objects[-1])
+        yield TextDelta(answer)
+        yield Finished(answer, tuple(objects), "end")

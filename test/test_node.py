@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lisa_node with the scripted stand-in for the model, as a process of its own, driven over DDS."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pictures
+import pytest
+from node_probe import Probe, pixels, probing
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_harness import scripted_node, started, talking_node, wait_until
+from scripted_segmenter import bright, pixels_of
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes import answers as answers_module
+from lisa_ros.nodes.answers import Answers
+from lisa_ros.nodes.camera import Seen
+from lisa_ros.nodes.conversions import to_image_message
+from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.segmenter import ObjectMask
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with probing() as probe, started(scripted_node()) as process:
+        probe.wait_for_node(process)
+        assert probe.set_parameter("queue_size", 300).successful
+        yield probe
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that does not exist: a command "gate <file>" stays in the model until it does."""
+    return tmp_path / "gate"
+
+
+def wait_at(gate: Path) -> None:
+    wait_until(gate.with_suffix(".reached").exists, "the command at the gate")
+
+
+def assert_masks_right(answer: Segmentation, encoding: str) -> None:
+    truth = pictures.expected(encoding)
+    wanted = [bright(truth)] if encoding in pictures.MONO else [pixels_of(truth, "red"), pixels_of(truth, "blue")]
+    assert answer.status == Segmentation.OK
+    assert len(answer.objects) == len(wanted)
+    inside = pictures.inside_blocks()
+    for found, mask in zip(answer.objects, wanted, strict=True):
+        assert np.array_equal(pixels(found.mask)[inside], mask[inside])
+
+
+@pytest.mark.parametrize("padding", [0, 10])
+@pytest.mark.parametrize("encoding", pictures.ENCODINGS)
+def test_every_encoding(probe: Probe, encoding: str, padding: int) -> None:
+    text = "bright" if encoding in pictures.MONO else "two"
+    assert_masks_right(probe.ask_about(pictures.message(encoding, padding), text), encoding)
+
+
+def test_an_answer_holds_everything_about_its_image(probe: Probe) -> None:
+    picture = pictures.message("rgb8")
+    answer = probe.ask_about(picture, "the two parts")
+    assert answer.header == picture.header
+    assert (answer.status, answer.detail) == (Segmentation.OK, "")
+    assert (answer.operator_id, answer.text) == ("default", "the two parts")
+    assert answer.answer == "The red [SEG] and the blue [SEG]."
+    assert answer.explanation == "The red and the blue."
+    assert [answer.answer[o.span_begin : o.span_end] for o in answer.objects] == ["[SEG]", "[SEG]"]
+    red, blue = answer.objects
+    assert red.mask.header == blue.mask.header == picture.header
+    assert (red.bbox.x_offset, red.bbox.y_offset, red.bbox.width, red.bbox.height) == (0, 0, 16, 32)
+    assert (blue.bbox.x_offset, blue.pixels) == (32, 16 * 32)
+    assert (red.centroid_pixel.x, red.centroid_pixel.y, red.centroid_pixel.z) == (7.5, 15.5, 0.0)
+    assert 0 <= answer.first_mask_ms <= answer.total_ms and answer.queued_ms >= 0 and answer.turn > 0
+
+
+def test_the_parts_are_published_with_the_answers_header(probe: Probe) -> None:
+    picture = pictures.message("rgb8")
+    answer = probe.ask_about(picture, "two")
+    together = pixels(answer.objects[0].mask) | pixels(answer.objects[1].mask)
+    mask = wait_until(lambda: next((m for m in probe.masks if m.header == answer.header), None), "the mask")
+    assert np.array_equal(pixels(mask), together)
+    point = wait_until(lambda: next((c for c in probe.centroids if c.header == answer.header), None), "the centroid")
+    # Between the two objects lies their mean; the point must be on one of them.
+    assert together[round(point.point.y), round(point.point.x)]
+    wait_until(lambda: probe.explanations[-1].data == answer.explanation, "the explanation")
+
+
+def test_nothing_found_is_an_answer(probe: Probe) -> None:
+    answer = probe.ask_about(pictures.message("rgb8"), "the unicorn")
+    assert answer.status == Segmentation.NO_OBJECT
+    assert answer.detail and answer.answer == "There is no such thing." and answer.turn > 0
+    mask = wait_until(lambda: next((m for m in probe.masks if m.header == answer.header), None), "the empty mask")
+    assert pixels(mask).shape == (pictures.HEIGHT, pictures.WIDTH) and not pixels(mask).any()
+    assert not [c for c in probe.centroids if c.header == answer.header]
+
+
+def test_an_object_without_a_pixel_is_not_an_object(probe: Probe) -> None:
+    answer = probe.ask_about(pictures.message("rgb8"), "the invisible man")
+    assert (answer.status, len(answer.objects), answer.answer) == (Segmentation.NO_OBJECT, 0, "It is [SEG].")
+
+
+def test_a_bare_sentence_is_a_command_of_the_default_operator(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "green")
+    probe.send_text("the green one, said plainly")
+    answer = wait_until(
+        lambda: next((a for a in list(probe.answers) if a.text == "the green one, said plainly"), None), "the answer"
+    )
+    assert (answer.status, answer.operator_id) == (Segmentation.OK, "default")
+    assert answer.id
+
+
+def test_two_commands_on_one_picture_look_once(probe: Probe) -> None:
+    first = probe.ask_about(pictures.message("rgb8"), "frame?").answer
+    assert probe.ask("frame?").answer == probe.ask("frame?", "ben").answer == first
+    assert probe.ask_about(pictures.message("rgb8"), "frame?").answer != first
+
+
+def test_operators_hear_only_their_own_turns_when_they_interleave(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    operators = ("anna", "ben", "carl", "Ünal")
+    sent = [(operator, number, probe.send(f"history {operator} {number}", operator)) for number in range(6) for operator in operators]
+    for operator, number, identity in sent:
+        answer = probe.answer_to(identity)
+        told = " | ".join(f"history {operator} {earlier}" for earlier in range(number))
+        assert (answer.answer, answer.turn, answer.operator_id) == (f"I was told: {told}", number + 1, operator)
+
+
+def test_the_oldest_turns_are_forgotten_and_references_move_along(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    assert probe.set_parameter("max_turns", 2).successful
+    assert [probe.ask(f"unicorn {i}", "dora").turn for i in (1, 2, 3)] == [1, 2, 3]
+    assert probe.ask("references", "dora", references=[3]).answer == "References [2]."
+    refused = probe.ask("references", "dora", references=[1])
+    assert refused.status == Segmentation.REJECTED and "turn 1" in refused.detail
+    assert probe.set_parameter("max_turns", 8).successful
+
+
+def test_only_answers_become_turns(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    for text in ("", "crash", "forbidden", "the red part"):
+        probe.ask(text, "emil")
+    assert probe.ask("history", "emil").answer == "I was told: the red part"
+
+
+def test_reset_forgets_one_operator(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    for operator in ("fred", "gina"):
+        probe.ask("red", operator)
+    response = probe.reset("fred")
+    assert (response.success, response.turns) == (True, 1)
+    assert probe.ask("history", "fred").answer == "I was told: "
+    assert probe.ask("history", "gina").answer == "I was told: red"
+    refused = probe.reset("x" * 65)
+    assert not refused.success and "64" in refused.message
+
+
+def test_an_answer_that_was_on_its_way_at_a_reset_does_not_come_back(probe: Probe, gate: Path) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    probe.ask("red", "hans")
+    waiting = probe.send(f"gate {gate}", "hans")
+    wait_at(gate)
+    assert probe.reset("hans").turns == 1
+    gate.touch()
+    answer = probe.answer_to(waiting)
+    assert (answer.status, answer.turn) == (Segmentation.NO_OBJECT, 0)
+    assert probe.ask("history", "hans").answer == "I was told: "
+
+
+@pytest.mark.parametrize(
+    ("text", "operator", "says"),
+    [
+        ("", "ina", "empty"),
+        (" \n\t ", "ina", "empty"),
+        ("x" * 501, "ina", "501 characters; max_text_length allows 500"),
+        ("red", "x" * 65, "1 to 64 printable"),
+        ("red", "a\nb", "1 to 64 printable"),
+        ("forbidden", "ina", "does not take this word"),
+    ],
+)
+def test_what_cannot_be_asked_is_rejected(probe: Probe, text: str, operator: str, says: str) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    masks = len(probe.masks)
+    answer = probe.ask(text, operator)
+    assert answer.status == Segmentation.REJECTED and says in answer.detail
+    assert (answer.text, answer.operator_id, answer.turn, len(answer.objects)) == (text, operator, 0, 0)
+    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+    assert len(probe.masks) <= masks + 2
+
+
+def test_a_failing_model_is_an_answer_and_the_next_command_works(probe: Probe) -> None:
+    picture = pictures.message("rgb8")
+    answer = probe.ask_about(picture, "crash")
+    assert (answer.status, answer.header) == (Segmentation.FAILED, picture.header)
+    assert answer.detail == "The model failed: RuntimeError: the model broke"
+    assert probe.ask_about(picture, "red").status == Segmentation.OK
+
+
+def malformed() -> dict[str, Image]:
+    bad = {name: pictures.message("rgb8") for name in ("unknown", "empty", "short", "step", "huge", "none")}
+    bad["unknown"].encoding = "rgb12packed"
+    bad["empty"].width = bad["empty"].height = 0
+    bad["short"].data = bad["short"].data[:50]
+    bad["step"].step = 7
+    bad["huge"].width = bad["huge"].height = bad["huge"].step = 2**32 - 1
+    bad["none"] = Image()
+    return bad
+
+
+@pytest.mark.parametrize("name", malformed())
+def test_a_malformed_image_is_an_answer_and_the_next_picture_works(probe: Probe, name: str) -> None:
+    answer = probe.show_until(malformed()[name], "red", lambda a: a.status == Segmentation.NO_IMAGE)
+    assert "image" in answer.detail and answer.header.frame_id == ""
+    assert answer.header.stamp.sec > 0
+    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+
+
+def test_an_old_picture_is_refused_unless_the_command_is_as_old(probe: Probe) -> None:
+    then = (probe.node.get_clock().now() - Duration(seconds=100)).to_msg()
+    answer = probe.show_until(pictures.message("rgb8"), "red", lambda a: a.status == Segmentation.NO_IMAGE, then)
+    assert "max_image_age allows 5 s" in answer.detail and "100" in answer.detail
+    assert probe.ask("red", stamp=then).status == Segmentation.OK
+    assert probe.set_parameter("max_image_age", 0.0).successful
+    assert probe.ask("red").status == Segmentation.OK
+    assert probe.set_parameter("max_image_age", 5.0).successful
+
+
+def test_a_flood_is_answered_at_once_beyond_the_bound_and_later_within_it(probe: Probe, gate: Path) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    assert probe.set_parameter("queue_size", 16).successful
+    held = probe.send(f"gate {gate}", "flood")
+    wait_at(gate)
+    before = len(probe.answers)
+    sent = [probe.send("two", f"operator {number % 4}") for number in range(200)]
+    rejected = wait_until(lambda: len(probe.answers) - before >= 184 and probe.answers[before:], "184 rejections")
+    assert [a.id for a in rejected] == sent[16:]
+    assert {a.status for a in rejected} == {Segmentation.REJECTED}
+    assert "queue_size" in rejected[0].detail
+    gate.touch()
+    assert [probe.answer_to(identity).status for identity in sent[:16]] == [Segmentation.OK] * 16
+    assert probe.set_parameter("queue_size", 300).successful
+    # Answers go out in order: what follows this one would have come.
+    last = probe.ask("red")
+    assert Counter(a.id for a in probe.answers[before:]) == Counter([*sent, held, last.id])
+
+
+def test_a_flood_of_large_answers_is_not_lost(probe: Probe) -> None:
+    large = np.zeros((240, 320, 3), dtype=np.uint8)
+    large[:, :160, 0], large[:, 160:, 2] = 255, 255
+    probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
+    assert probe.set_parameter("max_image_age", 0.0).successful
+    before = len(probe.answers)
+    sent = [probe.send("two", f"operator {number % 4}") for number in range(200)]
+    for identity in sent:
+        assert len(probe.answer_to(identity).objects) == 2
+    assert [a.id for a in probe.answers[before:]] == sent
+    assert probe.set_parameter("max_image_age", 5.0).successful
+
+
+def test_a_late_joiner_gets_the_newest_answer_and_mask_alone(probe: Probe) -> None:
+    for text in ("red", "blue", "green"):
+        last = probe.ask_about(pictures.message("rgb8"), text)
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    with talking_node("late_joiner") as node:
+        late: list[Segmentation] = []
+        masks: list[Image] = []
+        node.create_subscription(Segmentation, "/lisa/segmentation", late.append, latched)
+        node.create_subscription(Image, "/lisa/mask", masks.append, latched)
+        wait_until(lambda: late and masks, "the latched answer")
+        assert [a.id for a in late] == [last.id]
+        assert [m.header for m in masks] == [last.header]
+
+
+def test_parameters_are_checked_while_running(probe: Probe) -> None:
+    assert not probe.set_parameter("queue_size", 0).successful
+    assert not probe.set_parameter("queue_size", "many").successful
+    assert not probe.set_parameter("quantization", "8bit").successful
+    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+    assert probe.set_parameter("max_text_length", 5).successful
+    assert probe.ask("the red one").status == Segmentation.REJECTED
+    assert probe.set_parameter("max_text_length", 500).successful
+
+
+def test_no_picture_then_compressed_ones_then_the_end_with_commands_waiting(gate: Path) -> None:
+    remapped = ("-r", "__node:=other", "-r", "image:=/robot/colour", "-p", "image_transport:=compressed", "-p", "queue_size:=3")
+    with probing("other", "/robot/colour") as probe, started(scripted_node(*remapped)) as process:
+        probe.wait_for_node(process)
+        answer = probe.ask("red")
+        assert answer.status == Segmentation.NO_IMAGE and "/robot/colour/compressed" in answer.detail
+        bgr = np.ascontiguousarray(pictures.colours()[:, :, ::-1])
+        for suffix in (".jpg", ".png"):
+            picture = pictures.compressed(suffix, f"rgb8; {suffix[1:]} compressed bgr8", bgr)
+            assert_masks_right(probe.ask_about(picture, "two"), "rgb8")
+        garbage = CompressedImage(format="jpeg", data=b"no picture")
+        probe.show_until(garbage, "red", lambda a: a.status == Segmentation.NO_IMAGE)
+        probe.ask_about(pictures.compressed(".png", "png", bgr), "red")
+
+        held = probe.send(f"gate {gate}")
+        wait_at(gate)
+        waiting = [probe.send("red") for _ in range(3)]
+        assert probe.ask("one too many").status == Segmentation.REJECTED
+        process.send_signal(signal.SIGINT)
+        for identity in (held, *waiting):
+            assert probe.answer_to(identity).status == Segmentation.CANCELLED
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+
+
+def test_sigterm_ends_an_idle_node() -> None:
+    with probing("idle") as probe, started(scripted_node("-r", "__node:=idle")) as process:
+        probe.wait_for_node(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+
+
+def test_what_keeps_the_node_from_starting_is_said_in_one_sentence() -> None:
+    wrong = {
+        "checkpoint:=broken": "Could not load the checkpoint broken: ValueError: the folder has no config.json",
+        "quantization:=2bit": "quantization is '2bit'; it must be one of none, 8bit, 4bit",
+        "queue_size:=0": "queue_size must be a whole number from 1 to 1000",
+        "max_image_age:=old": "max_image_age must be a number with a decimal point",
+    }
+    for setting, says in wrong.items():
+        with started(scripted_node("-p", setting)) as process:
+            assert process.wait() == 1
+            assert says in process.output
+            assert "Traceback" not in process.output
+
+
+def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    real = answers_module.draw_overlay
+
+    def counted(image: np.ndarray, masks: list[np.ndarray], caption: str = "") -> np.ndarray:
+        drawn.append(caption)
+        return real(image, masks, caption)
+
+    monkeypatch.setattr(answers_module, "draw_overlay", counted)
+    with talking_node("drawer") as node:
+        answers = Answers(node)
+        seen = Seen(Header(frame_id="camera"), pictures.colours(), None)
+        found = ObjectMask(pixels_of(seen.picture, "red"), (0, 5))
+        outcome = Outcome(Segmentation.OK, header=seen.header, answer="[SEG]", objects=(found,))
+
+        def settle() -> None:
+            request = Request("1", "anna", "red")
+            answers.open(request)
+            answers.settle(request, outcome, seen)
+
+        settle()
+        assert drawn == []
+        overlays: list[Image] = []
+        node.create_subscription(Image, "/drawer/overlay", overlays.append, 10)
+        wait_until(lambda: node.count_subscribers("/drawer/overlay") and answers._overlay.get_subscription_count(), "a listener")
+        settle()
+        overlay = wait_until(lambda: overlays and overlays[-1], "the overlay")
+        assert len(drawn) == 1 and "anna: red" in drawn[0]
+        assert (overlay.encoding, overlay.width, overlay.header) == ("rgb8", pictures.WIDTH, seen.header)
+        answers.close(10)

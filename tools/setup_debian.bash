@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by tools/setup: the interpreter, and what only the system can supply. Asks for the things themselves and not
+# for package names, so that a Python from pyenv or conda, or another distribution, is as good.
+
+# Prints the distribution that is sourced (e.g. "jazzy"); nothing where there is none, or only the wheels'.
+ros_in_use() {
+  local prefix
+  [ -n "${ROS_DISTRO:-}" ] || return 0
+  while IFS= read -r -d: prefix; do
+    case "$prefix" in "$root"/*) continue ;; esac
+    if [ -f "$prefix/share/rclpy/package.xml" ]; then
+      echo "$ROS_DISTRO"
+      return 0
+    fi
+  done <<<"${AMENT_PREFIX_PATH:-}:"
+}
+
+# Prints the path of the first interpreter that is new and old enough.
+find_python() {
+  local name
+  for name in ${PYTHON:-python3 python3.12 python3.11 python3.13}; do
+    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+      "$name" -c 'import sys; print(sys.executable)'
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Prints the Debian packages that hold what is missing for interpreter $1 (empty: none was found).
+missing_debian_packages() {
+  local python=$1
+  if [ -z "$python" ]; then
+    echo python3 python3-dev python3-venv
+  else
+    "$python" - <<'PYTHON'
+import ctypes, importlib.util, pathlib, sys, sysconfig
+
+# Debian names the packages of its default Python without the minor version.
+name = pathlib.Path(sys.executable).name if pathlib.Path(sys.executable).resolve() != pathlib.Path("/usr/bin/python3").resolve() else "python3"
+if not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+    print(f"{name}-dev")
+if any(importlib.util.find_spec(module) is None for module in ("venv", "ensurepip")):
+    print(f"{name}-venv")
+# OpenCV's windows are linked to these, also where none is ever opened.
+for library, package in (("libGL.so.1", "libgl1"), ("libgthread-2.0.so.0", "libglib2.0-0")):
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        print(package)
+PYTHON
+  fi
+  # The messages are compiled here.
+  command -v c++ >/dev/null && command -v cc >/dev/null || echo g++
+  command -v make >/dev/null || echo make
+}
+
+# Sets $python; installs what is missing (root), or names it.
+install_debian_packages() {
+  local missing
+  python=$(find_python || true)
+  missing=$(missing_debian_packages "$python" | tr '\n' ' ')
+  if [ -z "$missing" ]; then return 0; fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "this machine lacks: ${missing% }. Type: sudo apt-get update && sudo apt-get install ${missing% }"
+  fi
+  say "Debian packages that Python, the compiler and OpenCV need: $missing"
+  apt-get update
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+  python=$(find_python) || fail "no Python 3.11, 3.12 or 3.13 here (looked for: ${PYTHON:-python3, python3.11-3.13}); install one, or name it: PYTHON=/path/to/python make setup"
+  missing=$(missing_debian_packages "$python" | tr '\n' ' ')
+  [ -z "$missing" ] || fail "still missing after apt-get: ${missing% }. Another Python may have them: PYTHON=/usr/bin/python3 make setup"
+}
