@@ -88,7 +88,7 @@ class _Dialogue:
 class Dialogues:
     """The dialogues of all operators, in memory. Safe to use from several threads.
 
-    Memory is bounded by max_operators x max_turns turns: with one 640 x 480 mask a turn, 16 operators and 8 turns, 40 MB.
+    Memory is bounded by max_operators x max_turns turns; one 640 x 480 mask in each of 16 x 8 takes 40 MB.
     """
 
     def __init__(self, *, max_turns: int = 8, max_operators: int = 16) -> None:

@@ -51,7 +51,9 @@ class Probe:
         wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node")
         assert process.alive, "the node has ended"
         wait_until(lambda: self._command.get_subscription_count() and self._text.get_subscription_count(), "the node")
-        wait_until(lambda: self._image.get_subscription_count() + self._compressed.get_subscription_count(), "its camera")
+        wait_until(
+            lambda: self._image.get_subscription_count() + self._compressed.get_subscription_count(), "its camera"
+        )
         for topic in ("segmentation", "mask", "explanation", "centroid_pixel"):
             wait_until(lambda topic=topic: self.node.count_publishers(f"/{self._name}/{topic}"), topic)
         wait_until(self._reset.service_is_ready, "reset_dialogue")
@@ -104,14 +106,16 @@ class Probe:
         return future.result()
 
     def set_parameter(self, name: str, value: Any) -> Any:
-        future = self._set.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+        future = self._set.call_async(
+            SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        )
         wait_until(future.done, "set_parameters")
         return future.result().results[0]
 
 
 @contextmanager
 def probing(name: str = "lisa", image_topic: str = "image") -> Iterator[Probe]:
-    with talking_node(f"probe_of_{name}") as node:
+    with talking_node(f"probe_of_{name.replace('/', '_')}") as node:
         yield Probe(node, name, image_topic)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One picture in every encoding, made by hand from the encodings' definitions, without OpenCV or cv_bridge.
 
-Flat colours in large blocks: every sound way of interpolating a mosaic or subsampled colour gives them back inside a block.
+Flat colours in large blocks: every sound way of interpolating a mosaic or subsampled colour gives them back inside a
+block.
 """
 
 import array
@@ -54,7 +55,12 @@ def message(encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
     garbage = np.full((rows.shape[0], padding), 0xA5, dtype=np.uint8)
     data = array.array("B", np.hstack([rows, garbage]).tobytes())
     return Image(
-        height=HEIGHT, width=WIDTH, encoding=encoding, is_bigendian=int(big_endian), step=rows.shape[1] + padding, data=data
+        height=HEIGHT,
+        width=WIDTH,
+        encoding=encoding,
+        is_bigendian=int(big_endian),
+        step=rows.shape[1] + padding,
+        data=data,
     )
 
 

@@ -31,7 +31,12 @@ def private_domain() -> str:
 def private_environment() -> dict[str, str]:
     """For processes of a test: what they say is heard on this machine and in this domain only."""
     path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": private_domain(), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "ROS_DOMAIN_ID": private_domain(),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:

@@ -3,10 +3,11 @@
 
 import sys
 
+from scripted_segmenter import ScriptedSegmenter
+
 from lisa_ros.nodes.lisa_node import main
 from lisa_ros.nodes.parameters import NodeParameters
 from lisa_ros.segmenter import Segmenter
-from scripted_segmenter import ScriptedSegmenter
 
 
 def load(parameters: NodeParameters) -> Segmenter:

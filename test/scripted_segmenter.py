@@ -86,6 +86,8 @@ class ScriptedSession:
             return f"Frame {self.frame.number}.", []
         if "invisible" in command:
             return f"It is {SEG}.", [np.zeros(picture.shape[:2], dtype=np.bool_)]
+        if "misshapen" in command:
+            return f"It is {SEG}.", [np.ones((3, 5), dtype=np.bool_)]
         if "two" in command:
             return f"The red {SEG} and the blue {SEG}.", [pixels_of(picture, "red"), pixels_of(picture, "blue")]
         if "bright" in command:

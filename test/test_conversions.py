@@ -137,7 +137,9 @@ def test_png_of_16_bits_and_with_alpha() -> None:
 def test_grey_png_and_compressed_mosaic() -> None:
     grey = picture_from(pictures.compressed(".png", "mono8; png compressed mono8", pictures.greys()))
     assert np.array_equal(grey, pictures.expected("mono8"))
-    deep = picture_from(pictures.compressed(".png", "mono16; png compressed mono16", pictures.greys().astype(np.uint16) * 257))
+    deep = picture_from(
+        pictures.compressed(".png", "mono16; png compressed mono16", pictures.greys().astype(np.uint16) * 257)
+    )
     assert np.array_equal(deep, pictures.expected("mono8"))
     mosaic = np.asarray(pictures.message("bayer_rggb8").data, dtype=np.uint8).reshape(pictures.HEIGHT, pictures.WIDTH)
     assert_right(picture_from(pictures.compressed(".png", "bayer_rggb8; png compressed ", mosaic)), "bayer_rggb8")

@@ -37,7 +37,7 @@ def test_oldest_turns_fall_off_and_numbers_go_on() -> None:
     assert dialogues.turns("anna") == (turn(2), turn(3))
     recall = dialogues.recall("anna")
     assert recall.positions([2, 3]) == (1, 2)
-    with pytest.raises(ForgottenTurnError, match="turn 1 .*turns 2 to 3 are kept"):
+    with pytest.raises(ForgottenTurnError, match=r"turn 1 .*turns 2 to 3 are kept"):
         recall.positions([1])
     with pytest.raises(ForgottenTurnError, match="turn 4"):
         recall.positions([4])

@@ -116,14 +116,18 @@ def test_a_bare_sentence_is_a_command_of_the_default_operator(probe: Probe) -> N
 
 def test_two_commands_on_one_picture_look_once(probe: Probe) -> None:
     first = probe.ask_about(pictures.message("rgb8"), "frame?").answer
-    assert probe.ask("frame?").answer == probe.ask("frame?", "ben").answer == first
+    assert probe.ask("frame?").answer == probe.ask("frame?", "jon").answer == first
     assert probe.ask_about(pictures.message("rgb8"), "frame?").answer != first
 
 
 def test_operators_hear_only_their_own_turns_when_they_interleave(probe: Probe) -> None:
     probe.ask_about(pictures.message("rgb8"), "red")
     operators = ("anna", "ben", "carl", "Ünal")
-    sent = [(operator, number, probe.send(f"history {operator} {number}", operator)) for number in range(6) for operator in operators]
+    sent = [
+        (operator, number, probe.send(f"history {operator} {number}", operator))
+        for number in range(6)
+        for operator in operators
+    ]
     for operator, number, identity in sent:
         answer = probe.answer_to(identity)
         told = " | ".join(f"history {operator} {earlier}" for earlier in range(number))
@@ -197,6 +201,14 @@ def test_a_failing_model_is_an_answer_and_the_next_command_works(probe: Probe) -
     answer = probe.ask_about(picture, "crash")
     assert (answer.status, answer.header) == (Segmentation.FAILED, picture.header)
     assert answer.detail == "The model failed: RuntimeError: the model broke"
+    assert probe.ask_about(picture, "red").status == Segmentation.OK
+
+
+def test_an_answer_that_cannot_be_published_is_still_one_answer(probe: Probe) -> None:
+    picture = pictures.message("rgb8")
+    probe.ask_about(picture, "red")
+    answer = probe.ask("misshapen")
+    assert answer.status == Segmentation.FAILED and "could not be published" in answer.detail
     assert probe.ask_about(picture, "red").status == Segmentation.OK
 
 
@@ -286,7 +298,16 @@ def test_parameters_are_checked_while_running(probe: Probe) -> None:
 
 
 def test_no_picture_then_compressed_ones_then_the_end_with_commands_waiting(gate: Path) -> None:
-    remapped = ("-r", "__node:=other", "-r", "image:=/robot/colour", "-p", "image_transport:=compressed", "-p", "queue_size:=3")
+    remapped = (
+        "-r",
+        "__node:=other",
+        "-r",
+        "image:=/robot/colour",
+        "-p",
+        "image_transport:=compressed",
+        "-p",
+        "queue_size:=3",
+    )
     with probing("other", "/robot/colour") as probe, started(scripted_node(*remapped)) as process:
         probe.wait_for_node(process)
         answer = probe.ask("red")
@@ -356,7 +377,10 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
         assert drawn == []
         overlays: list[Image] = []
         node.create_subscription(Image, "/drawer/overlay", overlays.append, 10)
-        wait_until(lambda: node.count_subscribers("/drawer/overlay") and answers._overlay.get_subscription_count(), "a listener")
+        wait_until(
+            lambda: node.count_subscribers("/drawer/overlay") and answers._overlay.get_subscription_count(),
+            "a listener",
+        )
         settle()
         overlay = wait_until(lambda: overlays and overlays[-1], "the overlay")
         assert len(drawn) == 1 and "anna: red" in drawn[0]

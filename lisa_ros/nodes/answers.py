@@ -60,14 +60,15 @@ class Answers:
         message = segmentation_message(request, outcome, header)
         together = None
         if outcome.answered and seen is not None:
-            together = geometry.union((found.mask for found in outcome.objects), seen.picture.shape[:2])
+            height, width = seen.picture.shape[:2]
+            together = geometry.union((found.mask for found in outcome.objects), (height, width))
         with self._lock:
             if request not in self._open:
                 return
             self._open.discard(request)
             if together is not None:
                 self._post_parts(message, together)
-            self._outbox.post(self._segmentation, message)
+            self._outbox.post_latched(self._segmentation, message)
         if together is not None and seen is not None and self._overlay.get_subscription_count():
             self._outbox.post(self._overlay, _overlay_message(request, outcome, message, seen))
 
@@ -76,7 +77,7 @@ class Answers:
         self._outbox.close(patience_s)
 
     def _post_parts(self, message: Segmentation, together: Mask) -> None:
-        self._outbox.post(self._mask, _mask_message(together, message.header))
+        self._outbox.post_latched(self._mask, _mask_message(together, message.header))
         self._outbox.post(self._explanation, String(data=message.explanation))
         if together.any():
             point = _centroid(together)

@@ -38,7 +38,7 @@ class Camera:
         self._newest: Image | CompressedImage | None = None
         self._looked_at: tuple[Image | CompressedImage, Seen] | None = None
 
-    def take(self, message: Any) -> None:  # noqa: ANN401 - Image or CompressedImage
+    def take(self, message: Any) -> None:
         """Keep a message; the one before it is forgotten."""
         self._newest = message
 
@@ -56,7 +56,9 @@ class Camera:
         """
         message = self._newest
         if message is None:
-            raise NoPictureError(f"No picture has come on {self.topic} yet; check that the camera runs and publishes there.")
+            raise NoPictureError(
+                f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
+            )
         self._check_age(message.header, reference_ns, max_age_s)
         if self._looked_at is None or self._looked_at[0] is not message:
             picture = picture_from(message)

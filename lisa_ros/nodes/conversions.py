@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages to arrays and back; the one place that knows what is inside a sensor_msgs/Image.
 
-Two libraries are called cv_bridge: ROS 2's own (robots) and a port of ROS 1's on PyPI. The port ignores `step` and lacks
-encodings, and either may lack support for the numpy that is installed. So the rows are packed here, the encodings that both
-do right go through cv_bridge, and the rest through OpenCV. Pictures come out the same whichever is installed.
+Two libraries are called cv_bridge: ROS 2's own (robots) and a port of ROS 1's on PyPI. The port ignores `step` and
+lacks encodings, and either may fail with the numpy that is installed. So the rows are packed here, the encodings that
+both do right go through cv_bridge, and the rest through OpenCV. Pictures come out the same whichever is installed.
 """
 
 import array
@@ -112,7 +112,9 @@ def _from_raw(message: Image) -> Picture:
     if encoding is None:
         reason = _REASONS.get(message.encoding)
         known = f"supported are {', '.join(SUPPORTED_ENCODINGS)}"
-        raise ImageError(f"The image has encoding {message.encoding!r}; " + (f"{reason} ({known})." if reason else f"{known}."))
+        raise ImageError(
+            f"The image has encoding {message.encoding!r}; " + (f"{reason} ({known})." if reason else f"{known}.")
+        )
     rows = _packed_rows(message, encoding)
     if encoding.sample_bytes == 2:
         rows = _eight_bits(rows, bool(message.is_bigendian))
@@ -151,9 +153,13 @@ def _check_size(message: Image, encoding: _Encoding) -> None:
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
         raise ImageError(f"The image says it is {width} x {height} pixels; each side must be 1 to {_LARGEST_SIDE}.")
     if encoding.even_width and width % 2:
-        raise ImageError(f"The image is {width} pixels wide; {message.encoding} stores colour for pairs: an even width is needed.")
+        raise ImageError(
+            f"The image is {width} pixels wide; {message.encoding} stores colour for pairs: an even width is needed."
+        )
     if encoding.planar_420 and height % 2:
-        raise ImageError(f"The image is {height} pixels high; {message.encoding} stores colour for pairs: an even height is needed.")
+        raise ImageError(
+            f"The image is {height} pixels high; {message.encoding} stores colour for pairs: an even height is needed."
+        )
 
 
 def _eight_bits(rows: NDArray[np.uint8], big_endian: bool) -> NDArray[np.uint8]:
@@ -173,7 +179,7 @@ def _through_bridge(rows: NDArray[np.uint8], message: Image) -> Picture | None:
 
 
 @functools.cache
-def _bridge() -> Any | None:  # noqa: ANN401 - cv_bridge has no types
+def _bridge() -> Any | None:
     try:
         from cv_bridge import CvBridge
         from cv_bridge.boost.cv_bridge_boost import getCvType
@@ -195,8 +201,8 @@ def _from_compressed(message: CompressedImage) -> Picture:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"The compressed image (format {message.format!r}, {data.size} bytes) cannot be decoded: a whole JPEG or PNG file"
-            " is needed."
+            f"The compressed image ({message.format!r}, {data.size} bytes) cannot be decoded: a whole JPEG or PNG"
+            " file is needed."
         )
     return _rgb_of_decoded(decoded, message.format)
 

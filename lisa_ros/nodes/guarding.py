@@ -17,7 +17,7 @@ def guarded(callback: Callback) -> Callback:
     """
 
     @functools.wraps(callback)
-    def guard(self: Any, *arguments: Any) -> Any:  # noqa: ANN401 - any callback
+    def guard(self: Any, *arguments: Any) -> Any:
         try:
             return callback(self, *arguments)
         except Exception:  # this is where a callback's errors end

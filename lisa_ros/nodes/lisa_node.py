@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node: a camera's pictures and operators' commands in, masks and reasons out.
 
-The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on the worker's thread (the newest
-picture, then `answering.ask`) -> `Answers.settle`, which publishes.
+The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on the worker's thread (the
+newest picture, then `answering.ask`) -> `Answers.settle`, which publishes.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from lisa_ros.srv import ResetDialogue
 # A flood must wait somewhere until the executor has seen it; commands are small.
 _COMMAND_QOS = QoSProfile(depth=1000)
 _STOP_WORKER_S = 10.0
-_STOP_OUTBOX_S = 5.0
+_STOP_OUTBOX_S = 10.0
 
 Load = Callable[[NodeParameters], Segmenter]
 

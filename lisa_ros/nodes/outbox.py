@@ -2,8 +2,8 @@
 """Publishing answers so that none is lost, though only the newest is kept for late joiners.
 
 A reliable publisher that keeps one message drops it as soon as the next is published, read or not: of 200 answers with
-300 kB masks published at once, a waiting subscriber got 108 (and 132 with 100 kept). So the next message waits until the
-last one is acknowledged, which takes about 5 ms, on a thread where nobody else has to wait.
+300 kB masks published at once, a waiting subscriber got 108 (and 132 with 100 kept). So the next message waits until
+the last one is acknowledged, which takes about 5 ms, on a thread where nobody else has to wait.
 """
 
 import queue
@@ -18,29 +18,36 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
-_ACKNOWLEDGE_S = 2.0
+# DDS repairs a lost packet when the next heartbeat asks for it, every 3 s.
+_ACKNOWLEDGE_S = 4.0
 _POLL_S = 0.001
 _NOW = Duration(seconds=0)
 
 
 class Outbox:
-    """Publishes messages in the order in which they were posted, each after the one before it arrived.
+    """Publishes messages in the order in which they were posted.
 
-    A subscriber that hangs holds the others up once, for two seconds; until it acknowledges again, nobody waits for it.
+    A subscriber that hangs holds the others up once, for four seconds; then nobody waits for it until it acknowledges
+    again.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
         """Start the thread; `report` is told one sentence about each trouble."""
         self._report = report
-        self._posted: queue.SimpleQueue[tuple[Publisher, Any] | None] = queue.SimpleQueue()
+        self._posted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._hanging: set[str] = set()
-        self._unacknowledged: dict[str, Publisher] = {}
+        self._latched: dict[str, Publisher] = {}
         self._thread = threading.Thread(target=self._run, name="lisa_outbox", daemon=True)
         self._thread.start()
 
-    def post(self, publisher: Publisher, message: Any) -> None:  # noqa: ANN401 - any message
+    def post(self, publisher: Publisher, message: Any) -> None:
         """Publish soon; returns at once."""
-        self._posted.put((publisher, message))
+        self._posted.put(lambda: publisher.publish(message))
+
+    def post_latched(self, publisher: Publisher, message: Any) -> None:
+        """The same with a publisher that is LATCHED: waits until the message before it has arrived."""
+        self._latched[publisher.topic] = publisher
+        self._posted.put(lambda: self._publish_latched(publisher, message))
 
     def close(self, patience_s: float) -> None:
         """Publish what was posted, wait until it arrived, end the thread."""
@@ -48,16 +55,17 @@ class Outbox:
         self._thread.join(patience_s)
 
     def _run(self) -> None:
-        while (entry := self._posted.get()) is not None:
-            publisher, message = entry
+        while (publish := self._posted.get()) is not None:
             try:
-                self._wait(publisher)
-                publisher.publish(message)
-                self._unacknowledged[publisher.topic] = publisher
+                publish()
             except Exception as error:  # the thread must go on with the next answer
-                self._report(f"Could not publish on {publisher.topic}: {error}")
-        for publisher in self._unacknowledged.values():
+                self._report(f"An answer could not be published: {type(error).__name__}: {error}")
+        for publisher in self._latched.values():
             self._wait(publisher)
+
+    def _publish_latched(self, publisher: Publisher, message: Any) -> None:
+        self._wait(publisher)
+        publisher.publish(message)
 
     def _wait(self, publisher: Publisher) -> None:
         patience = 0.0 if publisher.topic in self._hanging else _ACKNOWLEDGE_S

@@ -30,12 +30,12 @@ class Bounds:
     read_only: bool = False
 
 
-def _fixed(default: str, description: str, *choices: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+def _fixed(default: str, description: str, *choices: str) -> Any:
     """A text that is read once, at the start."""
     return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
 
 
-def _number(default: float, description: str, minimum: float, maximum: float) -> Any:  # noqa: ANN401
+def _number(default: float, description: str, minimum: float, maximum: float) -> Any:
     """A number that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum)})
 
@@ -53,12 +53,19 @@ class NodeParameters:
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
     max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
     max_image_age: float = _number(
-        5.0, "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.", 0.0, 1e9
+        5.0,
+        "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.",
+        0.0,
+        1e9,
     )
     queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
     max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
-    max_turns: int = _number(8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100)
-    max_operators: int = _number(16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000)
+    max_turns: int = _number(
+        8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100
+    )
+    max_operators: int = _number(
+        16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000
+    )
 
 
 class LiveParameters:
@@ -73,7 +80,9 @@ class LiveParameters:
         self._node = node
         for entry in dataclasses.fields(NodeParameters):
             _declare(node, entry)
-        self.current = NodeParameters(**{e.name: node.get_parameter(e.name).value for e in dataclasses.fields(NodeParameters)})
+        self.current = NodeParameters(
+            **{e.name: node.get_parameter(e.name).value for e in dataclasses.fields(NodeParameters)}
+        )
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._take_over)
 
@@ -86,20 +95,20 @@ class LiveParameters:
         return SetParametersResult(successful=True)
 
     def _take_over(self, parameters: list[Parameter]) -> None:
-        changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in _BOUNDS}
+        changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in FIELD_BOUNDS}
         self.current = dataclasses.replace(self.current, **changed)
 
 
 def check_choice(name: str, value: object) -> None:
     """Refuse a text that is not one of the parameter's choices; rclpy itself checks types and ranges."""
-    bounds = _BOUNDS.get(name)
+    bounds = FIELD_BOUNDS.get(name)
     if bounds and bounds.choices and value not in bounds.choices:
         raise ParameterError(f"Parameter {name} is {value!r}; it must be one of {', '.join(bounds.choices)}.")
 
 
 def descriptor(name: str) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a parameter."""
-    bounds = _BOUNDS[name]
+    bounds = FIELD_BOUNDS[name]
     return ParameterDescriptor(
         name=name,
         description=bounds.description,
@@ -110,7 +119,7 @@ def descriptor(name: str) -> ParameterDescriptor:
     )
 
 
-def _range(message: Any, kind: type, bounds: Bounds) -> Iterable[Any]:  # noqa: ANN401 - two message types of one shape
+def _range(message: Any, kind: type, bounds: Bounds) -> Iterable[Any]:
     if bounds.minimum is not None and bounds.maximum is not None:
         yield message(from_value=kind(bounds.minimum), to_value=kind(bounds.maximum))
 
@@ -119,12 +128,14 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> None:
     try:
         value = node.declare_parameter(entry.name, entry.default, descriptor(entry.name)).value
     except ParameterException as error:
-        bounds = _BOUNDS[entry.name]
+        bounds = FIELD_BOUNDS[entry.name]
         limits = f" from {bounds.minimum:g} to {bounds.maximum:g}" if bounds.maximum is not None else ""
-        kind = {"int": "a whole number", "float": "a number with a decimal point", "str": "a text"}[type(entry.default).__name__]
+        kind = {"int": "a whole number", "float": "a number with a decimal point", "str": "a text"}[
+            type(entry.default).__name__
+        ]
         raise ParameterError(f"Parameter {entry.name} must be {kind}{limits} ({error}).") from error
     check_choice(entry.name, value)
 
 
-_BOUNDS: dict[str, Bounds] = {entry.name: entry.metadata["bounds"] for entry in dataclasses.fields(NodeParameters)}
+FIELD_BOUNDS: dict[str, Bounds] = {entry.name: entry.metadata["bounds"] for entry in dataclasses.fields(NodeParameters)}
 _TYPES: dict[str, type] = {entry.name: type(entry.default) for entry in dataclasses.fields(NodeParameters)}

@@ -47,10 +47,10 @@ class Recipe:
     train_views: int = 4500
     workers: int = 2
     threads: int = 2
-    eyes: Schedule = Schedule(steps=1100, learning_rate=1.2e-3)
+    eyes: Schedule = Schedule(steps=1700, learning_rate=1.2e-3)
     glance: Schedule = Schedule(steps=700, learning_rate=1.5e-3)
-    talk: Schedule = Schedule(steps=800, learning_rate=1e-3)
-    joint: Schedule = Schedule(steps=450, learning_rate=5e-4, warmup=30)
+    talk: Schedule = Schedule(steps=1100, learning_rate=1e-3)
+    joint: Schedule = Schedule(steps=900, learning_rate=5e-4, warmup=30)
 
 
 class Kitchen:

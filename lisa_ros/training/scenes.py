@@ -36,9 +36,10 @@ VIEWS_PER_ARRANGEMENT = 3
 
 
 @dataclass(frozen=True)
-class _Size:
-    width: int
+class _Shape:
+    views: int
     height: int
+    width: int
 
 
 def render_views(
@@ -49,6 +50,7 @@ def render_views(
     height: int = 240,
     cache: Path,
     workers: int = 1,
+    shard_views: int = SHARD_VIEWS,
 ) -> None:
     """Fill a folder with at least `count` views, rounded up to whole shards; what is there already is kept.
 
@@ -59,24 +61,25 @@ def render_views(
         height: of the pictures, pixels.
         cache: the folder of this split; made if missing.
         workers: number of processes.
+        shard_views: number of views in a shard; the views of a seed do not depend on it, where a shard ends does.
 
     Raises:
-        ValueError: for a count or number of workers below 1, or when the folder has views of another size.
+        ValueError: for a count, shard or number of workers below 1, or when the folder has shards of another size.
     """
-    if count < 1 or workers < 1:
-        raise ValueError(f"Views and workers must be 1 or more, not {count} and {workers}.")
+    if min(count, workers, shard_views) < 1:
+        raise ValueError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
     cache.mkdir(parents=True, exist_ok=True)
-    size = _Size(width, height)
-    paths = {seed: _shard_path(cache, seed) for seed in range(first_seed, first_seed - (-count // SHARD_VIEWS))}
+    shape = _Shape(shard_views, height, width)
+    paths = {seed: _shard_path(cache, seed) for seed in range(first_seed, first_seed - (-count // shard_views))}
     for path in filter(Path.exists, paths.values()):
-        _check_size(path, size)
+        _check_shape(path, shape)
     missing = [seed for seed, path in paths.items() if not path.exists()]
-    _render_shards(missing, len(paths), cache, size, workers)
+    _render_shards(missing, len(paths), cache, shape, workers)
 
 
-def _render_shards(missing: Sequence[int], total: int, cache: Path, size: _Size, workers: int) -> None:
-    done = (total - len(missing)) * SHARD_VIEWS
-    progress = tqdm(total=total * SHARD_VIEWS, initial=done, unit="view", desc=f"rendering {cache.name}")
+def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shape, workers: int) -> None:
+    done = (total - len(missing)) * shape.views
+    progress = tqdm(total=total * shape.views, initial=done, unit="view", desc=f"rendering {cache.name}")
     if not missing:
         progress.close()
         return
@@ -84,12 +87,12 @@ def _render_shards(missing: Sequence[int], total: int, cache: Path, size: _Size,
     # ends the pool when it leaves the with block; a shard in the making is then lost, never half written.
     pool = multiprocessing.get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with progress, pool:
-        for _ in pool.imap_unordered(partial(_render_shard, cache=cache, size=size), missing):
-            progress.update(SHARD_VIEWS)
+        for _ in pool.imap_unordered(partial(_render_shard, cache=cache, shape=shape), missing):
+            progress.update(shape.views)
 
 
-def _render_shard(seed: int, cache: Path, size: _Size) -> None:
-    views = list(_shard_views(seed, size))
+def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
+    views = list(_shard_views(seed, shape))
     facts = {
         "seed": seed,
         "objects": [[asdict(thing) for thing in view.objects] for view in views],
@@ -97,18 +100,18 @@ def _render_shard(seed: int, cache: Path, size: _Size) -> None:
     }
     _write_shard(
         _shard_path(cache, seed),
-        size=np.array([len(views), size.height, size.width]),
+        size=np.array([shape.views, shape.height, shape.width]),
         facts=np.array(json.dumps(facts)),
         rgb=np.stack([view.rgb for view in views]),
         instances=np.stack([view.instances for view in views]),
     )
 
 
-def _shard_views(seed: int, size: _Size) -> Iterator[View]:
+def _shard_views(seed: int, shape: _Shape) -> Iterator[View]:
     from lisa_ros.simulation.tabletop import Tabletop  # only those who render need the simulator
 
-    with Tabletop(seed, width=size.width, height=size.height) as table:
-        for index in range(SHARD_VIEWS):
+    with Tabletop(seed, width=shape.width, height=shape.height) as table:
+        for index in range(shape.views):
             if index % VIEWS_PER_ARRANGEMENT == 0:
                 table.rearrange()
             else:
@@ -133,19 +136,18 @@ def _shard_path(cache: Path, seed: int) -> Path:
     return cache / f"shard_{seed:08d}.npz"
 
 
-def _shape(path: Path) -> tuple[int, int, int]:
-    """(views, height, width) of a shard, without unpacking its pictures."""
+def _shape(path: Path) -> _Shape:
+    """What a shard holds, without unpacking its pictures."""
     with np.load(path) as shard:
-        views, height, width = (int(value) for value in shard["size"])
-    return views, height, width
+        return _Shape(*(int(value) for value in shard["size"]))
 
 
-def _check_size(path: Path, size: _Size) -> None:
-    _, height, width = _shape(path)
-    if (width, height) != (size.width, size.height):
+def _check_shape(path: Path, wanted: _Shape) -> None:
+    found = _shape(path)
+    if found != wanted:
         raise ValueError(
-            f"{path} has views of {width}x{height} pixels, not {size.width}x{size.height}; "
-            "use another folder or delete this one."
+            f"{path} has {found.views} views of {found.width}x{found.height} pixels, "
+            f"not {wanted.views} of {wanted.width}x{wanted.height}; use another folder or delete this one."
         )
 
 
@@ -172,12 +174,13 @@ class ViewCache:
         if not paths:
             raise FileNotFoundError(f"{cache} has no rendered views (shard_*.npz); make some with render_views first.")
         shapes = [_shape(path) for path in paths]
-        if len({shape[1:] for shape in shapes}) != 1:
+        if len({(shape.height, shape.width) for shape in shapes}) != 1:
             raise ValueError(f"{cache} mixes views of several sizes; delete it and render again.")
-        total = sum(shape[0] for shape in shapes)
+        total = sum(shape.views for shape in shapes)
         count = total if limit is None else min(limit, total)
-        self.rgb = np.empty((count, *shapes[0][1:], 3), dtype=np.uint8)
-        self.instances = np.empty((count, *shapes[0][1:]), dtype=np.uint8)
+        height, width = shapes[0].height, shapes[0].width
+        self.rgb = np.empty((count, height, width, 3), dtype=np.uint8)
+        self.instances = np.empty((count, height, width), dtype=np.uint8)
         self._objects: list[tuple[SceneObject, ...]] = []
         self._cameras: list[Camera] = []
         for path in paths:

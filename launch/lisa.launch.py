@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts one lisa_node: `ros2 launch lisa_ros lisa.launch.py image:=/camera/color/image_raw device:=cuda`.
+
+What is given as an argument wins over the parameter file; what is not given is left to it.
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+# Arguments that are parameters of the node. Empty: as the parameter file has it.
+PARAMETERS = {
+    "checkpoint": "Folder of the LISA checkpoint.",
+    "quantization": "none, 8bit or 4bit.",
+    "device": "auto, cpu or cuda.",
+    "image_transport": "raw or compressed.",
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, and the node made of them."""
+    defaults = PathJoinSubstitution([FindPackageShare("lisa_ros"), "config", "lisa.yaml"])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node: one per camera."),
+            DeclareLaunchArgument("image", default_value="image", description="Topic of the colour camera."),
+            DeclareLaunchArgument("params_file", default_value=defaults, description="Parameter file of the node."),
+            *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in PARAMETERS.items()),
+            OpaqueFunction(function=start_node),
+        ]
+    )
+
+
+def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The node, with the parameters that were given on top of the file's."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    return [
+        Node(
+            package="lisa_ros",
+            executable="lisa_node",
+            name="lisa",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[LaunchConfiguration("params_file"), {name: value for name, value in given.items() if value}],
+            remappings=[("image", LaunchConfiguration("image"))],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]

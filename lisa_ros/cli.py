@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `lisa` command. It needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lisa_ros import __version__
+from lisa_ros.segmenter import (
+    DEVICES,
+    PRECISIONS,
+    QUANTIZATIONS,
+    TEMPLATES,
+    CommandError,
+    LoadOptions,
+    embedded_checkpoint,
+    load_segmenter,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        the exit status: 0, 2 for what the user can mend (said in one line), 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (CommandError, ValueError, OSError) as error:
+        print(f"lisa: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lisa", description="Point at things in plain language.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    segment = commands.add_parser("segment", help="find in a picture what a sentence asks for")
+    segment.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
+    segment.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
+    segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
+    segment.add_argument("--json", action="store_true", help="print result.json")
+    add_model_options(segment)
+    segment.set_defaults(run=_segment)
+    return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every command shares which loads a model."""
+    defaults = LoadOptions()
+    parser.add_argument(
+        "--checkpoint", type=Path, default=embedded_checkpoint(), help="a LISA folder (default: the embedded one)"
+    )
+    parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
+    parser.add_argument("--template", choices=TEMPLATES, default=defaults.template, help="(default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=defaults.precision,
+        help="auto: fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16",
+    )
+    parser.add_argument("--quantization", choices=QUANTIZATIONS, default=defaults.quantization)
+    parser.add_argument("--device", choices=DEVICES, default=defaults.device)
+    parser.add_argument("--max-new-tokens", type=_positive, default=512, help="longest answer (default: %(default)s)")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def load_options(options: argparse.Namespace) -> LoadOptions:
+    """What `add_model_options` parsed."""
+    return LoadOptions(
+        template=options.template,
+        precision=options.precision,
+        quantization=options.quantization,
+        device=options.device,
+        vision_tower=options.vision_tower,
+    )
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from lisa_ros.segmenting import read_image, segment_image
+
+    image = read_image(options.image)
+    segmenter = load_segmenter(options.checkpoint, load_options(options))
+    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens)
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return 0
+    for turn in result["turns"]:
+        print(f"> {turn['text']}\n{turn['answer']}")
+        for mask in turn["masks"]:
+            place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
+            print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A dialogue about one picture file, written to a folder: what `lisa segment` does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.dialogue import Turn
+from lisa_ros.geometry import bounding_box, centroid_pixel
+from lisa_ros.overlay import draw_overlay
+from lisa_ros.segmenter import Finished, Frame, Mask, MaskFound, Segmenter
+
+
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """An image file as RGB uint8 (H, W, 3), read by OpenCV as upstream does.
+
+    Raises:
+        ValueError: there is no such file, or OpenCV cannot read it.
+    """
+    if not file.is_file():
+        raise ValueError(f"there is no image file {file}")
+    image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
+    if image is None:
+        raise ValueError(f"{file} is no image that OpenCV reads (PNG, JPEG, BMP, TIFF, WebP ...)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def segment_image(
+    segmenter: Segmenter, image: NDArray[np.uint8], texts: Sequence[str], output: Path, max_new_tokens: int = 512
+) -> dict[str, Any]:
+    """Asks one thing after the other about a picture, as one dialogue.
+
+    Args:
+        segmenter: a loaded model.
+        image: RGB (H, W, 3).
+        texts: the commands, in order.
+        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255) and turn<i>_overlay.png.
+        max_new_tokens: longest answer.
+
+    Returns:
+        what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
+        centroid [u, v] in pixels; null for an empty mask) and times in milliseconds ("first_mask" null without one).
+
+    Raises:
+        CommandError: a text that the model cannot be asked.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    frame = segmenter.look(image)
+    turns: list[Turn] = []
+    told = []
+    for i, text in enumerate(texts):
+        finished, timing = _ask(segmenter, frame, turns, text, max_new_tokens)
+        turns.append(Turn(text, finished.answer, finished.objects))
+        masks = [found.mask for found in finished.objects]
+        told.append({
+            "text": text,
+            "answer": finished.answer,
+            "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
+            "timing_ms": timing,
+        })
+        _write_rgb(output / f"turn{i}_overlay.png", draw_overlay(image, masks, f"{text}\n{finished.answer}"))
+    result = {"turns": told}
+    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _ask(
+    segmenter: Segmenter, frame: Frame, turns: Sequence[Turn], text: str, max_new_tokens: int
+) -> tuple[Finished, dict[str, float | None]]:
+    began = time.perf_counter()
+    first_mask: float | None = None
+    for event in segmenter.session(frame, turns).segment(text, max_new_tokens=max_new_tokens):
+        if isinstance(event, MaskFound) and first_mask is None:
+            first_mask = 1000 * (time.perf_counter() - began)
+        if isinstance(event, Finished):
+            return event, {"first_mask": first_mask, "total": 1000 * (time.perf_counter() - began)}
+    raise RuntimeError("the model's events ended without Finished")
+
+
+def _write_mask(mask: Mask, output: Path, name: str) -> dict[str, Any]:
+    _write(output / name, mask.astype(np.uint8) * np.uint8(255))
+    pixels = int(mask.sum())
+    return {
+        "file": name,
+        "pixels": pixels,
+        "bbox": list(bounding_box(mask)),
+        "centroid": list(centroid_pixel(mask)) if pixels else None,
+    }
+
+
+def _write_rgb(file: Path, image: NDArray[np.uint8]) -> None:
+    _write(file, np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8))
+
+
+def _write(file: Path, image: NDArray[np.uint8]) -> None:
+    if not cv2.imwrite(str(file), image):
+        raise OSError(f"{file} could not be written")

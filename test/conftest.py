@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the golden packs are: checkpoints of toy size with the public implementations' own answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden_lisa() -> Path:
+    """The folder golden-lisa-a; tests that need it are skipped where it is absent."""
+    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
+    folder = packs / "golden-lisa-a"
+    if not folder.is_dir():
+        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds golden-lisa-a")
+    return folder

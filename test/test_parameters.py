@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of parameters is the only source: the file for people repeats it, and the node reads all of it."""
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rcl_interfaces.msg import ParameterDescriptor
+
+from lisa_ros.nodes import lisa_node, parameters
+from lisa_ros.nodes.lisa_node import load_from_parameters
+from lisa_ros.nodes.parameters import NodeParameters, ParameterError, check_choice, descriptor
+from lisa_ros.segmenter import LoadOptions, embedded_checkpoint
+
+ROOT = Path(__file__).parent.parent
+FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
+
+
+def test_the_file_for_people_has_the_same_defaults() -> None:
+    written = yaml.safe_load((ROOT / "config" / "lisa.yaml").read_text())["/**"]["ros__parameters"]
+    assert written == dataclasses.asdict(NodeParameters())
+    assert {name: type(value) for name, value in written.items()} == {n: type(e.default) for n, e in FIELDS.items()}
+
+
+def test_no_parameter_is_declared_and_never_read() -> None:
+    read: set[str] = set()
+    for source in Path(lisa_node.__file__).parent.glob("*.py"):
+        if source.name != "parameters.py":
+            read |= {node.attr for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Attribute)}
+    assert set(FIELDS) <= read
+
+
+def test_what_is_read_at_the_start_reaches_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, LoadOptions]] = []
+    monkeypatch.setattr(lisa_node, "load_segmenter", lambda *given: asked.append(given))
+    load_from_parameters(NodeParameters())
+    load_from_parameters(
+        NodeParameters(
+            checkpoint="/models/x",
+            quantization="4bit",
+            precision="fp16",
+            device="cuda",
+            template="llava_llama_2",
+            vision_tower="/models/clip",
+        )
+    )
+    assert asked == [
+        (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "none", "auto", None)),
+        (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip")),
+    ]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_parameter_is_described_and_bounded(name: str) -> None:
+    described: ParameterDescriptor = descriptor(name)
+    assert described.description.endswith(".")
+    default = FIELDS[name].default
+    if isinstance(default, str):
+        assert described.read_only
+        return
+    (bounds,) = [*described.integer_range, *described.floating_point_range]
+    assert bounds.from_value <= default <= bounds.to_value
+
+
+def test_a_wrong_choice_is_named() -> None:
+    with pytest.raises(ParameterError, match="device is 'tpu'; it must be one of auto, cpu, cuda"):
+        check_choice("device", "tpu")
+    check_choice("checkpoint", "/anything")
+
+
+def test_the_node_imports_no_torch() -> None:
+    code = "import sys, lisa_ros.nodes.lisa_node; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_choices_are_the_segmenters_own() -> None:
+    from lisa_ros import segmenter
+
+    own: dict[str, Any] = {
+        "template": segmenter.TEMPLATES,
+        "precision": segmenter.PRECISIONS,
+        "quantization": segmenter.QUANTIZATIONS,
+        "device": segmenter.DEVICES,
+    }
+    for name, choices in own.items():
+        assert parameters.FIELD_BOUNDS[name].choices == choices
