@@ -19,7 +19,7 @@ from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
 from lisa_ros.training.architecture import SAM
-from lisa_ros.training.questions import Question, conversation, true_mask
+from lisa_ros.training.questions import Question, true_mask
 from lisa_ros.training.scenes import ViewCache
 
 Rng = np.random.Generator
@@ -110,11 +110,6 @@ class Dialogue:
     targets: torch.Tensor
     masks: torch.Tensor
     meanings: torch.Tensor
-
-
-def draw_dialogue(view: View, rng: Rng, tokenizer: LisaTokenizer, turns: int) -> Dialogue:
-    """A random dialogue about a view."""
-    return make_dialogue(view, conversation(view, rng, turns), tokenizer)
 
 
 def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaTokenizer) -> Dialogue:

@@ -16,14 +16,16 @@ from lisa_ros.simulation.scene import View
 from lisa_ros.training.batches import (
     IGNORED,
     Dialogue,
+    Rng,
     clip_batch,
-    draw_dialogue,
     draw_view,
+    make_dialogue,
     sam_batch,
     step_rng,
 )
 from lisa_ros.training.losses import mask_loss
 from lisa_ros.training.pretraining import batch_iou, codes, decode
+from lisa_ros.training.questions import WEIGHTS, conversation
 from lisa_ros.training.scenes import ViewCache
 from lisa_ros.training.trainer import Scalars
 
@@ -45,10 +47,11 @@ class DialogueStage(nn.Module):
         seed: int,
         batch: int,
         turns: int,
+        sees: bool,
         with_masks: bool,
         code_weight: float = CODE_WEIGHT,
     ) -> None:
-        """Trains all of `network`, or, without masks, all but SAM.
+        """Trains all of `network`; without masks, all but SAM; where it does not see, LLaMA and its heads alone.
 
         Args:
             network: trained in place.
@@ -59,22 +62,27 @@ class DialogueStage(nn.Module):
             seed: source of all chance.
             batch: views a step, one dialogue each.
             turns: the longest dialogue; each is 1 to this many turns long.
+            sees: show LLaMA the pictures. Without them it learns what the words mean, on sequences a quarter as
+                long, and is asked for nothing that is absent.
             with_masks: decode masks and learn from them.
             code_weight: weight of the error between what `[SEG]` says and the code of what is meant.
         """
         super().__init__()
         self.network = network
         network.visual_model.requires_grad_(with_masks)
+        network.vision_tower.requires_grad_(sees)
+        network.mm_projector.requires_grad_(sees)
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self._name, self._seed, self._batch, self._turns = name, seed, batch, turns
-        self._with_masks, self._code_weight = with_masks, code_weight
+        self._sees, self._with_masks, self._code_weight = sees, with_masks, code_weight
+        self._families = WEIGHTS if sees else {family: share for family, share in WEIGHTS.items() if family != "absent"}
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
         rng = step_rng(self._seed, self._name, number)
         views = [draw_view(self._views, rng) for _ in range(self._batch)]
-        dialogues = [draw_dialogue(v, rng, self._tokenizer, int(rng.integers(1, self._turns + 1))) for v in views]
+        dialogues = [self._draw_dialogue(view, rng) for view in views]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             states, targets = self._read(views, dialogues)
         said = targets != IGNORED
@@ -91,9 +99,19 @@ class DialogueStage(nn.Module):
             loss, scalars = loss + masks, {**scalars, "masks": masks.item(), "iou": iou}
         return loss, scalars
 
+    def _draw_dialogue(self, view: View, rng: Rng) -> Dialogue:
+        turns = int(rng.integers(1, self._turns + 1))
+        return make_dialogue(view, conversation(view, rng, turns, weights=self._families), self._tokenizer)
+
+    def _visual_tokens(self, views: Sequence[View]) -> torch.Tensor:
+        """(B, patches, hidden); no patches where it does not see."""
+        if self._sees:
+            return self.network.visual_tokens(clip_batch(views, self._clip))
+        return torch.zeros(len(views), 0, self.network.lm_head.in_features)
+
     def _read(self, views: Sequence[View], dialogues: Sequence[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, length, hidden) states, and (B, length) ids that each state has to say."""
-        visual = self.network.visual_tokens(clip_batch(views, self._clip))
+        visual = self._visual_tokens(views)
         rows, targets = [], []
         for dialogue, tokens in zip(dialogues, visual, strict=True):
             rows.append(self.network.embed(dialogue.ids, tokens)[0])

@@ -2,13 +2,14 @@
 """How the embedded LISA is made, from nothing but the simulator: `python -m lisa_ros.training.recipe`.
 
 1. render: views of the table, with truth;
-2. words: a tokenizer for the table's language;
-3. eyes: SAM learns labels and masks of codes;
-4. glance: CLIP learns labels;
-5. talk: LLaMA learns the dialogues on what CLIP shows it, and to say codes;
-6. joint: everything together, through masks.
+2. eyes: SAM learns labels and masks of codes;
+3. glance: CLIP learns labels;
+4. words: LLaMA learns the dialogues blind, and to say the code of what is meant;
+5. talk: the same on what CLIP shows it, and what is not there;
+6. joint: everything together, through masks;
+7. export: the checkpoint folder.
 
-3 needs nothing of 4 and 5, so they may run beside each other (`--stages`). Every stage resumes where it was stopped.
+Eyes needs nothing of 3 to 5, so they may run beside each other (`--stages`). Every stage resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, ViewCache, render_vi
 from lisa_ros.training.trainer import Schedule, train
 from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
-STAGES = ("render", "eyes", "glance", "talk", "joint", "export")
+STAGES = ("render", "eyes", "glance", "words", "talk", "joint", "export")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Recipe:
     threads: int = 2
     eyes: Schedule = Schedule(steps=1700, learning_rate=1.2e-3)
     glance: Schedule = Schedule(steps=700, learning_rate=1.5e-3)
-    talk: Schedule = Schedule(steps=1100, learning_rate=1e-3)
+    words: Schedule = Schedule(steps=1300, learning_rate=1.5e-3)
+    talk: Schedule = Schedule(steps=800, learning_rate=8e-4)
     joint: Schedule = Schedule(steps=900, learning_rate=5e-4, warmup=30)
 
 
@@ -89,23 +91,30 @@ class Kitchen:
         stage = GlanceStage(self.network, self._views(), self.clip, self.recipe.seed, batch=16)
         train("glance", stage, stage.step, self.recipe.glance, self.recipe.work)
 
+    def words(self) -> None:
+        """Trains LLaMA on dialogues without pictures."""
+        self._dialogues("words", self.recipe.words, batch=24, turns=2, sees=False, with_masks=False)
+
     def talk(self) -> None:
         """Trains LLaMA, the projector and CLIP on dialogues."""
+        self._take("words", "network.", self.network)
         self._take("glance", "network_part.", self.network.vision_tower)
-        self._dialogues("talk", self.recipe.talk, batch=8, with_masks=False)
+        self._dialogues("talk", self.recipe.talk, batch=8, turns=5, sees=True, with_masks=False)
 
     def joint(self) -> None:
         """Trains everything on dialogues and masks."""
         self._take("talk", "network.", self.network)
         self._take("eyes", "network_part.", self.network.visual_model)
-        self._dialogues("joint", self.recipe.joint, batch=8, with_masks=True)
+        self._dialogues("joint", self.recipe.joint, batch=8, turns=5, sees=True, with_masks=True)
 
     def export(self) -> None:
         """Writes the checkpoint folder."""
         self._take("joint", "network.", self.network)
         export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
 
-    def _dialogues(self, name: str, schedule: Schedule, *, batch: int, with_masks: bool) -> None:
+    def _dialogues(
+        self, name: str, schedule: Schedule, *, batch: int, turns: int, sees: bool, with_masks: bool
+    ) -> None:
         stage = DialogueStage(
             self.network,
             self._views(),
@@ -114,9 +123,10 @@ class Kitchen:
             name=name,
             seed=self.recipe.seed,
             batch=batch,
-            turns=5,
+            turns=turns,
+            sees=sees,
             with_masks=with_masks,
-            code_weight=0.1 if with_masks else 1.0,
+            code_weight=0.1 if with_masks else 2.0,
         )
         train(name, stage, stage.step, schedule, self.recipe.work)
 

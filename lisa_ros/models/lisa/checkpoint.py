@@ -7,6 +7,7 @@ Tensors are read shard by shard and converted one by one, so that no second copy
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,7 +255,8 @@ def _open_safetensors(file: Path) -> Any:
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        # Only torch's zip format can be mapped; the one from before torch 1.6 is read whole.
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} is refused: it is no plain file of tensors, reading it would run code from it "
@@ -291,7 +293,7 @@ class _Loader:
                 self._misshapen.append(f"{released} {found} instead of {wanted}")
             else:
                 self._place(key, tensor)
-                self._missing.discard(key)
+            self._missing.discard(key)
 
     def _fits(self, key: str, tensor: torch.Tensor) -> bool:
         module = self._modules[key.rpartition(".")[0]]

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends the demo early."""
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the text says why, for the person who started it."""

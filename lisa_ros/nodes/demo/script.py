@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who says what in the demo, and what is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEED = 87
+"""The simulated scene that the commands are about."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something on the table, as people tell it from the others."""
+
+    colour: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.colour} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One command.
+
+    Attributes:
+        operator: who says it; each has a dialogue of their own.
+        text: what is said.
+        meant: the thing that is meant.
+        absent: whether there is no such thing on the table.
+    """
+
+    operator: str
+    text: str
+    meant: Thing
+    absent: bool = False
+
+
+# Ann and Bob take turns. Both ask for "the mug of the same colour", which is another one for each: a node that mixed
+# up their dialogues would give one of them the wrong mug.
+LINES = (
+    Line("ann", "the red cone", Thing("red", "cone")),
+    Line("bob", "Where is the blue book?", Thing("blue", "book")),
+    Line("ann", "and the mug of the same colour?", Thing("red", "mug")),
+    Line("bob", "and the mug of the same colour?", Thing("blue", "mug")),
+    Line("ann", "and the blue one?", Thing("blue", "mug")),
+    Line("bob", "what a child takes to bed", Thing("blue", "teddy bear")),
+    Line("ann", "something to serve cake on", Thing("yellow", "plate")),
+    Line("bob", "the green duck", Thing("green", "duck"), absent=True),
+)
