@@ -35,5 +35,5 @@ format: setup ## Formats the sources
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 
-clean: ## Removes everything that setup and build made (build, install, log, .venv, caches)
-	rm -rf build install log .venv .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+clean: ## Removes what setup and build made; rendered views and training states in .cache/ stay
+	rm -rf build install log .venv .cache/log .cache/*.log .cache/setup.lock .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -71,14 +71,18 @@ class Operators:
         if not self._wait(self._lisa_listens, timeout_s):
             raise DemoError(f"lisa_node was not ready in {timeout_s:g} s; --timeout gives it longer.")
         self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data)
-        if not self._wait(lambda: self._pictures >= _PICTURES_BEFORE_ASKING, timeout_s):
-            raise DemoError(f"sim_camera stopped sending: nothing on camera_info in {timeout_s:g} s.")
+        self._wait_for_pictures(_PICTURES_BEFORE_ASKING, timeout_s)
 
     def ask(self, line: Line, timeout_s: float) -> Any | None:
-        """Send a command and wait for its Segmentation; None when none came in time.
+        """Send a command about a new picture and wait for its Segmentation; None when none came in time.
 
-        Raises whatever `check` raises.
+        A picture that was asked about before is cheaper, so without a new one the times could not be compared.
+
+        Raises:
+            DemoError: the camera sends no pictures any more; or whatever `check` raises.
         """
+        # Two: the first one's large picture may reach lisa_node after this small message reaches us.
+        self._wait_for_pictures(2, timeout_s)
         command_id = f"demo-{os.getpid()}-{len(self._answers) + 1}"
         self._command.publish(Command(id=command_id, operator_id=line.operator, text=line.text))
         self._wait(lambda: command_id in self._answers, timeout_s)
@@ -91,6 +95,11 @@ class Operators:
             and self._node.count_publishers("lisa/segmentation")
             and self._node.count_subscribers("image")
         )
+
+    def _wait_for_pictures(self, count: int, timeout_s: float) -> None:
+        wanted = self._pictures + count
+        if not self._wait(lambda: self._pictures >= wanted, timeout_s):
+            raise DemoError(f"sim_camera stopped sending: nothing on camera_info in {timeout_s:g} s.")
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Whether the condition came true in time."""
