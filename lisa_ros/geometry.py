@@ -28,7 +28,7 @@ def bounding_box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def centroid_pixel(mask: Mask) -> tuple[float, float]:
-    """A point on the object: the mean of the mask's pixels, or the mask pixel nearest to it where that is not on the mask.
+    """A point on the object: the mean of the mask's pixels, or, where that is off it, the mask pixel nearest to it.
 
     Args:
         mask: (H, W), not empty.

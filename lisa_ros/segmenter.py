@@ -219,9 +219,7 @@ class LisaSession:
         history, room = self._fit(command, max_new_tokens)
         objects: list[ObjectMask] = []
         said = 0
-        for step in self._lisa.answer(
-            self._picture, command, history, max_new_tokens=room, cancelled=cancelled
-        ):
+        for step in self._lisa.answer(self._picture, command, history, max_new_tokens=room, cancelled=cancelled):
             if isinstance(step, Answer):
                 yield Finished(step.text, tuple(objects), step.reason)
                 return

@@ -60,12 +60,14 @@ def segment_image(
         finished, timing = _ask(segmenter, frame, turns, text, max_new_tokens)
         turns.append(Turn(text, finished.answer, finished.objects))
         masks = [found.mask for found in finished.objects]
-        told.append({
-            "text": text,
-            "answer": finished.answer,
-            "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
-            "timing_ms": timing,
-        })
+        told.append(
+            {
+                "text": text,
+                "answer": finished.answer,
+                "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
+                "timing_ms": timing,
+            }
+        )
         _write_rgb(output / f"turn{i}_overlay.png", draw_overlay(image, masks, f"{text}\n{finished.answer}"))
     result = {"turns": told}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from lisa_ros.models.lisa import CheckpointError, load_lisa
 from lisa_ros.models.lisa.checkpoint import Settings, choose_dtype, find_vision_tower
 from lisa_ros.models.lisa.sam import read_sizes

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lisa_ros.evaluation.tabletop import intersection_over_union, judge, table
 from lisa_ros.models.lisa.checkpoint import WeightFiles
 from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter

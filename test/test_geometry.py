@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from lisa_ros.geometry import bounding_box, centroid_pixel, union
 from lisa_ros.overlay import draw_overlay
 

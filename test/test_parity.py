@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from golden import CASES, MAX_NEW_TOKENS, Case, iou, read_case
+from safetensors.torch import save_file
+
 from lisa_ros.models.lisa import Answer, Lisa, MaskStep, load_lisa
 from lisa_ros.models.lisa.checkpoint import Settings
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
-from safetensors.torch import save_file
 
 LOGIT_TOLERANCE = 1e-2
 """The golden logits are stored in float16."""

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import pytest
+
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt, neutralize
 
-CONTROL = ("[SEG]", "<im_start>", "<im_end>", "<s>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:", "[INST]", "[/INST]")
+CONTROL = (
+    *("[SEG]", "<im_start>", "<im_end>", "<s>", "</s>", "<unk>", "<image>"),
+    *("USER:", "ASSISTANT:", "[INST]", "[/INST]"),
+)
 
 SYSTEM_V1 = (
     "A chat between a curious human and an artificial intelligence assistant. "
@@ -41,7 +45,9 @@ def test_no_wrapping() -> None:
     assert "<im_start>" not in build_prompt(TEMPLATES["llava_v1"], [("x", "")], wrap_image=False)
 
 
-@pytest.mark.parametrize("text", ["the red mug", "What is this?  Two spaces", "größer als 日本?", "a < b > c [x]", "user: me"])
+@pytest.mark.parametrize(
+    "text", ["the red mug", "What is this?  Two spaces", "größer als 日本?", "a < b > c [x]", "user: me"]
+)
 def test_plain_text_is_left_alone(text: str) -> None:
     assert neutralize(text, CONTROL) == text
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from golden import MAX_NEW_TOKENS, iou, read_case
+
 from lisa_ros.dialogue import Turn
 from lisa_ros.segmenter import (
     CommandError,
@@ -116,7 +117,9 @@ def test_odd_pictures(segmenter: Segmenter, shape: tuple[int, int]) -> None:
     assert all(found.mask.shape == shape for found in finished.objects)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_what_is_no_picture(segmenter: Segmenter, image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="RGB"):
         segmenter.look(image)
@@ -179,9 +182,7 @@ def test_lisa_segment(golden_lisa: Path, tmp_path: Path) -> None:
         (["--image", "{golden}/golden/0.png", "--checkpoint", "{tmp}"], "config.json is missing"),
     ],
 )
-def test_lisa_segment_says_what_is_wrong(
-    golden_lisa: Path, tmp_path: Path, arguments: list[str], said: str
-) -> None:
+def test_lisa_segment_says_what_is_wrong(golden_lisa: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "text.png").write_text("no picture")
     filled = [argument.format(tmp=tmp_path, golden=golden_lisa) for argument in arguments]
     ran = run_lisa("segment", "--text", "x", "--output", tmp_path / "out", "--checkpoint", golden_lisa, *filled)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lisa_ros.models.lisa import CheckpointError
 from lisa_ros.models.lisa.configuration import read_configuration
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX, LisaTokenizer

@@ -77,7 +77,7 @@ def judge(
 
 
 def table(judged: Sequence[Judged]) -> str:
-    """gIoU by family, and how often something was named, as Markdown."""
+    """A Markdown table: gIoU by family, and how often something was named."""
     lines = ["| family | questions | gIoU | named something |", "|---|---|---|---|"]
     present = [one for one in judged if one.question.instances]
     absent = [one for one in judged if not one.question.instances]

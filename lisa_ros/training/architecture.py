@@ -65,7 +65,7 @@ CLIP_PREPROCESSING: dict[str, Any] = {
     "image_std": [0.26862954, 0.26130258, 0.27577711],
 }
 
-# The last of CLIP's layers, not the one before it as in the released checkpoints: here every layer was trained for this.
+# The last of CLIP's layers, not the one before it as in the released checkpoints: every layer was trained for this.
 SELECT_LAYER = -1
 
 LANGUAGE: dict[str, Any] = {

@@ -22,11 +22,13 @@ def bce_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def dice_loss(logits: torch.Tensor, target: torch.Tensor, scale: float = 1000.0, eps: float = 1e-6) -> torch.Tensor:
-    """1 - DICE coefficient, mean over masks; `scale` and `eps` are upstream's (they keep half precision finite).
+    """1 - DICE coefficient, mean over masks.
 
     Args:
         logits: (n, H, W).
         target: (n, H, W) in 0..1.
+        scale: upstream's; keeps the sums finite in half precision.
+        eps: upstream's; counts nothing found of nothing wanted as right.
     """
     found, wanted = logits.sigmoid().flatten(1), target.flatten(1)
     shared = 2 * (found / scale * wanted).sum(-1)

@@ -36,6 +36,12 @@ from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
 STAGES = ("render", "eyes", "glance", "words", "talk", "joint", "export")
 
+EYES = Schedule(steps=1700, learning_rate=1.2e-3)
+GLANCE = Schedule(steps=700, learning_rate=1.5e-3)
+WORDS = Schedule(steps=1300, learning_rate=1.5e-3)
+TALK = Schedule(steps=800, learning_rate=8e-4)
+JOINT = Schedule(steps=900, learning_rate=5e-4, warmup=30)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,11 +54,11 @@ class Recipe:
     train_views: int = 4500
     workers: int = 2
     threads: int = 2
-    eyes: Schedule = Schedule(steps=1700, learning_rate=1.2e-3)
-    glance: Schedule = Schedule(steps=700, learning_rate=1.5e-3)
-    words: Schedule = Schedule(steps=1300, learning_rate=1.5e-3)
-    talk: Schedule = Schedule(steps=800, learning_rate=8e-4)
-    joint: Schedule = Schedule(steps=900, learning_rate=5e-4, warmup=30)
+    eyes: Schedule = EYES
+    glance: Schedule = GLANCE
+    words: Schedule = WORDS
+    talk: Schedule = TALK
+    joint: Schedule = JOINT
 
 
 class Kitchen:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LISA (arXiv 2308.00692): LLaMA + CLIP + SAM; a `[SEG]` token's hidden state becomes a mask."""
 
-from lisa_ros.models.lisa.checkpoint import CheckpointError, load_lisa
+from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.decoding import Answer, Lisa, MaskStep, Picture, PromptTooLongError, TextStep
+from lisa_ros.models.lisa.errors import CheckpointError
 
 __all__ = [
     "Answer",

@@ -103,7 +103,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """What to compute in. "auto": float32 on a CPU; on a GPU float16 with quantized weights, as upstream does, else bfloat16.
+    """What to compute in. "auto": float32 on a CPU; on a GPU float16 with quantized weights, else bfloat16.
 
     Raises:
         ValueError: an unknown precision or quantization.

@@ -216,4 +216,3 @@ class Lisa:
                 return
             with torch.inference_mode():
                 inputs = network.language.embed_tokens(torch.tensor([[token]], device=network.device))
-

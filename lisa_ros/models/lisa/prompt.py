@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a dialogue to the text that LISA was trained to continue, with nothing an operator types steering its structure."""
+"""From a dialogue to the text that LISA was trained to continue; nothing an operator types steers its structure."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ class LisaTokenizer:
         return self.decode(ids, continues=True).removesuffix(closing).strip()
 
     def _decode_run(self, ids: Sequence[int], *, spaced: bool) -> str:
-        text, plain, after_special = "", [], False
+        text, after_special = "", False
+        plain: list[int] = []
         for i, number in enumerate(ids):
             if number in self._special.values():
                 if spaced and not after_special and i != 0:
