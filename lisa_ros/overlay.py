@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.geometry import centroid_pixel
 
-COLOURS_RGB = ((255, 48, 48), (48, 144, 255), (40, 200, 80), (255, 176, 0), (200, 80, 255), (0, 210, 210))
+COLOURS_RGB = ((255, 0, 200), (0, 230, 230), (150, 255, 0), (255, 176, 0), (120, 90, 255), (255, 80, 80))
 
 
 def draw_overlay(image: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]], caption: str = "") -> NDArray[np.uint8]:
@@ -38,6 +38,8 @@ def _draw_mask(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tupl
     tint = np.array(colour, dtype=np.float32)
     picture[mask] = (0.55 * picture[mask] + 0.45 * tint).astype(np.uint8)
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    # A white halo: the outline must show on an object of any colour, its own too.
+    cv2.drawContours(picture, outlines, -1, (255, 255, 255), width + 2)
     cv2.drawContours(picture, outlines, -1, colour, width)
     u, v = (round(c) for c in centroid_pixel(mask))
     cv2.drawMarker(picture, (u, v), (255, 255, 255), cv2.MARKER_CROSS, 8 * width, width + 2)
@@ -46,12 +48,12 @@ def _draw_mask(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tupl
 
 def _caption_strip(caption: str, width: int) -> NDArray[np.uint8]:
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.35, width / 1280)
-    (letter, height), _ = cv2.getTextSize("n", font, scale, 1)
+    sample = "the quick brown fox jumps over the lazy dog"
+    (sample_width, height), _ = cv2.getTextSize(sample, font, scale, 1)
     # OpenCV's font has ASCII only.
     plain = caption.encode("ascii", "replace").decode()
-    lines = [
-        line for part in plain.splitlines() for line in textwrap.wrap(part, max(8, width // max(1, letter + 1))) or [""]
-    ]
+    letters = int(0.94 * width * len(sample) / sample_width)
+    lines = [line for part in plain.splitlines() for line in textwrap.wrap(part, max(8, letters)) or [""]]
     step = 2 * height + 4
     strip = np.full((step * len(lines) + 8, width, 3), 24, dtype=np.uint8)
     for i, line in enumerate(lines):

@@ -122,10 +122,15 @@ def seven_b_layout(golden: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def seven_b(golden_lisa: Path, tmp_path_factory: pytest.TempPathFactory) -> Lisa:
+    folder = seven_b_layout(golden_lisa, tmp_path_factory.mktemp("checkpoints") / "7b")
+    return load_lisa(folder, Settings(precision="fp32", device="cpu"))
+
+
 @pytest.mark.parametrize("number", CASES)
-def test_seven_b_layout_and_safetensors(golden_lisa: Path, tmp_path: Path, number: int) -> None:
-    moved = load_lisa(seven_b_layout(golden_lisa, tmp_path / "7b"), Settings(precision="fp32", device="cpu"))
+def test_seven_b_layout_and_safetensors(seven_b: Lisa, golden_lisa: Path, number: int) -> None:
     case = read_case(golden_lisa, number)
-    masks, answer = ask(moved, case)
+    masks, answer = ask(seven_b, case)
     assert answer.text == case.answer
     check_masks(masks, case)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import rclpy
@@ -24,7 +25,8 @@ from lisa_ros.nodes.demo.script import Line
 from lisa_ros.srv import ResetDialogue
 
 _POLL_S = 0.1
-_PICTURES_BEFORE_ASKING = 3
+_PICTURES_BEFORE_ASKING = 2
+_TRIES = 5
 
 
 class Operators:
@@ -34,6 +36,7 @@ class Operators:
         self._node, self._executor, self._check = node, executor, check
         self._got: dict[str, Any] = {}
         self._answers: dict[str, Any] = {}
+        self._numbers = count(1)
         self._pictures = 0
         self._command = node.create_publisher(Command, "lisa/command", 10)
         node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, 10)
@@ -63,7 +66,7 @@ class Operators:
         return Scene.from_messages(*(self._got[topic] for topic, _, _ in wanted))
 
     def wait_for_lisa(self, timeout_s: float) -> None:
-        """Until the node takes commands and has had a picture.
+        """Until the node takes commands.
 
         Raises:
             DemoError: it did not get so far in time; or whatever `check` raises.
@@ -71,19 +74,26 @@ class Operators:
         if not self._wait(self._lisa_listens, timeout_s):
             raise DemoError(f"lisa_node was not ready in {timeout_s:g} s; --timeout gives it longer.")
         self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data)
-        self._wait_for_pictures(_PICTURES_BEFORE_ASKING, timeout_s)
 
     def ask(self, line: Line, timeout_s: float) -> Any | None:
-        """Send a command about a new picture and wait for its Segmentation; None when none came in time.
+        """Send a command and wait for its Segmentation; None when none came in time.
 
-        A picture that was asked about before is cheaper, so without a new one the times could not be compared.
+        Cameras send best effort: a picture may be lost on its way. So the camera is given time for a new one first,
+        and a command is sent again, a few times, when lisa_node has no picture for it.
 
         Raises:
             DemoError: the camera sends no pictures any more; or whatever `check` raises.
         """
-        # Two: the first one's large picture may reach lisa_node after this small message reaches us.
-        self._wait_for_pictures(2, timeout_s)
-        command_id = f"demo-{os.getpid()}-{len(self._answers) + 1}"
+        answer = None
+        for _ in range(_TRIES):
+            self._wait_for_pictures(_PICTURES_BEFORE_ASKING, timeout_s)
+            answer = self._send(line, timeout_s)
+            if answer is None or answer.status != Segmentation.NO_IMAGE:
+                break
+        return answer
+
+    def _send(self, line: Line, timeout_s: float) -> Any | None:
+        command_id = f"demo-{os.getpid()}-{next(self._numbers)}"
         self._command.publish(Command(id=command_id, operator_id=line.operator, text=line.text))
         self._wait(lambda: command_id in self._answers, timeout_s)
         return self._answers.get(command_id)
@@ -96,8 +106,8 @@ class Operators:
             and self._node.count_subscribers("image")
         )
 
-    def _wait_for_pictures(self, count: int, timeout_s: float) -> None:
-        wanted = self._pictures + count
+    def _wait_for_pictures(self, number: int, timeout_s: float) -> None:
+        wanted = self._pictures + number
         if not self._wait(lambda: self._pictures >= wanted, timeout_s):
             raise DemoError(f"sim_camera stopped sending: nothing on camera_info in {timeout_s:g} s.")
 

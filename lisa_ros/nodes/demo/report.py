@@ -20,6 +20,7 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.conversions import picture_from
 from lisa_ros.nodes.demo.scene import Scene
 from lisa_ros.nodes.demo.script import Line
+from lisa_ros.nodes.request import nanoseconds
 from lisa_ros.overlay import draw_overlay
 
 ANSWERED = ("OK", "NO_OBJECT")
@@ -52,6 +53,7 @@ class Row:
         iou: of the mask with the true one; None when nothing was meant and nothing marked.
         first_mask_ms: None without a mask.
         total_ms: None without an answer.
+        stamp_ns: of the picture that was answered about, nanoseconds.
         overlay: file name of the picture.
     """
 
@@ -68,6 +70,7 @@ class Row:
     iou: float | None
     first_mask_ms: float | None
     total_ms: float | None
+    stamp_ns: int
     overlay: str
 
     @property
@@ -110,6 +113,7 @@ def row_of(number: int, line: Line, answer: Any | None, scene: Scene) -> Row:
         iou=_iou(marked, truth),
         first_mask_ms=said.first_mask_ms if said.objects else None,
         total_ms=None if answer is None else said.total_ms,
+        stamp_ns=nanoseconds(said.header.stamp.sec, said.header.stamp.nanosec),
         overlay=f"{number}_{line.operator}.png",
     )
 
@@ -131,7 +135,8 @@ def mean_iou(rows: Iterable[Row]) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for a terminal, about 130 letters wide."""
-    cells = [_TITLES, *(_cells(row) for row in rows)]
+    stamps = [None, *(row.stamp_ns for row in rows)]
+    cells = [_TITLES, *(_cells(row, row.stamp_ns == before) for row, before in zip(rows, stamps, strict=False))]
     widths = [max(len(line[i]) for line in cells) for i in range(len(_TITLES))]
     numbers_from = 3  # numbers stand at the right of their column
     lines = [
@@ -141,10 +146,12 @@ def table(rows: Sequence[Row]) -> str:
         ).rstrip()
         for line in cells
     ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    note = ["* about the same picture as the command before, which is not looked at again"]
+    shared = any(line[-1].endswith("*") for line in cells)
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *(note if shared else [])])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, shared: bool) -> tuple[str, ...]:
     said = row.answer if row.answered else f"{row.status}: {row.detail}".removesuffix(": ")
     return (
         row.operator,
@@ -154,7 +161,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _point(row.true_centroid),
         "-" if row.iou is None else f"{row.iou:.2f}",
         _milliseconds(row.first_mask_ms),
-        _milliseconds(row.total_ms),
+        _milliseconds(row.total_ms) + ("*" if shared else " "),
     )
 
 
