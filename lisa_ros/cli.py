@@ -68,14 +68,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quantization", choices=QUANTIZATIONS, default=defaults.quantization)
     parser.add_argument("--device", choices=DEVICES, default=defaults.device)
-    parser.add_argument("--max-new-tokens", type=_positive, default=512, help="longest answer (default: %(default)s)")
+    parser.add_argument(
+        "--max-new-tokens", type=_whole_number, default=512, help="longest answer (default: %(default)s)"
+    )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def _whole_number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def load_options(options: argparse.Namespace) -> LoadOptions:

@@ -223,9 +223,11 @@ class LisaSession:
             if isinstance(step, Answer):
                 yield Finished(step.text, tuple(objects), step.reason)
                 return
-            if len(step.answer) > said:
-                yield TextDelta(step.answer[said:])
-                said = len(step.answer)
+            # A letter of several bytes is U+FFFD until its last byte is said.
+            whole = step.answer.rstrip("\ufffd")
+            if len(whole) > said:
+                yield TextDelta(whole[said:])
+                said = len(whole)
             if isinstance(step, MaskStep):
                 end = len(step.answer)
                 objects.append(ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end)))

@@ -27,7 +27,10 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     """
     if not file.is_file():
         raise ValueError(f"there is no image file {file}")
-    image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
+    try:
+        image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
+    except cv2.error:  # a header that claims more pixels than OpenCV reads
+        image = None
     if image is None:
         raise ValueError(f"{file} is no image that OpenCV reads (PNG, JPEG, BMP, TIFF, WebP ...)")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# No test may reach out: a name that is no folder must fail the same way with and without a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -84,13 +84,13 @@ def test_keys_that_do_not_fit_are_listed(folder: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
         tensors["model.text_hidden_fcs.0.2.weight"] = torch.zeros(3, 64)
         tensors["model.nonsense"] = torch.zeros(1)
-        del tensors["lm_head.weight"]
+        del tensors["lm_head.weight"], tensors["model.visual_model.mask_decoder.iou_prediction_head.layers.0.bias"]
 
     edit_shard(folder, spoil)
     with pytest.raises(CheckpointError) as caught:
         load_lisa(folder, CPU)
     text = str(caught.value)
-    assert "1 missing: lm_head.weight" in text
+    assert "2 missing: lm_head.weight, model.visual_model.mask_decoder.iou_prediction_head.layers.0.bias" in text
     assert "1 unexpected: model.nonsense" in text
     assert "model.text_hidden_fcs.0.2.weight (3, 64) instead of (256, 64)" in text
 
@@ -109,7 +109,7 @@ def test_missing_clip_key(folder: Path) -> None:
     tensors = torch.load(file, weights_only=True)
     del tensors["vision_model.pre_layrnorm.bias"]
     torch.save(tensors, file)
-    with pytest.raises(CheckpointError, match=r"missing: .*pre_layrnorm.bias"):
+    with pytest.raises(CheckpointError, match=r"1 missing: vision_model\.pre_layrnorm\.bias"):
         load_lisa(folder, CPU)
 
 
@@ -164,14 +164,98 @@ def test_truncated_shard(folder: Path) -> None:
     ("change", "said"),
     [
         ({"mm_projector_type": "mlp2x_gelu"}, "mm_projector_type"),
-        ({"mm_vision_select_feature": "cls"}, "mm_vision_select_feature"),
         ({"vocab_size": 600}, "outside the vocabulary"),
         ({"hidden_size": 128}, "instead of"),
+        ({"hidden_size": "64"}, "a value that no LISA has"),
+        ({"num_attention_heads": 7}, "a value that no LISA has"),
+        ({"num_attention_heads": 0}, "no LISA has|no network"),
+        ({"hidden_act": "nope"}, "no network"),
+        ({"rope_scaling": [1]}, "a value that no LISA has"),
+        ({"mm_hidden_size": 64}, "is it the right CLIP"),
+        ({"out_dim": 128}, "out_dim is 128"),
+        ({"mm_vision_select_layer": -9}, "mm_vision_select_layer"),
     ],
 )
 def test_config_that_does_not_fit(folder: Path, change: dict[str, Any], said: str) -> None:
     edit_json(folder / "config.json", lambda config: config.update(change))
     with pytest.raises(CheckpointError, match=said):
+        load_lisa(folder, CPU)
+
+
+def test_a_stale_mm_vision_tower_is_not_looked_at(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda config: config.update(mm_vision_tower="/nowhere/clip"))
+    load_lisa(folder, CPU)
+
+
+def test_missing_sam_keys_are_listed(folder: Path) -> None:
+    shards = {shard: torch.load(shard, weights_only=True) for shard in folder.glob("*.bin")}
+    gone = ("model.visual_model.image_encoder.pos_embed", "model.visual_model.prompt_encoder.no_mask_embed.weight")
+    for shard, tensors in shards.items():
+        torch.save({key: tensor for key, tensor in tensors.items() if key not in gone}, shard)
+    with pytest.raises(CheckpointError) as caught:
+        load_lisa(folder, CPU)
+    assert all(key in str(caught.value) for key in gone)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("image_encoder.pos_embed", (5,)),
+        ("image_encoder.pos_embed", (1, 32, 64, 64)),
+        ("prompt_encoder.no_mask_embed.weight", ()),
+        ("image_encoder.blocks.0.attn.rel_pos_h", (27, 0)),
+        ("image_encoder.patch_embed.proj.weight", (64,)),
+        ("mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight", (0, 256)),
+    ],
+)
+def test_misshapen_sam(folder: Path, key: str, shape: tuple[int, ...]) -> None:
+    key = "model.visual_model." + key
+    for shard in folder.glob("*.bin"):
+        tensors = torch.load(shard, weights_only=True)
+        if key in tensors:
+            torch.save(tensors | {key: torch.zeros(shape)}, shard)
+    with pytest.raises(CheckpointError) as caught:
+        load_lisa(folder, CPU)
+    assert key in str(caught.value)
+
+
+@pytest.mark.parametrize("weight_map", [None, [], {}, {"lm_head.weight": 3}, {"lm_head.weight": "../x.bin"}])
+def test_index_that_is_none(folder: Path, weight_map: Any) -> None:
+    edit_json(folder / "pytorch_model.bin.index.json", lambda index: index.update(weight_map=weight_map))
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin\.index\.json"):
+        load_lisa(folder, CPU)
+
+
+def test_shards_in_a_subfolder(folder: Path) -> None:
+    (folder / "shards").mkdir()
+    for shard in list(folder.glob("*.bin")):
+        shard.rename(folder / "shards" / shard.name)
+
+    def move(index: dict[str, Any]) -> None:
+        index["weight_map"] = {key: f"shards/{name}" for key, name in index["weight_map"].items()}
+
+    edit_json(folder / "pytorch_model.bin.index.json", move)
+    load_lisa(folder, CPU)
+
+
+def test_tied_embeddings(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda config: config.update(tie_word_embeddings=True))
+    edit_shard(folder, lambda tensors: tensors.pop("lm_head.weight"))
+    network = load_lisa(folder, CPU).network
+    assert torch.equal(network.lm_head.weight, network.language.embed_tokens.weight)
+
+
+@pytest.mark.parametrize("tokens", [{"[SEG]": None}, {"": 641}, {"<im_end>": 640}, {"[SEG]": 2}])
+def test_added_tokens_that_are_none(folder: Path, tokens: dict[str, Any]) -> None:
+    edit_json(folder / "added_tokens.json", lambda known: known.update(tokens))
+    with pytest.raises(CheckpointError, match=r"added_tokens\.json"):
+        load_lisa(folder, CPU)
+
+
+@pytest.mark.parametrize("config", ["[]", '{"crop_size": {"height": 192, "width": 192}}', '{"image_mean": "x"}'])
+def test_preprocessor_that_does_not_fit(folder: Path, config: str) -> None:
+    (folder / "clip-vit-tiny-patch14" / "preprocessor_config.json").write_text(config)
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
         load_lisa(folder, CPU)
 
 

@@ -46,7 +46,7 @@ def test_no_wrapping() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["the red mug", "What is this?  Two spaces", "größer als 日本?", "a < b > c [x]", "user: me"]
+    "text", [" the mug ", "the red mug", "What is this?  Two spaces", "größer als 日本?", "a < b > c [x]", "user: me"]
 )
 def test_plain_text_is_left_alone(text: str) -> None:
     assert neutralize(text, CONTROL) == text

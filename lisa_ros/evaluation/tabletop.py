@@ -49,6 +49,7 @@ def judge(
     turns: int = 1,
     held_out: bool = False,
     weights: Mapping[str, float] = WEIGHTS,
+    max_new_tokens: int = 512,
 ) -> list[Judged]:
     """Holds a dialogue about every view and judges each answer.
 
@@ -59,13 +60,14 @@ def judge(
         turns: questions in each dialogue; the model's own answers are its history.
         held_out: ask in phrasings that training never used.
         weights: share of each family, see questions.conversation.
+        max_new_tokens: longest answer.
     """
     rng = np.random.default_rng(seed)
     judged = []
     for view in views:
         frame, history = segmenter.look(view.rgb), list[Turn]()
         for question in conversation(view, rng, turns, held_out, weights=weights):
-            *_, finished = segmenter.session(frame, history).segment(question.text, max_new_tokens=64)
+            *_, finished = segmenter.session(frame, history).segment(question.text, max_new_tokens=max_new_tokens)
             if not isinstance(finished, Finished):
                 raise RuntimeError("the model's events ended without Finished")
             height, width = view.instances.shape
@@ -104,7 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache = ViewCache(folder, options.views)
     segmenter = load_segmenter(options.checkpoint, load_options(options))
     views = (cache[i] for i in tqdm(range(len(cache)), desc="views", disable=None))
-    print(table(judge(segmenter, views, seed=0, turns=options.turns, held_out=options.held_out)))
+    judged = judge(
+        segmenter,
+        views,
+        seed=0,
+        turns=options.turns,
+        held_out=options.held_out,
+        max_new_tokens=options.max_new_tokens,
+    )
+    print(table(judged))
     return 0
 
 

@@ -91,7 +91,6 @@ def embedded_configuration(vocab_size: int, added_tokens: dict[str, int]) -> Lis
         vision_tower="clip",
         vision_width=CLIP["hidden_size"],
         select_layer=SELECT_LAYER,
-        select_class_token=False,
         wrap_image=True,
         out_dim=PROMPT_WIDTH,
         added_tokens=added_tokens,

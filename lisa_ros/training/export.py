@@ -11,12 +11,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from lisa_ros.models.lisa.checkpoint import CLIP_PREFIX, KEY_PREFIXES
 from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.keys import VISION_PREFIX, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.training.architecture import CLIP, CLIP_PREPROCESSING, LANGUAGE
-
-VISION_PREFIX = "vision_tower."
 
 
 def export_checkpoint(network: LisaNetwork, config: LisaConfig, tokenizer_model: Path, folder: Path) -> None:
@@ -31,13 +29,9 @@ def export_checkpoint(network: LisaNetwork, config: LisaConfig, tokenizer_model:
     clip = folder / config.vision_tower
     clip.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().to(torch.float16).contiguous() for key, value in network.state_dict().items()}
-    ours = {_released_key(key): value for key, value in state.items() if not key.startswith(VISION_PREFIX)}
-    seen = {
-        CLIP_PREFIX + key.removeprefix(VISION_PREFIX): value
-        for key, value in state.items()
-        if key.startswith(VISION_PREFIX)
-    }
-    save_file(ours, folder / "model.safetensors", metadata={"format": "pt"})
+    lisa = {released_key(key): value for key, value in state.items() if not key.startswith(VISION_PREFIX)}
+    seen = {released_key(key): value for key, value in state.items() if key.startswith(VISION_PREFIX)}
+    save_file(lisa, folder / "model.safetensors", metadata={"format": "pt"})
     save_file(seen, clip / "model.safetensors", metadata={"format": "pt"})
     write_descriptions(config, folder)
     if tokenizer_model.resolve() != (folder / "tokenizer.model").resolve():
@@ -53,13 +47,6 @@ def write_descriptions(config: LisaConfig, folder: Path) -> None:
     _write(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "legacy": True})
     _write(clip / "config.json", {"model_type": "clip_vision_model", "architectures": ["CLIPVisionModel"], **CLIP})
     _write(clip / "preprocessor_config.json", CLIP_PREPROCESSING)
-
-
-def _released_key(key: str) -> str:
-    for released, ours in KEY_PREFIXES:
-        if key.startswith(ours):
-            return released + key.removeprefix(ours)
-    raise KeyError(key)
 
 
 def _config_json(config: LisaConfig) -> dict[str, Any]:

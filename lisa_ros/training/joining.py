@@ -24,7 +24,7 @@ from lisa_ros.training.batches import (
     step_rng,
 )
 from lisa_ros.training.losses import mask_loss
-from lisa_ros.training.pretraining import batch_iou, codes, decode
+from lisa_ros.training.pretraining import batch_iou, codes
 from lisa_ros.training.questions import WEIGHTS, conversation
 from lisa_ros.training.scenes import ViewCache
 from lisa_ros.training.trainer import Scalars
@@ -131,7 +131,7 @@ class DialogueStage(nn.Module):
         for i, dialogue in enumerate(dialogues):
             end = start + len(dialogue.masks)
             if end > start:
-                logits.append(decode(self.network, prompts[start:end], features[i : i + 1]))
+                logits.append(self.network.prompted_logits(prompts[start:end], features[i : i + 1]))
             start = end
         truth = torch.cat([dialogue.masks for dialogue in dialogues])
         found = torch.cat(logits) if logits else prompts.sum() * torch.zeros_like(truth)

@@ -9,7 +9,6 @@ language model learns to say the code, and when they meet they already speak of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from lisa_ros.training.batches import (
     ANY_COLOUR,
     ANY_KIND,
     COLOUR_NAMES,
+    IGNORED,
     MASK_SIDE,
     Rng,
     clip_batch,
@@ -41,8 +41,6 @@ NOTHING_WEIGHT = 0.2
 """Weight of "nothing here" among the labels; most of a picture is table."""
 
 CODE_SEED = 7
-
-IGNORED = -100
 
 
 def code_table() -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,24 +115,9 @@ class EyesStage(nn.Module):
         for i, view in enumerate(views):
             drawn = [draw_query(view, rng) for _ in range(self._queries)]
             prompts = codes(torch.tensor([query for query, _ in drawn]))
-            logits.append(decode(self._network[0], prompts, features[i : i + 1]))
+            logits.append(self._network[0].prompted_logits(prompts, features[i : i + 1]))
             targets += [target for _, target in drawn]
         return torch.cat(logits), torch.stack(targets)
-
-
-def decode(network: LisaNetwork, prompts: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """Low-resolution mask logits (n, MASK_SIDE, MASK_SIDE) for prompts (n, PROMPT_WIDTH) on one picture."""
-    sam: Any = network.visual_model
-    dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(prompts), -1, SAM.grid, SAM.grid)
-    low, _ = sam.mask_decoder(
-        image_embeddings=features,
-        image_pe=sam.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=prompts.unsqueeze(1),
-        dense_prompt_embeddings=dense,
-        multimask_output=False,
-    )
-    logits: torch.Tensor = low[:, 0]
-    return logits
 
 
 def draw_query(view: View, rng: Rng) -> tuple[tuple[int, int], torch.Tensor]:

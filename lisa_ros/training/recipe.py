@@ -40,7 +40,7 @@ EYES = Schedule(steps=1700, learning_rate=1.2e-3)
 GLANCE = Schedule(steps=700, learning_rate=1.5e-3)
 WORDS = Schedule(steps=1300, learning_rate=1.5e-3)
 TALK = Schedule(steps=800, learning_rate=8e-4)
-JOINT = Schedule(steps=900, learning_rate=5e-4, warmup=30)
+JOINT = Schedule(steps=1200, learning_rate=5e-4, warmup=30)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ class Recipe:
     seed: int = 1
     train_views: int = 4500
     workers: int = 2
-    threads: int = 2
     eyes: Schedule = EYES
     glance: Schedule = GLANCE
     words: Schedule = WORDS
@@ -151,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")
     parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
     parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
-    parser.add_argument("--threads", type=int, default=defaults.threads, help="threads torch computes with")
+    parser.add_argument("--threads", type=int, default=2, help="threads torch computes with")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
-    recipe = Recipe(views=chosen.views, work=chosen.work, output=chosen.output, threads=chosen.threads)
+    recipe = Recipe(views=chosen.views, work=chosen.work, output=chosen.output)
     recipe.work.mkdir(parents=True, exist_ok=True)
     kitchen = Kitchen(recipe)
     try:

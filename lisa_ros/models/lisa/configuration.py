@@ -16,6 +16,9 @@ SEG_TOKEN = "[SEG]"
 IMAGE_START_TOKEN = "<im_start>"
 IMAGE_END_TOKEN = "<im_end>"
 
+FIRST_ADDED_ID = 3
+"""0, 1 and 2 are LLaMA's <unk>, <s> and </s>."""
+
 
 @dataclass(frozen=True)
 class LisaConfig:
@@ -26,7 +29,6 @@ class LisaConfig:
         vision_tower: name of the CLIP folder, as config.json has it.
         vision_width: width of the CLIP features that the projector takes.
         select_layer: which of CLIP's hidden states is projected (-2 in the released checkpoints).
-        select_class_token: whether CLIP's class token is kept ("cls_patch") or dropped ("patch").
         wrap_image: whether `<im_start>` and `<im_end>` stand around the picture.
         out_dim: width of the `[SEG]` embedding that SAM's mask decoder is prompted with.
         added_tokens: token text -> id, from added_tokens.json.
@@ -36,7 +38,6 @@ class LisaConfig:
     vision_tower: str
     vision_width: int
     select_layer: int
-    select_class_token: bool
     wrap_image: bool
     out_dim: int
     added_tokens: dict[str, int]
@@ -57,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; a LISA checkpoint folder has it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, an object is expected")
@@ -74,23 +75,24 @@ def read_configuration(folder: Path) -> LisaConfig:
         raise CheckpointError(f"{folder} is not a folder; a LISA checkpoint is a folder with config.json in it")
     raw = read_json(folder / "config.json")
     _check_projector(raw, folder)
-    tower = raw.get("mm_vision_tower") or raw.get("vision_tower")
-    feature = raw.get("mm_vision_select_feature", "patch")
-    if feature not in ("patch", "cls_patch"):
-        raise CheckpointError(f"{folder}/config.json: mm_vision_select_feature is {feature!r}, not patch or cls_patch")
+    wrap_image = bool(raw.get("mm_use_im_start_end", True))
     try:
         return LisaConfig(
             language=_language(raw),
-            vision_tower=str(tower or ""),
+            # As upstream: vision_tower wins, mm_vision_tower may be a path of the machine it was trained on.
+            vision_tower=str(raw.get("vision_tower") or raw.get("mm_vision_tower") or ""),
             vision_width=int(raw["mm_hidden_size"]),
             select_layer=int(raw.get("mm_vision_select_layer", -2)),
-            select_class_token=feature == "cls_patch",
-            wrap_image=bool(raw.get("mm_use_im_start_end", True)),
+            wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
-            added_tokens=_added_tokens(folder, int(raw["vocab_size"]), bool(raw.get("mm_use_im_start_end", True))),
+            added_tokens=_added_tokens(folder, int(raw["vocab_size"]), wrap_image),
         )
+    except CheckpointError:
+        raise
     except KeyError as error:
         raise CheckpointError(f"{folder}/config.json has no field {error}; LISA's config.json has it") from error
+    except Exception as error:  # whatever transformers and Python raise for a value of another kind
+        raise CheckpointError(f"{folder}/config.json has a value that no LISA has: {error}") from error
 
 
 def _check_projector(raw: dict[str, Any], folder: Path) -> None:
@@ -127,12 +129,17 @@ def _language(raw: dict[str, Any]) -> LlamaConfig:
 
 def _added_tokens(folder: Path, vocab_size: int, wrap_image: bool) -> dict[str, int]:
     path = folder / "added_tokens.json"
-    tokens = {str(text): int(number) for text, number in read_json(path).items()}
+    tokens = read_json(path)
+    wrong = [text for text, number in tokens.items() if not text or type(number) is not int]
+    if wrong or len(set(tokens.values())) != len(tokens):
+        raise CheckpointError(f"{path} must give each token, none empty, an id of its own; it has {tokens}")
     needed = [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
     absent = [token for token in needed if token not in tokens]
     if absent:
         raise CheckpointError(f"{path} lacks {', '.join(absent)}; it has {', '.join(tokens) or 'nothing'}")
-    outside = {text: number for text, number in tokens.items() if not 0 <= number < vocab_size}
+    outside = {text: number for text, number in tokens.items() if not FIRST_ADDED_ID <= number < vocab_size}
     if outside:
-        raise CheckpointError(f"{path}: ids {outside} lie outside the vocabulary of {vocab_size} in config.json")
+        raise CheckpointError(
+            f"{path}: ids {outside} lie outside the vocabulary of {vocab_size} in config.json, or on <unk>, <s> or </s>"
+        )
     return tokens

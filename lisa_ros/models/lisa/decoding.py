@@ -19,6 +19,9 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing, check_image, s
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 
+MAX_MASKS = 64
+"""Masks decoded for one answer. A model gone astray says `[SEG]` to the end, and each mask takes a picture's memory."""
+
 
 class PromptTooLongError(ValueError):
     """A prompt does not fit into the model's context; the text says by how much."""
@@ -120,6 +123,8 @@ class Lisa:
         self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
         self._template, self._clip = template, clip
         self._control_texts = (*tokenizer.control_texts, *template.markers)
+        # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
+        self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
 
     def look(self, image: NDArray[np.uint8]) -> Picture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
@@ -132,10 +137,10 @@ class Lisa:
             command: what the operator typed; no control text in it has any effect.
             history: earlier commands and the model's raw answers to them.
         """
-        commands = [*(said for said, _ in history), command]
-        answers = [*(answer for _, answer in history), ""]
-        plain = [neutralize(text, self._control_texts) for text in commands]
-        exchanges = list(zip(plain, answers, strict=True))
+        said = [
+            (neutralize(asked, self._control_texts), neutralize(told, self._answer_controls)) for asked, told in history
+        ]
+        exchanges = [*said, (neutralize(command, self._control_texts), "")]
         prompt = build_prompt(self._template, exchanges, wrap_image=self.config.wrap_image)
         return self.tokenizer.encode_prompt(prompt)
 
@@ -158,7 +163,7 @@ class Lisa:
             cancelled: asked before every token; when true, the answer ends there.
 
         Yields:
-            A step for every token, masks as soon as their `[SEG]` is said; the Answer last.
+            A step for every token, masks as soon as their `[SEG]` is said (the first MAX_MASKS); the Answer last.
 
         Raises:
             PromptTooLongError: prompt, picture and answer do not fit into the context.
@@ -169,10 +174,12 @@ class Lisa:
             raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {max_new_tokens}")
         visual = picture.visual_tokens()
         generated: list[int] = []
+        masks = 0
         reason: Literal["end", "length", "cancelled"] = "length"
         for token, state in self._greedy(prompt_ids, visual, max_new_tokens, cancelled):
             generated.append(token)
-            if token == self.config.seg_token_id:
+            masks += token == self.config.seg_token_id
+            if token == self.config.seg_token_id and masks <= MAX_MASKS:
                 yield MaskStep(picture.mask_logits(state), self.tokenizer.decode_answer(generated))
             elif token == self.tokenizer.eos_token_id:
                 reason = "end"

@@ -39,7 +39,6 @@ class LisaNetwork(nn.Module):
         self.visual_model: Any = build_sam(sam)
         self.image_size = sam.image_size
         self._select_layer = config.select_layer
-        self._first_patch = 0 if config.select_class_token else 1
 
     @property
     def dtype(self) -> torch.dtype:
@@ -61,7 +60,7 @@ class LisaNetwork(nn.Module):
             (B, patches, hidden).
         """
         out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        features = out.hidden_states[self._select_layer][:, self._first_patch :]
+        features = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream in any case
         projected: torch.Tensor = self.mm_projector(features)
         return projected
 
@@ -97,8 +96,6 @@ class LisaNetwork(nn.Module):
     def mask_logits(self, states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Low-resolution mask logits, one for each state that says `[SEG]`.
 
-        The decoder computes in float32 whatever the rest does: it is small, and its sign is the mask.
-
         Args:
             states: (n, hidden), after LLaMA's last norm, each at the position *before* its `[SEG]`.
             features: (1, prompt_width, grid, grid) of the picture.
@@ -106,14 +103,27 @@ class LisaNetwork(nn.Module):
         Returns:
             (n, 4 * grid, 4 * grid) float32.
         """
-        sparse = self.text_hidden_fcs(states).float().unsqueeze(1)
+        return self.prompted_logits(self.text_hidden_fcs(states).float(), features)
+
+    def prompted_logits(self, prompts: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Low-resolution mask logits for embeddings that prompt the mask decoder.
+
+        The decoder computes in float32 whatever the rest does: it is small, and its sign is the mask.
+
+        Args:
+            prompts: (n, prompt_width) float32, each the only sparse prompt of its mask.
+            features: (1, prompt_width, grid, grid) of the picture.
+
+        Returns:
+            (n, 4 * grid, 4 * grid) float32.
+        """
         prompt_encoder = self.visual_model.prompt_encoder
         side = features.shape[-1]
-        dense = prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(states), -1, side, side)
+        dense = prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(prompts), -1, side, side)
         low, _ = self.visual_model.mask_decoder(
             image_embeddings=features,
             image_pe=prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
+            sparse_prompt_embeddings=prompts.unsqueeze(1),
             dense_prompt_embeddings=dense,
             multimask_output=False,
         )

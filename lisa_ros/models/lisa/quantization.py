@@ -15,6 +15,7 @@ upstream's do, so that the same 4-bit numbers come out. 8 bit is LLM.int8() (arX
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import Any, Literal
 
@@ -24,47 +25,68 @@ from torch import nn
 Quantization = Literal["none", "8bit", "4bit"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "8bit", "4bit")
 
-NF4_MULTIPLE = 64
-"""bitsandbytes' block: on a CPU every quantized width must be a multiple of it."""
+CPU_INPUT_MULTIPLE, CPU_OUTPUT_MULTIPLE = 64, 32
+"""bitsandbytes' NF4 products on a CPU need widths that are multiples of these."""
 
 
-def quantize_linears(module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype) -> None:
+def quantize_linears(
+    module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype, device: torch.device
+) -> None:
     """Replaces every nn.Linear inside `module` by an empty quantized one on the meta device, in place.
 
     Args:
         module: built on the meta device, weights not loaded.
         quantization: "none" does nothing.
         compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
+        device: where the model will run.
 
     Raises:
-        ValueError: a width that NF4 cannot hold.
+        ValueError: a width that NF4 cannot do there, or no bitsandbytes.
     """
     if quantization == "none":
         return
+    # It warns in every layer and step that LLM.int8() goes through float16, and of kernels that may be downloaded.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    try:
+        importlib.import_module("bitsandbytes")  # only here: it takes seconds, and only quantized models pay for it
+    except ImportError as error:
+        raise ValueError(
+            f"quantization {quantization} needs bitsandbytes, which is not installed here ({error}); "
+            "install it (on a Jetson: build it on the device), or use none"
+        ) from error
+    _replace_linears(module, quantization, compute_dtype, device)
+
+
+def _replace_linears(
+    module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype, device: torch.device
+) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
+            if quantization == "4bit" and device.type == "cpu":
+                _check_cpu_widths(child)
             setattr(module, name, _empty_linear(child, quantization, compute_dtype))
         else:
-            quantize_linears(child, quantization, compute_dtype)
+            _replace_linears(child, quantization, compute_dtype, device)
+
+
+def _check_cpu_widths(linear: nn.Linear) -> None:
+    if linear.in_features % CPU_INPUT_MULTIPLE or linear.out_features % CPU_OUTPUT_MULTIPLE:
+        raise ValueError(
+            f"4bit on a CPU needs layers whose inputs are a multiple of {CPU_INPUT_MULTIPLE} wide and outputs of "
+            f"{CPU_OUTPUT_MULTIPLE}; this model has one of {linear.in_features} to {linear.out_features}. "
+            "Use 8bit or none"
+        )
 
 
 def _empty_linear(linear: nn.Linear, quantization: Quantization, compute_dtype: torch.dtype) -> nn.Module:
-    # Imported here: it takes seconds, and only quantized models pay for it.
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     bias = linear.bias is not None
     if quantization == "8bit":
-        # LLM.int8() goes through float16 by design; bitsandbytes warns of it in every layer and step.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         eight: nn.Module = Linear8bitLt(
             linear.in_features, linear.out_features, bias, has_fp16_weights=False, threshold=6.0, device="meta"
         )
         return eight
-    if linear.in_features % NF4_MULTIPLE or linear.out_features % NF4_MULTIPLE:
-        raise ValueError(
-            f"4-bit quantization needs widths that are multiples of {NF4_MULTIPLE}; "
-            f"this model has a layer of {linear.in_features} x {linear.out_features}. Use 8bit or none"
-        )
     four: nn.Module = Linear4bit(
         linear.in_features, linear.out_features, bias, compute_dtype, True, "nf4", device="meta"
     )

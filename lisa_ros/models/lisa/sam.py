@@ -24,6 +24,23 @@ DECODER_HEADS = 8
 """Attention heads of SAM's mask decoder: the same in every SAM, and not to be seen in the tensors' shapes."""
 
 
+KEY_PREFIX = "model.visual_model."
+"""Stands before segment-anything's key names in a LISA checkpoint."""
+
+_TELLING = (
+    "image_encoder.patch_embed.proj.weight",
+    "image_encoder.pos_embed",
+    "image_encoder.blocks.0.attn.rel_pos_h",
+    "image_encoder.blocks.0.mlp.lin1.weight",
+    "prompt_encoder.no_mask_embed.weight",
+    "prompt_encoder.mask_downscaling.3.weight",
+    "mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight",
+    "mask_decoder.transformer.layers.0.mlp.lin1.weight",
+    "mask_decoder.mask_tokens.weight",
+    "mask_decoder.iou_prediction_head.layers.0.weight",
+)
+
+
 @dataclass(frozen=True)
 class SamSizes:
     """Arguments of segment-anything's modules. Lengths in pixels, patches (`grid`, `window`) or channels."""
@@ -44,8 +61,6 @@ class SamSizes:
     mask_tokens: int
     iou_depth: int
     iou_width: int
-    use_abs_pos: bool = True
-    use_rel_pos: bool = True
     qkv_bias: bool = True
 
     @property
@@ -61,18 +76,26 @@ def read_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
         shapes: segment-anything's own key names -> shape.
 
     Raises:
-        CheckpointError: a tensor that tells a size is missing, or the sizes contradict each other.
+        CheckpointError: tensors that tell a size are missing, or the sizes contradict each other.
     """
+    absent = [KEY_PREFIX + key for key in _TELLING if key not in shapes]
+    if absent:
+        raise CheckpointError(f"SAM's size cannot be told, {len(absent)} missing: {', '.join(absent)}")
     try:
         return _read_sizes(shapes)
     except KeyError as error:
-        raise CheckpointError(f"SAM's tensor {error} is missing: its size cannot be told") from error
+        raise CheckpointError(f"SAM's size cannot be told, 1 missing: {KEY_PREFIX}{error.args[0]}") from error
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        told = ", ".join(f"{KEY_PREFIX}{key} {shapes[key]}" for key in _TELLING)
+        raise CheckpointError(f"these are not the shapes of a SAM's tensors: {told}") from error
 
 
 def _read_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
     encoder, decoder, prompt = "image_encoder.", "mask_decoder.", "prompt_encoder."
     width, _, patch, _ = shapes[encoder + "patch_embed.proj.weight"]
-    grid = shapes[encoder + "pos_embed"][1]
+    _, grid, columns, _ = shapes[encoder + "pos_embed"]
+    if grid != columns:
+        raise ValueError("SAM's picture is square")
     depth = _count(shapes, encoder + r"blocks\.(\d+)\.")
     window, global_blocks = _read_windows(shapes, depth, grid)
     prompt_width = shapes[prompt + "no_mask_embed.weight"][1]
@@ -112,7 +135,10 @@ def _read_windows(shapes: Mapping[str, Shape], depth: int, grid: int) -> tuple[i
     spans = [(shapes[f"image_encoder.blocks.{i}.attn.rel_pos_h"][0] + 1) // 2 for i in range(depth)]
     windows = {span for span in spans if span != grid}
     if len(windows) > 1:
-        raise CheckpointError(f"SAM's blocks have windows of {sorted(windows)} patches; segment-anything has one size")
+        raise CheckpointError(
+            f"SAM's blocks have windows of {sorted(windows)} patches in a picture of {grid} x {grid}; "
+            "segment-anything has windows of one size"
+        )
     return next(iter(windows), 0), tuple(i for i, span in enumerate(spans) if span == grid)
 
 
@@ -128,8 +154,8 @@ def build_sam(sizes: SamSizes) -> Sam:
         out_chans=sizes.prompt_width,
         qkv_bias=sizes.qkv_bias,
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_abs_pos=sizes.use_abs_pos,
-        use_rel_pos=sizes.use_rel_pos,
+        use_abs_pos=True,
+        use_rel_pos=True,
         window_size=sizes.window,
         global_attn_indexes=sizes.global_blocks,
     )

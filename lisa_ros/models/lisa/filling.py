@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint's tensors into a network built on the meta device, one by one, so that memory holds the model once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.keys import released_key
+from lisa_ros.models.lisa.network import LisaNetwork
+from lisa_ros.models.lisa.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD
+from lisa_ros.models.lisa.quantization import is_quantized, load_weight
+from lisa_ros.models.lisa.sam import Shape
+from lisa_ros.models.lisa.weights import WeightFiles
+
+Rename = Callable[[str], str | None]
+
+
+def check_keys(
+    network: LisaNetwork, stored: Mapping[str, Shape], rename: Mapping[str, str | None], folder: Path
+) -> None:
+    """Compares what a folder holds with what the network needs, before any tensor is read.
+
+    Args:
+        network: on the meta device, not yet quantized.
+        stored: key in the files -> shape.
+        rename: key in the files -> LisaNetwork's name; None for what is not loaded.
+        folder: for the message.
+
+    Raises:
+        CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
+    """
+    needed = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    found = {ours: released for released, ours in rename.items() if ours is not None}
+    misshapen = [
+        f"{found[key]} {stored[found[key]]} instead of {shape}"
+        for key, shape in needed.items()
+        if key in found and stored[found[key]] != shape
+    ]
+    faults = [
+        ("missing", [released_key(key) for key in needed if key not in found]),
+        ("unexpected", [released for key, released in found.items() if key not in needed]),
+        ("misshapen", misshapen),
+    ]
+    told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
+    if told:
+        raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
+
+
+class Filler:
+    """Converts tensors to the type and place that each belongs in."""
+
+    def __init__(self, network: LisaNetwork, dtype: torch.dtype, device: torch.device) -> None:
+        """Takes the network, what LLaMA, CLIP and SAM's encoder compute in, and where."""
+        self._modules = dict(network.named_modules())
+        self._dtype, self._device = dtype, device
+
+    def fill(self, weights: WeightFiles, rename: Rename) -> None:
+        """Reads a folder's tensors, which `check_keys` has passed, into the network.
+
+        Raises:
+            CheckpointError: a tensor does not hold floating-point numbers.
+        """
+        bar = tqdm(weights.tensors(), desc=f"loading {weights.folder.name}", unit="tensor", disable=None, leave=False)
+        for released, tensor in bar:
+            key = rename(released)
+            if key is None:
+                continue
+            if not tensor.is_floating_point():
+                raise CheckpointError(f"{weights.folder}: {released} holds {tensor.dtype}; weights are floating-point")
+            self._place(key, tensor)
+
+    def _place(self, key: str, tensor: torch.Tensor) -> None:
+        path, _, name = key.rpartition(".")
+        module = self._modules[path]
+        if is_quantized(module) and name == "weight":
+            load_weight(module, tensor, self._device)
+            return
+        placed = tensor.detach().to(self._device, self._dtype_of(key), copy=True)
+        if name in module._buffers:
+            module._buffers[name] = placed
+        else:
+            setattr(module, name, nn.Parameter(placed, requires_grad=False))
+
+    def _dtype_of(self, key: str) -> torch.dtype:
+        """SAM's small parts stay in float32 in every precision; fp16 would overflow in the encoder's neck."""
+        if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.")):
+            return torch.float32
+        if key.startswith("visual_model.image_encoder.neck.") and self._dtype == torch.float16:
+            return torch.float32
+        return self._dtype
+
+
+def fill_buffers(network: LisaNetwork, config: LisaConfig, device: torch.device) -> None:
+    """Gives the buffers that no checkpoint holds their values; on the meta device they got none."""
+    network.language.rotary_emb = LlamaRotaryEmbedding(config.language).to(device)
+    embeddings = network.vision_tower.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)
+    sam = network.visual_model
+    sam.pixel_mean = torch.tensor(SAM_PIXEL_MEAN, device=device).view(3, 1, 1)
+    sam.pixel_std = torch.tensor(SAM_PIXEL_STD, device=device).view(3, 1, 1)
