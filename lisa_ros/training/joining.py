@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +29,6 @@ from lisa_ros.training.questions import WEIGHTS, conversation
 from lisa_ros.training.scenes import ViewCache
 from lisa_ros.training.trainer import Scalars
 
-CODE_WEIGHT = 1.0
-"""Of the squared error between what a `[SEG]` says and the code of what is meant."""
-
 
 class DialogueStage(nn.Module):
     """Dialogues of several turns; several questions share what the picture costs to look at."""
@@ -49,7 +46,8 @@ class DialogueStage(nn.Module):
         turns: int,
         sees: bool,
         with_masks: bool,
-        code_weight: float = CODE_WEIGHT,
+        code_weight: float,
+        families: Mapping[str, float] = WEIGHTS,
     ) -> None:
         """Trains all of `network`; without masks, all but SAM; where it does not see, LLaMA and its heads alone.
 
@@ -65,7 +63,8 @@ class DialogueStage(nn.Module):
             sees: show LLaMA the pictures. Without them it learns what the words mean, on sequences a quarter as
                 long, and is asked for nothing that is absent.
             with_masks: decode masks and learn from them.
-            code_weight: weight of the error between what `[SEG]` says and the code of what is meant.
+            code_weight: weight of the squared error between what `[SEG]` says and the code of what is meant.
+            families: share of each family of questions, see questions.conversation.
         """
         super().__init__()
         self.network = network
@@ -75,7 +74,7 @@ class DialogueStage(nn.Module):
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self._name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._sees, self._with_masks, self._code_weight = sees, with_masks, code_weight
-        self._families = WEIGHTS if sees else {family: share for family, share in WEIGHTS.items() if family != "absent"}
+        self._families = {family: share for family, share in families.items() if sees or family != "absent"}
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:

@@ -7,7 +7,8 @@
 4. words: LLaMA learns the dialogues blind, and to say the code of what is meant;
 5. talk: the same on what CLIP shows it, and what is not there;
 6. joint: everything together, through masks;
-7. export: the checkpoint folder.
+7. polish: the same with more of the hard families, what is absent and what things are for;
+8. export: the checkpoint folder.
 
 Eyes needs nothing of 3 to 5, so they may run beside each other (`--stages`). Every stage resumes where it was stopped.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,20 @@ from lisa_ros.training.architecture import embedded_configuration, new_network
 from lisa_ros.training.export import export_checkpoint, write_descriptions
 from lisa_ros.training.joining import DialogueStage
 from lisa_ros.training.pretraining import EyesStage, GlanceStage
+from lisa_ros.training.questions import WEIGHTS
 from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, ViewCache, render_views
 from lisa_ros.training.trainer import Schedule, train
 from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
-STAGES = ("render", "eyes", "glance", "words", "talk", "joint", "export")
+STAGES = ("render", "eyes", "glance", "words", "talk", "joint", "polish", "export")
 
 EYES = Schedule(steps=1700, learning_rate=1.2e-3)
 GLANCE = Schedule(steps=700, learning_rate=1.5e-3)
 WORDS = Schedule(steps=1300, learning_rate=1.5e-3)
 TALK = Schedule(steps=800, learning_rate=8e-4)
 JOINT = Schedule(steps=1200, learning_rate=5e-4, warmup=30)
+POLISH = Schedule(steps=1000, learning_rate=4e-4, warmup=30)
+HARD_FAMILIES = {"direct": 0.26, "use": 0.26, "several": 0.08, "absent": 0.3, "explain": 0.1, "follow": 0.6}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Recipe:
     words: Schedule = WORDS
     talk: Schedule = TALK
     joint: Schedule = JOINT
+    polish: Schedule = POLISH
 
 
 class Kitchen:
@@ -112,13 +117,28 @@ class Kitchen:
         self._take("eyes", "network_part.", self.network.visual_model)
         self._dialogues("joint", self.recipe.joint, batch=8, turns=5, sees=True, with_masks=True)
 
+    def polish(self) -> None:
+        """Trains everything on, with more of what it finds hard."""
+        self._take("joint", "network.", self.network)
+        self._dialogues(
+            "polish", self.recipe.polish, batch=8, turns=5, sees=True, with_masks=True, families=HARD_FAMILIES
+        )
+
     def export(self) -> None:
         """Writes the checkpoint folder."""
-        self._take("joint", "network.", self.network)
+        self._take("polish", "network.", self.network)
         export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
 
     def _dialogues(
-        self, name: str, schedule: Schedule, *, batch: int, turns: int, sees: bool, with_masks: bool
+        self,
+        name: str,
+        schedule: Schedule,
+        *,
+        batch: int,
+        turns: int,
+        sees: bool,
+        with_masks: bool,
+        families: Mapping[str, float] = WEIGHTS,
     ) -> None:
         stage = DialogueStage(
             self.network,
@@ -132,6 +152,7 @@ class Kitchen:
             sees=sees,
             with_masks=with_masks,
             code_weight=0.1 if with_masks else 2.0,
+            families=families,
         )
         train(name, stage, stage.step, schedule, self.recipe.work)
 
