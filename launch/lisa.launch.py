@@ -7,6 +7,7 @@ What is given as an argument wins over the parameter file; what is not given is 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -37,13 +38,15 @@ def generate_launch_description() -> LaunchDescription:
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node, with the parameters that were given on top of the file's."""
     given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    # Without the type, a folder named 0123 would become a number.
+    parameters = {name: ParameterValue(value, value_type=str) for name, value in given.items() if value}
     return [
         Node(
             package="lisa_ros",
             executable="lisa_node",
             name="lisa",
             namespace=LaunchConfiguration("namespace"),
-            parameters=[LaunchConfiguration("params_file"), {name: value for name, value in given.items() if value}],
+            parameters=[LaunchConfiguration("params_file"), parameters],
             remappings=[("image", LaunchConfiguration("image"))],
             output="screen",
             emulate_tty=True,

@@ -10,16 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lisa_ros import __version__
-from lisa_ros.segmenter import (
-    DEVICES,
-    PRECISIONS,
-    QUANTIZATIONS,
-    TEMPLATES,
-    CommandError,
-    LoadOptions,
-    embedded_checkpoint,
-    load_segmenter,
-)
+from lisa_ros.models.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
+from lisa_ros.segmenter import CommandError, embedded_checkpoint, load_segmenter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

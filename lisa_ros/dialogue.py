@@ -7,7 +7,6 @@ methods that writes to a disk can take its place.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_OPERATOR = "default"
 LONGEST_OPERATOR = 64
+
+# Forgotten dialogues that answers on their way are still checked against; far more than are ever on their way.
+_KEPT_ENDS = 1000
 
 
 class OperatorError(ValueError):
@@ -52,7 +54,7 @@ class Recall:
     Attributes:
         turns: the turns that are kept, oldest first.
         first: number of the oldest of them, counted from 1 since the dialogue began.
-        generation: tells this dialogue from the one after a reset.
+        generation: tells whether the dialogue was forgotten since; for `append`.
     """
 
     turns: tuple[Turn, ...]
@@ -75,7 +77,6 @@ class Recall:
 
 @dataclass
 class _Dialogue:
-    generation: int
     turns: deque[Turn] = field(default_factory=deque)
     forgotten: int = 0
 
@@ -95,7 +96,9 @@ class Dialogues:
         """Keep the newest max_turns of each operator, and the max_operators who spoke last."""
         self._lock = threading.Lock()
         self._dialogues: OrderedDict[str, _Dialogue] = OrderedDict()
-        self._generations = itertools.count(1)
+        self._generation = 0
+        self._ends: OrderedDict[str, int] = OrderedDict()
+        self._end_of_others = 0
         self._max_turns = max_turns
         self._max_operators = max_operators
 
@@ -109,14 +112,10 @@ class Dialogues:
             self._forget_least_recent()
 
     def recall(self, operator: str) -> Recall:
-        """Take up an operator's dialogue: what was said, and the generation to hand to `append`."""
+        """What was said, and the generation to hand to `append`; changes nothing."""
         with self._lock:
-            dialogue = self._dialogues.get(operator)
-            if dialogue is None:
-                dialogue = self._dialogues[operator] = _Dialogue(next(self._generations))
-            self._dialogues.move_to_end(operator)
-            self._forget_least_recent()
-            return Recall(tuple(dialogue.turns), dialogue.forgotten + 1, dialogue.generation)
+            dialogue = self._dialogues.get(operator) or _Dialogue()
+            return Recall(tuple(dialogue.turns), dialogue.forgotten + 1, self._generation)
 
     def turns(self, operator: str) -> tuple[Turn, ...]:
         """The turns of one operator that are kept, oldest first."""
@@ -130,17 +129,16 @@ class Dialogues:
         Args:
             operator: whose dialogue.
             turn: the turn.
-            generation: from `recall`: a turn of a dialogue that was reset since is dropped. None: add it anyway.
+            generation: from `recall`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
         """
         with self._lock:
-            dialogue = self._dialogues.get(operator)
-            if dialogue is None and generation is None:
-                dialogue = self._dialogues[operator] = _Dialogue(next(self._generations))
-            if dialogue is None or generation not in (None, dialogue.generation) or not self._max_turns:
+            ended = self._ends.get(operator, self._end_of_others)
+            if not self._max_turns or (generation is not None and generation < ended):
                 return 0
+            dialogue = self._dialogues.setdefault(operator, _Dialogue())
             self._dialogues.move_to_end(operator)
             self._forget_least_recent()
             dialogue.turns.append(turn)
@@ -150,12 +148,21 @@ class Dialogues:
     def reset(self, operator: str) -> int:
         """Forget one operator's dialogue; returns how many turns were kept of it."""
         with self._lock:
-            dialogue = self._dialogues.pop(operator, None)
-            return len(dialogue.turns) if dialogue else 0
+            return self._forget(operator)
 
     def _forget_least_recent(self) -> None:
         while len(self._dialogues) > self._max_operators:
-            self._dialogues.popitem(last=False)
+            self._forget(next(iter(self._dialogues)))
+
+    def _forget(self, operator: str) -> int:
+        """Also where there is no dialogue yet: its first answer may be on its way."""
+        dialogue = self._dialogues.pop(operator, None)
+        self._generation += 1
+        self._ends[operator] = self._generation
+        self._ends.move_to_end(operator)
+        if len(self._ends) > _KEPT_ENDS:
+            _, self._end_of_others = self._ends.popitem(last=False)
+        return len(dialogue.turns) if dialogue else 0
 
 
 def operator_name(operator_id: str) -> str:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.models.options import LoadOptions
+
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
     from lisa_ros.models.lisa import Lisa, Picture
@@ -27,6 +29,25 @@ Mask = NDArray[np.bool_]
 """(H, W), size of the picture."""
 
 SEG_TEXT = "[SEG]"
+
+__all__ = [
+    "CommandError",
+    "Event",
+    "Finished",
+    "Frame",
+    "Image",
+    "LisaSegmenter",
+    "LoadOptions",
+    "Mask",
+    "MaskFound",
+    "ObjectMask",
+    "Segmenter",
+    "Session",
+    "TextDelta",
+    "embedded_checkpoint",
+    "explanation_of",
+    "load_segmenter",
+]
 
 
 class CommandError(ValueError):
@@ -126,23 +147,6 @@ class Segmenter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class LoadOptions:
-    """How a checkpoint is loaded; see `lisa segment --help` for the values."""
-
-    template: str = "llava_v1"
-    precision: str = "auto"
-    quantization: str = "none"
-    device: str = "auto"
-    vision_tower: str | None = None
-
-
-TEMPLATES = ("llava_v1", "llava_llama_2")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-QUANTIZATIONS = ("none", "8bit", "4bit")
-DEVICES = ("auto", "cpu", "cuda")
-
-
 def embedded_checkpoint() -> Path:
     """The small LISA that comes with the package, trained on the simulated table."""
     return Path(__file__).parent / "checkpoints" / "tabletop"
@@ -160,10 +164,8 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     """
     # torch and transformers take seconds to import, and the callers' own import must not wait for them.
     from lisa_ros.models.lisa import load_lisa
-    from lisa_ros.models.lisa.checkpoint import Settings
 
-    settings: Any = (options or LoadOptions()).__dict__
-    return LisaSegmenter(load_lisa(checkpoint, Settings(**settings)))
+    return LisaSegmenter(load_lisa(checkpoint, options))
 
 
 def explanation_of(answer: str) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile
 from ros_harness import Process, talking_node, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -21,7 +22,7 @@ from std_msgs.msg import String
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.srv import ResetDialogue
 
-_DEEP = QoSProfile(depth=1000)
+_DEEP = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
 
 class Probe:
@@ -63,6 +64,10 @@ class Probe:
         identity = f"{operator or 'nobody'}-{next(self._numbers)}"
         self._command.publish(Command(**{"id": identity, "operator_id": operator, "text": text, **fields}))
         return identity
+
+    def wait_for_arrival(self) -> None:
+        """Until the node's process has every command that was sent."""
+        wait_until(lambda: self._command.wait_for_all_acked(Duration(seconds=0)), "the arrival of the commands")
 
     def send_text(self, text: str) -> None:
         self._text.publish(String(data=text))

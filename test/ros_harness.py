@@ -86,7 +86,7 @@ class Process:
         if self.alive:
             self._child.send_signal(signal.SIGINT)
             try:
-                self._child.wait(20)
+                self._child.wait(30)
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()

@@ -60,12 +60,16 @@ class ScriptedSession:
     ) -> Iterator[Event]:
         if "forbidden" in command:
             raise CommandError("The model does not take this word.")
+        if "surrogate" in command:
+            raise CommandError("The model does not take \udce9.")
+        if "crash badly" in command:
+            raise RuntimeError("the model broke \udce9")
         if "crash" in command:
             raise RuntimeError("the model broke")
         if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
             yield Finished("", (), "cancelled")
             return
-        yield from self._answer(*self._script(command, references))
+        yield from self._answer(*self._script(command, references), placed="misplaced" not in command)
 
     def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
         """Says in a file that it has come here, and stays until the gate, another file, is made."""
@@ -88,6 +92,8 @@ class ScriptedSession:
             return f"It is {SEG}.", [np.zeros(picture.shape[:2], dtype=np.bool_)]
         if "misshapen" in command:
             return f"It is {SEG}.", [np.ones((3, 5), dtype=np.bool_)]
+        if "misplaced" in command:
+            return f"It is {SEG}.", [pixels_of(picture, "red")]
         if "two" in command:
             return f"The red {SEG} and the blue {SEG}.", [pixels_of(picture, "red"), pixels_of(picture, "blue")]
         if "bright" in command:
@@ -97,12 +103,12 @@ class ScriptedSession:
                 return f"The {colour} part is {SEG}.", [pixels_of(picture, colour)]
         return "There is no such thing.", []
 
-    def _answer(self, answer: str, masks: list[Mask]) -> Iterator[Event]:
+    def _answer(self, answer: str, masks: list[Mask], placed: bool) -> Iterator[Event]:
         objects: list[ObjectMask] = []
         begin = 0
         for mask in masks:
             begin = answer.index(SEG, begin)
-            objects.append(ObjectMask(mask, (begin, begin + len(SEG))))
+            objects.append(ObjectMask(mask, (begin, begin + len(SEG)) if placed else ()))
             begin += len(SEG)
             yield MaskFound(objects[-1])
         yield TextDelta(answer)

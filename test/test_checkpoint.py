@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from lisa_ros.models.lisa import CheckpointError, load_lisa
-from lisa_ros.models.lisa.checkpoint import Settings, choose_dtype, find_vision_tower
+from lisa_ros.models.lisa.checkpoint import choose_dtype, find_vision_tower
 from lisa_ros.models.lisa.sam import read_sizes
+from lisa_ros.models.options import LoadOptions
 
-CPU = Settings(device="cpu")
+CPU = LoadOptions(device="cpu")
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_misshapen_quantized_weight(folder: Path) -> None:
     tensors["model.layers.0.self_attn.q_proj.weight"] = torch.zeros(64, 128)
     torch.save(tensors, shard)
     with pytest.raises(CheckpointError, match=r"q_proj.weight \(64, 128\) instead of \(64, 64\)"):
-        load_lisa(folder, Settings(device="cpu", quantization="4bit"))
+        load_lisa(folder, LoadOptions(device="cpu", quantization="4bit"))
 
 
 def test_missing_clip_key(folder: Path) -> None:
@@ -117,7 +118,7 @@ def test_clip_elsewhere(folder: Path, tmp_path: Path) -> None:
     shutil.move(folder / "clip-vit-tiny-patch14", tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="--vision-tower"):
         load_lisa(folder, CPU)
-    load_lisa(folder, Settings(device="cpu", vision_tower=str(tmp_path / "elsewhere")))
+    load_lisa(folder, LoadOptions(device="cpu", vision_tower=str(tmp_path / "elsewhere")))
 
 
 def test_a_clip_that_is_named_nowhere(tmp_path: Path) -> None:
@@ -272,23 +273,23 @@ def test_another_tokenization_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "options",
     [
-        Settings(template="vicuna"),
-        Settings(precision="int8"),  # type: ignore[arg-type]
-        Settings(quantization="2bit"),  # type: ignore[arg-type]
-        Settings(device="tpu"),
+        LoadOptions(template="vicuna"),
+        LoadOptions(precision="int8"),
+        LoadOptions(quantization="2bit"),
+        LoadOptions(device="tpu"),
     ],
 )
-def test_unknown_setting(golden_lisa: Path, settings: Settings) -> None:
+def test_unknown_option(golden_lisa: Path, options: LoadOptions) -> None:
     with pytest.raises(ValueError, match="it can be"):
-        load_lisa(golden_lisa, settings)
+        load_lisa(golden_lisa, options)
 
 
 def test_precision_that_auto_means() -> None:
     assert choose_dtype(CPU, torch.device("cpu")) == torch.float32
-    assert choose_dtype(Settings(), torch.device("cuda")) == torch.bfloat16
-    assert choose_dtype(Settings(quantization="4bit"), torch.device("cuda")) == torch.float16
+    assert choose_dtype(LoadOptions(), torch.device("cuda")) == torch.bfloat16
+    assert choose_dtype(LoadOptions(quantization="4bit"), torch.device("cuda")) == torch.float16
 
 
 def test_sizes_of_sam_vit_h() -> None:

@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Container
 from pathlib import Path
 
 import cv2
 import pytest
 
+from lisa_ros.nodes.demo import __main__ as demo_program
 from lisa_ros.nodes.demo.script import LINES
 from lisa_ros.segmenter import embedded_checkpoint
 
 SIZE = {"width": 320, "height": 240}
 DEADLINE_S = 240
+RUN = Path(__file__).parent.parent / "tools" / "run"
 
 
 def command_line(output: Path, *options: str) -> list[str]:
@@ -103,6 +106,36 @@ def test_a_scene_without_the_things_is_refused(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "needs a scene with one red cone" in run.stderr
     assert "yellow duck" in run.stderr
+
+
+def test_the_demo_keeps_to_itself_whatever_the_terminal_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    monkeypatch.setenv("ROS_STATIC_PEERS", "192.0.2.1")
+    demo_program._isolate()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert 1 <= int(os.environ["ROS_DOMAIN_ID"]) <= 100
+    assert "ROS_STATIC_PEERS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("options", "discovery", "domain"), [(["--private"], "LOCALHOST", range(1, 101)), ([], "SUBNET", [0])]
+)
+def test_private_means_private_whatever_the_terminal_is_set_to(
+    options: list[str], discovery: str, domain: Container[int]
+) -> None:
+    shown = "import os; print(os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'], os.environ['ROS_DOMAIN_ID'])"
+    run = subprocess.run(
+        ["bash", str(RUN), *options, "python", "-c", shown],
+        env={**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_DOMAIN_ID": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    said, number = run.stdout.split()
+    assert said == discovery
+    assert int(number) in domain
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

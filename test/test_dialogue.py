@@ -52,10 +52,44 @@ def test_operators_beyond_the_bound_fall_off_least_recent_first() -> None:
     dialogues = Dialogues(max_operators=2)
     for operator in ("anna", "ben"):
         dialogues.append(operator, turn(1))
-    dialogues.recall("anna")
+    dialogues.append("anna", turn(2))
     dialogues.append("carl", turn(1))
     assert dialogues.turns("ben") == ()
     assert dialogues.turns("anna") and dialogues.turns("carl")
+
+
+def test_recall_leaves_no_trace() -> None:
+    dialogues = Dialogues(max_operators=2)
+    for operator in ("anna", "ben"):
+        dialogues.append(operator, turn(1))
+    for operator in ("carl", "dora", "anna"):
+        dialogues.recall(operator)
+    assert dialogues.turns("anna") and dialogues.turns("ben")
+    dialogues.append("carl", turn(1))
+    assert dialogues.turns("anna") == ()
+    assert dialogues.turns("ben") and dialogues.turns("carl")
+
+
+def test_a_dialogue_that_fell_off_does_not_come_back_half() -> None:
+    dialogues = Dialogues(max_operators=1)
+    dialogues.append("anna", turn(1))
+    recall = dialogues.recall("anna")
+    dialogues.append("ben", turn(1))
+    assert dialogues.append("anna", turn(2), recall.generation) == 0
+    assert dialogues.turns("ben") == (turn(1),)
+
+
+def test_a_reset_counts_however_many_follow_and_those_of_others_do_not() -> None:
+    dialogues = Dialogues()
+    anna, ben = dialogues.recall("anna"), dialogues.recall("ben")
+    dialogues.reset("anna")
+    for i in range(500):
+        dialogues.reset(f"operator {i}")
+    assert dialogues.append("ben", turn(1), ben.generation) == 1
+    for i in range(2000):
+        dialogues.reset(f"operator {i}")
+    assert dialogues.append("anna", turn(1), anna.generation) == 0
+    assert dialogues.append("anna", turn(1), dialogues.recall("anna").generation) == 1
 
 
 def test_limits_can_be_tightened() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from lisa_ros.evaluation.tabletop import intersection_over_union, judge, table
 from lisa_ros.models.lisa.checkpoint import WeightFiles
-from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
+from lisa_ros.models.options import LoadOptions
+from lisa_ros.segmenter import Segmenter, embedded_checkpoint, load_segmenter
 from lisa_ros.simulation.scene import View
 from lisa_ros.simulation.tabletop import Tabletop
 

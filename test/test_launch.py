@@ -47,19 +47,23 @@ def test_the_parameter_file_and_the_program_exist() -> None:
 
 
 @needs_launch
-def test_launch_starts_the_node_with_what_was_given() -> None:
+@pytest.mark.parametrize("checkpoint", ["/no/such/folder", "0123"])  # the second is a text too
+def test_launch_starts_the_node_with_what_was_given(checkpoint: str) -> None:
     code = (
         "import sys; from launch import LaunchService; from launch.launch_description_sources import *;"
         "from launch.actions import IncludeLaunchDescription as Include;"
         "service = LaunchService();"
         f"source = PythonLaunchDescriptionSource({str(LAUNCH_FILE)!r});"
-        "given = {'namespace': 'left', 'image': '/camera/colour', 'checkpoint': '/no/such/folder', 'device': 'cpu'};"
+        f"given = {{'namespace': 'left', 'image': '/camera/colour', 'checkpoint': {checkpoint!r}, 'device': 'cpu'}};"
         "service.include_launch_description(Include(source, launch_arguments=given.items()));"
         "sys.exit(service.run())"
     )
     with started([sys.executable, "-c", code]) as process:
         wait_until(
-            lambda: "/no/such/folder" in process.output and "exit code 1" in process.output, "the node's refusal"
+            lambda: (
+                f"Could not load the checkpoint {checkpoint}:" in process.output and "exit code 1" in process.output
+            ),
+            "the node's refusal",
         )
         assert "left.lisa" in process.output
 

@@ -2,8 +2,10 @@
 """lisa_node with the scripted stand-in for the model, as a process of its own, driven over DDS."""
 
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from node_probe import Probe, pixels, probing
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import scripted_node, started, talking_node, wait_until
+from ros_harness import HERE, scripted_node, started, talking_node, wait_until
 from scripted_segmenter import bright, pixels_of
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -85,9 +87,13 @@ def test_the_parts_are_published_with_the_answers_header(probe: Probe) -> None:
     mask = wait_until(lambda: next((m for m in probe.masks if m.header == answer.header), None), "the mask")
     assert np.array_equal(pixels(mask), together)
     point = wait_until(lambda: next((c for c in probe.centroids if c.header == answer.header), None), "the centroid")
-    # Between the two objects lies their mean; the point must be on one of them.
-    assert together[round(point.point.y), round(point.point.x)]
-    wait_until(lambda: probe.explanations[-1].data == answer.explanation, "the explanation")
+    # Between the two objects lies their mean; the point must be the pixel nearest to it.
+    marked = np.argwhere(together)
+    distances = np.hypot(*(marked - marked.mean(axis=0)).T)
+    where = [round(point.point.y), round(point.point.x)]
+    assert distances[(marked == where).all(axis=1)].tolist() == [distances.min()]
+    frame = probe.ask("frame?").explanation  # nothing else has said this
+    wait_until(lambda: frame in [said.data for said in list(probe.explanations)], "the explanation")
 
 
 def test_nothing_found_is_an_answer(probe: Probe) -> None:
@@ -180,20 +186,25 @@ def test_an_answer_that_was_on_its_way_at_a_reset_does_not_come_back(probe: Prob
     [
         ("", "ina", "empty"),
         (" \n\t ", "ina", "empty"),
+        ("\u200b\u2060\ufeff", "ina", "empty"),
+        ("\x07 \x1b", "ina", "empty"),
         ("x" * 501, "ina", "501 characters; max_text_length allows 500"),
         ("red", "x" * 65, "1 to 64 printable"),
         ("red", "a\nb", "1 to 64 printable"),
         ("forbidden", "ina", "does not take this word"),
+        ("surrogate", "ina", "does not take ?."),
     ],
 )
 def test_what_cannot_be_asked_is_rejected(probe: Probe, text: str, operator: str, says: str) -> None:
-    probe.ask_about(pictures.message("rgb8"), "red")
-    masks = len(probe.masks)
+    before = probe.ask_about(pictures.message("rgb8"), "red")
     answer = probe.ask(text, operator)
     assert answer.status == Segmentation.REJECTED and says in answer.detail
     assert (answer.text, answer.operator_id, answer.turn, len(answer.objects)) == (text, operator, 0, 0)
-    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
-    assert len(probe.masks) <= masks + 2
+    next_one = probe.ask_about(pictures.message("rgb8"), "red")
+    assert next_one.status == Segmentation.OK
+    wait_until(lambda: next_one.header in [mask.header for mask in list(probe.masks)], "the next mask")
+    # What the model refuses is about the picture of before, which has the mask of before alone.
+    assert [mask.header for mask in probe.masks].count(answer.header) == int(answer.header == before.header)
 
 
 def test_a_failing_model_is_an_answer_and_the_next_command_works(probe: Probe) -> None:
@@ -201,13 +212,23 @@ def test_a_failing_model_is_an_answer_and_the_next_command_works(probe: Probe) -
     answer = probe.ask_about(picture, "crash")
     assert (answer.status, answer.header) == (Segmentation.FAILED, picture.header)
     assert answer.detail == "The model failed: RuntimeError: the model broke"
+    assert probe.ask("crash badly").detail == "The model failed: RuntimeError: the model broke ?"
     assert probe.ask_about(picture, "red").status == Segmentation.OK
+
+
+def test_masks_that_do_not_fit_the_picture_are_a_failure_and_no_turn(probe: Probe) -> None:
+    picture = pictures.message("rgb8")
+    probe.ask_about(picture, "red")
+    answer = probe.ask("misshapen", "otto")
+    assert (answer.status, answer.header, answer.turn) == (Segmentation.FAILED, picture.header, 0)
+    assert "a mask of shape (3, 5)" in answer.detail and f"({pictures.HEIGHT}, {pictures.WIDTH})" in answer.detail
+    assert probe.ask("history", "otto").answer == "I was told: "
 
 
 def test_an_answer_that_cannot_be_published_is_still_one_answer(probe: Probe) -> None:
     picture = pictures.message("rgb8")
     probe.ask_about(picture, "red")
-    answer = probe.ask("misshapen")
+    answer = probe.ask("misplaced")
     assert answer.status == Segmentation.FAILED and "could not be published" in answer.detail
     assert probe.ask_about(picture, "red").status == Segmentation.OK
 
@@ -273,6 +294,49 @@ def test_a_flood_of_large_answers_is_not_lost(probe: Probe) -> None:
     assert probe.set_parameter("max_image_age", 5.0).successful
 
 
+def test_two_commands_with_one_id_are_two_commands(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    for text in ("red", "blue"):
+        probe.send(text, "paul", id="the same")
+    answers = wait_until(
+        lambda: len(both := [a for a in list(probe.answers) if a.id == "the same"]) == 2 and both, "two answers"
+    )
+    assert [(a.text, a.turn) for a in answers] == [("red", 1), ("blue", 2)]
+
+
+def test_a_flood_from_several_processes_is_not_lost(probe: Probe) -> None:
+    names, count = [f"flooder_{i}" for i in range(4)], 600
+    before = len(probe.answers)
+    program = [sys.executable, str(HERE / "flooding_operator.py"), "/lisa/command"]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started([*program, name, str(count)])) for name in names]
+        assert [process.wait() for process in processes] == [0] * len(names)
+    wait_until(lambda: len(probe.answers) - before >= len(names) * count, "an answer to every command")
+    assert Counter(a.id for a in probe.answers[before:]) == Counter(f"{n}-{i}" for n in names for i in range(count))
+
+
+def test_a_frozen_subscriber_costs_the_others_nothing() -> None:
+    large = np.zeros((480, 640, 3), dtype=np.uint8)
+    large[:, :320, 0], large[:, 320:, 2] = 255, 255
+    settings = ("-r", "__node:=held", "-p", "queue_size:=300", "-p", "max_image_age:=0.0")
+    with probing("held") as probe, started(scripted_node(*settings)) as process:
+        probe.wait_for_node(process)
+        planner_program = [sys.executable, str(HERE / "listening_planner.py"), "/held/segmentation"]
+        with started(planner_program) as planner:
+            # Both have found the node when both have heard it.
+            wait_until(lambda: probe.ask("red") and "heard" in planner.output, "the planner")
+            probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
+            planner.send_signal(signal.SIGSTOP)
+            try:
+                before = len(probe.answers)
+                sent = [probe.send("two") for _ in range(60)]
+                wait_until(lambda: sent[-1] in [a.id for a in list(probe.answers)], "the last answer")
+                assert [a.id for a in probe.answers[before:]] == sent
+                assert "does not take its messages" in process.output
+            finally:
+                planner.send_signal(signal.SIGCONT)
+
+
 def test_a_late_joiner_gets_the_newest_answer_and_mask_alone(probe: Probe) -> None:
     for text in ("red", "blue", "green"):
         last = probe.ask_about(pictures.message("rgb8"), text)
@@ -290,6 +354,8 @@ def test_a_late_joiner_gets_the_newest_answer_and_mask_alone(probe: Probe) -> No
 def test_parameters_are_checked_while_running(probe: Probe) -> None:
     assert not probe.set_parameter("queue_size", 0).successful
     assert not probe.set_parameter("queue_size", "many").successful
+    assert not probe.set_parameter("max_image_age", float("nan")).successful
+    assert not probe.set_parameter("max_image_age", float("inf")).successful
     assert not probe.set_parameter("quantization", "8bit").successful
     assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
     assert probe.set_parameter("max_text_length", 5).successful
@@ -331,6 +397,43 @@ def test_no_picture_then_compressed_ones_then_the_end_with_commands_waiting(gate
         assert "Traceback" not in process.output
 
 
+def test_commands_that_have_arrived_at_a_sigint_get_their_answer() -> None:
+    with probing("ended") as probe, started(scripted_node("-r", "__node:=ended")) as process:
+        probe.wait_for_node(process)
+        probe.ask("red")
+        before = len(probe.answers)
+        sent = [probe.send("red") for _ in range(300)]
+        probe.wait_for_arrival()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        wait_until(lambda: len(probe.answers) - before >= len(sent), "an answer to every command")
+        assert Counter(a.id for a in probe.answers[before:]) == Counter(sent)
+        assert "Traceback" not in process.output
+
+
+def test_nodes_in_two_namespaces_do_not_mix() -> None:
+    with ExitStack() as stack:
+        probes: list[Probe] = []
+        processes = []
+        for side in ("left", "right"):
+            probe = stack.enter_context(probing(f"{side}/lisa", f"/{side}/image"))
+            process = stack.enter_context(started(scripted_node("-r", f"__ns:=/{side}")))
+            probe.wait_for_node(process)
+            probes.append(probe)
+            processes.append(process)
+        left, right = probes
+        left.ask_about(pictures.message("rgb8"), "red")
+        assert right.ask("history").status == Segmentation.NO_IMAGE
+        right.ask_about(pictures.message("rgb8"), "blue")
+        assert "red" in left.ask("history").answer and "blue" not in left.ask("history").answer
+        assert "blue" in right.ask("history").answer and "red" not in right.ask("history").answer
+        # What strangers send is in the log, but cannot write a line of its own there, nor a long one.
+        left.ask("red", "eve\nadmin: all is well")
+        left.ask("blue" + "e" * 400)
+        wait_until(lambda: r"'eve\nadmin: all is well': 'red' -> " in processes[0].output, "the log")
+        wait_until(lambda: f"'default': 'blue{'e' * 60}' -> " in processes[0].output, "the log")
+
+
 def test_sigterm_ends_an_idle_node() -> None:
     with probing("idle") as probe, started(scripted_node("-r", "__node:=idle")) as process:
         probe.wait_for_node(process)
@@ -351,6 +454,15 @@ def test_what_keeps_the_node_from_starting_is_said_in_one_sentence() -> None:
             assert process.wait() == 1
             assert says in process.output
             assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["-p", "x"], ["--params-file", "/no/such/file"]])
+def test_a_slip_on_the_command_line_is_said_in_one_sentence(arguments: list[str]) -> None:
+    with started(scripted_node(*arguments)) as process:
+        assert process.wait() == 1
+        assert "check what stands after --ros-args" in process.output
+        assert arguments[-1] in process.output
+        assert "Traceback" not in process.output
 
 
 def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from golden import CASES, MAX_NEW_TOKENS, Case, iou, read_case
 from safetensors.torch import save_file
 
 from lisa_ros.models.lisa import Answer, Lisa, MaskStep, load_lisa
-from lisa_ros.models.lisa.checkpoint import Settings
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
+from lisa_ros.models.options import LoadOptions
 
 LOGIT_TOLERANCE = 1e-2
 """The golden logits are stored in float16."""
@@ -25,7 +25,7 @@ LOGIT_TOLERANCE = 1e-2
 
 @pytest.fixture(scope="module")
 def lisa(golden_lisa: Path) -> Lisa:
-    return load_lisa(golden_lisa, Settings(precision="fp32", device="cpu"))
+    return load_lisa(golden_lisa, LoadOptions(precision="fp32", device="cpu"))
 
 
 def ask(lisa: Lisa, case: Case) -> tuple[list[MaskStep], Answer]:
@@ -74,7 +74,7 @@ def test_quantized_on_the_cpu(
     golden_lisa: Path, quantization: Any, capsys: pytest.CaptureFixture[str], record_property: Any
 ) -> None:
     """The toy's 64-wide states feel 4 bits more than a 4096-wide model's: answers may differ, and are shown."""
-    quantized = load_lisa(golden_lisa, Settings(quantization=quantization, device="cpu"))
+    quantized = load_lisa(golden_lisa, LoadOptions(quantization=quantization, device="cpu"))
     same = 0
     for number in CASES:
         case = read_case(golden_lisa, number)
@@ -93,7 +93,7 @@ def test_quantized_on_the_cpu(
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_on_the_cpu(golden_lisa: Path, precision: Any) -> None:
-    half = load_lisa(golden_lisa, Settings(precision=precision, device="cpu"))
+    half = load_lisa(golden_lisa, LoadOptions(precision=precision, device="cpu"))
     case = read_case(golden_lisa, 0)
     masks, answer = ask(half, case)
     assert answer.text == case.answer
@@ -125,7 +125,7 @@ def seven_b_layout(golden: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def seven_b(golden_lisa: Path, tmp_path_factory: pytest.TempPathFactory) -> Lisa:
     folder = seven_b_layout(golden_lisa, tmp_path_factory.mktemp("checkpoints") / "7b")
-    return load_lisa(folder, Settings(precision="fp32", device="cpu"))
+    return load_lisa(folder, LoadOptions(precision="fp32", device="cpu"))
 
 
 @pytest.mark.parametrize("number", CASES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from lisa_ros.models import options
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt, neutralize
 
 CONTROL = (
@@ -38,6 +39,10 @@ def test_llava_llama_2() -> None:
         f"[INST] <<SYS>>\n{SYSTEM_2}\n<</SYS>>\n\n<im_start><image><im_end>\nWhere is it? [/INST]"
         " It is [SEG]. </s><s>[INST] And now? [/INST]"
     )
+
+
+def test_every_template_can_be_chosen() -> None:
+    assert set(TEMPLATES) == set(options.TEMPLATES)
 
 
 def test_no_wrapping() -> None:

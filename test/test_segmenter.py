@@ -14,10 +14,10 @@ import pytest
 from golden import MAX_NEW_TOKENS, iou, read_case
 
 from lisa_ros.dialogue import Turn
+from lisa_ros.models.options import LoadOptions
 from lisa_ros.segmenter import (
     CommandError,
     Finished,
-    LoadOptions,
     MaskFound,
     Segmenter,
     TextDelta,

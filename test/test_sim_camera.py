@@ -185,6 +185,37 @@ def test_a_wrong_parameter_ends_the_node_with_a_sentence(setting: dict[str, obje
     assert "Traceback" not in ended.stderr
 
 
+def test_a_slip_on_the_command_line_is_said_in_one_sentence() -> None:
+    command = [sys.executable, "-c", START, "--ros-args", "--nonsense"]
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "sim_camera: ROS could not start; check what stands after --ros-args: ['--nonsense']" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_table_is_laid_ends_the_node(number: str) -> None:
+    start = f"""
+import os, signal, sys, time
+import rclpy
+from lisa_ros.nodes import sim_camera
+
+real = sim_camera.Tabletop
+
+def laid(*arguments, **named):
+    os.kill(os.getpid(), signal.{number})
+    while rclpy.ok():
+        time.sleep(0.01)
+    return real(*arguments, **named)
+
+sim_camera.Tabletop = laid
+sys.exit(sim_camera.main())
+"""
+    ended = subprocess.run([sys.executable, "-c", start], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_config_file_holds_the_defaults() -> None:
     written = yaml.safe_load((ROOT / "config" / "sim_camera.yaml").read_text(encoding="utf-8"))
     assert written == {"sim_camera": {"ros__parameters": dataclasses.asdict(SimCameraParameters())}}

@@ -19,6 +19,9 @@ if [ -f "$lisa_ros_root/install/local_setup.bash" ]; then
   if [ -n "$lisa_ros_nounset" ]; then set -u; fi
   unset lisa_ros_nounset
 fi
+if [ -n "${lisa_ros_private:-}" ]; then
+  unset ROS_DOMAIN_ID ROS_AUTOMATIC_DISCOVERY_RANGE ROS_STATIC_PEERS
+fi
 # Nothing is sent beyond this machine. Terminals of one checkout hear each other, two checkouts do not.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 if [ -z "${ROS_DOMAIN_ID:-}" ]; then

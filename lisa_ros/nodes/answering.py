@@ -37,6 +37,10 @@ def ask(
         max_new_tokens: longest answer.
         cancelled: asked by the model while it answers.
         started_s: monotonic seconds at which the work on this command began.
+
+    Raises:
+        ValueError: the model's masks do not fit the picture; the answer is not remembered then.
+        Exception: whatever else the model raises.
     """
     operator = operator_name(request.operator_id)
     recall = dialogues.recall(operator)
@@ -50,6 +54,7 @@ def ask(
     finished = heard.finished
     if finished.reason == "cancelled":
         return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
+    _check_shapes(finished.objects, seen)
     turn = dialogues.append(operator, Turn(request.text, finished.answer, finished.objects), recall.generation)
     return Outcome(
         *_status(finished.objects),
@@ -72,6 +77,13 @@ def _listen(events: Iterable[Event]) -> _Heard:
     if finished is None:
         raise RuntimeError("the model's answer broke off")
     return _Heard(finished, first_mask_s)
+
+
+def _check_shapes(objects: tuple[ObjectMask, ...], seen: Seen) -> None:
+    shape = seen.picture.shape[:2]
+    for found in objects:
+        if found.mask.shape != shape:
+            raise ValueError(f"a mask of shape {found.mask.shape}; the picture's height and width are {shape}")
 
 
 def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:

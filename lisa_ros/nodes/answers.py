@@ -48,13 +48,16 @@ class Answers:
         with self._lock:
             return list(self._open)
 
-    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
+    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> bool:
         """Answer a command; does nothing when it has its answer already.
 
         Args:
             request: the command.
             outcome: what became of it.
             seen: the picture it is about, where the model answered.
+
+        Returns:
+            Whether this became its answer.
         """
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
         message = segmentation_message(request, outcome, header)
@@ -64,13 +67,14 @@ class Answers:
             together = geometry.union((found.mask for found in outcome.objects), (height, width))
         with self._lock:
             if request not in self._open:
-                return
+                return False
             self._open.discard(request)
             if together is not None:
                 self._post_parts(message, together)
             self._outbox.post_latched(self._segmentation, message)
         if together is not None and seen is not None and self._overlay.get_subscription_count():
             self._outbox.post(self._overlay, _overlay_message(request, outcome, message, seen))
+        return True
 
     def close(self, patience_s: float) -> None:
         """Wait until what was settled has gone out."""
@@ -86,15 +90,14 @@ class Answers:
 
 def segmentation_message(request: Request, outcome: Outcome, header: Header) -> Segmentation:
     """The whole answer to one command as a message."""
-    # A lone surrogate cannot be sent; one character stays one character, for the spans.
-    answer = outcome.answer.encode(errors="replace").decode()
+    answer = sendable(outcome.answer)
     return Segmentation(
         header=header,
         id=request.id,
         operator_id=request.operator_id,
         text=request.text,
         status=outcome.status,
-        detail=outcome.detail,
+        detail=sendable(outcome.detail),
         answer=answer,
         explanation=explanation_of(answer),
         objects=[_object_message(found, header) for found in outcome.objects],
@@ -103,6 +106,11 @@ def segmentation_message(request: Request, outcome: Outcome, header: Header) -> 
         total_ms=outcome.total_ms,
         queued_ms=outcome.queued_ms,
     )
+
+
+def sendable(text: str) -> str:
+    """The text with "?" for each lone surrogate, which no message can hold; the spans of the rest stay true."""
+    return text.encode(errors="replace").decode()
 
 
 def _object_message(found: ObjectMask, header: Header) -> ObjectMaskMessage:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The newest picture of the camera, kept as a message and decoded only when a command needs it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,12 @@ class NoPictureError(Exception):
 
 
 @dataclass(frozen=True)
+class _Taken:
+    message: Image | CompressedImage
+    time_ns: int
+
+
+@dataclass(frozen=True)
 class Seen:
     """A picture the model has looked at."""
 
@@ -32,15 +39,18 @@ class Seen:
 class Camera:
     """One camera topic. `take` is called by the executor's thread, the rest by the worker's."""
 
-    def __init__(self, topic: str) -> None:
-        """Nothing has come yet."""
+    def __init__(self, topic: str, now_ns: Callable[[], int]) -> None:
+        """Nothing has come yet; `now_ns` tells the node's time, nanoseconds."""
         self.topic = topic
-        self._newest: Image | CompressedImage | None = None
-        self._looked_at: tuple[Image | CompressedImage, Seen] | None = None
+        self._now_ns = now_ns
+        self._newest: _Taken | None = None
+        self._looked_at: tuple[_Taken, Seen] | None = None
 
     def take(self, message: Any) -> None:
         """Keep a message; the one before it is forgotten."""
-        self._newest = message
+        stamp = message.header.stamp
+        # Drivers that set no stamp leave it at zero; such a picture is as old as its arrival.
+        self._newest = _Taken(message, nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns())
 
     def look(self, segmenter: Segmenter, reference_ns: int, max_age_s: float) -> Seen:
         """The newest picture, looked at once however many commands ask about it.
@@ -54,21 +64,21 @@ class Camera:
             NoPictureError: none has come, or it is too old.
             ImageError: it cannot be decoded.
         """
-        message = self._newest
-        if message is None:
+        newest = self._newest
+        if newest is None:
             raise NoPictureError(
                 f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
             )
-        self._check_age(message.header, reference_ns, max_age_s)
-        if self._looked_at is None or self._looked_at[0] is not message:
-            picture = picture_from(message)
-            self._looked_at = (message, Seen(message.header, picture, segmenter.look(picture)))
+        self._check_age(newest, reference_ns, max_age_s)
+        if self._looked_at is None or self._looked_at[0] is not newest:
+            picture = picture_from(newest.message)
+            self._looked_at = (newest, Seen(newest.message.header, picture, segmenter.look(picture)))
         return self._looked_at[1]
 
-    def _check_age(self, header: Header, reference_ns: int, max_age_s: float) -> None:
-        age_s = (reference_ns - nanoseconds(header.stamp.sec, header.stamp.nanosec)) / 1e9
+    def _check_age(self, taken: _Taken, reference_ns: int, max_age_s: float) -> None:
+        age_s = (reference_ns - taken.time_ns) / 1e9
         if max_age_s > 0 and age_s > max_age_s:
             raise NoPictureError(
-                f"The newest picture on {self.topic} is stamped {age_s:.1f} s before the command; max_image_age allows"
+                f"The newest picture on {self.topic} is from {age_s:.1f} s before the command; max_image_age allows"
                 f" {max_age_s:g} s."
             )

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from rclpy.executors import ExternalShutdownException
+
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
@@ -20,7 +22,9 @@ def guarded(callback: Callback) -> Callback:
     def guard(self: Any, *arguments: Any) -> Any:
         try:
             return callback(self, *arguments)
-        except Exception:  # this is where a callback's errors end
+        except Exception as error:  # this is where a callback's errors end
+            if not self.context.ok():  # ROS was ended under it, which is no fault of the callback
+                raise ExternalShutdownException from error
             self.callback_errors += 1
             self.get_logger().error(f"{callback.__name__} failed:\n{traceback.format_exc()}")
             return arguments[-1]

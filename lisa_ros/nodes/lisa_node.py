@@ -17,7 +17,7 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -25,20 +25,28 @@ from std_msgs.msg import String
 from lisa_ros.dialogue import Dialogues, OperatorError, operator_name
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.answering import ask
-from lisa_ros.nodes.answers import Answers
+from lisa_ros.nodes.answers import Answers, sendable
 from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
 from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.nodes.worker import Worker
 from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
 from lisa_ros.srv import ResetDialogue
 
-# A flood must wait somewhere until the executor has seen it; commands are small.
-_COMMAND_QOS = QoSProfile(depth=1000)
+# A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
+_COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+# Commands that have reached this process, but not yet the executor, get their answer too when the node ends.
+_QUIET_S = 0.3
+_LONGEST_UNTIL_QUIET_S = 3.0
+_POLL_S = 0.02
+_LOGGED_LETTERS = 64
 _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
+
+_SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
 Load = Callable[[NodeParameters], Segmenter]
 
@@ -80,18 +88,32 @@ class LisaNode(Node):
         self._dialogues = Dialogues()
         self._answers = Answers(self)
         self._worker = Worker(self._work, self._failed)
+        self._last_command_s = time.monotonic()
         self._camera = self._open_camera()
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
         self.create_service(ResetDialogue, "~/reset_dialogue", self._on_reset_dialogue)
         self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
 
+    def stop(self, spinning: Callable[[], bool]) -> None:
+        """Start no command any more; return when none has come for a while. The executor must still run.
+
+        Args:
+            spinning: whether it does.
+        """
+        self._worker.stop()
+        stopped_s = time.monotonic()
+        while spinning() and (now_s := time.monotonic()) < stopped_s + _LONGEST_UNTIL_QUIET_S:
+            if now_s > max(stopped_s, self._last_command_s) + _QUIET_S:
+                return
+            time.sleep(_POLL_S)
+
     def close(self) -> None:
-        """Answer what waits with CANCELLED, and end the threads. The executor must have stopped."""
-        if not self._worker.stop(_STOP_WORKER_S):
+        """After `stop`: answer what waits with CANCELLED, and end the threads. The executor must have stopped."""
+        if not self._worker.join(_STOP_WORKER_S):
             self.get_logger().warning("The model does not stop; its command is answered without it.")
         for request in self._answers.waiting():
-            self._answers.settle(request, Outcome(Segmentation.CANCELLED, "The node was shut down before it answered."))
+            self._settle(request, _SHUT_DOWN)
         self._answers.close(_STOP_OUTBOX_S)
 
     @guarded
@@ -120,19 +142,24 @@ class LisaNode(Node):
         return response
 
     def _accept(self, request: Request) -> None:
+        self._last_command_s = request.received_s
         self._answers.open(request)
         limit = self._live_parameters.current.queue_size
-        refusal = self._refusal(request)
-        if refusal is None and not self._worker.submit(request, limit):
-            refusal = f"{limit} commands wait already (queue_size); send it again later."
-        if refusal is not None:
+        if (refusal := self._refusal(request)) is not None:
             self._settle(request, Outcome(Segmentation.REJECTED, refusal))
+        elif self._worker.submit(request, limit):
+            return
+        elif self._worker.stopping:
+            self._settle(request, _SHUT_DOWN)
+        else:
+            full = f"{limit} commands wait already (queue_size); send it again later."
+            self._settle(request, Outcome(Segmentation.REJECTED, full))
 
     def _refusal(self, request: Request) -> str | None:
         """Why a command is not put to the model; None when it is."""
         longest = self._live_parameters.current.max_text_length
-        if not request.text.strip():
-            return "The text is empty; say what to look for."
+        if not any(letter.isprintable() and not letter.isspace() for letter in request.text):
+            return "The text is empty (it has nothing that can be printed); say what to look for."
         if len(request.text) > longest:
             return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
         try:
@@ -150,7 +177,7 @@ class LisaNode(Node):
         except (NoPictureError, ImageError) as error:
             outcome = Outcome(Segmentation.NO_IMAGE, str(error))
         except Exception as error:  # whatever a model does, the command gets its answer
-            self.get_logger().error(f"The command {request.text!r} failed:\n{traceback.format_exc()}")
+            self.get_logger().error(sendable(f"The command {_shown(request.text)} failed:\n{traceback.format_exc()}"))
             sentence = " ".join(f"The model failed: {type(error).__name__}: {error}".split())
             outcome = Outcome(Segmentation.FAILED, sentence, seen.header if seen else None)
         timed = dataclasses.replace(
@@ -171,13 +198,14 @@ class LisaNode(Node):
 
     def _failed(self, request: Request, error: Exception) -> None:
         """The worker's last resort: publishing an answer failed."""
-        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.get_logger().error(sendable("".join(traceback.format_exception(error))))
         self._settle(request, Outcome(Segmentation.FAILED, f"The answer could not be published: {error}"))
 
     def _settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
-        self._answers.settle(request, outcome, seen)
-        what = outcome.detail or f"{len(outcome.objects)} object(s)"
-        self.get_logger().info(f"{request.operator_id}: {request.text[:80]!r} -> {what} ({outcome.total_ms:.0f} ms)")
+        if self._answers.settle(request, outcome, seen):
+            who_and_what = f"{_shown(request.operator_id)}: {_shown(request.text)}"
+            what = sendable(outcome.detail) or f"{len(outcome.objects)} object(s)"
+            self.get_logger().info(f"{who_and_what} -> {what} ({outcome.total_ms:.0f} ms)")
 
     def _open_camera(self) -> Camera:
         # As image_transport does: remapping `image` moves `image/compressed` along.
@@ -189,7 +217,7 @@ class LisaNode(Node):
             self._on_image,
             CAMERA_QOS,
         )
-        return Camera(subscription.topic_name)
+        return Camera(subscription.topic_name, lambda: int(self.get_clock().now().nanoseconds))
 
     def _load(self, load: Load) -> Segmenter:
         parameters = self._live_parameters.current
@@ -202,19 +230,24 @@ class LisaNode(Node):
             raise LoadError(f"Could not load the checkpoint {checkpoint}: {type(error).__name__}: {error}") from error
 
 
+def _shown(text: str) -> str:
+    """For the log: what somebody sent, short, and without letters that a terminal would obey."""
+    return f"{text[:_LOGGED_LETTERS]!r}"
+
+
 def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
         0; 1 when the node could not start or broke down, after saying why.
     """
-    # rclpy's own handlers would end the context at once, and the last answers could not be published.
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        # rclpy's own handlers would end the context at once, and the last answers could not be published.
+        start_ros(args, SignalHandlerOptions.NO)
         return _spin(LisaNode(load=load))
-    except (ParameterError, LoadError) as error:
+    except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
         return 1
     except KeyboardInterrupt:
@@ -245,6 +278,7 @@ def _spin(node: LisaNode) -> int:
     thread = threading.Thread(target=spin, name="lisa_executor", daemon=True)
     thread.start()
     stop.wait()
+    node.stop(thread.is_alive)
     executor.shutdown()
     thread.join()
     node.close()

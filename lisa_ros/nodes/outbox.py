@@ -20,6 +20,8 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 
 # DDS repairs a lost packet when the next heartbeat asks for it, every 3 s.
 _ACKNOWLEDGE_S = 4.0
+# While one subscriber hangs, nobody can tell whether the others have their message; they have had it by then.
+_OTHERS_ACKNOWLEDGE_S = 0.05
 _POLL_S = 0.001
 _NOW = Duration(seconds=0)
 
@@ -27,8 +29,8 @@ _NOW = Duration(seconds=0)
 class Outbox:
     """Publishes messages in the order in which they were posted.
 
-    A subscriber that hangs holds the others up once, for four seconds; then nobody waits for it until it acknowledges
-    again.
+    A subscriber that hangs (it does not acknowledge) holds the others up for four seconds once, and then for 50 ms a
+    message, in which theirs arrive; so until it acknowledges again, or DDS declares it dead.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -68,12 +70,13 @@ class Outbox:
         publisher.publish(message)
 
     def _wait(self, publisher: Publisher) -> None:
-        patience = 0.0 if publisher.topic in self._hanging else _ACKNOWLEDGE_S
+        known = publisher.topic in self._hanging
+        patience = _OTHERS_ACKNOWLEDGE_S if known else _ACKNOWLEDGE_S
         # Asked again and again with no time to wait: rclpy holds Python's lock while it waits.
         deadline = time.monotonic() + patience
         while not publisher.wait_for_all_acked(_NOW):
             if time.monotonic() >= deadline:
-                if patience:
+                if not known:
                     self._hanging.add(publisher.topic)
                     self._report(f"A subscriber of {publisher.topic} does not take its messages; it may miss some.")
                 return

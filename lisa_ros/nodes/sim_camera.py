@@ -16,12 +16,14 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from lisa_ros.geometry import centroid_pixel
 from lisa_ros.nodes.conversions import to_image_message
 from lisa_ros.nodes.guarding import guarded
+from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.simulation.scene import Camera, View
 from lisa_ros.simulation.tabletop import Tabletop
 
@@ -174,20 +176,30 @@ def main(args: list[str] | None = None) -> int:
     """Runs the node until it is told to end.
 
     Returns:
-        0, or 1 where a parameter is wrong.
+        0, or 1 where the command line or a parameter is wrong.
     """
-    rclpy.init(args=args)
     try:
-        node = SimCamera()
-    except ValueError as error:
+        start_ros(args, SignalHandlerOptions.ALL)
+        _run()
+    except (StartError, ValueError) as error:
         print(f"sim_camera: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
         return 1
-    try:
-        rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _run() -> None:
+    try:
+        node = SimCamera()
+    except Exception as error:
+        # A signal has ended ROS while the table was laid, so that nothing of the node could be made.
+        if not rclpy.ok():
+            raise ExternalShutdownException from error
+        raise
+    try:
+        rclpy.spin(node)
+    finally:
+        node.destroy_node()

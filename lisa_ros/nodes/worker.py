@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thread that works through a bounded queue, so that the executor's thread stays free for callbacks."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,8 +13,8 @@ Item = TypeVar("Item")
 class Worker(Generic[Item]):
     """Runs `work(item, cancelled)` for one item after another. Knows nothing of ROS.
 
-    `work` is to return soon after `cancelled()` is true. What it raises goes to `failed(item, error)`, and the thread
-    goes on with the next item.
+    `work` is to return soon after `cancelled()` is true. What it raises goes to `failed(item, error)`, what that raises
+    to Python's log, and the thread goes on with the next item.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class Worker(Generic[Item]):
             self._changed.notify()
             return True
 
-    def stop(self, patience_s: float) -> bool:
-        """Drop what waits, cancel what is being done, and wait for the thread; False if it did not end in time."""
+    def stop(self) -> None:
+        """Drop what waits, cancel what is being done, take nothing more; returns at once."""
         with self._changed:
             self._stopping.set()
             self._waiting.clear()
             self._changed.notify()
+
+    def join(self, patience_s: float) -> bool:
+        """After `stop`: wait for the thread; False if it did not end in time."""
         self._thread.join(patience_s)
         return not self._thread.is_alive()
 
@@ -64,4 +68,10 @@ class Worker(Generic[Item]):
             try:
                 self._work(item, self._stopping.is_set)
             except Exception as error:  # the thread must outlive whatever a model does
-                self._failed(item, error)
+                self._tell_failed(item, error)
+
+    def _tell_failed(self, item: Item, error: Exception) -> None:
+        try:
+            self._failed(item, error)
+        except Exception:  # and whatever comes of saying so
+            logging.getLogger(__name__).exception("The failure of one item could not be handled.")

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from transformers import CLIPVisionConfig
@@ -18,66 +16,46 @@ from lisa_ros.models.lisa.keys import clip_key, lisa_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import TEMPLATES
-from lisa_ros.models.lisa.quantization import QUANTIZATIONS, Quantization, quantize_linears
+from lisa_ros.models.lisa.quantization import quantize_linears
 from lisa_ros.models.lisa.sam import KEY_PREFIX as SAM_PREFIX
 from lisa_ros.models.lisa.sam import Float32Neck, SamSizes, read_sizes
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.models.lisa.weights import WeightFiles
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
-DEVICES = ("auto", "cpu", "cuda")
+from lisa_ros.models.options import LoadOptions
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a checkpoint is loaded; the fields are the command line's options."""
-
-    template: str = "llava_v1"
-    precision: Precision = "auto"
-    quantization: Quantization = "none"
-    device: str = "auto"
-    vision_tower: str | None = None
-
-
-def load_lisa(folder: Path, settings: Settings | None = None) -> Lisa:
+def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     """Loads a LISA checkpoint folder, ready to look at pictures and to answer.
 
     Args:
         folder: config.json, added_tokens.json, tokenizer.model and the weights, as released.
-        settings: `vision_tower` is the CLIP folder; without it, the one that config.json names.
+        options: precision, quantization, device and so on.
 
     Raises:
         CheckpointError: anything in the folder is missing, misshapen, unexpected or not safe to read.
-        ValueError: a setting is not one of the known ones, or the device is not there.
+        ValueError: an option is not one of the known ones, or the device is not there.
     """
-    settings = settings or Settings()
-    _check_choice("template", settings.template, TEMPLATES)
-    device = choose_device(settings.device)
-    dtype = choose_dtype(settings, device)
+    options = options or LoadOptions()
+    options.check()
+    device = choose_device(options.device)
+    dtype = choose_dtype(options, device)
     config = read_configuration(folder)
     tokenizer = LisaTokenizer(folder / "tokenizer.model", config.added_tokens, legacy=_is_legacy(folder))
-    clip_folder = find_vision_tower(folder, config.vision_tower, settings.vision_tower)
+    clip_folder = find_vision_tower(folder, config.vision_tower, options.vision_tower)
     clip = ClipPreprocessing(clip_folder)
-    network = load_network(folder, config, clip, settings.quantization, dtype, device)
-    name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {settings.quantization}, {device})"
-    return Lisa(network, config, tokenizer, TEMPLATES[settings.template], clip, name)
-
-
-def _check_choice(what: str, value: str, choices: Any) -> None:
-    if value not in choices:
-        raise ValueError(f"{what} is {value!r}; it can be {', '.join(choices)}")
+    network = load_network(folder, config, clip, options.quantization, dtype, device)
+    name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
+    return Lisa(network, config, tokenizer, TEMPLATES[options.template], clip, name)
 
 
 def choose_device(device: str) -> torch.device:
     """The device that a name stands for; "auto" is the GPU where there is one.
 
     Raises:
-        ValueError: an unknown name, or "cuda" where there is none.
+        ValueError: "cuda" where there is none.
     """
-    _check_choice("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'")
     if device == "auto":
@@ -85,19 +63,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def choose_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """What to compute in. "auto": float32 on a CPU; on a GPU float16 with quantized weights, else bfloat16.
-
-    Raises:
-        ValueError: an unknown precision or quantization.
-    """
-    _check_choice("precision", settings.precision, PRECISIONS)
-    _check_choice("quantization", settings.quantization, QUANTIZATIONS)
-    if settings.precision != "auto":
-        return _DTYPES[settings.precision]
+def choose_dtype(options: LoadOptions, device: torch.device) -> torch.dtype:
+    """What to compute in. "auto": float32 on a CPU; on a GPU float16 with quantized weights, else bfloat16."""
+    if options.precision != "auto":
+        return _DTYPES[options.precision]
     if device.type == "cpu":
         return torch.float32
-    return torch.bfloat16 if settings.quantization == "none" else torch.float16
+    return torch.bfloat16 if options.quantization == "none" else torch.float16
 
 
 def _is_legacy(folder: Path) -> bool:
@@ -146,7 +118,7 @@ def load_network(
     folder: Path,
     config: LisaConfig,
     clip: ClipPreprocessing,
-    quantization: Quantization,
+    quantization: str,
     dtype: torch.dtype,
     device: torch.device,
 ) -> LisaNetwork:

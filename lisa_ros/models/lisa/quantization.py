@@ -17,26 +17,21 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
-
-Quantization = Literal["none", "8bit", "4bit"]
-QUANTIZATIONS: tuple[Quantization, ...] = ("none", "8bit", "4bit")
 
 CPU_INPUT_MULTIPLE, CPU_OUTPUT_MULTIPLE = 64, 32
 """bitsandbytes' NF4 products on a CPU need widths that are multiples of these."""
 
 
-def quantize_linears(
-    module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype, device: torch.device
-) -> None:
+def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.dtype, device: torch.device) -> None:
     """Replaces every nn.Linear inside `module` by an empty quantized one on the meta device, in place.
 
     Args:
         module: built on the meta device, weights not loaded.
-        quantization: "none" does nothing.
+        quantization: "8bit" or "4bit"; "none" does nothing.
         compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
         device: where the model will run.
 
@@ -57,9 +52,7 @@ def quantize_linears(
     _replace_linears(module, quantization, compute_dtype, device)
 
 
-def _replace_linears(
-    module: nn.Module, quantization: Quantization, compute_dtype: torch.dtype, device: torch.device
-) -> None:
+def _replace_linears(module: nn.Module, quantization: str, compute_dtype: torch.dtype, device: torch.device) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             if quantization == "4bit" and device.type == "cpu":
@@ -78,7 +71,7 @@ def _check_cpu_widths(linear: nn.Linear) -> None:
         )
 
 
-def _empty_linear(linear: nn.Linear, quantization: Quantization, compute_dtype: torch.dtype) -> nn.Module:
+def _empty_linear(linear: nn.Linear, quantization: str, compute_dtype: torch.dtype) -> nn.Module:
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     bias = linear.bias is not None

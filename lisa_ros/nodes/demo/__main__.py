@@ -38,10 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
-    # Nothing is sent beyond this machine, and two demos do not hear each other.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    if not os.environ.get("ROS_DOMAIN_ID"):
-        os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    _isolate()
     try:
         return _run(options, interrupted)
     except (DemoError, OSError) as error:
@@ -50,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ndemo: interrupted", file=sys.stderr)
         return 130
+
+
+def _isolate() -> None:
+    """Whatever the terminal is set to: nothing is sent beyond this machine, and two demos do not hear each other."""
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ.pop("ROS_STATIC_PEERS", None)
 
 
 def _parser() -> argparse.ArgumentParser:

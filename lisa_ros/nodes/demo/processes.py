@@ -17,8 +17,8 @@ from ament_index_python.packages import get_package_prefix
 from lisa_ros.nodes.demo.failure import DemoError
 
 _TAIL_LINES = 15
-# lisa_node answers what waits and ends its threads first, which it gives itself 20 s for at most.
-_END_S = 25.0
+# lisa_node answers what waits and ends its threads first, which it gives itself 23 s for at most.
+_END_S = 28.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a checkpoint is loaded. Imports no torch, so that a command line or a node can offer the choices at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEMPLATES = ("llava_v1", "llava_llama_2")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+QUANTIZATIONS = ("none", "8bit", "4bit")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """One of each of the choices above, and which CLIP.
+
+    Attributes:
+        template: conversation template that the checkpoint was trained with.
+        precision: what is computed in; "auto": fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16.
+        quantization: how LLaMA's weights are held.
+        device: "auto" is the GPU where there is one.
+        vision_tower: the CLIP folder; None: the one that config.json names.
+    """
+
+    template: str = "llava_v1"
+    precision: str = "auto"
+    quantization: str = "none"
+    device: str = "auto"
+    vision_tower: str | None = None
+
+    def check(self) -> None:
+        """Raises a ValueError that names a choice which is none, and what it can be."""
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; it can be {', '.join(choices)}")
+
+
+_CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}
