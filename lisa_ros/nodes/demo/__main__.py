@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quantization", choices=("none", "8bit", "4bit"), default="none")
     parser.add_argument("--seed", type=int, default=SEED, help="scene; it must fit the commands (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
-    parser.add_argument("--width", type=int, default=640, help="of the pictures (default: %(default)s)")
-    parser.add_argument("--height", type=int, default=480, help="of the pictures (default: %(default)s)")
+    # Pictures of over 512 kB do not fit into Fast DDS's shared memory, and over UDP some are lost on a busy machine.
+    parser.add_argument("--width", type=int, default=320, help="of the pictures (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=240, help="of the pictures (default: %(default)s)")
     parser.add_argument(
         "--timeout",
         type=_seconds,

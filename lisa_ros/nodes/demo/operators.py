@@ -26,7 +26,6 @@ from lisa_ros.srv import ResetDialogue
 
 _POLL_S = 0.1
 _PICTURES_BEFORE_ASKING = 2
-_TRIES = 5
 
 
 class Operators:
@@ -79,18 +78,18 @@ class Operators:
         """Send a command and wait for its Segmentation; None when none came in time.
 
         Cameras send best effort: a picture may be lost on its way. So the camera is given time for a new one first,
-        and a command is sent again, a few times, when lisa_node has no picture for it.
+        and a command is sent again as long as lisa_node has no picture for it.
 
         Raises:
             DemoError: the camera sends no pictures any more; or whatever `check` raises.
         """
-        answer = None
-        for _ in range(_TRIES):
+        deadline = time.monotonic() + timeout_s
+        while True:
             self._wait_for_pictures(_PICTURES_BEFORE_ASKING, timeout_s)
             answer = self._send(line, timeout_s)
-            if answer is None or answer.status != Segmentation.NO_IMAGE:
-                break
-        return answer
+            lost = answer is not None and answer.status == Segmentation.NO_IMAGE
+            if not lost or time.monotonic() > deadline:
+                return answer
 
     def _send(self, line: Line, timeout_s: float) -> Any | None:
         command_id = f"demo-{os.getpid()}-{next(self._numbers)}"
