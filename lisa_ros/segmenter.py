@@ -7,6 +7,7 @@ so that whoever calls needs no torch, and a stand-in for tests needs no weights.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -162,6 +163,9 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     Raises:
         ValueError: the folder or an option cannot be used; the text says what would be right.
     """
+    # A robot's CPU has other work. OpenMP's threads spin while they wait for each other, which then makes a small
+    # network many times slower; torch reads this when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # torch and transformers take seconds to import, and the callers' own import must not wait for them.
     from lisa_ros.models.lisa import load_lisa
 
