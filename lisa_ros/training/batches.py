@@ -85,6 +85,16 @@ def meaning(things: Sequence[SceneObject]) -> tuple[int, int]:
     return kind, colour
 
 
+def meaning_as_said(question: Question, things: Sequence[SceneObject]) -> tuple[int, int]:
+    """(kind, colour) that a question itself gives: a colour that it does not name would have to be guessed.
+
+    A follow-up takes what it leaves out from the turn before, so it means all that its objects share.
+    """
+    kind, colour = meaning(things)
+    named = question.follows or any(thing.colour in question.text.lower() for thing in things)
+    return kind, colour if named else ANY_COLOUR
+
+
 def sam_batch(views: Sequence[View]) -> torch.Tensor:
     """(B, 3, side, side) float32."""
     return torch.cat([sam_pixels(view.rgb, SAM.image_size)[0] for view in views])
@@ -118,7 +128,7 @@ def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaToke
     asked = [question for question in questions if question.instances]
     by_number = {thing.instance: thing for thing in view.objects}
     masks = [coarse_mask(true_mask(view, question)) for question in asked]
-    meanings = [meaning([by_number[number] for number in question.instances]) for question in asked]
+    meanings = [meaning_as_said(q, [by_number[number] for number in q.instances]) for q in asked]
     return Dialogue(
         torch.tensor(ids),
         torch.tensor(targets),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,6 @@ class DialogueStage(nn.Module):
         sees: bool,
         with_masks: bool,
         code_weight: float,
-        families: Mapping[str, float] = WEIGHTS,
     ) -> None:
         """Trains all of `network`; without masks, all but SAM; where it does not see, LLaMA and its heads alone.
 
@@ -64,7 +63,6 @@ class DialogueStage(nn.Module):
                 long, and is asked for nothing that is absent.
             with_masks: decode masks and learn from them.
             code_weight: weight of the squared error between what `[SEG]` says and the code of what is meant.
-            families: share of each family of questions, see questions.conversation.
         """
         super().__init__()
         self.network = network
@@ -74,7 +72,7 @@ class DialogueStage(nn.Module):
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self._name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._sees, self._with_masks, self._code_weight = sees, with_masks, code_weight
-        self._families = {family: share for family, share in families.items() if sees or family != "absent"}
+        self._families = {family: share for family, share in WEIGHTS.items() if sees or family != "absent"}
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:

@@ -7,7 +7,7 @@
 4. words: LLaMA learns the dialogues blind, and to say the code of what is meant;
 5. talk: the same on what CLIP shows it, and what is not there;
 6. joint: everything together, through masks;
-7. polish: the same with more of the hard families, what is absent and what things are for;
+7. polish: the same, with codes that say no more than the question does;
 8. export: the checkpoint folder.
 
 Eyes needs nothing of 3 to 5, so they may run beside each other (`--stages`). Every stage resumes where it was stopped.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from lisa_ros.training.architecture import embedded_configuration, new_network
 from lisa_ros.training.export import export_checkpoint, write_descriptions
 from lisa_ros.training.joining import DialogueStage
 from lisa_ros.training.pretraining import EyesStage, GlanceStage
-from lisa_ros.training.questions import WEIGHTS
 from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, ViewCache, render_views
 from lisa_ros.training.trainer import Schedule, train
 from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
@@ -43,8 +42,7 @@ GLANCE = Schedule(steps=700, learning_rate=1.5e-3)
 WORDS = Schedule(steps=1300, learning_rate=1.5e-3)
 TALK = Schedule(steps=800, learning_rate=8e-4)
 JOINT = Schedule(steps=1200, learning_rate=5e-4, warmup=30)
-POLISH = Schedule(steps=1000, learning_rate=4e-4, warmup=30)
-HARD_FAMILIES = {"direct": 0.26, "use": 0.26, "several": 0.08, "absent": 0.3, "explain": 0.1, "follow": 0.6}
+POLISH = Schedule(steps=400, learning_rate=4e-4, warmup=30)
 
 
 @dataclass(frozen=True)
@@ -103,26 +101,24 @@ class Kitchen:
 
     def words(self) -> None:
         """Trains LLaMA on dialogues without pictures."""
-        self._dialogues("words", self.recipe.words, batch=24, turns=2, sees=False, with_masks=False)
+        self._dialogues("words", self.recipe.words, batch=24, turns=2, sees=False, with_masks=False, code_weight=2.0)
 
     def talk(self) -> None:
         """Trains LLaMA, the projector and CLIP on dialogues."""
         self._take("words", "network.", self.network)
         self._take("glance", "network_part.", self.network.vision_tower)
-        self._dialogues("talk", self.recipe.talk, batch=8, turns=5, sees=True, with_masks=False)
+        self._dialogues("talk", self.recipe.talk, batch=8, turns=5, sees=True, with_masks=False, code_weight=2.0)
 
     def joint(self) -> None:
         """Trains everything on dialogues and masks."""
         self._take("talk", "network.", self.network)
         self._take("eyes", "network_part.", self.network.visual_model)
-        self._dialogues("joint", self.recipe.joint, batch=8, turns=5, sees=True, with_masks=True)
+        self._dialogues("joint", self.recipe.joint, batch=8, turns=5, sees=True, with_masks=True, code_weight=0.1)
 
     def polish(self) -> None:
-        """Trains everything on, with more of what it finds hard."""
+        """Trains everything on, with more weight on the codes."""
         self._take("joint", "network.", self.network)
-        self._dialogues(
-            "polish", self.recipe.polish, batch=8, turns=5, sees=True, with_masks=True, families=HARD_FAMILIES
-        )
+        self._dialogues("polish", self.recipe.polish, batch=8, turns=5, sees=True, with_masks=True, code_weight=1.0)
 
     def export(self) -> None:
         """Writes the checkpoint folder."""
@@ -138,7 +134,7 @@ class Kitchen:
         turns: int,
         sees: bool,
         with_masks: bool,
-        families: Mapping[str, float] = WEIGHTS,
+        code_weight: float,
     ) -> None:
         stage = DialogueStage(
             self.network,
@@ -151,8 +147,7 @@ class Kitchen:
             turns=turns,
             sees=sees,
             with_masks=with_masks,
-            code_weight=0.1 if with_masks else 2.0,
-            families=families,
+            code_weight=code_weight,
         )
         train(name, stage, stage.step, schedule, self.recipe.work)
 
