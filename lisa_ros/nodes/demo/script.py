@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEED = 81
+SEED = 66
 """The simulated scene that the commands are about."""
 
 
@@ -37,15 +37,15 @@ class Line:
     absent: bool = False
 
 
-# Ann and Bob take turns. Both ask for "the mug of the same colour", which is another one for each: a node that mixed
-# up their dialogues would give one of them the wrong mug.
+# Ann and Bob take turns. Both ask for a thing "of the same colour", and Ann means red while Bob means blue: a node that
+# mixed up their dialogues would look for the wrong thing.
 LINES = (
-    Line("ann", "the yellow duck", Thing("yellow", "duck")),
-    Line("bob", "Where is the purple plate?", Thing("purple", "plate")),
-    Line("ann", "and the mug of the same colour?", Thing("yellow", "mug")),
-    Line("bob", "and the mug of the same colour?", Thing("purple", "mug")),
-    Line("ann", "and the purple one?", Thing("purple", "mug")),
-    Line("bob", "something to read", Thing("black", "book")),
-    Line("ann", "what a child takes to bed", Thing("green", "teddy bear")),
-    Line("bob", "the red ball", Thing("red", "ball"), absent=True),
+    Line("ann", "Where is the red cube?", Thing("red", "cube")),
+    Line("bob", "the blue can", Thing("blue", "can")),
+    Line("ann", "and the mug of the same colour?", Thing("red", "mug")),
+    Line("bob", "and the domino of the same colour?", Thing("blue", "domino")),
+    Line("ann", "something to read", Thing("purple", "book")),
+    Line("bob", "something round with a hole", Thing("green", "ring")),
+    Line("ann", "Find the yellow bowl.", Thing("yellow", "bowl")),
+    Line("bob", "the green duck", Thing("green", "duck"), absent=True),
 )
