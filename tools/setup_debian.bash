@@ -56,20 +56,23 @@ PYTHON
   command -v make >/dev/null || echo make
 }
 
-# Sets $python; installs what is missing (root), or names it.
+# Sets $python; installs what is missing (root), or names it. What else a Python lacks is seen only once there is one, hence
+# the second round.
 install_debian_packages() {
-  local missing
-  python=$(find_python || true)
-  missing=$(missing_debian_packages "$python" | tr '\n' ' ')
-  if [ -z "$missing" ]; then return 0; fi
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    fail "this machine lacks: ${missing% }. Type: sudo apt-get update && sudo apt-get install ${missing% }"
-  fi
-  say "Debian packages that Python, the compiler and OpenCV need: $missing"
-  apt-get update
-  # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
-  python=$(find_python) || fail "no Python 3.11, 3.12 or 3.13 here (looked for: ${PYTHON:-python3, python3.11-3.13}); install one, or name it: PYTHON=/path/to/python make setup"
-  missing=$(missing_debian_packages "$python" | tr '\n' ' ')
-  [ -z "$missing" ] || fail "still missing after apt-get: ${missing% }. Another Python may have them: PYTHON=/usr/bin/python3 make setup"
+  local missing round
+  for round in 1 2 3; do
+    python=$(find_python || true)
+    missing=$(missing_debian_packages "$python" | tr '\n' ' ')
+    if [ -z "$missing" ]; then return 0; fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+      fail "this machine lacks: ${missing% }. Type: sudo apt-get update && sudo apt-get install ${missing% }"
+    fi
+    if [ "$round" = 3 ]; then break; fi
+    say "Debian packages that Python, the compiler and OpenCV need: $missing"
+    apt-get update
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+  done
+  [ -n "$python" ] || fail "no Python 3.11, 3.12 or 3.13 here (looked for: ${PYTHON:-python3, python3.11-3.13}); install one, or name it: PYTHON=/path/to/python make setup"
+  fail "still missing after apt-get: ${missing% }. Another Python may have them: PYTHON=/usr/bin/python3 make setup"
 }
