@@ -32,7 +32,7 @@ find_python() {
 missing_debian_packages() {
   local python=$1
   if [ -z "$python" ]; then
-    echo python3 python3-dev python3-venv
+    echo python3 python3-dev python3-venv libgl1 libglib2.0-0
   else
     "$python" - <<'PYTHON'
 import ctypes, importlib.util, pathlib, sys, sysconfig
@@ -56,7 +56,7 @@ PYTHON
   command -v make >/dev/null || echo make
 }
 
-# Sets $python; installs what is missing (root), or names it. What else a Python lacks is seen only once there is one, hence
+# Sets $python; installs what is missing (root), or names it. What a Python lacks is seen only once there is one, hence
 # the second round.
 install_debian_packages() {
   local missing round
