@@ -169,7 +169,7 @@ class Lisa:
             PromptTooLongError: prompt, picture and answer do not fit into the context.
         """
         prompt_ids = self.prompt_ids(command, history)
-        room = self.room(picture, command, history)
+        room = self._room(prompt_ids, picture)
         if room < max_new_tokens:
             raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {max_new_tokens}")
         visual = picture.visual_tokens()
@@ -192,7 +192,10 @@ class Lisa:
 
     def room(self, picture: Picture, command: str, history: Sequence[Exchange] = ()) -> int:
         """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
-        prompt = len(self.prompt_ids(command, history)) - 1 + len(picture.visual_tokens())
+        return self._room(self.prompt_ids(command, history), picture)
+
+    def _room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
+        prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
         return self.config.language.max_position_embeddings - prompt
 
     def _greedy(
