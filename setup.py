@@ -17,6 +17,7 @@ INSTALL_REQUIRES = [
     "numpy",
     "opencv-python",
     "pillow",
+    "pycocotools",
     "pyyaml",
     "safetensors",
     "segment-anything",
@@ -30,8 +31,8 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # The simulated tabletop camera, and with it `make demo`.
     "sim": ["pybullet"],
-    # The recipe of the embedded checkpoint draws its pictures on the simulated table.
-    "train": ["pybullet"],
+    # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
+    "train": ["peft", "pybullet", "tensorboard"],
     "test": ["catkin-pkg", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML", "types-tqdm"],
     # Builds a colcon workspace where ROS's own tools are not installed. setuptools: colcon and rosidl import it.
     "build": ["catkin-pkg", "cmake", "colcon-common-extensions", "empy", "lark-parser", "setuptools"],

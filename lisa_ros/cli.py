@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lisa_ros import __version__
+from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import CommandError, embedded_checkpoint, load_segmenter
+from lisa_ros.training.finetune_options import add_finetune_arguments, finetune_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit status: 0, 2 for what the user can mend (said in one line), 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
+    # work; torch reads this when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "train":  # a recipe has options of its own
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         return int(options.run(options))
     except (CommandError, ValueError, OSError) as error:
@@ -41,7 +52,32 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--json", action="store_true", help="print result.json")
     add_model_options(segment)
     segment.set_defaults(run=_segment)
+    _add_evaluate(commands)
+    train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
+    train.add_argument("--recipe", choices=("tabletop",), default="tabletop")
+    train.set_defaults(run=_train)
+    finetune = commands.add_parser("finetune", help="teach a checkpoint from your own pictures")
+    add_finetune_arguments(finetune)
+    finetune.set_defaults(run=_finetune)
     return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser("evaluate", help="measure a checkpoint on a published data set")
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set lies")
+    parser.add_argument("--split", default="val", help="(default: %(default)s)")
+    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of pictures, where it is not in the usual place")
+    parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for results; goes on there")
+    parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
+    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
+    parser.add_argument("--union", action="store_true", help="judge all masks of an answer together, not the first")
+    parser.add_argument("--all-texts", action="store_true", help="ask every text of a picture, not the first alone")
+    parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
+    add_model_options(parser)
+    parser.set_defaults(run=_evaluate)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +107,12 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def load_options(options: argparse.Namespace) -> LoadOptions:
     """What `add_model_options` parsed."""
     return LoadOptions(
@@ -80,6 +122,19 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         device=options.device,
         vision_tower=options.vision_tower,
     )
+
+
+def _train(options: argparse.Namespace) -> int:
+    from lisa_ros.training import recipe
+
+    return recipe.main(options.rest)
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from lisa_ros.finetuning import finetune
+
+    finetune(finetune_options(options))
+    return 0
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -97,6 +152,28 @@ def _segment(options: argparse.Namespace) -> int:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from lisa_ros.datasets.catalogue import Source
+    from lisa_ros.evaluating import Evaluation, run_evaluation
+
+    return run_evaluation(
+        Evaluation(
+            dataset=options.dataset,
+            source=Source(options.data, options.split, options.partition, options.images),
+            protocol=options.protocol,
+            output=options.output,
+            checkpoint=options.checkpoint,
+            options=load_options(options),
+            max_new_tokens=options.max_new_tokens,
+            limit=options.limit,
+            phrasing=options.phrasing,
+            rule="union" if options.union else "first",
+            all_texts=options.all_texts,
+            pictures=options.pictures,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ __all__ = [
     "CommandError",
     "Event",
     "Finished",
+    "Forcible",
     "Frame",
     "Image",
     "LisaSegmenter",
@@ -148,6 +149,28 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class Forcible(Protocol):
+    """A model that can be told its answer, and shows where it would have masked. LISA's paper measures so."""
+
+    def force(self, frame: Frame, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
+        """The masks of an answer that is put into the model's mouth.
+
+        Args:
+            frame: from `look`.
+            command: what is asked.
+            answer: the raw answer, with one `[SEG]` or more.
+            turns: earlier turns of the dialogue.
+
+        Returns:
+            a mask for each `[SEG]` of the answer.
+
+        Raises:
+            CommandError: the command cannot be asked.
+        """
+        ...
+
+
 def embedded_checkpoint() -> Path:
     """The small LISA that comes with the package, trained on the simulated table."""
     return Path(__file__).parent / "checkpoints" / "tabletop"
@@ -198,6 +221,18 @@ class LisaSegmenter:
     def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LisaSession:
         """A dialogue about a frame, after the turns it has had."""
         return LisaSession(self._lisa, frame, turns)
+
+    def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
+        """The masks of an answer that is put into the model's mouth, see Forcible."""
+        from lisa_ros.models.lisa.decoding import PromptTooLongError
+        from lisa_ros.models.lisa.forcing import forced_mask_logits
+
+        history = [(turn.command, turn.answer) for turn in turns]
+        try:
+            logits = forced_mask_logits(self._lisa, frame, command, answer, history)
+        except PromptTooLongError as error:
+            raise CommandError(f"The command is too long for the model: {error}.") from error
+        return tuple(one > 0 for one in logits)
 
 
 class LisaSession:

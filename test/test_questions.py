@@ -26,7 +26,7 @@ def hand_made_view(*things: tuple[str, str], hidden: tuple[int, ...] = ()) -> Vi
     objects = []
     for number, (kind, colour) in enumerate(things, start=1):
         instances[5 : 7 if number in hidden else 15, 20 * number - 15 : 20 * number - 5] = number
-        objects.append(SceneObject(number, kind, colour, (0.1, 0.1, 0.1), (0.0, 0.0, 0.05)))
+        objects.append(SceneObject(number, kind, colour, (0.1, 0.1, 0.1), (0.1 * number, 0.0, 0.05)))
     height, width = instances.shape
     depth = np.ones((height, width), dtype=np.float32)
     camera = Camera(width, height, np.eye(3), np.eye(4))
@@ -155,9 +155,16 @@ def test_a_follow_up_means_what_the_turn_before_makes_of_it(view: View) -> None:
                 continue
             assert before is not None
             assert question.family == "follow"
+            if _only_says_where(question):  # test_relations.py
+                kind = None
+                continue
             checked += _check_follow_up(view, before, question, kind)
             kind = named(question.text, KINDS) or kind
     assert checked > 50 or view is EMPTY
+
+
+def _only_says_where(question: Question) -> bool:
+    return any(f"{words} it" in question.text for ways in say.PLACES.values() for words in ways)
 
 
 def _check_follow_up(view: View, before: Question, question: Question, kind: str | None) -> int:

@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from lisa_ros.cli import add_model_options, load_options
 from lisa_ros.dialogue import Turn
+from lisa_ros.evaluation.metrics import intersection_over_union
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import Finished, Mask, Segmenter, load_segmenter
+from lisa_ros.segmenter import Finished, Segmenter, load_segmenter
 from lisa_ros.simulation.scene import View
 from lisa_ros.training.questions import WEIGHTS, Question, conversation, true_mask
 from lisa_ros.training.scenes import SPLITS, ViewCache, render_views
@@ -33,12 +34,6 @@ class Judged:
     answer: str
     iou: float
     named: bool
-
-
-def intersection_over_union(found: Mask, true: Mask) -> float:
-    """IoU of two masks (H, W); 1 where both are empty."""
-    either = np.count_nonzero(found | true)
-    return np.count_nonzero(found & true) / either if either else 1.0
 
 
 def judge(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,15 +71,22 @@ def choose_kinds(rng: Generator) -> list[str]:
     return kinds
 
 
-def choose_colours(rng: Generator, kinds: Sequence[str]) -> list[str]:
-    """A colour for each thing: often one that another has too, and nearly always another one on the same kind."""
+def choose_colours(rng: Generator, kinds: Sequence[str], avoid: Collection[tuple[str, str]] = ()) -> list[str]:
+    """A colour for each thing: often one that another has too, and nearly always another one on the same kind.
+
+    Args:
+        rng: chance.
+        kinds: of the things.
+        avoid: (kind, colour) pairs that never come up.
+    """
     colours: list[str] = []
     for kind in kinds:
         taken = {colour for other, colour in zip(kinds, colours, strict=False) if other == kind}
-        shared = [colour for colour in colours if colour not in taken]
-        free = [colour for colour in COLOURS if colour not in taken]
+        allowed = [colour for colour in COLOURS if (kind, colour) not in avoid]
+        shared = [colour for colour in colours if colour not in taken and colour in allowed]
+        free = [colour for colour in allowed if colour not in taken]
         twin = rng.random() < 0.05
-        pool = list(COLOURS) if twin or not free else shared if shared and rng.random() < 0.35 else free
+        pool = allowed if twin or not free else shared if shared and rng.random() < 0.35 else free
         colours.append(str(rng.choice(pool)))
     return colours
 
@@ -142,7 +149,7 @@ def choose_camera(rng: Generator, width: int, height: int) -> Camera:
     elevation = np.deg2rad(rng.uniform(35.0, 65.0))
     target = np.array([rng.uniform(-0.04, 0.04), rng.uniform(-0.05, 0.05), 0.02])
     away = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    eye = target + rng.uniform(0.6, 1.0) * away
+    eye = target + rng.uniform(0.55, 0.85) * away
     focal = height / 2.0 / np.tan(np.deg2rad(rng.uniform(45.0, 55.0)) / 2.0)
     k = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
     return Camera(width, height, k, _looking(eye, -away))

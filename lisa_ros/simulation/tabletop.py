@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,20 +49,23 @@ class Tabletop:
     The same seed and the same calls give bitwise the same views, in any process.
     """
 
-    def __init__(self, seed: int, *, width: int = 640, height: int = 480) -> None:
+    def __init__(
+        self, seed: int, *, width: int = 640, height: int = 480, avoid: Collection[tuple[str, str]] = ()
+    ) -> None:
         """Lays the table, ready to render.
 
         Args:
             seed: all chance comes from it.
             width: of the pictures, pixels.
             height: of the pictures, pixels.
+            avoid: (kind, colour) pairs that never lie there.
 
         Raises:
             ValueError: the picture would be smaller than 16 pixels a side.
         """
         if width < 16 or height < 16:
             raise ValueError(f"a picture of {width}x{height} pixels is too small: both sides must be 16 or more")
-        self._width, self._height = width, height
+        self._width, self._height, self._avoid = width, height, frozenset(avoid)
         self._things_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
         self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")
         self._bullet = Bullet()
@@ -105,7 +109,8 @@ class Tabletop:
 
     def recolour(self) -> None:
         """Paints the things that lie there, the table and the room anew."""
-        self._colours = arrangement.choose_colours(self._colours_rng, [thing.model.kind for thing in self._bodies])
+        kinds = [thing.model.kind for thing in self._bodies]
+        self._colours = arrangement.choose_colours(self._colours_rng, kinds, self._avoid)
         for thing, colour in zip(self._bodies, self._colours, strict=True):
             for number, part in enumerate(thing.model.parts):
                 self._paint(thing.body, paint_of(part, colour, COLOURS[colour]), shape=number)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sizes of the embedded LISA: the released architecture, small enough to live in the repository.
 
-7.4 M parameters, 15 MB in half precision. Widths of LLaMA are multiples of 64, so that 4-bit quantization works on it.
+Widths of LLaMA are multiples of 64, so that 4-bit quantization works on it.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,14 +20,14 @@ from lisa_ros.models.lisa.sam import SamSizes
 PROMPT_WIDTH = 128
 
 SAM = SamSizes(
-    image_size=320,
-    patch_size=16,
-    width=160,
+    image_size=240,
+    patch_size=10,
+    width=128,
     depth=6,
-    heads=5,
+    heads=4,
     mlp_ratio=4.0,
-    window=0,
-    global_blocks=tuple(range(6)),
+    window=8,
+    global_blocks=(2, 5),
     prompt_width=PROMPT_WIDTH,
     mask_channels=16,
     decoder_depth=2,
@@ -38,12 +39,12 @@ SAM = SamSizes(
 )
 
 CLIP: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
+    "hidden_size": 160,
+    "intermediate_size": 640,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 5,
     "image_size": 192,
-    "patch_size": 16,
+    "patch_size": 12,
     "num_channels": 3,
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
@@ -69,11 +70,11 @@ CLIP_PREPROCESSING: dict[str, Any] = {
 SELECT_LAYER = -1
 
 LANGUAGE: dict[str, Any] = {
-    "hidden_size": 256,
-    "intermediate_size": 640,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-6,
@@ -98,22 +99,69 @@ def embedded_configuration(vocab_size: int, added_tokens: dict[str, int]) -> Lis
 
 
 def new_network(config: LisaConfig, seed: int) -> LisaNetwork:
-    """A network with random weights, the same for the same seed."""
+    """A network with random weights, the same for the same seed.
+
+    Matrices of the vision parts and LLaMA are drawn for their width (Glorot); SAM's blocks with windows begin as
+    convolutions: each head looks at one neighbour (d'Ascoli et al., ConViT, arXiv 2103.10697, section 4).
+    """
     torch.manual_seed(seed)
     network = LisaNetwork(config, CLIPVisionConfig(**CLIP), SAM)
-    for module in network.visual_model.image_encoder.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-    nn.init.trunc_normal_(network.visual_model.image_encoder.pos_embed, std=0.02)
-    for module in (network.language, network.vision_tower):
-        _init_transformer(module)
+    encoder = network.visual_model.image_encoder
+    for part in (encoder, network.vision_tower, network.language):
+        _init_transformer(part)
+    nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
+    _look_around(network.vision_tower)
+    for block in encoder.blocks:
+        if block.window_size:
+            _look_at_neighbours(block.attn)
     nn.init.normal_(network.lm_head.weight, std=0.02)
     return network
 
 
 def _init_transformer(module: nn.Module) -> None:
     for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Embedding | nn.Conv2d):
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Conv2d) and part.kernel_size == part.stride:
+            nn.init.xavier_uniform_(part.weight.data.flatten(1))
+        elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=0.02)
-        if isinstance(part, nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
+
+
+def _look_around(tower: Any) -> None:
+    """Sinusoids for positions, and queries and keys near the identity: patches attend to those near and alike."""
+    side, width = CLIP["image_size"] // CLIP["patch_size"], CLIP["hidden_size"]
+    rates = torch.exp(torch.linspace(math.log(math.pi / side), math.log(math.pi / 1.5), width // 4))
+    rows, columns = (
+        index.flatten()[:, None] * rates for index in torch.meshgrid(*[torch.arange(side)] * 2, indexing="ij")
+    )
+    waves = torch.cat([columns.sin(), columns.cos(), rows.sin(), rows.cos()], dim=1)
+    with torch.no_grad():
+        tower.embeddings.position_embedding.weight[1:] = 0.5 * waves
+        for layer in tower.encoder.layers:
+            for matrix in (layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight):
+                matrix.mul_(0.3).add_(0.7 * torch.eye(width))
+
+
+def _look_at_neighbours(attention: Any) -> None:
+    """Sets the relative positions and the queries' bias so that head i prefers the patch above, left, right or below.
+
+    A head with the bias (1, -2 r, -2 c) and relative positions (-d * d, d, 0) for rows and (-d * d, 0, d) for columns
+    scores -(d_row + r)^2 - (d_column + c)^2, up to a constant: the patch at (r, c) most.
+    """
+    width = attention.qkv.in_features
+    head_width = width // attention.num_heads
+    distance = torch.arange(len(attention.rel_pos_h)) - (len(attention.rel_pos_h) - 1) / 2
+    neighbours = ((-1, 0), (0, -1), (0, 1), (1, 0))
+    with torch.no_grad():
+        for table, channel in ((attention.rel_pos_h, 1), (attention.rel_pos_w, 2)):
+            table.zero_()
+            table[:, 0], table[:, channel] = -(distance**2), distance
+        query_bias = attention.qkv.bias[:width].view(attention.num_heads, head_width)
+        key_weight = attention.qkv.weight[width : 2 * width].view(attention.num_heads, head_width, width)
+        for head in range(attention.num_heads):
+            row, column = neighbours[head % len(neighbours)]
+            query_bias[head, :3] = torch.tensor([1.0, -2.0 * row, -2.0 * column])
+            key_weight[head, :3] = 0.0  # else the bias would also prefer some contents

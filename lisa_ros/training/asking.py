@@ -26,6 +26,7 @@ class Question:
         answer: the raw answer, with "[SEG]" where it names the mask. One "[SEG]" stands for all objects together.
         instances: the objects meant, as values of `View.instances`; empty when there is no such thing.
         follows: whether the text means something only after the turn before.
+        related_to: kind of the thing whose place it speaks of; "" where it does not.
     """
 
     family: str
@@ -33,6 +34,7 @@ class Question:
     answer: str
     instances: tuple[int, ...]
     follows: bool = False
+    related_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,14 @@ class Asked:
 class Voice:
     """How one operator happens to speak: every random choice of words is made here."""
 
-    def __init__(self, rng: np.random.Generator, held_out: bool) -> None:
-        """Speak with this source of chance, only held-out phrasings or only the others."""
+    def __init__(self, rng: np.random.Generator, held_out: bool, learning: bool = False) -> None:
+        """Speak with this source of chance, only held-out phrasings or only the others.
+
+        A learning voice never relates two kinds of thing that are reserved for evaluation.
+        """
         self.rng = rng
         self.held_out = held_out
+        self.learning = learning
 
     def choose(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
         """One of the options, all alike or by weight."""

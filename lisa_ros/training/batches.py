@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing, sam_pixels
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
+from lisa_ros.simulation.scene import KINDS, SceneObject, View
 from lisa_ros.training.architecture import SAM
+from lisa_ros.training.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning
+from lisa_ros.training.descriptions import middle
+from lisa_ros.training.phrasings import PLACES
 from lisa_ros.training.questions import Question, true_mask
 from lisa_ros.training.scenes import ViewCache
 
 Rng = np.random.Generator
-COLOUR_NAMES = tuple(COLOURS)
-ANY_KIND, ANY_COLOUR = len(KINDS), len(COLOUR_NAMES)
-
 MASK_SIDE = 4 * SAM.grid
 """Side of the low-resolution masks that SAM's decoder makes, pixels."""
 
@@ -41,7 +41,7 @@ def draw_view(views: ViewCache, rng: Rng) -> View:
     """A random view, mirrored half of the time, in slightly other light and colour temperature."""
     view = views[int(rng.integers(len(views)))]
     rgb, instances = view.rgb, view.instances
-    if rng.random() < 0.5:  # no question speaks of left and right
+    if rng.random() < 0.5:  # before any question is asked, so that left is left
         rgb, instances = rgb[:, ::-1], instances[:, ::-1]
     gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
     rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
@@ -77,7 +77,14 @@ def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tenso
     return torch.from_numpy(kinds[seen]), torch.from_numpy(colours[seen])
 
 
-def meaning(things: Sequence[SceneObject]) -> tuple[int, int]:
+def sam_point(view: View, share: tuple[float, float]) -> tuple[float, float]:
+    """A point given as shares of the picture's width and height, as shares of the side of SAM's square input."""
+    height, width = view.instances.shape
+    side = max(height, width)
+    return share[0] * width / side, share[1] * height / side
+
+
+def shared_look(things: Sequence[SceneObject]) -> tuple[int, int]:
     """(kind, colour) that these objects share, ANY_KIND or ANY_COLOUR where they differ."""
     kinds, colours = {thing.kind for thing in things}, {thing.colour for thing in things}
     kind = KINDS.index(kinds.pop()) if len(kinds) == 1 else ANY_KIND
@@ -85,14 +92,21 @@ def meaning(things: Sequence[SceneObject]) -> tuple[int, int]:
     return kind, colour
 
 
-def meaning_as_said(question: Question, things: Sequence[SceneObject]) -> tuple[int, int]:
-    """(kind, colour) that a question itself gives: a colour that it does not name would have to be guessed.
+def meaning_of(view: View, question: Question) -> Meaning:
+    """What a question means: the look as far as it is told, and where the things are.
 
-    A follow-up takes what it leaves out from the turn before, so it means all that its objects share.
+    A look that the question does not tell would have to be guessed. Uses tell the kind, and a follow-up takes
+    what it leaves out from the turn before, unless it only says where to look.
     """
-    kind, colour = meaning(things)
-    named = question.follows or any(thing.colour in question.text.lower() for thing in things)
-    return kind, colour if named else ANY_COLOUR
+    by_number = {thing.instance: thing for thing in view.objects}
+    things = [by_number[number] for number in question.instances]
+    text = question.text.lower()
+    kind, colour = shared_look(things)
+    inherits = question.follows and not any(f" {words} it" in text for ways in PLACES.values() for words in ways)
+    tells_kind = inherits or question.family in ("use", "explain") or any(thing.kind in text for thing in things)
+    tells_colour = inherits or any(thing.colour in text for thing in things)
+    points = tuple(sam_point(view, middle(view, thing.instance)) for thing in things)
+    return Meaning(kind if tells_kind else ANY_KIND, colour if tells_colour else ANY_COLOUR, points)
 
 
 def sam_batch(views: Sequence[View]) -> torch.Tensor:
@@ -113,27 +127,28 @@ class Dialogue:
         ids: (length,) int64, IMAGE_TOKEN_INDEX where the picture goes.
         targets: (length,) int64; the id where the model has to say it, IGNORED elsewhere.
         masks: (n, MASK_SIDE, MASK_SIDE), one for each `[SEG]` among the targets.
-        meanings: (n, 2) int64, kind and colour of each.
+        meanings: of each mask.
+        instances: everything that is meant in any turn.
     """
 
     ids: torch.Tensor
     targets: torch.Tensor
     masks: torch.Tensor
-    meanings: torch.Tensor
+    meanings: tuple[Meaning, ...]
+    instances: frozenset[int]
 
 
 def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaTokenizer) -> Dialogue:
     """The ids, targets and truth of a dialogue in the template that the embedded checkpoint speaks."""
     ids, targets = _ids_and_targets([(q.text, q.answer) for q in questions], tokenizer)
     asked = [question for question in questions if question.instances]
-    by_number = {thing.instance: thing for thing in view.objects}
     masks = [coarse_mask(true_mask(view, question)) for question in asked]
-    meanings = [meaning_as_said(q, [by_number[number] for number in q.instances]) for q in asked]
     return Dialogue(
         torch.tensor(ids),
         torch.tensor(targets),
         torch.stack(masks) if masks else torch.zeros(0, MASK_SIDE, MASK_SIDE),
-        torch.tensor(meanings, dtype=torch.int64).reshape(-1, 2),
+        tuple(meaning_of(view, question) for question in asked),
+        frozenset(number for question in asked for number in question.instances),
     )
 
 

@@ -17,7 +17,10 @@ def tokenizer_corpus() -> list[str]:
     many = [d.plural(word) for d in every_description() for word in say.COLOUR_NOUNS]
     groups = [w.format(xs=xs, number=n) for w, xs, n in product(say.SEVERAL_WORDINGS, many, say.NUMBERS.values())]
     uses = [phrase for use in say.USES for phrase in use.seen]
+    compared = [f"{word} {noun}" for words in say.SUPERLATIVES.values() for word, noun in product(words, one)]
+    placed = [f"{one[i % len(one)]} {place} the {noun}" for i, (place, noun) in enumerate(product(_places(), one))]
     slots = [
+        (say.ONE_OBJECT, [f"the {x}" for x in (*compared, *placed)]),
         (say.ONE_OBJECT, [f"the {noun}" for noun in one]),
         (say.WITH_A_REASON, [f"the {noun}" for noun in one] + uses),
         (say.FOR_A_USE, uses),
@@ -28,9 +31,14 @@ def tokenizer_corpus() -> list[str]:
     return list(dict.fromkeys(form for text in texts for form in (text, text[0].lower() + text[1:])))
 
 
+def _places() -> list[str]:
+    return [words for ways in say.PLACES.values() for words in ways]
+
+
 def _follow_up_texts() -> list[str]:
     tables = (say.OTHER_COLOUR, say.ONLY_ONE, say.THE_OTHER, say.SAME_COLOUR)
     seen = [phrasing.request for table in tables for phrasing in table.seen]
+    seen += [p.request.replace("{place}", place) for p, place in product(say.NEIGHBOUR.seen, _places())]
     return [request.format(kind=kind, colour=colour) for request, kind, colour in product(seen, KINDS, COLOURS)]
 
 

@@ -41,6 +41,21 @@ def every_description() -> Iterator[Description]:
             yield Description(kind, colour)
 
 
+def middle(view: View, *instances: int) -> tuple[float, float]:
+    """Mean (u, v) of the pixels of these objects, as shares of the picture's width and height, 0 to 1.
+
+    Raises:
+        ValueError: none of them is in the picture.
+    """
+    wanted = np.zeros(256, dtype=np.bool_)
+    wanted[list(instances)] = True
+    rows, columns = np.nonzero(wanted[view.instances])
+    if not len(rows):
+        raise ValueError(f"objects {instances} are not in the picture")
+    height, width = view.instances.shape
+    return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
+
+
 class Sight:
     """The objects of a view, as far as they can be seen.
 
@@ -50,9 +65,27 @@ class Sight:
 
     def __init__(self, view: View, min_pixels: int) -> None:
         """Count the pixels of every object of the view once."""
-        pixels = np.bincount(view.instances.ravel(), minlength=256)
-        self.things = tuple(thing for thing in view.objects if pixels[thing.instance] > 0)
-        self._doubtful = {thing.instance for thing in self.things if pixels[thing.instance] < min_pixels}
+        self._pixels = np.bincount(view.instances.ravel(), minlength=256)
+        self._view = view
+        self.things = tuple(thing for thing in view.objects if self._pixels[thing.instance] > 0)
+        self._doubtful = {thing.instance for thing in self.things if self.pixels(thing) < min_pixels}
+
+    def pixels(self, thing: SceneObject) -> int:
+        """How many of the picture's pixels show it."""
+        return int(self._pixels[thing.instance])
+
+    def middle(self, thing: SceneObject) -> tuple[float, float]:
+        """Mean (u, v) of its pixels, as shares of the picture's width and height."""
+        return middle(self._view, thing.instance)
+
+    def depth_m(self, thing: SceneObject) -> float:
+        """How far from the camera its centre is along the optical axis, metres."""
+        pose = self._view.camera.pose
+        return float(pose[:3, 2] @ (np.asarray(thing.position_m) - pose[:3, 3]))
+
+    def apart_m(self, thing: SceneObject, other: SceneObject) -> float:
+        """Distance of the two centres along the table, metres."""
+        return float(np.hypot(*(np.asarray(thing.position_m) - np.asarray(other.position_m))[:2]))
 
     def fitting(self, description: Description) -> tuple[SceneObject, ...]:
         """All objects with at least one pixel that the words are true of."""

@@ -9,6 +9,7 @@ from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject
 from lisa_ros.training import phrasings as say
 from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
 from lisa_ros.training.descriptions import Description, Sight
+from lisa_ros.training.relations import in_place, is_reserved
 
 ABSENT_FOLLOW_UPS = 0.25
 """Share of follow-ups that ask for something that is not there."""
@@ -22,6 +23,8 @@ class _Link:
     description: Description
     things: tuple[SceneObject, ...]
     refusal: str
+    place: str = ""
+    anchor: str = ""
 
 
 def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
@@ -29,6 +32,7 @@ def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     if before is None:
         return None
     links = [*_other_colours(sight, before), *_the_other(sight, before), *_same_colour(sight, before)]
+    links += _neighbours(sight, before, voice.learning)
     wants_absent = voice.chance(ABSENT_FOLLOW_UPS)
     options = [link for link in links if bool(link.things) != wants_absent]
     if not options:
@@ -40,10 +44,11 @@ def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
 
 def _ask_link(link: _Link, voice: Voice) -> Asked:
     phrasing = voice.phrasing(link.table)
-    words = {"kind": link.description.kind or "thing", "colour": link.description.colour or ""}
+    place = voice.choose(say.PLACES[link.place]) if link.place else ""
+    words = {"kind": link.description.kind or "thing", "colour": link.description.colour or "", "place": place}
     answer = phrasing.opening if link.things else link.refusal
     question = asked_for("follow", voice.typed(phrasing.request.format(**words)), answer, link.things)
-    return Asked(replace(question, follows=True), Topic(link.description, link.things))
+    return Asked(replace(question, follows=True, related_to=link.anchor), Topic(link.description, link.things))
 
 
 def _link(sight: Sight, table: say.Phrasings, description: Description) -> list[_Link]:
@@ -76,6 +81,20 @@ def _the_other(sight: Sight, before: Topic) -> list[_Link]:
         return []
     colour = others[0].colour if others else None
     return [_Link(say.THE_OTHER, Description(kind, colour), others, f"There is no other {kind} here.")]
+
+
+def _neighbours(sight: Sight, before: Topic, learning: bool) -> list[_Link]:
+    """Such as "and the one next to it?" after a turn about one thing."""
+    if len(before.things) != 1:
+        return []
+    (anchor,) = before.things
+    others = tuple(thing for thing in sight.clear(Description()) if thing is not anchor)
+    found = [(place, in_place(sight, place, others, anchor)) for place in say.PLACES if others]
+    return [
+        _Link(say.NEIGHBOUR, Description(thing.kind, thing.colour), (thing,), "", place, anchor.kind)
+        for place, thing in found
+        if thing is not None and not (learning and is_reserved(thing.kind, anchor.kind))
+    ]
 
 
 def _same_colour(sight: Sight, before: Topic) -> list[_Link]:

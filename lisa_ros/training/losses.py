@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LISA's mask losses, as its authors compute them (arXiv 2308.00692, section 3.2; weights BCE 2.0, DICE 0.5)."""
+"""LISA's losses, as its authors compute them.
+
+Weights: arXiv 2308.00692, section 3.2. Formulas: dvlab-research/LISA at 3cb2d43, model/LISA.py (`sigmoid_ce_loss`,
+`dice_loss`, `model_forward`). test/test_losses.py has numbers computed by hand.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
+TEXT_WEIGHT = 1.0
 BCE_WEIGHT = 2.0
 DICE_WEIGHT = 0.5
 
@@ -42,3 +49,26 @@ def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if not len(logits):
         return logits.sum()
     return BCE_WEIGHT * bce_loss(logits, target) + DICE_WEIGHT * dice_loss(logits, target)
+
+
+def batch_mask_losses(
+    logits: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """BCE and DICE over a batch of pictures of any sizes, not weighted yet.
+
+    As upstream: each picture's mean counts as often as it has masks, over the number of all masks.
+
+    Args:
+        logits: for each picture (n, H, W), at the picture's own size.
+        targets: likewise, 0 or 1.
+
+    Returns:
+        two scalars; zero, without a gradient, where there is no mask at all.
+    """
+    pairs = [(found, wanted) for found, wanted in zip(logits, targets, strict=True) if len(found)]
+    if not pairs:
+        return torch.zeros(()), torch.zeros(())
+    count = sum(len(found) for found, _ in pairs) + 1e-8
+    bce = torch.stack([bce_loss(found, wanted) * len(found) for found, wanted in pairs]).sum() / count
+    dice = torch.stack([dice_loss(found, wanted) * len(found) for found, wanted in pairs]).sum() / count
+    return bce, dice

@@ -170,6 +170,41 @@ SAME_COLOUR = _phrasings(
     [("and the {kind} in that colour?", IT_IS), ("now the {kind} of the same colour", SURE_IT_IS)],
 )
 
+NEIGHBOUR = _phrasings(
+    [
+        ("and the one {place} it?", IT_IS),
+        ("what about the one {place} it?", IT_IS),
+        ("now the one {place} it", SURE_IT_IS),
+        ("and the thing {place} it?", IT_IS),
+        ("show me the one {place} it", SURE_IT_IS),
+    ],
+    [
+        ("and what about the one {place} it?", IT_IS),
+        ("now the thing {place} it", SURE_IT_IS),
+        ("what about the thing {place} it?", IT_IS),
+    ],
+)
+"""{place}: one of PLACES; "it" is what the turn before was about."""
+
+PLACES = {
+    "left of": ("left of", "to the left of"),
+    "right of": ("right of", "to the right of"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
+    "next to": ("next to", "closest to"),
+}
+"""Where a thing lies from another, as the camera sees it."""
+
+SUPERLATIVES = {
+    "smallest": ("smallest",),
+    "biggest": ("biggest", "largest"),
+    "leftmost": ("leftmost",),
+    "rightmost": ("rightmost",),
+    "nearest": ("nearest",),
+    "farthest": ("farthest",),
+}
+"""What one thing can be more than all others."""
+
 COLOUR_NOUNS = ("thing", "object")
 """What a thing is called when only its colour is told."""
 

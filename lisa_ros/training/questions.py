@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import View
-from lisa_ros.training import families
+from lisa_ros.training import families, relations
 from lisa_ros.training.asking import Asked, Family, Question, Topic, Voice
 from lisa_ros.training.corpus import tokenizer_corpus
 from lisa_ros.training.descriptions import Sight
@@ -38,6 +38,8 @@ REPEATS = 4
 
 FAMILIES: dict[str, Family] = {
     "direct": families.direct,
+    "attribute": relations.attribute,
+    "relation": relations.relation,
     "use": families.use,
     "several": families.several,
     "absent": families.absent,
@@ -46,11 +48,13 @@ FAMILIES: dict[str, Family] = {
 }
 
 WEIGHTS: dict[str, float] = {
-    "direct": 0.36,
-    "use": 0.2,
-    "several": 0.14,
+    "direct": 0.22,
+    "attribute": 0.14,
+    "relation": 0.16,
+    "use": 0.14,
+    "several": 0.08,
     "absent": 0.18,
-    "explain": 0.12,
+    "explain": 0.1,
     "follow": 1.0,
 }
 """How often each family is tried. "follow" counts only after a turn that it can lean on."""
@@ -64,6 +68,7 @@ def conversation(
     *,
     min_pixels: int | None = None,
     weights: Mapping[str, float] = WEIGHTS,
+    learning: bool = False,
 ) -> list[Question]:
     """A dialogue about one view; a follow-up comes only right after the turn it leans on.
 
@@ -74,6 +79,7 @@ def conversation(
         held_out: speak only the phrasings kept for evaluation.
         min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the picture.
         weights: share of each family of `FAMILIES`; families left out are not asked.
+        learning: keep to the pairs of kinds that training may relate to each other.
 
     Returns:
         `turns` questions, or fewer where the view gives no occasion for the families asked for.
@@ -83,7 +89,7 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    sight, voice = Sight(view, least), Voice(rng, held_out)
+    sight, voice = Sight(view, least), Voice(rng, held_out, learning)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]

@@ -2,15 +2,16 @@
 """How the embedded LISA is made, from nothing but the simulator: `python -m lisa_ros.training.recipe`.
 
 1. render: views of the table, with truth;
-2. eyes: SAM learns labels and masks of codes;
-3. glance: CLIP learns labels;
+2. eyes: SAM learns labels, and masks of codes (codes.py);
+3. glance: CLIP learns labels and hints (hints.py);
 4. words: LLaMA learns the dialogues blind, and to say the code of what is meant;
-5. talk: the same on what CLIP shows it, and what is not there;
-6. joint: everything together, through masks;
-7. polish: the same, with codes that say no more than the question does;
+5. look: LLaMA learns on hints to find what is named, before CLIP can show it anything;
+6. talk: LLaMA learns the dialogues on pictures, CLIP's hints in place of the simulator's;
+7. joint: everything together, through masks;
 8. export: the checkpoint folder.
 
-Eyes needs nothing of 3 to 5, so they may run beside each other (`--stages`). Every stage resumes where it was stopped.
+Eyes, glance, and words with look need nothing of each other, so they may run beside each other (`--stages`).
+Every stage resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -28,21 +29,30 @@ from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.training.architecture import embedded_configuration, new_network
+from lisa_ros.training.codes import waves_from_fourier
 from lisa_ros.training.export import export_checkpoint, write_descriptions
-from lisa_ros.training.joining import DialogueStage
+from lisa_ros.training.hints import NAMED
+from lisa_ros.training.joining import DialogueStage, Sight
 from lisa_ros.training.pretraining import EyesStage, GlanceStage
-from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, ViewCache, render_views
+from lisa_ros.training.questions import WEIGHTS
+from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.trainer import Schedule, train
 from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
-STAGES = ("render", "eyes", "glance", "words", "talk", "joint", "polish", "export")
+STAGES = ("render", "eyes", "glance", "words", "look", "talk", "joint", "export")
 
-EYES = Schedule(steps=1700, learning_rate=1.2e-3)
-GLANCE = Schedule(steps=700, learning_rate=1.5e-3)
-WORDS = Schedule(steps=1300, learning_rate=1.5e-3)
-TALK = Schedule(steps=800, learning_rate=8e-4)
-JOINT = Schedule(steps=1200, learning_rate=5e-4, warmup=30)
-POLISH = Schedule(steps=400, learning_rate=4e-4, warmup=30)
+EYES = Schedule(steps=2000, learning_rate=2e-3, muon_rate=0.02)
+GLANCE = Schedule(steps=6000, learning_rate=2e-3, muon_rate=0.02)
+WORDS = Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02)
+LOOK = Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30)
+TALK = Schedule(steps=1300, learning_rate=1e-3, muon_rate=0.01, warmup=30)
+JOINT = Schedule(steps=500, learning_rate=3e-4, muon_rate=0.004, warmup=20)
+
+
+BLIND = ("direct", "use", "several", "explain", "follow")
+"""Families whose code can be told from the words alone."""
+SIMPLE = ("direct", "several", "absent")
+"""Families that need no more than finding what is named."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +63,14 @@ class Recipe:
     work: Path = Path(".cache/training")
     output: Path = Path("lisa_ros/checkpoints/tabletop")
     seed: int = 1
-    train_views: int = 4500
+    train_views: int = 9000
     workers: int = 2
     eyes: Schedule = EYES
     glance: Schedule = GLANCE
     words: Schedule = WORDS
+    look: Schedule = LOOK
     talk: Schedule = TALK
     joint: Schedule = JOINT
-    polish: Schedule = POLISH
 
 
 class Kitchen:
@@ -86,8 +96,10 @@ class Kitchen:
 
     def render(self) -> None:
         """Renders what is not there yet."""
-        for split, count in (("train", self.recipe.train_views), ("validation", 300), ("test", 300)):
-            render_views(SPLITS[split], count, cache=self.recipe.views / split, workers=self.recipe.workers)
+        for split, count in (("train", self.recipe.train_views), ("validation", 256), ("test", 512)):
+            avoid = UNSEEN_PAIRS if split == "train" else frozenset()
+            folder, workers = self.recipe.views / split, self.recipe.workers
+            render_views(SPLITS[split], count, cache=folder, workers=workers, avoid=avoid)
 
     def eyes(self) -> None:
         """Trains SAM."""
@@ -96,47 +108,54 @@ class Kitchen:
 
     def glance(self) -> None:
         """Trains CLIP."""
-        stage = GlanceStage(self.network, self._views(), self.clip, self.recipe.seed, batch=16)
+        views, seed = self._views(), self.recipe.seed
+        stage = GlanceStage(self.network, views, self.clip, name="glance", seed=seed, batch=8, kept=112)
         train("glance", stage, stage.step, self.recipe.glance, self.recipe.work)
 
     def words(self) -> None:
         """Trains LLaMA on dialogues without pictures."""
-        self._dialogues("words", self.recipe.words, batch=24, turns=2, sees=False, with_masks=False, code_weight=2.0)
+        self._run(self._dialogues("words", batch=24, turns=2, sees="nothing", families=BLIND), self.recipe.words)
+
+    def look(self) -> None:
+        """Trains LLaMA to look: single questions about hints."""
+        self._take_language("words")
+        stage = self._dialogues("look", batch=16, turns=1, sees="hints", families=SIMPLE, crowding=80)
+        self._run(stage, self.recipe.look)
 
     def talk(self) -> None:
-        """Trains LLaMA, the projector and CLIP on dialogues."""
-        self._take("words", "network.", self.network)
+        """Trains LLaMA and the projector on dialogues about pictures."""
+        self._take_language("look")
         self._take("glance", "network_part.", self.network.vision_tower)
-        self._dialogues("talk", self.recipe.talk, batch=8, turns=5, sees=True, with_masks=False, code_weight=2.0)
+        self._join_hints()
+        stage = self._dialogues("talk", batch=12, turns=5, sees="pictures", kept=112, trains_clip=False)
+        self._run(stage, self.recipe.talk)
 
     def joint(self) -> None:
         """Trains everything on dialogues and masks."""
         self._take("talk", "network.", self.network)
         self._take("eyes", "network_part.", self.network.visual_model)
-        self._dialogues("joint", self.recipe.joint, batch=8, turns=5, sees=True, with_masks=True, code_weight=0.1)
-
-    def polish(self) -> None:
-        """Trains everything on, with more weight on the codes."""
-        self._take("joint", "network.", self.network)
-        self._dialogues("polish", self.recipe.polish, batch=8, turns=5, sees=True, with_masks=True, code_weight=1.0)
+        stage = self._dialogues("joint", batch=8, turns=5, sees="pictures", with_masks=True)
+        self._run(stage, self.recipe.joint)
 
     def export(self) -> None:
         """Writes the checkpoint folder."""
-        self._take("polish", "network.", self.network)
+        self._take("joint", "network.", self.network)
         export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
 
     def _dialogues(
         self,
         name: str,
-        schedule: Schedule,
         *,
         batch: int,
         turns: int,
-        sees: bool,
-        with_masks: bool,
-        code_weight: float,
-    ) -> None:
-        stage = DialogueStage(
+        sees: Sight,
+        with_masks: bool = False,
+        families: Sequence[str] = tuple(WEIGHTS),
+        crowding: int | None = None,
+        kept: int | None = None,
+        trains_clip: bool = True,
+    ) -> DialogueStage:
+        return DialogueStage(
             self.network,
             self._views(),
             self.clip,
@@ -147,15 +166,36 @@ class Kitchen:
             turns=turns,
             sees=sees,
             with_masks=with_masks,
-            code_weight=code_weight,
+            code_weight=2.0,
+            families=families,
+            crowding=crowding,
+            kept=kept,
+            trains_clip=trains_clip,
         )
-        train(name, stage, stage.step, schedule, self.recipe.work)
+
+    def _run(self, stage: DialogueStage, schedule: Schedule) -> None:
+        train(stage.name, stage, stage.step, schedule, self.recipe.work)
+
+    def _join_hints(self) -> None:
+        """The projector becomes: CLIP's features to hints, then hints to LLaMA's width."""
+        shown, read = self._learned("glance", "hints."), self._learned("look", "from_hints.")
+        told = torch.block_diag(torch.eye(NAMED), waves_from_fourier(self.network.visual_model.prompt_encoder.pe_layer))
+        weight = read["weight"] @ told @ shown["weight"]
+        bias = read["weight"] @ told @ shown["bias"] + read["bias"]
+        self.network.mm_projector.load_state_dict({"weight": weight, "bias": bias})
 
     def _take(self, stage: str, prefix: str, part: torch.nn.Module) -> None:
         """Fills a part of the network with what an earlier stage learned."""
+        part.load_state_dict(self._learned(stage, prefix))
+
+    def _take_language(self, stage: str) -> None:
+        """LLaMA and its heads, and SAM's position embeddings, in which CLIP's hints tell places."""
+        for name in ("language", "lm_head", "text_hidden_fcs", "visual_model.prompt_encoder.pe_layer"):
+            self._take(stage, f"network.{name}.", self.network.get_submodule(name))
+
+    def _learned(self, stage: str, prefix: str) -> dict[str, torch.Tensor]:
         state = torch.load(self.recipe.work / f"{stage}.pt", weights_only=True)["module"]
-        learned = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        part.load_state_dict(learned)
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

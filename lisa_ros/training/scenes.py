@@ -30,6 +30,26 @@ DEFAULT_CACHE = Path(".cache/tabletop")
 SPLITS: dict[str, int] = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 
+UNSEEN_PAIRS: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("mug", "purple"),
+        ("duck", "white"),
+        ("teddy bear", "red"),
+        ("ball", "green"),
+        ("brick", "black"),
+        ("domino", "orange"),
+        ("cube", "yellow"),
+        ("can", "purple"),
+        ("plate", "blue"),
+        ("book", "green"),
+        ("bottle", "white"),
+        ("bowl", "orange"),
+        ("cone", "blue"),
+        ("ring", "yellow"),
+    }
+)
+"""(kind, colour) pairs that training views never show and test views do: one of each kind, none of it new by itself."""
+
 SHARD_VIEWS = 64
 VIEWS_PER_ARRANGEMENT = 3
 """How many pictures are taken of one arrangement, each in other colours and from another side."""
@@ -40,6 +60,7 @@ class _Shape:
     views: int
     height: int
     width: int
+    avoid: frozenset[tuple[str, str]] = frozenset()
 
 
 def render_views(
@@ -51,6 +72,7 @@ def render_views(
     cache: Path,
     workers: int = 1,
     shard_views: int = SHARD_VIEWS,
+    avoid: frozenset[tuple[str, str]] = frozenset(),
 ) -> None:
     """Fill a folder with at least `count` views, rounded up to whole shards; what is there already is kept.
 
@@ -62,6 +84,7 @@ def render_views(
         cache: the folder of this split; made if missing.
         workers: number of processes.
         shard_views: number of views in a shard; the views of a seed do not depend on it, where a shard ends does.
+        avoid: (kind, colour) pairs that no view shows, such as `UNSEEN_PAIRS` in training.
 
     Raises:
         ValueError: for a count, shard or number of workers below 1, or when the folder has shards of another size.
@@ -69,7 +92,7 @@ def render_views(
     if min(count, workers, shard_views) < 1:
         raise ValueError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
     cache.mkdir(parents=True, exist_ok=True)
-    shape = _Shape(shard_views, height, width)
+    shape = _Shape(shard_views, height, width, avoid)
     paths = {seed: _shard_path(cache, seed) for seed in range(first_seed, first_seed - (-count // shard_views))}
     for path in filter(Path.exists, paths.values()):
         _check_shape(path, shape)
@@ -101,6 +124,7 @@ def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
     _write_shard(
         _shard_path(cache, seed),
         size=np.array([shape.views, shape.height, shape.width]),
+        avoid=np.array(json.dumps(sorted(shape.avoid))),
         facts=np.array(json.dumps(facts)),
         rgb=np.stack([view.rgb for view in views]),
         instances=np.stack([view.instances for view in views]),
@@ -110,7 +134,7 @@ def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
 def _shard_views(seed: int, shape: _Shape) -> Iterator[View]:
     from lisa_ros.simulation.tabletop import Tabletop  # only those who render need the simulator
 
-    with Tabletop(seed, width=shape.width, height=shape.height) as table:
+    with Tabletop(seed, width=shape.width, height=shape.height, avoid=shape.avoid) as table:
         for index in range(shape.views):
             if index % VIEWS_PER_ARRANGEMENT == 0:
                 table.rearrange()
@@ -139,7 +163,8 @@ def _shard_path(cache: Path, seed: int) -> Path:
 def _shape(path: Path) -> _Shape:
     """What a shard holds, without unpacking its pictures."""
     with np.load(path) as shard:
-        return _Shape(*(int(value) for value in shard["size"]))
+        avoid = json.loads(shard["avoid"].item()) if "avoid" in shard else []
+        return _Shape(*(int(value) for value in shard["size"]), frozenset((kind, colour) for kind, colour in avoid))
 
 
 def _check_shape(path: Path, wanted: _Shape) -> None:
@@ -147,7 +172,8 @@ def _check_shape(path: Path, wanted: _Shape) -> None:
     if found != wanted:
         raise ValueError(
             f"{path} has {found.views} views of {found.width}x{found.height} pixels, "
-            f"not {wanted.views} of {wanted.width}x{wanted.height}; use another folder or delete this one."
+            f"not {wanted.views} of {wanted.width}x{wanted.height}, or avoids other pairs of kind and colour; "
+            "use another folder or delete this one."
         )
 
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO's instances.json: pictures and annotated objects by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lisa_ros.datasets.files import read_json_file
+from lisa_ros.datasets.masks import decode_segmentation
+from lisa_ros.datasets.samples import DataError, Truth
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """A picture's file name, without a folder, and its size (H, W)."""
+
+    file_name: str
+    size: tuple[int, int]
+
+
+class Instances:
+    """The pictures and annotations of one instances.json.
+
+    Attributes:
+        file: where it was read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Reads the file; the big ones take some seconds and about 1 GB of memory, which `keep` gives back.
+
+        Raises:
+            DataError: it is missing, or no instances.json.
+        """
+        self.file = file
+        said = read_json_file(file)
+        try:
+            self._images = {int(image["id"]): image for image in said["images"]}
+            self._annotations = {int(annotation["id"]): annotation for annotation in said["annotations"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{file} is no instances.json with images and annotations that have ids ({error!r})"
+            ) from error
+
+    def keep(self, annotations: Iterable[int]) -> None:
+        """Forgets all other annotations."""
+        wanted = set(annotations)
+        self._annotations = {number: one for number, one in self._annotations.items() if number in wanted}
+
+    def image(self, number: int) -> CocoImage:
+        """A picture.
+
+        Raises:
+            DataError: there is none of this number, or it is not described as COCO does.
+        """
+        if number not in self._images:
+            raise DataError(f"{self.file} has no image {number}")
+        image = self._images[number]
+        try:
+            return CocoImage(str(image["file_name"]), (int(image["height"]), int(image["width"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.file}: image {number} lacks file_name, height or width ({error!r})") from error
+
+    def truth(self, annotations: Sequence[int], size: tuple[int, int]) -> Truth:
+        """The mask of all these objects together, (H, W) = size; none for no objects.
+
+        Raises:
+            DataError: an annotation is missing or its segmentation is damaged.
+        """
+        together = np.zeros(size, dtype=np.bool_)
+        for number in annotations:
+            annotation: Any = self._annotations.get(number)
+            if not isinstance(annotation, dict) or "segmentation" not in annotation:
+                raise DataError(f"{self.file} has no annotation {number} with a segmentation")
+            try:
+                together |= decode_segmentation(annotation["segmentation"], size)
+            except DataError as error:
+                raise DataError(f"{self.file}: annotation {number}: {error}") from error
+        return together.astype(np.uint8)
+
+    def image_of(self, annotation: int) -> CocoImage:
+        """The picture that an annotation is about.
+
+        Raises:
+            DataError: one of them is missing.
+        """
+        found: Any = self._annotations.get(annotation)
+        if not isinstance(found, dict) or not isinstance(found.get("image_id"), int):
+            raise DataError(f"{self.file} has no annotation {annotation} with an image_id")
+        return self.image(found["image_id"])

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks as COCO writes them: polygons, or run lengths, plain or compressed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from lisa_ros.datasets.samples import DataError
+
+Mask = NDArray[np.bool_]
+"""(H, W)."""
+
+
+def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> Mask:
+    """The mask of an annotation's `segmentation`.
+
+    Args:
+        segmentation: a list of polygons [x, y, x, y, ...] in pixels; a run-length code {"size": [H, W], "counts": ...},
+            its counts a list or COCO's compressed text; or a list of such codes. All parts together are the mask.
+            An empty list is an empty mask.
+        size: (H, W) of the picture.
+
+    Raises:
+        DataError: it is none of these, or is of another size.
+    """
+    if isinstance(segmentation, list) and not segmentation:
+        return np.zeros(size, dtype=np.bool_)
+    parts = segmentation if isinstance(segmentation, list) else [segmentation]
+    try:
+        codes = [code for part in parts for code in _codes(part, size)]
+        decoded = np.asarray(coco.decode(codes), dtype=np.bool_)
+    except DataError:
+        raise
+    except Exception as error:  # whatever pycocotools and numpy raise for values of other kinds
+        raise DataError(f"a segmentation is neither COCO polygons nor a run-length code: {error}") from error
+    mask: Mask = decoded.any(axis=2)
+    return mask
+
+
+def encode_mask(mask: Mask) -> str:
+    """A mask (H, W) as COCO's compressed run lengths, plain ASCII; `decode_mask` reads it."""
+    counts: bytes = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    return counts.decode("ascii")
+
+
+def decode_mask(counts: str, size: tuple[int, int]) -> Mask:
+    """The mask of `encode_mask`'s text; size is (H, W).
+
+    Raises:
+        DataError: the text is no run-length code of a picture of that size.
+    """
+    return decode_segmentation({"size": list(size), "counts": counts}, size)
+
+
+def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """One part of a segmentation as compressed run-length codes."""
+    height, width = size
+    if isinstance(part, list):
+        if len(part) < 6 or len(part) % 2:  # pycocotools takes four numbers for a box, and less for nothing at all
+            raise DataError(f"a polygon has {len(part)} numbers; three points x, y or more are needed")
+        return list(coco.frPyObjects([part], height, width))
+    if not isinstance(part, dict) or not {"size", "counts"} <= part.keys():
+        raise DataError(f"a segmentation has a part of type {type(part).__name__}, no polygon and no run-length code")
+    if [int(n) for n in part["size"]] != [height, width]:
+        raise DataError(f"a run-length code is of size {part['size']}, the picture of [{height}, {width}]")
+    if isinstance(part["counts"], list):
+        runs = sum(int(n) for n in part["counts"])
+        if runs != height * width or min(part["counts"]) < 0:
+            raise DataError(f"a run-length code has runs of {runs} pixels, the picture has {height * width}")
+        return [coco.frPyObjects(part, height, width)]
+    counts = part["counts"]
+    compressed = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
+    _check_runs(compressed, height * width)
+    return [{"size": [height, width], "counts": compressed}]
+
+
+def _check_runs(counts: bytes, pixels: int) -> None:
+    """Raises a DataError unless compressed runs fill the picture; pycocotools would read past them in memory.
+
+    The code (cocoapi, maskApi.c, rleFrString): 5 bits a letter from "0" on, the sixth says that more follow; from the
+    fourth run on, a number is the difference to the run two before.
+    """
+    runs: list[int] = []
+    value, shift = 0, 0
+    for letter in counts:
+        bits = letter - 48
+        if not 0 <= bits < 64:
+            raise DataError("a compressed run-length code has a letter that is none of it")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    if shift or any(run < 0 for run in runs) or sum(runs) != pixels:
+        raise DataError(f"a compressed run-length code does not fill its picture of {pixels} pixels")

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every data set is made into: a picture, and what is asked about it with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE = 255
+"""In a Truth: not to be judged."""
+
+Truth = NDArray[np.uint8]
+"""(H, W), size of the picture: 0 background, 1 object, IGNORE not to be judged."""
+
+ImageSource = Path | Callable[[], NDArray[np.uint8]]
+"""A picture's file, or a function that makes it: RGB uint8 (H, W, 3)."""
+
+
+class DataError(ValueError):
+    """A data set cannot be read; the text names the file, what was wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One thing asked about a picture.
+
+    Attributes:
+        text: what is asked, as the data set has it: a noun phrase or a sentence.
+        is_sentence: whether `text` is a whole question or request, not a noun phrase to put into one.
+        truth: makes the true mask, in the picture's own size. Nothing is decoded before it is called.
+        answer: what the data set would have the model say, where it says so.
+        references: earlier rounds of the sample that the text is about, counted from 1.
+        group: family of questions that it is counted with; "" where the data set has none.
+        tags: what else it is counted with, a row of the table each.
+        must_say: words that a right answer has, in whatever case; None: only the mask counts.
+    """
+
+    text: str
+    is_sentence: bool
+    truth: Callable[[], Truth]
+    answer: str | None = None
+    references: tuple[int, ...] = ()
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    must_say: str | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and what is asked about it.
+
+    Attributes:
+        name: unique within the data set and its split, the same in every run.
+        image: the picture.
+        rounds: what is asked, in order; at least one, unless there is a problem.
+        dialogue: whether the rounds are the turns of one dialogue; otherwise each is asked afresh.
+        problem: why the sample cannot be used, where its files are damaged or not whole. Such a sample stays in its
+            place, so that it can be counted and shown, not silently dropped.
+    """
+
+    name: str
+    image: ImageSource
+    rounds: tuple[Round, ...] = ()
+    dialogue: bool = False
+    problem: str | None = None
+
+
+def usable(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples, none of which has a problem.
+
+    Raises:
+        DataError: one has; the text names the first, and how many there are.
+    """
+    samples = list(samples)
+    problems = [sample.problem for sample in samples if sample.problem]
+    if problems:
+        more = f" (and {len(problems) - 1} more such samples)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0]}{more}")
+    return samples

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated tables as a data set: dialogues about views that the embedded model was never trained on.
+
+Views are rendered where they are missing, from the seeds of their split; the questions too come from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
+from lisa_ros.simulation.scene import SceneObject, View
+from lisa_ros.training.questions import Question, conversation, true_mask
+from lisa_ros.training.relations import is_reserved
+from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+
+VIEWS = {"test": 512, "validation": 256}
+TURNS = 4
+SEED = 20
+HELD_OUT = "held-out"
+"""Ends the name of a split that is asked in phrasings which training never uses."""
+
+
+def read_tabletop(folder: Path | None, split: str, workers: int = 2) -> list[Sample]:
+    """Every view of a split with a dialogue of up to TURNS turns.
+
+    Args:
+        folder: where rendered views are kept, a folder for each split; None: DEFAULT_CACHE.
+        split: "test", "validation", or one of them with "-held-out".
+        workers: processes that render.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    name = split.removesuffix(f"-{HELD_OUT}")
+    if name not in VIEWS:
+        known = [*VIEWS, *(f"{one}-{HELD_OUT}" for one in VIEWS)]
+        raise DataError(f"the simulated tables have no split {split!r}; there are {', '.join(known)}")
+    home = (folder or DEFAULT_CACHE) / name
+    render_views(SPLITS[name], VIEWS[name], cache=home, workers=workers)
+    cache = ViewCache(home, VIEWS[name])
+    return [_sample(cache, index, held_out=split != name) for index in range(len(cache))]
+
+
+def _sample(cache: ViewCache, index: int, held_out: bool) -> Sample:
+    view = cache[index]
+    rng = np.random.default_rng([SEED, index])
+    asked = conversation(view, rng, TURNS, held_out)
+    rounds = tuple(_round(view, question, turn) for turn, question in enumerate(asked, start=1))
+    return Sample(f"view {index:04d}", partial(_picture, view), rounds, dialogue=True)
+
+
+def _picture(view: View) -> NDArray[np.uint8]:
+    return view.rgb
+
+
+def _round(view: View, question: Question, turn: int) -> Round:
+    things = [thing for thing in view.objects if thing.instance in question.instances]
+    family = question.family if question.instances else "absent"
+    return Round(
+        question.text,
+        is_sentence=True,
+        truth=partial(_truth, view, question),
+        answer=question.answer,
+        group=family,
+        tags=_tags(family, question, things, turn),
+        must_say=f"{things[0].colour} {things[0].kind}" if family == "explain" else None,
+    )
+
+
+def _truth(view: View, question: Question) -> Truth:
+    return true_mask(view, question).astype(np.uint8)
+
+
+def _tags(family: str, question: Question, things: Sequence[SceneObject], turn: int) -> tuple[str, ...]:
+    tags = []
+    if family == "follow" and turn == TURNS:
+        tags.append(f"follow at turn {TURNS}")
+    if len(things) == 1 and (things[0].kind, things[0].colour) in UNSEEN_PAIRS:
+        tags.append("kind and colour never seen together")
+    if len(things) == 1 and question.related_to and is_reserved(things[0].kind, question.related_to):
+        tags.append("kinds never related in training")
+    return tuple(tags)

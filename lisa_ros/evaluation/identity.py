@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is about: two runs that differ in any of it must not share a folder, let alone a table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.datasets.samples import Sample
+from lisa_ros.evaluation.items import OutputError
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def weights_of(checkpoint: Path) -> dict[str, str]:
+    """The SHA-256 of each file of weights below a checkpoint folder, by its path in it.
+
+    Raises:
+        ValueError: there is no such folder, or no weights in it.
+    """
+    if not checkpoint.is_dir():
+        raise ValueError(f"there is no checkpoint folder {checkpoint}")
+    files = sorted(file for file in checkpoint.rglob("*") if file.suffix in _WEIGHTS and file.is_file())
+    if not files:
+        raise ValueError(f"{checkpoint} has no weights ({', '.join(_WEIGHTS)}), so it is no checkpoint")
+    return {file.relative_to(checkpoint).as_posix(): _sha256(file) for file in files}
+
+
+def one_hash(weights: Mapping[str, str]) -> str:
+    """One hash for all files of weights: the SHA-256 of the lines that `sha256sum FILE...` prints, sorted by path."""
+    lines = "".join(f"{value}  {name}\n" for name, value in sorted(weights.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def hash_of_questions(samples: Iterable[Sample]) -> str:
+    """A hash of what is asked about which picture; pictures and masks are not read for it."""
+    told = [[sample.name, sample.dialogue, [asked.text for asked in sample.rounds]] for sample in samples]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Makes a folder the output of a run, or finds that it is already.
+
+    Args:
+        folder: made if it is not there; run.json in it says what run it belongs to.
+        identity: what must be the same, plain values by name.
+
+    Raises:
+        OutputError: it is the folder of another run, or of something else.
+        OSError: it cannot be written.
+    """
+    file = folder / "run.json"
+    if file.is_file():
+        _compare(file, identity)
+        return
+    foreign = [name for name in ("items.jsonl", "results.json") if (folder / name).exists()]
+    if foreign:
+        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no run.json that says of which run; name another")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps(identity, indent=2) + "\n")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file so that it is never seen half-written; texts that utf-8 has no letters for are escaped."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(text.encode("utf-8", errors="xmlcharrefreplace"))
+    partial.replace(file)
+
+
+def _compare(file: Path, identity: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise OutputError(f"{file} is damaged ({error}); name another output folder") from error
+    if not isinstance(before, dict):
+        raise OutputError(f"{file} says nothing of a run; name another output folder")
+    now = json.loads(json.dumps(identity))
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        changes = "; ".join(f"{name} was {before.get(name)!r:.90}, now {now.get(name)!r:.90}" for name in differing)
+        raise OutputError(
+            f"{file.parent} belongs to another run, and results of two must not mix: {changes}. Name another --output."
+        )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gIoU and cIoU exactly as LISA's authors compute them, and the scores of SegLLM's rounds.
+
+Sources: dvlab-research/LISA, train_ds.py (`validate`) and utils/utils.py (`intersectionAndUnionGPU`, `AverageMeter`);
+berkeley-hipie/segllm, hipie_utils.py and llava_trainer.py (`evaluate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.datasets.samples import IGNORE, Truth
+from lisa_ros.geometry import bounding_box
+
+Mask = NDArray[np.bool_]
+"""(H, W)."""
+
+_IOU_EPSILON = np.float32(1e-5)
+_COUNT_EPSILON = np.float32(1e-5)
+_CIOU_EPSILON = np.float32(1e-10)
+
+# SegLLM's.
+_ROUND_IOU_EPSILON = 1e-4
+_ROUND_EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a mask shares with the truth, in pixels; those not to be judged are in neither."""
+
+    intersection: int
+    union: int
+
+    @property
+    def iou(self) -> float:
+        """I / (U + 1e-5) in float32; 1 where both are empty ("no-object target")."""
+        return float(_iou(self))
+
+
+def overlap(found: Mask, truth: Truth) -> Overlap:
+    """Intersection and union of a mask and the truth, both (H, W), for the object class.
+
+    Raises:
+        ValueError: their sizes differ.
+    """
+    if found.shape != truth.shape:
+        raise ValueError(f"the mask is {found.shape} (H, W), the truth {truth.shape}; they must be of one size")
+    judged, true = truth != IGNORE, truth == 1
+    return Overlap(int(np.count_nonzero(found & true)), int(np.count_nonzero((found & judged) | true)))
+
+
+def intersection_over_union(found: Mask, true: Mask) -> float:
+    """IoU of two masks (H, W), without upstream's epsilon; 1 where both are empty."""
+    either = np.count_nonzero(found | true)
+    return np.count_nonzero(found & true) / either if either else 1.0
+
+
+def box_iou(found: Mask, true: Mask) -> float:
+    """IoU of the boxes around two masks (H, W); 0 where one of them is empty."""
+    x, y, width, height = bounding_box(found)
+    u, v, breadth, length = bounding_box(true)
+    wide = max(0, min(x + width, u + breadth) - max(x, u))
+    high = max(0, min(y + height, v + length) - max(y, v))
+    either = width * height + breadth * length - wide * high
+    return wide * high / either if either else 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """gIoU and cIoU of some masks; nan where there are none."""
+
+    giou: float
+    ciou: float
+
+
+def score(pictures: Iterable[Sequence[Overlap]]) -> Score:
+    """GIoU and cIoU.
+
+    gIoU is the mean of the masks' IoU, cIoU the sum of intersections over the sum of unions. To the last digit this is
+    what upstream's meters show: they add up float32 picture by picture, and their means have epsilons of their own.
+
+    Args:
+        pictures: the masks of each picture, in the order in which they were judged.
+    """
+    intersections = unions = ious = np.float32(0)
+    count = 0
+    for masks in pictures:
+        if not masks:
+            continue
+        number = np.float32(len(masks))
+        intersections += _total(np.float32(one.intersection) for one in masks)
+        unions += _total(np.float32(one.union) for one in masks)
+        ious += np.float32(_total(map(_iou, masks)) / number) * number
+        count += len(masks)
+    if not count:
+        return Score(float("nan"), float("nan"))
+    return Score(float(ious / (np.float32(count) + _COUNT_EPSILON)), float(intersections / (unions + _CIOU_EPSILON)))
+
+
+@dataclass(frozen=True)
+class RoundScore:
+    """SegLLM's scores of one round.
+
+    Attributes:
+        mean_iou: mean of I / (U + 1e-4).
+        overall_iou: sum of I over sum of U.
+        box_precision: share of boxes with an IoU over 0.5.
+    """
+
+    mean_iou: float
+    overall_iou: float
+    box_precision: float
+
+
+def score_round(overlaps: Sequence[Overlap], box_ious: Sequence[float]) -> RoundScore:
+    """SegLLM's scores of the masks of one round, from all dialogues that have it; nan where there are none."""
+    if not overlaps:
+        return RoundScore(*[float("nan")] * 3)
+    ious = sum(one.intersection / (one.union + _ROUND_IOU_EPSILON) for one in overlaps)
+    intersections, unions = sum(one.intersection for one in overlaps), sum(one.union for one in overlaps)
+    hits = sum(iou > 0.5 for iou in box_ious)
+    return RoundScore(
+        ious / (_ROUND_EPSILON + len(overlaps)),
+        intersections / (_ROUND_EPSILON + unions),
+        hits / (_ROUND_EPSILON + len(box_ious)),
+    )
+
+
+def _iou(one: Overlap) -> np.float32:
+    iou = np.float32(one.intersection) / (np.float32(one.union) + _IOU_EPSILON)
+    return np.float32(iou + np.float32(one.union == 0))
+
+
+def _total(values: Iterable[np.float32]) -> np.float32:
+    total = np.float32(0)
+    for value in values:
+        total += value
+    return total

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is asked. Numbers of different protocols say different things and never stand in one table.
+
+* teacher_forced: what LISA's paper measures. Upstream's question, and the answer "[SEG]." put into the model's mouth.
+* generate: what an operator gets. The model answers by itself; no `[SEG]` is an empty mask.
+* quantization: generate, with 4-bit and 8-bit weights, judged by what the same model answers with 16-bit ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lisa_ros.datasets.samples import Round
+from lisa_ros.dialogue import Turn
+from lisa_ros.geometry import union
+from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, Segmenter
+
+FORCED_ANSWER = "[SEG]."
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model made of a question.
+
+    Attributes:
+        turn: what was put to it and what it answered, with its masks, for the rounds that follow.
+        masks: its masks, in the order of the answer.
+        cut: whether the answer was cut at its longest allowed length.
+        seconds: from the question to the last word.
+    """
+
+    turn: Turn
+    masks: tuple[Mask, ...]
+    cut: bool
+    seconds: float
+
+    def mask(self, rule: str, size: tuple[int, int]) -> Mask:
+        """The mask that is judged, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
+        chosen = self.masks if rule == "union" else self.masks[:1]
+        if len(chosen) == 1:
+            return chosen[0]
+        return union(chosen, size) if chosen else np.zeros(size, dtype=np.bool_)
+
+
+Asking = Callable[[Frame, Round, Sequence[Turn]], Reply]
+"""Puts a round to a model, about a frame and after earlier turns. Raises a CommandError if it cannot be asked."""
+
+
+def upstream_question(asked: Round) -> str:
+    """The question of upstream's validation (utils/dataset.py, ValDataset), its leading space included."""
+    text = asked.text.strip()
+    question = text if asked.is_sentence else f"What is {text} in this image?"
+    return f" {question} Please output segmentation mask."
+
+
+def teacher_forced(segmenter: Segmenter) -> Asking:
+    """The paper's protocol. Earlier rounds of a dialogue are in the prompt, with the same forced answer.
+
+    Raises:
+        ValueError: the model cannot be told its answer.
+    """
+    if not isinstance(segmenter, Forcible):
+        raise ValueError(f"{segmenter.name} cannot be told its answer, so it has no teacher_forced protocol")
+
+    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+        began = time.perf_counter()
+        question = upstream_question(asked)
+        masks = segmenter.force(frame, question, FORCED_ANSWER, turns)
+        return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began)
+
+    return ask
+
+
+def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512) -> Asking:
+    """The operator's protocol: the model's own answers, also as the history of a dialogue.
+
+    Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
+    A round's references are not handed on: LISA's history is text, and what is meant stands in the words.
+    """
+
+    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+        began = time.perf_counter()
+        question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
+        *_, end = segmenter.session(frame, turns).segment(question, max_new_tokens=max_new_tokens)
+        if not isinstance(end, Finished):
+            raise RuntimeError("the model's events ended without Finished")
+        masks = tuple(found.mask for found in end.objects)
+        turn = Turn(question, end.answer, end.objects)
+        return Reply(turn, masks, end.reason == "length", time.perf_counter() - began)
+
+    return ask

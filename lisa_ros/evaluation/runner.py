@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts every question of a data set to a model and writes down what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lisa_ros.datasets.masks import encode_mask
+from lisa_ros.datasets.samples import ImageSource, Round, Sample, Truth
+from lisa_ros.dialogue import Turn
+from lisa_ros.evaluation.items import Item, ItemLog, Key
+from lisa_ros.evaluation.metrics import box_iou, overlap
+from lisa_ros.evaluation.protocols import Asking, Reply
+from lisa_ros.segmenter import Segmenter
+from lisa_ros.segmenting import read_image
+
+
+def keys_of(samples: Sequence[Sample], variant: str = "") -> Iterator[Key]:
+    """The keys of all items that an evaluation of these samples ends with; a broken sample has one."""
+    for sample in samples:
+        for number in range(1, max(1, len(sample.rounds)) + 1):
+            yield variant, sample.name, number
+
+
+def unfinished(samples: Sequence[Sample], log: ItemLog, variant: str = "") -> list[Sample]:
+    """The samples that still have something to ask."""
+    return [one for one in samples if not all(log.judged(key) for key in keys_of([one], variant))]
+
+
+def evaluate(
+    samples: Sequence[Sample],
+    segmenter: Segmenter,
+    ask: Asking,
+    log: ItemLog,
+    *,
+    rule: str = "first",
+    variant: str = "",
+) -> None:
+    """Judges whatever the log has not judged yet, and adds it to the log at once.
+
+    A sample that cannot be read, or a question that cannot be put, becomes an item with the reason; the run goes on.
+
+    Args:
+        samples: what to ask about.
+        segmenter: looks at the pictures.
+        ask: puts a question to it.
+        log: what is there already, and where the rest goes.
+        rule: one of options.MASK_RULES.
+        variant: for the items.
+    """
+    left = unfinished(samples, log, variant)
+    done = [item.iou for key in keys_of(samples, variant) if (item := log.items.get(key)) and item.failed is None]
+    total, count = sum(done), len(done)
+    bar = tqdm(left, desc=variant or "pictures", unit="picture", disable=None, total=len(samples))
+    bar.update(len(samples) - len(left))
+    for sample in bar:
+        for item in _judge(sample, segmenter, ask, log, rule, variant):
+            log.append(item)
+            if item.failed is None:
+                total, count = total + item.iou, count + 1
+        bar.set_postfix_str(f"gIoU {total / count:.3f}" if count else "")
+
+
+def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule: str, variant: str) -> Iterator[Item]:
+    """Items of one sample: those that are missing or, since a turn needs the ones before, a whole dialogue."""
+    blanks = [_blank(sample, number, variant) for number in range(1, max(1, len(sample.rounds)) + 1)]
+    try:
+        if sample.problem is not None or not sample.rounds:
+            raise ValueError(sample.problem or "nothing is asked about it")
+        image = load_image(sample.image)
+        frame = segmenter.look(image)
+    except (ValueError, OSError) as error:
+        yield from (_failed(blank, error) for blank in blanks)
+        return
+    turns: list[Turn] = []
+    for asked, blank in zip(sample.rounds, blanks, strict=True):
+        if not sample.dialogue and log.judged(blank.key):
+            continue
+        try:
+            reply = ask(frame, asked, turns if sample.dialogue else ())
+        except ValueError as error:
+            yield _failed(blank, error)
+            continue
+        turns.append(reply.turn)
+        yield _judged(blank, reply, asked, image, rule)
+
+
+def load_image(source: ImageSource) -> NDArray[np.uint8]:
+    """A sample's picture, RGB (H, W, 3).
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return read_image(source) if isinstance(source, Path) else source()
+
+
+def _blank(sample: Sample, number: int, variant: str) -> Item:
+    image = str(sample.image) if isinstance(sample.image, Path) and sample.problem is None else ""
+    item = Item(sample.name, number, variant=variant, dialogue=sample.dialogue, image=image)
+    if number > len(sample.rounds):
+        return item
+    asked = sample.rounds[number - 1]
+    return replace(item, group=asked.group, tags=asked.tags, text=asked.text, expected=asked.answer)
+
+
+def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
+    size: tuple[int, int] = (image.shape[0], image.shape[1])
+    item = replace(
+        blank,
+        asked=reply.turn.command,
+        answer=reply.turn.answer,
+        said=None if asked.must_say is None else asked.must_say.lower() in reply.turn.answer.lower(),
+        masks=len(reply.masks),
+        cut=reply.cut,
+        size=size,
+        seconds=reply.seconds,
+    )
+    try:
+        truth = asked.truth()
+        return _scored(item, reply.mask(rule, size), truth)
+    except (ValueError, OSError) as error:
+        return _failed(item, error)
+
+
+def _scored(item: Item, found: NDArray[np.bool_], truth: Truth) -> Item:
+    both = overlap(found, truth)
+    true = truth == 1
+    true_pixels = int(np.count_nonzero(true))
+    return replace(
+        item,
+        intersection=both.intersection,
+        union=both.union,
+        iou=both.iou,
+        box_iou=box_iou(found, true) if true_pixels else None,
+        found_pixels=int(np.count_nonzero(found)),
+        true_pixels=true_pixels,
+        found=encode_mask(found),
+    )
+
+
+def _failed(item: Item, error: Exception) -> Item:
+    return replace(item, failed=str(error) or type(error).__name__)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked about the pictures of a ReasonSeg-format data set, and the answers to learn.
+
+As upstream's training set (dvlab-research/LISA at 3cb2d43, utils/reason_seg_dataset.py) does it:
+
+* a few texts of a picture at a time, each in a conversation of its own;
+* a noun phrase is put, in small letters, into a question, a sentence is followed by the wish for a mask;
+* the answer is one of five that hold one `[SEG]`;
+* a picture with an explanation is answered with `[SEG]` alone, with `[SEG]` and the explanation where one was asked
+  for, or, seldom, asked without the wish for a mask and answered with the explanation alone.
+
+Differently: noun phrases, and sentences about pictures without an explanation, are at times asked just as they stand,
+which is what a robot's operators type; and every picture comes equally often, while upstream draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lisa_ros.datasets.samples import Round, Sample, Truth
+
+PHRASE_QUESTIONS = (
+    "What is {text} in this image? Please output segmentation mask.",
+    "Please segment {text}.",
+    "Where is {text}? Please show it with a segmentation mask.",
+    "{text}",
+)
+SENTENCE_QUESTIONS = (
+    "{text} Please output segmentation mask.",
+    "{text} Please answer with a segmentation mask.",
+)
+BARE_SENTENCE = "{text}"
+REASON_QUESTIONS = (
+    "{text} Please output segmentation mask and say why.",
+    "{text} Please output segmentation mask with your reasons.",
+)
+ANSWERS = (
+    "It is [SEG].",
+    "Sure, [SEG].",
+    "Sure, it is [SEG].",
+    "Sure, the segmentation result is [SEG].",
+    "[SEG].",
+)
+
+EXPLANATION_ALONE = 0.1
+"""How often a picture with an explanation is asked for that alone."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question with the answer to learn.
+
+    Attributes:
+        question: as it is put.
+        answer: without control texts but one `[SEG]`, where there is a mask.
+        truth: makes the mask of that `[SEG]`; None where there is none.
+    """
+
+    question: str
+    answer: str
+    truth: Callable[[], Truth] | None
+
+
+@dataclass(frozen=True)
+class AskedPicture:
+    """A picture with what is asked about it in one batch."""
+
+    sample: Sample
+    exchanges: tuple[Exchange, ...]
+
+
+class Curriculum:
+    """Which pictures and questions each batch has: the same for the same seed and number, in every run."""
+
+    def __init__(
+        self, samples: Sequence[Sample], seed: int, batch: int, questions: int, plain: Callable[[str], str]
+    ) -> None:
+        """Asks nothing yet.
+
+        Args:
+            samples: all usable, one or more.
+            seed: source of all chance.
+            batch: pictures in a batch.
+            questions: the most that are asked about a picture at once.
+            plain: makes plain words of a text of the data set, in which control texts may stand.
+        """
+        self._samples, self._seed, self._batch, self._questions = samples, seed, batch, questions
+        self._plain = plain
+
+    def __call__(self, number: int) -> list[AskedPicture]:
+        """The batch of this number, from 0."""
+        rng = np.random.default_rng([self._seed, 1, number])
+        places = range(number * self._batch, (number + 1) * self._batch)
+        return [self._ask(self._sample(place), rng) for place in places]
+
+    def _sample(self, place: int) -> Sample:
+        """Every picture once, in an order of chance; then again, in another."""
+        epoch, index = divmod(place, len(self._samples))
+        order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._samples))
+        return self._samples[int(order[index])]
+
+    def _ask(self, sample: Sample, rng: np.random.Generator) -> AskedPicture:
+        count = min(self._questions, len(sample.rounds))
+        chosen = rng.choice(len(sample.rounds), count, replace=False)
+        alone = rng.random() < EXPLANATION_ALONE
+        explained = rng.random() < 0.5
+        exchanges = (self._exchange(sample.rounds[i], rng, alone=alone, explained=explained) for i in sorted(chosen))
+        return AskedPicture(sample, tuple(exchanges))
+
+    def _exchange(self, asked: Round, rng: np.random.Generator, *, alone: bool, explained: bool) -> Exchange:
+        text = self._plain(asked.text.strip())
+        answer = _choose(ANSWERS, rng)
+        explanation = self._plain(asked.answer.strip()) if asked.answer else ""
+        if explanation and alone:
+            return Exchange(text, explanation, None)
+        if explanation and explained:
+            return Exchange(_choose(REASON_QUESTIONS, rng).format(text=text), f"{answer} {explanation}", asked.truth)
+        if not asked.is_sentence:
+            return Exchange(_choose(PHRASE_QUESTIONS, rng).format(text=text.lower()), answer, asked.truth)
+        wordings = SENTENCE_QUESTIONS if explanation else (*SENTENCE_QUESTIONS, BARE_SENTENCE)
+        return Exchange(_choose(wordings, rng).format(text=text), answer, asked.truth)
+
+
+def _choose(options: Sequence[str], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ReasonSeg folders, as they come: upstream's painting, its encodings, and files that are not whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_datasets import BLUE_BOX, HEIGHT, RED_BOX, WIDTH, box_mask, reason, shape, write_picture, write_reason_seg
+
+from lisa_ros.datasets.reason_seg import paint, read_reason_seg
+from lisa_ros.datasets.samples import IGNORE, DataError, usable
+
+SIZE = (HEIGHT, WIDTH)
+
+
+def test_a_sample_has_its_texts_and_its_truth(tmp_path: Path) -> None:
+    folder = write_reason_seg(
+        tmp_path / "val", {"b": reason("what is red?", "and why?"), "a": reason("red", is_sentence=False)}
+    )
+    first, second = read_reason_seg(folder)
+    assert [first.name, second.name] == ["a.jpg", "b.jpg"]
+    assert [asked.text for asked in second.rounds] == ["what is red?", "and why?"]
+    assert (first.rounds[0].is_sentence, second.rounds[0].is_sentence) == (False, True)
+    assert not second.dialogue and second.rounds[0].answer is None
+    truth = second.rounds[1].truth()
+    assert truth.dtype == np.uint8
+    assert np.array_equal(truth == 1, box_mask(RED_BOX))
+
+
+def test_small_shapes_are_painted_over_large_ones() -> None:
+    small, whole = (12, 12, 15, 15), (0, 0, WIDTH - 1, HEIGHT - 1)
+    shapes = [("Target", square) for square in map(points, (small, RED_BOX))]
+    shapes.insert(1, ("IGNORE-this", points(whole)))
+    truth = paint(shapes, SIZE)
+    assert np.array_equal(truth == 1, box_mask(RED_BOX))
+    assert np.array_equal(truth == IGNORE, ~box_mask(RED_BOX))
+    hole = paint([("ignore", points(small)), ("target", points(RED_BOX))], SIZE)
+    assert np.array_equal(hole == IGNORE, box_mask(small))
+
+
+def points(box: tuple[int, int, int, int]) -> list[list[int]]:
+    x, y, u, v = box
+    return [[x, y], [u, y], [u, v], [x, v]]
+
+
+def test_flags_are_skipped_and_outlines_are_painted() -> None:
+    assert not paint([("FLAG", points(RED_BOX))], SIZE).any()
+    line = paint([("target", [[3, 3], [9, 3]])], SIZE)
+    assert line.sum() == 7, "two points are a line"
+    assert not paint([], SIZE).any()
+
+
+def test_what_lies_outside_is_cut_off() -> None:
+    truth = paint([("target", [[-20, -20], [5, -20], [5, 5], [-20, 5]])], SIZE)
+    assert np.array_equal(truth == 1, box_mask((0, 0, 5, 5)))
+
+
+def test_cp1252_and_a_byte_order_mark(tmp_path: Path) -> None:
+    files = {
+        "a": json.dumps(reason("the café sign"), ensure_ascii=False).encode("cp1252"),
+        "b": b"\xef\xbb\xbf" + json.dumps(reason("das grüne Glas"), ensure_ascii=False).encode(),
+    }
+    texts = [sample.rounds[0].text for sample in read_reason_seg(write_reason_seg(tmp_path, files))]
+    assert texts == ["the café sign", "das grüne Glas"]
+
+
+def test_files_that_are_not_whole_are_problems_of_their_samples(tmp_path: Path) -> None:
+    without = {key: value for key, value in reason("what?").items() if key != "shapes"}
+    files = {
+        "0good": reason("what?"),
+        "1noshapes": without,
+        "2missing": None,
+        "3broken": b'{"text": ["wh',
+        "4list": b"[1, 2]",
+        "5notext": reason(),
+        "6points": reason("what?", shapes=[{"label": "target"}]),
+        "7bytes": b'{"text": ["\x81\xff"]}',
+        "8number": reason("what?") | {"is_sentence": "yes"},
+    }
+    samples = read_reason_seg(write_reason_seg(tmp_path, files))
+    problems = [sample.problem or "" for sample in samples]
+    assert problems[0] == ""
+    for problem, part in zip(
+        problems[1:],
+        [
+            "'shapes'",
+            "there is no file",
+            "no whole JSON",
+            "no JSON object",
+            "'text'",
+            "the shape",
+            "neither",
+            "'is_sentence'",
+        ],
+        strict=True,
+    ):
+        assert part in problem and str(tmp_path) in problem
+    with pytest.raises(DataError, match=r"'shapes'.*and 7 more"):
+        usable(samples)
+    assert usable(samples[:1]) == samples[:1]
+
+
+@pytest.mark.parametrize("bad", [[], [[1]], "points", [[1, None]], [[1, float("nan")]], [[1e300, 2]], [[[1, 2]]]])
+def test_points_that_are_none(tmp_path: Path, bad: object) -> None:
+    said = reason("what?", shapes=[{"label": "target", "points": bad}])
+    (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": said}))
+    with pytest.raises(DataError, match=r"a\.json: a shape has the points"):
+        sample.rounds[0].truth()
+
+
+def test_a_picture_that_lies_on_its_side_is_turned_as_opencv_turns_it(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = write_reason_seg(tmp_path, {"a": reason("what?")})
+    upright = Image.new("RGB", (HEIGHT, WIDTH))
+    turned = upright.getexif()
+    turned[0x0112] = 6
+    upright.save(folder / "a.jpg", exif=turned)
+    (sample,) = read_reason_seg(folder)
+    assert sample.rounds[0].truth().shape == SIZE
+
+
+def test_explanations_become_answers(tmp_path: Path) -> None:
+    folder = write_reason_seg(tmp_path / "train", {"a": reason("what?"), "b": reason("why?")})
+    explained = tmp_path / "explanatory" / "train.json"
+    explained.parent.mkdir()
+    explained.write_text(json.dumps([{"image": "b.jpg", "query": "why?", "outputs": "Because it is red."}]))
+    assert [sample.rounds[0].answer for sample in read_reason_seg(folder)] == [None, "Because it is red."]
+    explained.write_text(json.dumps([{"image": "b.jpg"}]))
+    with pytest.raises(DataError, match="outputs"):
+        read_reason_seg(folder)
+    with pytest.raises(DataError, match="there is no file"):
+        read_reason_seg(folder, tmp_path / "nowhere.json")
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no folder"):
+        read_reason_seg(tmp_path / "val")
+    with pytest.raises(DataError, match="no pictures"):
+        read_reason_seg(tmp_path)
+
+
+def test_png_pictures_too(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.PNG")
+    (tmp_path / "a.json").write_text(json.dumps(reason("what?", shapes=[shape("target", BLUE_BOX)])))
+    (sample,) = read_reason_seg(tmp_path)
+    assert np.array_equal(sample.rounds[0].truth() == 1, box_mask(BLUE_BOX))

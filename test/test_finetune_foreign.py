@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The German examples that `lisa finetune` is proven with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lisa_ros.datasets.reason_seg import paint, read_reason_seg
+from lisa_ros.datasets.samples import IGNORE
+from lisa_ros.segmenting import read_image
+from lisa_ros.simulation.scene import COLOURS, KINDS, Camera, SceneObject, View
+from lisa_ros.training.foreign import ADJECTIVES, NOUNS, examples, noun_phrases, shapes, write_examples
+
+
+def view(things: dict[int, tuple[str, str]]) -> View:
+    """A picture with a square of 20 x 20 pixels for each object."""
+    instances = np.zeros((60, 120), dtype=np.uint8)
+    for i, number in enumerate(things):
+        instances[10:30, 5 + 25 * i : 25 + 25 * i] = number
+    rgb = np.repeat(instances[:, :, None] * 40, 3, axis=2).astype(np.uint8)
+    objects = tuple(SceneObject(n, kind, colour, (0.1,) * 3, (0.0,) * 3) for n, (kind, colour) in things.items())
+    camera = Camera(120, 60, np.eye(3), np.eye(4))
+    return View(rgb, np.full((60, 120), np.inf, dtype=np.float32), instances, objects, camera)
+
+
+def test_every_kind_and_colour_has_words_of_its_own() -> None:
+    assert set(NOUNS) == set(KINDS) and set(ADJECTIVES) == set(COLOURS)
+    phrases = {noun_phrases(kind, colour) for kind in KINDS for colour in COLOURS}
+    assert len({phrase for pair in phrases for phrase in pair}) == 2 * len(KINDS) * len(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "colour", "definite", "indefinite"),
+    [
+        ("mug", "red", "die rote Tasse", "eine rote Tasse"),
+        ("ball", "yellow", "der gelbe Ball", "ein gelber Ball"),
+        ("book", "white", "das weiße Buch", "ein weißes Buch"),
+        ("teddy bear", "purple", "der violette Teddybär", "ein violetter Teddybär"),
+        ("bowl", "orange", "die orangefarbene Schüssel", "eine orangefarbene Schüssel"),
+        ("cube", "black", "der schwarze Würfel", "ein schwarzer Würfel"),
+    ],
+)
+def test_articles_and_endings(kind: str, colour: str, definite: str, indefinite: str) -> None:
+    assert noun_phrases(kind, colour) == (definite, indefinite)
+
+
+def test_what_is_meant_is_alone_and_what_was_seldom_asked_comes_first() -> None:
+    twins = view({1: ("mug", "red"), 2: ("mug", "red"), 3: ("duck", "blue")})
+    both = view({1: ("duck", "blue"), 2: ("ball", "green")})
+    found = examples([twins, view({1: ("cube", "red"), 2: ("cube", "red")}), both, both], 3)
+    assert [(one.thing.kind, one.thing.colour) for one in found] == [
+        ("duck", "blue"),
+        ("ball", "green"),
+        ("duck", "blue"),
+    ]
+    assert len(examples([both] * 5, 2)) == 2
+
+
+def painted(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return paint([(one["label"], one["points"]) for one in shapes(mask)], mask.shape)
+
+
+def test_polygons_are_the_mask() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = np.zeros((40, 50), dtype=np.bool_)
+        for _ in range(3):
+            y, x = rng.integers(0, 30, size=2)
+            mask[y : y + rng.integers(1, 10), x : x + rng.integers(1, 20)] = True
+        truth = painted(mask)
+        judged = truth != IGNORE
+        assert ((truth == 1) == mask)[judged].all()
+        assert (~judged).sum() < 0.2 * mask.size
+
+
+def test_a_hole_is_not_judged() -> None:
+    mask = np.zeros((40, 40), dtype=np.bool_)
+    mask[5:35, 5:35] = True
+    mask[12:28, 12:28] = False
+    truth = painted(mask)
+    assert (truth[14:26, 14:26] == IGNORE).all()
+    assert (truth[6:10, 6:34] == 1).all()
+
+
+def test_the_folder_is_one_that_is_read(tmp_path: Path) -> None:
+    found = examples([view({1: ("teddy bear", "green"), 2: ("bowl", "white")})] * 2, 2)
+    write_examples(found, tmp_path / "train")
+    samples = read_reason_seg(tmp_path / "train")
+    assert [sample.rounds[0].text for sample in samples] == ["der grüne Teddybär", "die weiße Schüssel"]
+    assert [len(sample.rounds) for sample in samples] == [2, 2]
+    for sample, example in zip(samples, found, strict=True):
+        assert isinstance(sample.image, Path)
+        assert np.array_equal(read_image(sample.image), example.view.rgb)
+        assert np.array_equal(sample.rounds[0].truth() == 1, example.view.instances == example.thing.instance)
+    with pytest.raises(FileExistsError):
+        write_examples(found, tmp_path / "train")
