@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lisa_ros.segmenter import embedded_checkpoint
 from lisa_ros.training import finetuning as stages
 from lisa_ros.training.finetune_options import FinetuneOptions, LoraOptions
 
+SCRIPT = Path(__file__).with_name("waiting_finetuning.py")
 SHORT = ("--steps", "3", "--batch", "2", "--accumulate", "1", "--device", "cpu", "--save-every", "1")
 
 
@@ -82,36 +84,54 @@ def test_an_output_that_is_not_empty_is_left_alone(
     assert not (tmp_path / "out.work").exists()
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from lisa_ros.cli import main; sys.exit(main(sys.argv[1:]))"
+LONG = ("--steps", "6", "--dropout", "0.3", "--save-every", "2")
+
+
+@pytest.fixture(scope="module")
+def unstopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("unstopped")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(command(make_folder(folder / "data"), folder / "out", *LONG)) == 0
+    torch.set_num_threads(threads)
+    return tensors(folder / "out")
+
+
+@contextmanager
+def running(folder: Path, arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    program = [sys.executable, str(SCRIPT), str(folder), *arguments]
+    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status", "saved"), [(signal.SIGKILL, -9, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 4)]
+)
 def test_a_stopped_one_goes_on_to_the_same_folder(
-    data: Path, tmp_path: Path, number: signal.Signals, status: int
+    data: Path, tmp_path: Path, unstopped: dict[str, torch.Tensor], number: signal.Signals, status: int, saved: int
 ) -> None:
-    long = ("--steps", "12", "--dropout", "0.3")
-    process = start(command(data, tmp_path / "a", *long))
-    log = tmp_path / "a.work" / "finetune.jsonl"
-    while not log.is_file() or len(log.read_text().splitlines()) < 3:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-    process.send_signal(number)
-    said = process.communicate(timeout=200)[1]
+    arguments = command(data, tmp_path / "out", *LONG)
+    with running(tmp_path, arguments) as process:
+        while not (tmp_path / "waiting").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.send_signal(number)
+        (tmp_path / "go").touch()
+        said = process.communicate()[1]
     assert process.returncode == status, said
-    assert not (tmp_path / "a").exists()
-    assert 1 <= torch.load(tmp_path / "a.work" / "finetune.pt", weights_only=True)["step"] < 12
-    for output in (tmp_path / "a", tmp_path / "b"):
-        again = start(command(data, output, *long))
-        said = again.communicate(timeout=200)[1]
-        assert again.returncode == 0, said
-    assert equal(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(12))
+    assert not (tmp_path / "out").exists()
+    assert torch.load(tmp_path / "out.work" / "finetune.pt", weights_only=True)["step"] == saved
+    with running(tmp_path, arguments) as again:
+        said = again.communicate()[1]
+    assert again.returncode == 0, said
+    assert equal(tensors(tmp_path / "out"), unstopped)
+    log = (tmp_path / "out.work" / "finetune.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == list(range(6))
 
 
 def test_an_interruption_while_the_output_is_written(

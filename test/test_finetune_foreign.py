@@ -13,7 +13,16 @@ from lisa_ros.datasets.reason_seg import paint, read_reason_seg
 from lisa_ros.datasets.samples import IGNORE
 from lisa_ros.segmenting import read_image
 from lisa_ros.simulation.scene import COLOURS, KINDS, Camera, SceneObject, View
-from lisa_ros.training.foreign import ADJECTIVES, NOUNS, examples, noun_phrases, shapes, write_examples
+from lisa_ros.training.foreign import (
+    ADJECTIVES,
+    NOUNS,
+    examples,
+    main,
+    noun_phrases,
+    shapes,
+    write_examples,
+    write_old,
+)
 
 
 def view(things: dict[int, tuple[str, str]]) -> View:
@@ -98,3 +107,20 @@ def test_the_folder_is_one_that_is_read(tmp_path: Path) -> None:
         assert np.array_equal(sample.rounds[0].truth() == 1, example.view.instances == example.thing.instance)
     with pytest.raises(FileExistsError):
         write_examples(found, tmp_path / "train")
+
+
+def test_old_examples_are_asked_in_english(tmp_path: Path) -> None:
+    views = [view({1: ("teddy bear", "green"), 2: ("bowl", "white")})] * 30
+    assert write_old(views, tmp_path / "old", seed=3) == 30
+    samples = read_reason_seg(tmp_path / "old")
+    denied = [sample for sample in samples if not (sample.rounds[0].truth() == 1).any()]
+    assert 0 < len(denied) < 20
+    assert all(sample.rounds[0].answer for sample in denied)
+    assert all(sample.rounds[0].is_sentence for sample in samples)
+    assert not any(sample.rounds[0].answer for sample in samples if sample not in denied)
+
+
+def test_a_negative_number_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--old", "-1"])
+    assert "--old is a number of 0 or more" in capsys.readouterr().err

@@ -96,6 +96,14 @@ def test_explanations_are_asked_for_in_three_ways(tmp_path: Path) -> None:
     assert all(one.question.endswith("mask.") for one in plain)
 
 
+def test_what_is_not_there_is_denied(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "train", 2, shapes=[])
+    explain(data, {"view0.png": "There is no mug here."})
+    asked = exchanges(read_reason_seg(data))
+    assert {one.answer for one in asked} == {"There is no mug here.", "There is no such thing in this image."}
+    assert {one.truth for one in asked} == {None}
+
+
 @pytest.fixture(scope="module")
 def speech() -> Speech:
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))

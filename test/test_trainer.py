@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,16 @@ def fit(folder: Path, stage: TinyStage | None = None, schedule: Schedule = SCHED
     return stage
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), *arguments], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    program = [sys.executable, str(SCRIPT), str(folder), *arguments]
+    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
@@ -80,15 +86,15 @@ def unstopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_process_goes_on_to_the_same_weights(
     tmp_path: Path, unstopped: Path, number: signal.Signals, status: int, saved: int
 ) -> None:
-    process = start(tmp_path, str(WAIT_AT))
-    wait_for(tmp_path / "waiting", process)
-    process.send_signal(number)
-    (tmp_path / "go").touch()
-    said = process.communicate(timeout=120)[1]
+    with running(tmp_path, str(WAIT_AT)) as process:
+        wait_for(tmp_path / "waiting", process)
+        process.send_signal(number)
+        (tmp_path / "go").touch()
+        said = process.communicate()[1]
     assert process.returncode == status, said
     assert torch.load(tmp_path / "tiny.pt", weights_only=True)["step"] == saved
-    again = start(tmp_path)
-    said = again.communicate(timeout=120)[1]
+    with running(tmp_path) as again:
+        said = again.communicate()[1]
     assert again.returncode == 0, said
     ours, theirs = weights(tmp_path), weights(unstopped)
     assert ours.keys() == theirs.keys()

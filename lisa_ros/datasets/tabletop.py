@@ -48,11 +48,20 @@ def read_tabletop(folder: Path | None, split: str, workers: int = 2) -> list[Sam
 
 
 def _sample(cache: ViewCache, index: int, held_out: bool) -> Sample:
-    view = cache[index]
-    rng = np.random.default_rng([SEED, index])
-    asked = conversation(view, rng, TURNS, held_out)
+    view, rng = cache[index], np.random.default_rng([SEED, index])
+    return sample_of(view, f"view {index:04d}", conversation(view, rng, TURNS, held_out))
+
+
+def sample_of(view: View, name: str, asked: Sequence[Question]) -> Sample:
+    """A view with a dialogue about it.
+
+    Args:
+        view: with its truth.
+        name: unique within the data set.
+        asked: the dialogue's questions, in order.
+    """
     rounds = tuple(_round(view, question, turn) for turn, question in enumerate(asked, start=1))
-    return Sample(f"view {index:04d}", partial(_picture, view), rounds, dialogue=True)
+    return Sample(name, partial(_picture, view), rounds, dialogue=True)
 
 
 def _picture(view: View) -> NDArray[np.uint8]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 
-def lighten(encoder: nn.Module) -> None:
+def lighten(encoder: Any) -> None:
     """Freezes the relative positions of the blocks without windows at zero, so that fused attention can be used there.
 
     The absolute positions remain. What is trained so gives the same features in segment-anything's own code.

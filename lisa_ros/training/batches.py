@@ -37,15 +37,26 @@ def step_rng(seed: int, stage: str, step: int) -> Rng:
     return np.random.default_rng([seed, *stage.encode(), step])
 
 
+def view_numbers(views: ViewCache, rng: Rng, count: int) -> list[int]:
+    """Which views `draw_view` takes, called so often with the same source of chance."""
+    return [draw_numbered(views, rng)[0] for _ in range(count)]
+
+
 def draw_view(views: ViewCache, rng: Rng) -> View:
     """A random view, mirrored half of the time, in slightly other light and colour temperature."""
-    view = views[int(rng.integers(len(views)))]
+    return draw_numbered(views, rng)[1]
+
+
+def draw_numbered(views: ViewCache, rng: Rng) -> tuple[int, View]:
+    """The same, with its number in the cache."""
+    number = int(rng.integers(len(views)))
+    view = views[number]
     rgb, instances = view.rgb, view.instances
     if rng.random() < 0.5:  # before any question is asked, so that left is left
         rgb, instances = rgb[:, ::-1], instances[:, ::-1]
     gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
     rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
-    return View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
+    return number, View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
 
 
 def coarse_mask(mask: NDArray[np.bool_]) -> torch.Tensor:

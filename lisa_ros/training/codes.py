@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
 
 from lisa_ros.simulation.scene import COLOURS, KINDS
 from lisa_ros.training.architecture import PROMPT_WIDTH
@@ -67,16 +67,17 @@ def waves(points: torch.Tensor) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def fourier(points: torch.Tensor, places: nn.Module) -> torch.Tensor:
+def fourier(points: torch.Tensor, places: Any) -> torch.Tensor:
     """(n, 2) points in 0..1 -> (n, PROMPT_WIDTH): SAM's position embeddings, `prompt_encoder.pe_layer`."""
     embedded: torch.Tensor = places.forward_with_coords(points[None].float(), (1, 1))
     return embedded[0]
 
 
-def waves_from_fourier(places: nn.Module) -> torch.Tensor:
+def waves_from_fourier(places: Any) -> torch.Tensor:
     """(WAVES, PROMPT_WIDTH): the matrix that best makes waves of position embeddings, by ridge regression."""
     line = torch.linspace(0.0, 1.0, 40)
     points = torch.cartesian_prod(line, 0.75 * line)
     told, wanted = fourier(points, places).double(), waves(points).double()
     normal = told.T @ told + RIDGE * len(points) * torch.eye(told.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(normal, told.T @ wanted).T.float()
+    solved: torch.Tensor = torch.linalg.solve(normal, told.T @ wanted)
+    return solved.T.float()

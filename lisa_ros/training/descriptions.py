@@ -11,6 +11,7 @@ import numpy as np
 
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
 from lisa_ros.training.phrasings import COLOUR_NOUNS, PLURALS, Use
+from lisa_ros.training.scenes import UNSEEN_PAIRS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Description:
     def fits(self, thing: SceneObject) -> bool:
         """Whether the words are true of this object."""
         return self.kind in (None, thing.kind) and self.colour in (None, thing.colour)
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether training never shows such a thing: nor must it be told there that there is none."""
+        return (self.kind, self.colour) in UNSEEN_PAIRS
 
     def noun(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
         """Such as "red mug"; `without_kind` stands in where the kind is open."""

@@ -66,7 +66,7 @@ def _group(description: Description, size: int, voice: Voice) -> str:
 
 def _missing(sight: Sight, voice: Voice) -> Description:
     """Something that is not there; most often a near miss: the right kind in another colour, or the other way round."""
-    missing = [d for d in every_description() if not sight.fitting(d)]
+    missing = [d for d in every_description() if not sight.fitting(d) and not (voice.learning and d.is_unseen)]
     kinds = {thing.kind for thing in sight.things}
     colours = {thing.colour for thing in sight.things}
     groups = [

@@ -32,6 +32,7 @@ def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     if before is None:
         return None
     links = [*_other_colours(sight, before), *_the_other(sight, before), *_same_colour(sight, before)]
+    links = [link for link in links if link.things or not (voice.learning and link.description.is_unseen)]
     links += _neighbours(sight, before, voice.learning)
     wants_absent = voice.chance(ABSENT_FOLLOW_UPS)
     options = [link for link in links if bool(link.things) != wants_absent]

@@ -5,6 +5,8 @@ The embedded model has never seen a word of it. `python -m lisa_ros.training.for
 in ReasonSeg's format.
 
 Each example is a view, one object of it and two noun phrases that mean it alone: "die rote Tasse", "eine rote Tasse".
+Where asked for, OUT/old gets examples of what the model knows, in its own English: learned along, they keep it from
+forgetting.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.training.descriptions import Description, Sight
-from lisa_ros.training.questions import MIN_SHARE
+from lisa_ros.training.questions import MIN_SHARE, WEIGHTS, conversation, true_mask
 from lisa_ros.training.scenes import (
     DEFAULT_CACHE,
     SPLITS,
@@ -69,12 +71,28 @@ ADJECTIVES: dict[str, str] = {
 """Colour of the simulation -> adjective without its ending."""
 
 
+SEED = 1
+"""Of the English questions."""
+
+OLD_FAMILIES = {family: share for family, share in WEIGHTS.items() if family not in ("explain", "follow")}
+"""Families of questions that stand alone and whose answers are a mask, or say that nothing is there."""
+
+Annotation = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Example:
     """A view, and what the phrases about it mean."""
 
     view: View
     thing: SceneObject
+
+    @property
+    def annotation(self) -> Annotation:
+        """What its JSON file says."""
+        texts = list(noun_phrases(self.thing.kind, self.thing.colour))
+        found = shapes(self.view.instances == self.thing.instance)
+        return {"text": texts, "is_sentence": False, "shapes": found}
 
 
 def noun_phrases(kind: str, colour: str) -> tuple[str, str]:
@@ -121,26 +139,53 @@ def write_examples(found: Sequence[Example], folder: Path) -> None:
     """
     folder.mkdir(parents=True)
     for i, example in enumerate(found):
-        stem = f"{i:04}_{example.thing.colour}_{example.thing.kind.replace(' ', '_')}"
-        file = folder / f"{stem}.png"
-        if not cv2.imwrite(str(file), cv2.cvtColor(example.view.rgb, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"{file} could not be written")
-        annotation = {
-            "text": list(noun_phrases(example.thing.kind, example.thing.colour)),
-            "is_sentence": False,
-            "shapes": shapes(example.view.instances == example.thing.instance),
-        }
-        text = json.dumps(annotation, ensure_ascii=False)
-        (folder / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
+        name = f"{i:04}_{example.thing.colour}_{example.thing.kind.replace(' ', '_')}"
+        _write(folder / name, example.view, example.annotation)
 
 
-def _views(cache: Path, split: str, examples_wanted: int) -> Iterator[View]:
-    """One view of each arrangement of a split, rendered where missing; half as many again, since some show nothing."""
-    count = (examples_wanted + examples_wanted // 2 + 8) * VIEWS_PER_ARRANGEMENT
+def write_old(views: Sequence[View], folder: Path, seed: int) -> int:
+    """English questions of every family that stands alone, one about each view; what they deny has no shapes.
+
+    What is said then goes into explanatory/train.json beside the folder.
+
+    Returns:
+        the number of examples.
+
+    Raises:
+        FileExistsError: the folder is there.
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    denied = []
+    count = 0
+    for i, view in enumerate(views):
+        for question in conversation(view, rng, 1, weights=OLD_FAMILIES):
+            found = shapes(true_mask(view, question))
+            _write(folder / f"old_{i:04}", view, {"text": [question.text], "is_sentence": True, "shapes": found})
+            count += 1
+            if not found:
+                denied.append({"image": f"old_{i:04}.png", "query": question.text, "outputs": question.answer})
+    explanations = folder.parent / "explanatory" / "train.json"
+    explanations.parent.mkdir(exist_ok=True)
+    explanations.write_text(json.dumps(denied, ensure_ascii=False) + "\n", encoding="utf-8")
+    return count
+
+
+def _write(stem: Path, view: View, annotation: Annotation) -> None:
+    picture, text = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
+    if not cv2.imwrite(str(picture), cv2.cvtColor(view.rgb, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{picture} could not be written")
+    text.write_text(json.dumps(annotation, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _views(cache: Path, split: str, arrangements: int) -> list[View]:
+    """One view of each arrangement of a split, rendered where missing."""
+    count = arrangements * VIEWS_PER_ARRANGEMENT
     avoid = UNSEEN_PAIRS if split == "train" else frozenset[tuple[str, str]]()
     render_views(SPLITS[split], count, cache=cache / split, avoid=avoid)
     views = ViewCache(cache / split, count)
-    return (views[i] for i in range(0, len(views), VIEWS_PER_ARRANGEMENT))
+    return [views[i] for i in range(0, len(views), VIEWS_PER_ARRANGEMENT)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,12 +195,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=239, help="to learn from (default: %(default)s)")
     parser.add_argument("--held-out", type=int, default=100, help="to be asked about (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="where views are kept")
+    parser.add_argument("--old", type=int, default=0, help="English ones to keep in mind (default: %(default)s)")
     options = parser.parse_args(arguments)
+    for name in ("examples", "held_out", "old"):
+        if getattr(options, name) < 0:
+            parser.error(f"--{name.replace('_', '-')} is a number of 0 or more")
+    try:
+        _write_all(options)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return 0
+
+
+def _write_all(options: argparse.Namespace) -> None:
     for folder, split, count in (("train", "train", options.examples), ("val", "validation", options.held_out)):
-        found = examples(list(_views(options.cache, split, count)), count)
+        # Half as many arrangements again, since some show nothing that can be asked for.
+        found = examples(_views(options.cache, split, count + count // 2 + 8), count)
         write_examples(found, options.out / folder)
         print(f"{options.out / folder}: {len(found)} examples")
-    return 0
+    if options.old:
+        count = write_old(_views(options.cache, "train", options.old), options.out / "old", SEED)
+        print(f"{options.out / 'old'}: {count} examples")
 
 
 if __name__ == "__main__":

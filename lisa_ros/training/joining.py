@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts joined: LLaMA learns to talk about what CLIP shows it, then everything learns together."""
+"""The language model's training: it learns words, to look at hints, and to talk about what CLIP shows it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX, LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
-from lisa_ros.training.attention import lighten
 from lisa_ros.training.batches import (
     IGNORED,
     Dialogue,
     Rng,
     clip_batch,
+    draw_numbered,
     draw_view,
     make_dialogue,
-    sam_batch,
     sam_point,
     shared_look,
     step_rng,
@@ -31,8 +30,7 @@ from lisa_ros.training.batches import (
 from lisa_ros.training.codes import COLOUR_NAMES, WAVES, Meaning, codes, waves
 from lisa_ros.training.descriptions import middle
 from lisa_ros.training.hints import GRID, NAMED, READ_WIDTH, hints, owners, stacked
-from lisa_ros.training.losses import mask_loss
-from lisa_ros.training.pretraining import batch_iou, patch_features, telling_patches
+from lisa_ros.training.pretraining import patch_features, telling_patches
 from lisa_ros.training.questions import WEIGHTS, Question, conversation
 from lisa_ros.training.scenes import ViewCache
 from lisa_ros.training.trainer import Scalars
@@ -72,14 +70,13 @@ class DialogueStage(nn.Module):
         batch: int,
         turns: int,
         sees: Sight,
-        with_masks: bool,
         code_weight: float,
         families: Sequence[str] = tuple(WEIGHTS),
         crowding: int | None = None,
         kept: int | None = None,
         trains_clip: bool = True,
     ) -> None:
-        """Trains all of `network`; without masks, all but SAM; where it sees no pictures, LLaMA and its heads alone.
+        """Trains all of `network` but SAM; where it sees no pictures, LLaMA and its heads alone.
 
         Args:
             network: trained in place.
@@ -92,7 +89,6 @@ class DialogueStage(nn.Module):
             turns: the longest dialogue; each is 1 to this many turns long.
             sees: what LLaMA is shown. From nothing it learns what the words mean; from hints it learns to look
                 before CLIP does.
-            with_masks: decode masks and learn from them.
             code_weight: weight of the squared error between what `[SEG]` says and the code of what is meant.
             families: of questions that are asked.
             kept: patches of each picture that LLaMA is shown, see pretraining.telling_patches; None: all.
@@ -101,23 +97,29 @@ class DialogueStage(nn.Module):
         """
         super().__init__()
         self.network = network
-        network.visual_model.requires_grad_(with_masks)
-        lighten(network.visual_model.image_encoder)
+        network.visual_model.requires_grad_(False)
         network.vision_tower.requires_grad_(sees == "pictures" and trains_clip)
         network.mm_projector.requires_grad_(sees == "pictures")
         self.from_hints = _hints_as_words(network, tokenizer) if sees == "hints" else None
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
-        self._sees, self._with_masks, self._code_weight = sees, with_masks, code_weight
+        self._sees, self._code_weight = sees, code_weight
         self._families = {family: WEIGHTS[family] for family in families}
         self._crowding, self._kept = crowding, kept
         self._seg = tokenizer.encode("[SEG]")[0]
+
+    def describe(self, number: int) -> str:
+        """The views and questions of a batch."""
+        rng = step_rng(self._seed, self.name, number)
+        drawn = [draw_numbered(self._views, rng) for _ in range(self._batch)]
+        asked = [[question.text for question in self._ask(view, rng)] for _, view in drawn]
+        return "; ".join(f"view {number}: {texts}" for (number, _), texts in zip(drawn, asked, strict=True))
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
         rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(self._batch)]
-        dialogues = [self._draw_dialogue(view, rng) for view in views]
+        dialogues = [make_dialogue(view, self._ask(view, rng), self._tokenizer) for view in views]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             shown = [self._uncrowded(*pair, number, rng) for pair in zip(views, dialogues, strict=True)]
             seen = self._see(shown, rng)
@@ -132,16 +134,21 @@ class DialogueStage(nn.Module):
         known = self._known_loss(states, seen, shown, dialogues)
         loss = words + self._code_weight * (code + known)
         scalars = {"words": words.item(), "code": code.item(), "known": known.item()}
-        if self._with_masks:
-            masks, iou = self._mask_loss(views, dialogues, prompts)
-            loss, scalars = loss + masks, {**scalars, "masks": masks.item(), "iou": iou}
+        return self._with_masks(loss, scalars, views, dialogues, prompts)
+
+    def _with_masks(
+        self,
+        loss: torch.Tensor,
+        scalars: Scalars,
+        views: Sequence[View],
+        dialogues: Sequence[Dialogue],
+        prompts: torch.Tensor,
+    ) -> tuple[torch.Tensor, Scalars]:
+        """Loss and scalars with what masks add to them: nothing here."""
         return loss, scalars
 
-    def _draw_dialogue(self, view: View, rng: Rng) -> Dialogue:
+    def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
-        return make_dialogue(view, self._ask(view, rng, turns), self._tokenizer)
-
-    def _ask(self, view: View, rng: Rng, turns: int) -> list[Question]:
         return conversation(view, rng, turns, weights=self._families, learning=True)
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
@@ -214,21 +221,6 @@ class DialogueStage(nn.Module):
         wanted = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
         states = self.network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state
         return states.float(), wanted
-
-    def _mask_loss(
-        self, views: Sequence[View], dialogues: Sequence[Dialogue], prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, float]:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = self.network.visual_model.image_encoder(sam_batch(views))
-        features, logits, start = features.float(), [], 0
-        for i, dialogue in enumerate(dialogues):
-            end = start + len(dialogue.masks)
-            if end > start:
-                logits.append(self.network.prompted_logits(prompts[start:end], features[i : i + 1]))
-            start = end
-        truth = torch.cat([dialogue.masks for dialogue in dialogues])
-        found = torch.cat(logits) if logits else prompts.sum() * torch.zeros_like(truth)
-        return mask_loss(found, truth), batch_iou(found, truth)
 
 
 def _hints_as_words(network: LisaNetwork, tokenizer: LisaTokenizer) -> nn.Linear:

@@ -17,7 +17,7 @@ SMALLEST_SIDE = 32
 """Narrower matrices (heads with few outputs) stay with AdamW."""
 
 
-def inner_matrices(module: nn.Module) -> list[nn.Parameter]:
+def inner_matrices(module: nn.Module) -> list[torch.Tensor]:
     """The weights that Muon is made for: those of linear layers that neither read tokens nor say them."""
     return [
         layer.weight

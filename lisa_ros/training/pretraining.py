@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from lisa_ros.models.lisa.network import LisaNetwork
@@ -33,9 +34,11 @@ from lisa_ros.training.batches import (
     sam_point,
     shared_look,
     step_rng,
+    view_numbers,
 )
 from lisa_ros.training.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning, codes, fourier
 from lisa_ros.training.descriptions import middle
+from lisa_ros.training.gallery import ROWS, gallery
 from lisa_ros.training.hints import GRID, NAMED, WIDTH, hint_loss, stacked
 from lisa_ros.training.losses import mask_loss
 from lisa_ros.training.scenes import ViewCache
@@ -78,7 +81,8 @@ class PatchLabels(nn.Module):
 def by_patch(labelled: torch.Tensor) -> torch.Tensor:
     """(B, side, side) -> (B, patches, FINENESS * FINENESS)."""
     cells = labelled.unflatten(2, (-1, FINENESS)).unflatten(1, (-1, FINENESS))
-    return cells.transpose(2, 3).flatten(3).flatten(1, 2)
+    patches: torch.Tensor = cells.transpose(2, 3).flatten(3).flatten(1, 2)
+    return patches
 
 
 def _label_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -106,13 +110,29 @@ class EyesStage(nn.Module):
         self._network: list[LisaNetwork] = [network]  # in a list: the other parts are not this module's
         self._views, self._seed, self._batch, self._queries = views, seed, batch, queries
 
+    def describe(self, number: int) -> str:
+        """The views of a batch."""
+        return f"views {view_numbers(self._views, step_rng(self._seed, 'eyes', number), self._batch)}"
+
+    def pictures(self, number: int) -> NDArray[np.uint8]:
+        """Of a batch: view, truth, and what SAM finds for the same code."""
+        rng = step_rng(self._seed, "eyes", number)
+        views = [draw_view(self._views, rng) for _ in range(ROWS)]
+        logits, targets = self._masks(views, self._features(views), rng)
+        shown = [view for view in views for _ in range(self._queries)]
+        every = slice(None, None, self._queries)
+        return gallery(shown[every], logits[every], targets[every])
+
+    def _features(self, views: Sequence[View]) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features: torch.Tensor = self.network_part.image_encoder(sam_batch(views))
+        return features.float()
+
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
         rng = step_rng(self._seed, "eyes", number)
         views = [draw_view(self._views, rng) for _ in range(self._batch)]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = self.network_part.image_encoder(sam_batch(views))
-        features = features.float()
+        features = self._features(views)
         kinds, colours = (by_patch(labelled).flatten(0, 1) for labelled in padded_labels(views))
         dense, right = self.head.loss(features.flatten(2).transpose(1, 2).flatten(0, 1), kinds, colours)
         logits, targets = self._masks(views, features, rng)
@@ -212,6 +232,10 @@ class GlanceStage(nn.Module):
         self._placed = partial(fourier, places=network.visual_model.prompt_encoder.pe_layer)
         self._views, self._clip, self._seed, self._batch, self._kept = views, clip, seed, batch, kept
 
+    def describe(self, number: int) -> str:
+        """The views of a batch."""
+        return f"views {view_numbers(self._views, step_rng(self._seed, self.name, number), self._batch)}"
+
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
         rng = step_rng(self._seed, self.name, number)
@@ -250,7 +274,8 @@ def telling_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Tensor:
     shown = (wanted[..., NAMED - 2] > 0.02).float().unflatten(1, (GRID, GRID))
     near = F.max_pool2d(shown[:, None], 3, stride=1, padding=1)[:, 0]
     score = (shown + near).flatten(1) + 0.9 * torch.from_numpy(rng.random(wanted.shape[:2])).float()
-    return score.topk(count, dim=1).indices.sort(dim=1).values
+    found: torch.Tensor = score.topk(count, dim=1).indices.sort(dim=1).values
+    return found
 
 
 def chosen(rows: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -9,8 +9,13 @@ As upstream's training set (dvlab-research/LISA at 3cb2d43, utils/reason_seg_dat
 * a picture with an explanation is answered with `[SEG]` alone, with `[SEG]` and the explanation where one was asked
   for, or, seldom, asked without the wish for a mask and answered with the explanation alone.
 
-Differently: noun phrases, and sentences about pictures without an explanation, are at times asked just as they stand,
-which is what a robot's operators type; and every picture comes equally often, while upstream draws them.
+Differently:
+
+* a text without a single true pixel (`"shapes": []`) is answered without `[SEG]`, with the explanation where there is
+  one, so that a model can learn to say that something is not there;
+* noun phrases, and sentences about pictures without an explanation, are at times asked just as they stand, which is
+  what a robot's operators type;
+* every picture comes equally often, while upstream draws them.
 """
 
 from __future__ import annotations
@@ -44,6 +49,8 @@ ANSWERS = (
     "Sure, the segmentation result is [SEG].",
     "[SEG].",
 )
+
+NOTHING_THERE = "There is no such thing in this image."
 
 EXPLANATION_ALONE = 0.1
 """How often a picture with an explanation is asked for that alone."""
@@ -89,6 +96,7 @@ class Curriculum:
         """
         self._samples, self._seed, self._batch, self._questions = samples, seed, batch, questions
         self._plain = plain
+        self._empty: dict[int, bool] = {}
 
     def __call__(self, number: int) -> list[AskedPicture]:
         """The batch of this number, from 0."""
@@ -114,14 +122,25 @@ class Curriculum:
         text = self._plain(asked.text.strip())
         answer = _choose(ANSWERS, rng)
         explanation = self._plain(asked.answer.strip()) if asked.answer else ""
+        if self._is_empty(asked):
+            answer, explanation, truth = explanation or NOTHING_THERE, "", None
+        else:
+            truth = asked.truth
         if explanation and alone:
             return Exchange(text, explanation, None)
         if explanation and explained:
-            return Exchange(_choose(REASON_QUESTIONS, rng).format(text=text), f"{answer} {explanation}", asked.truth)
+            return Exchange(_choose(REASON_QUESTIONS, rng).format(text=text), f"{answer} {explanation}", truth)
         if not asked.is_sentence:
-            return Exchange(_choose(PHRASE_QUESTIONS, rng).format(text=text.lower()), answer, asked.truth)
+            return Exchange(_choose(PHRASE_QUESTIONS, rng).format(text=text.lower()), answer, truth)
         wordings = SENTENCE_QUESTIONS if explanation else (*SENTENCE_QUESTIONS, BARE_SENTENCE)
-        return Exchange(_choose(wordings, rng).format(text=text), answer, asked.truth)
+        return Exchange(_choose(wordings, rng).format(text=text), answer, truth)
+
+    def _is_empty(self, asked: Round) -> bool:
+        """Whether nothing is meant; asked of each truth once, since it is dear to paint."""
+        key = id(asked.truth)  # the samples, kept here, keep it alive
+        if key not in self._empty:
+            self._empty[key] = not (asked.truth() == 1).any()
+        return self._empty[key]
 
 
 def _choose(options: Sequence[str], rng: np.random.Generator) -> str:

@@ -33,6 +33,7 @@ from lisa_ros.training.codes import waves_from_fourier
 from lisa_ros.training.export import export_checkpoint, write_descriptions
 from lisa_ros.training.hints import NAMED
 from lisa_ros.training.joining import DialogueStage, Sight
+from lisa_ros.training.joint import JointStage
 from lisa_ros.training.pretraining import EyesStage, GlanceStage
 from lisa_ros.training.questions import WEIGHTS
 from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
@@ -41,12 +42,12 @@ from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
 STAGES = ("render", "eyes", "glance", "words", "look", "talk", "joint", "export")
 
-EYES = Schedule(steps=2000, learning_rate=2e-3, muon_rate=0.02)
+EYES = Schedule(steps=1750, learning_rate=2e-3, muon_rate=0.02)
 GLANCE = Schedule(steps=6000, learning_rate=2e-3, muon_rate=0.02)
 WORDS = Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02)
 LOOK = Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30)
-TALK = Schedule(steps=1300, learning_rate=1e-3, muon_rate=0.01, warmup=30)
-JOINT = Schedule(steps=500, learning_rate=3e-4, muon_rate=0.004, warmup=20)
+TALK = Schedule(steps=1250, learning_rate=1e-3, muon_rate=0.01, warmup=30)
+JOINT = Schedule(steps=380, learning_rate=3e-4, muon_rate=0.004, warmup=20)
 
 
 BLIND = ("direct", "use", "several", "explain", "follow")
@@ -127,14 +128,14 @@ class Kitchen:
         self._take_language("look")
         self._take("glance", "network_part.", self.network.vision_tower)
         self._join_hints()
-        stage = self._dialogues("talk", batch=12, turns=5, sees="pictures", kept=112, trains_clip=False)
+        stage = self._dialogues("talk", batch=12, turns=5, sees="pictures", kept=100, trains_clip=False)
         self._run(stage, self.recipe.talk)
 
     def joint(self) -> None:
         """Trains everything on dialogues and masks."""
         self._take("talk", "network.", self.network)
         self._take("eyes", "network_part.", self.network.visual_model)
-        stage = self._dialogues("joint", batch=8, turns=5, sees="pictures", with_masks=True)
+        stage = self._dialogues("joint", batch=8, turns=5, sees="pictures", kind=JointStage)
         self._run(stage, self.recipe.joint)
 
     def export(self) -> None:
@@ -149,13 +150,13 @@ class Kitchen:
         batch: int,
         turns: int,
         sees: Sight,
-        with_masks: bool = False,
+        kind: type[DialogueStage] = DialogueStage,
         families: Sequence[str] = tuple(WEIGHTS),
         crowding: int | None = None,
         kept: int | None = None,
         trains_clip: bool = True,
     ) -> DialogueStage:
-        return DialogueStage(
+        return kind(
             self.network,
             self._views(),
             self.clip,
@@ -165,7 +166,6 @@ class Kitchen:
             batch=batch,
             turns=turns,
             sees=sees,
-            with_masks=with_masks,
             code_weight=2.0,
             families=families,
             crowding=crowding,

@@ -164,7 +164,8 @@ def _shape(path: Path) -> _Shape:
     """What a shard holds, without unpacking its pictures."""
     with np.load(path) as shard:
         avoid = json.loads(shard["avoid"].item()) if "avoid" in shard else []
-        return _Shape(*(int(value) for value in shard["size"]), frozenset((kind, colour) for kind, colour in avoid))
+        views, height, width = (int(value) for value in shard["size"])
+        return _Shape(views, height, width, frozenset((kind, colour) for kind, colour in avoid))
 
 
 def _check_shape(path: Path, wanted: _Shape) -> None:
