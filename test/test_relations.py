@@ -71,7 +71,7 @@ def test_a_mirrored_picture_swaps_left_and_right_and_nothing_else() -> None:
 
 
 def test_doubtful_places_are_not_asked_for() -> None:
-    view = laid_out(("duck", "yellow", 0.5, 1.0, 0.1), ("cube", "red", 0.504, 1.01, 0.1))
+    view = laid_out(("duck", "yellow", 0.5, 1.0, 0.2), ("cube", "red", 0.54, 1.01, 0.1))
     for place in ("left of", "right of", "in front of", "behind"):
         assert in_place(sight(view), place, view.objects[1:], view.objects[0]) is None
     even = laid_out(("duck", "red", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.0, 0.1), ("mug", "red", 1.5, 1.0, 0.1))
@@ -101,7 +101,7 @@ def test_superlatives(words: str, meant: int) -> None:
 
 
 def test_nobody_asks_for_the_smallest_of_two_alike() -> None:
-    twins = laid_out(("ball", "red", 0.5, 1.0, 0.2), ("ball", "blue", 0.51, 1.0, 0.21))
+    twins = laid_out(("ball", "red", 0.5, 1.0, 0.2), ("ball", "blue", 1.01, 1.0, 0.21))
     assert not [q for q in ask(twins, "attribute") if "smallest" in q.text or "biggest" in q.text]
 
 

@@ -72,6 +72,7 @@ class Sight:
     def __init__(self, view: View, min_pixels: int) -> None:
         """Count the pixels of every object of the view once."""
         self._pixels = np.bincount(view.instances.ravel(), minlength=256)
+        self._middles: dict[int, tuple[float, float]] = {}
         self._view = view
         self.things = tuple(thing for thing in view.objects if self._pixels[thing.instance] > 0)
         self._doubtful = {thing.instance for thing in self.things if self.pixels(thing) < min_pixels}
@@ -82,7 +83,9 @@ class Sight:
 
     def middle(self, thing: SceneObject) -> tuple[float, float]:
         """Mean (u, v) of its pixels, as shares of the picture's width and height."""
-        return middle(self._view, thing.instance)
+        if thing.instance not in self._middles:
+            self._middles[thing.instance] = middle(self._view, thing.instance)
+        return self._middles[thing.instance]
 
     def depth_m(self, thing: SceneObject) -> float:
         """How far from the camera its centre is along the optical axis, metres."""

@@ -49,7 +49,8 @@ def _ask_link(link: _Link, voice: Voice) -> Asked:
     words = {"kind": link.description.kind or "thing", "colour": link.description.colour or "", "place": place}
     answer = phrasing.opening if link.things else link.refusal
     question = asked_for("follow", voice.typed(phrasing.request.format(**words)), answer, link.things)
-    return Asked(replace(question, follows=True, related_to=link.anchor), Topic(link.description, link.things))
+    named = Description() if link.place else link.description  # "the thing next to it": nobody said of what kind it is
+    return Asked(replace(question, follows=True, related_to=link.anchor), Topic(named, link.things))
 
 
 def _link(sight: Sight, table: say.Phrasings, description: Description) -> list[_Link]:

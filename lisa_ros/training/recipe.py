@@ -42,11 +42,11 @@ from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
 STAGES = ("render", "eyes", "glance", "words", "look", "talk", "joint", "export")
 
-EYES = Schedule(steps=1750, learning_rate=2e-3, muon_rate=0.02)
+EYES = Schedule(steps=2600, learning_rate=2e-3, muon_rate=0.02)
 GLANCE = Schedule(steps=6000, learning_rate=2e-3, muon_rate=0.02)
 WORDS = Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02)
 LOOK = Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30)
-TALK = Schedule(steps=1250, learning_rate=1e-3, muon_rate=0.01, warmup=30)
+TALK = Schedule(steps=4500, learning_rate=1e-3, muon_rate=0.01, warmup=30)
 JOINT = Schedule(steps=380, learning_rate=3e-4, muon_rate=0.004, warmup=20)
 
 
