@@ -104,7 +104,7 @@ def test_a_broken_checkpoint_ends_it_with_the_reason(tmp_path: Path) -> None:
 def test_a_scene_without_the_things_is_refused(tmp_path: Path) -> None:
     run = demo(tmp_path, "--seed", "54")  # two mugs and a duck
     assert run.returncode == 1
-    assert "needs a scene with one red cube" in run.stderr
+    assert "needs a scene with one blue bottle" in run.stderr
     assert "yellow duck" in run.stderr
 
 
