@@ -4,7 +4,7 @@
 The embedded model has never seen a word of it. `python -m lisa_ros.training.foreign OUT` writes OUT/train and OUT/val
 in ReasonSeg's format.
 
-Each example is a view, one object of it and two noun phrases that mean it alone: "die rote Tasse", "eine rote Tasse".
+Each example is a view, one object of it and two noun phrases that mean it alone: "die Tasse", "eine Tasse".
 Where asked for, OUT/old gets examples of what the model knows, in its own English: learned along, they keep it from
 forgetting.
 """
@@ -37,8 +37,6 @@ from lisa_ros.training.scenes import (
 
 DEFINITE = {"m": "der", "f": "die", "n": "das"}
 INDEFINITE = {"m": "ein", "f": "eine", "n": "ein"}
-STRONG_ENDINGS = {"m": "er", "f": "e", "n": "es"}
-"""Of an adjective behind the indefinite article, nominative; behind the definite one it is "e" for all."""
 
 NOUNS: dict[str, tuple[str, str]] = {
     "mug": ("f", "Tasse"),
@@ -57,19 +55,6 @@ NOUNS: dict[str, tuple[str, str]] = {
     "ring": ("m", "Ring"),
 }
 """Kind of the simulation -> gender and noun."""
-
-ADJECTIVES: dict[str, str] = {
-    "red": "rot",
-    "orange": "orangefarben",
-    "yellow": "gelb",
-    "green": "grün",
-    "blue": "blau",
-    "purple": "violett",
-    "white": "weiß",
-    "black": "schwarz",
-}
-"""Colour of the simulation -> adjective without its ending."""
-
 
 SEED = 1
 """Of the English questions."""
@@ -90,34 +75,33 @@ class Example:
     @property
     def annotation(self) -> Annotation:
         """What its JSON file says."""
-        texts = list(noun_phrases(self.thing.kind, self.thing.colour))
+        texts = list(noun_phrases(self.thing.kind))
         found = shapes(self.view.instances == self.thing.instance)
         return {"text": texts, "is_sentence": False, "shapes": found}
 
 
-def noun_phrases(kind: str, colour: str) -> tuple[str, str]:
+def noun_phrases(kind: str) -> tuple[str, str]:
     """In the nominative, with the definite and with the indefinite article."""
     gender, noun = NOUNS[kind]
-    stem = ADJECTIVES[colour]
-    return f"{DEFINITE[gender]} {stem}e {noun}", f"{INDEFINITE[gender]} {stem}{STRONG_ENDINGS[gender]} {noun}"
+    return f"{DEFINITE[gender]} {noun}", f"{INDEFINITE[gender]} {noun}"
 
 
 def examples(views: Sequence[View], count: int) -> list[Example]:
-    """At most one example a view: of what the phrase means alone and shows clearly, a kind and colour used least."""
+    """At most one example a view: of what the phrase means alone and shows clearly, of the kind used least."""
     used: Counter[str] = Counter()
     found: list[Example] = []
     for view in views:
         options = [thing for thing in view.objects if _is_clear(view, thing)]
         if options and len(found) < count:
-            thing = min(options, key=lambda one: used[one.kind] + used[one.colour])
-            used.update([thing.kind, thing.colour])
+            thing = min(options, key=lambda one: used[one.kind])
+            used[thing.kind] += 1
             found.append(Example(view, thing))
     return found
 
 
 def _is_clear(view: View, thing: SceneObject) -> bool:
     sight = Sight(view, round(MIN_SHARE * view.instances.size))
-    return sight.clear(Description(thing.kind, thing.colour)) == (thing,)
+    return sight.clear(Description(thing.kind)) == (thing,)
 
 
 def shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:

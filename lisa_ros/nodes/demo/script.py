@@ -37,8 +37,8 @@ class Line:
     absent: bool = False
 
 
-# Ann and Bob take turns. Both ask for a thing "of the same colour", and Ann means blue while Bob means yellow: a node that
-# mixed up their dialogues would look for the wrong thing.
+# Ann and Bob take turns. Both ask for a thing "of the same colour", and Ann means blue while Bob means yellow: a node
+# that mixed up their dialogues would look for the wrong thing.
 LINES = (
     Line("ann", "Where is the blue bottle?", Thing("blue", "bottle")),
     Line("bob", "the yellow ring", Thing("yellow", "ring")),
