@@ -47,7 +47,7 @@ GLANCE = Schedule(steps=6000, learning_rate=2e-3, muon_rate=0.02)
 WORDS = Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02)
 LOOK = Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30)
 TALK = Schedule(steps=4500, learning_rate=1e-3, muon_rate=0.01, warmup=30)
-JOINT = Schedule(steps=380, learning_rate=3e-4, muon_rate=0.004, warmup=20)
+JOINT = Schedule(steps=700, learning_rate=2e-4, muon_rate=0.003, warmup=20)
 
 
 BLIND = ("direct", "use", "several", "explain", "follow")
