@@ -44,8 +44,8 @@ LINES = (
     Line("bob", "the yellow ring", Thing("yellow", "ring")),
     Line("ann", "and the teddy bear of the same colour?", Thing("blue", "teddy bear")),
     Line("bob", "and the plate of the same colour?", Thing("yellow", "plate")),
-    Line("ann", "the ring next to the teddy bear", Thing("purple", "ring")),
-    Line("bob", "give me the smallest blue thing", Thing("blue", "can")),
+    Line("ann", "the bottle right of the cube", Thing("purple", "bottle")),
+    Line("bob", "give me the rightmost blue thing", Thing("blue", "can")),
     Line("ann", "Find something to build with and explain why.", Thing("green", "cube")),
     Line("bob", "the green duck", Thing("green", "duck"), absent=True),
 )
