@@ -57,7 +57,7 @@ def draw(item: Item, samples: dict[str, Sample]) -> NDArray[np.uint8]:
     words = np.full((64, picture.shape[1], 3), 250, np.uint8)
     said = [f"{item.group}, IoU {item.iou:.2f}", f"{item.round}: {item.asked}", f"> {item.answer.removesuffix('</s>')}"]
     for row, text in enumerate(said):
-        size = 0.36 if len(text) < 56 else 0.36 * 56 / len(text)
+        size = 0.36 if len(text) < 50 else 0.36 * 50 / len(text)
         cv2.putText(words, text, (4, 16 + 20 * row), cv2.FONT_HERSHEY_SIMPLEX, size, (30, 30, 30), 1, cv2.LINE_AA)
     framed = np.concatenate([picture, words])
     return cv2.copyMakeBorder(framed, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(200, 200, 200))
