@@ -100,6 +100,6 @@ DATASETS: dict[str, DataSet] = {
         name: DataSet(partial(_read_refer, name), partial(_settle_refer, name), explicit_absence=name == "grefcoco")
         for name in refer.NAMES
     },
-    "tabletop": DataSet(_read_tabletop, plain=True),
     "mr_refcoco": DataSet(_read_mr_refcoco, plain=True, scored_by_round=True),
+    "tabletop": DataSet(_read_tabletop, plain=True),
 }

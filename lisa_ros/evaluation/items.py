@@ -158,7 +158,7 @@ def _item(said: Any) -> Item:
     if not isinstance(said, dict):
         raise ValueError("no JSON object")
     height, width = said.get("size", (0, 0))
-    return Item(**{**said, "size": (height, width)})
+    return Item(**{**said, "size": (height, width), "tags": tuple(said.get("tags", ()))})
 
 
 def in_order(items: dict[Key, Item], keys: Iterator[Key]) -> list[Item]:
