@@ -14,7 +14,7 @@ from typing import Any
 from lisa_ros import __version__
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
-from lisa_ros.segmenter import CommandError, embedded_checkpoint, load_segmenter
+from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
 from lisa_ros.training.finetune_options import add_finetune_arguments, finetune_options
 
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
     segment.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
     segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
+    segment.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
     segment.add_argument("--json", action="store_true", help="print result.json")
     add_model_options(segment)
     segment.set_defaults(run=_segment)
@@ -142,7 +143,7 @@ def _segment(options: argparse.Namespace) -> int:
 
     image = read_image(options.image)
     segmenter = load_segmenter(options.checkpoint, load_options(options))
-    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens)
+    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens, options.answer)
     if options.json:
         print(json.dumps(result, indent=2))
         return 0

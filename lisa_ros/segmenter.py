@@ -33,8 +33,10 @@ SEG_TEXT = "[SEG]"
 
 AnswerKind = Literal["full", "mask_only"]
 """What is wanted of a model: all that it says, or one mask, as soon as can be, and none of its words."""
+ANSWER_KINDS: tuple[AnswerKind, ...] = ("full", "mask_only")
 
 __all__ = [
+    "ANSWER_KINDS",
     "AnswerKind",
     "CommandError",
     "Event",

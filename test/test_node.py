@@ -140,6 +140,31 @@ def test_operators_hear_only_their_own_turns_when_they_interleave(probe: Probe) 
         assert (answer.answer, answer.turn, answer.operator_id) == (f"I was told: {told}", number + 1, operator)
 
 
+def test_one_operators_command_does_not_wait_for_anothers(probe: Probe, gate: Path) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    held = probe.send(f"gate {gate}", "slow")
+    wait_at(gate)
+    after = probe.send("history", "slow")
+    assert probe.ask("red", "quick").status == Segmentation.OK
+    assert not [a for a in probe.answers if a.id in (held, after)]
+    gate.touch()
+    assert probe.answer_to(after).answer == f"I was told: gate {gate}"
+
+
+def test_mask_only_by_command_and_by_parameter(probe: Probe) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    only = probe.ask("red", "olga", answer="mask_only")
+    assert (only.status, only.answer, only.explanation, len(only.objects)) == (Segmentation.OK, "[SEG].", "", 1)
+    assert probe.ask("red", "olga").answer == "The red part is [SEG]."
+    assert probe.set_parameter("answer", "mask_only").successful
+    assert probe.ask("red", "olga").answer == "[SEG]."
+    assert probe.ask("red", "olga", answer="full").answer == "The red part is [SEG]."
+    assert probe.set_parameter("answer", "full").successful
+    assert not probe.set_parameter("answer", "some").successful
+    refused = probe.ask("red", "olga", answer="some")
+    assert refused.status == Segmentation.REJECTED and "'full', 'mask_only', or empty" in refused.detail
+
+
 def test_the_oldest_turns_are_forgotten_and_references_move_along(probe: Probe) -> None:
     probe.ask_about(pictures.message("rgb8"), "red")
     assert probe.set_parameter("max_turns", 2).successful
@@ -268,7 +293,7 @@ def test_a_flood_is_answered_at_once_beyond_the_bound_and_later_within_it(probe:
     held = probe.send(f"gate {gate}", "flood")
     wait_at(gate)
     before = len(probe.answers)
-    sent = [probe.send("two", f"operator {number % 4}") for number in range(200)]
+    sent = [probe.send("two", "flood") for _ in range(200)]
     rejected = wait_until(lambda: len(probe.answers) - before >= 184 and probe.answers[before:], "184 rejections")
     assert [a.id for a in rejected] == sent[16:]
     assert {a.status for a in rejected} == {Segmentation.REJECTED}
@@ -290,7 +315,9 @@ def test_a_flood_of_large_answers_is_not_lost(probe: Probe) -> None:
     sent = [probe.send("two", f"operator {number % 4}") for number in range(200)]
     for identity in sent:
         assert len(probe.answer_to(identity).objects) == 2
-    assert [a.id for a in probe.answers[before:]] == sent
+    for operator in range(4):  # each has its answers in its own order
+        mine = [a.id for a in probe.answers[before:] if a.operator_id == f"operator {operator}"]
+        assert mine == sent[operator::4]
     assert probe.set_parameter("max_image_age", 5.0).successful
 
 

@@ -45,3 +45,26 @@ def test_stop_cancels_what_is_done_drops_what_waits_and_takes_nothing_more() -> 
     assert worker.stopping and not worker.submit(3, 10)
     assert worker.join(PATIENCE_S)
     assert worked == [1]
+
+
+def test_lanes_run_beside_each_other_and_each_in_its_order() -> None:
+    worked: list[str] = []
+    gates = {name: threading.Event() for name in ("a1", "b1", "a2")}
+    done = threading.Semaphore(0)
+
+    def work(item: str, cancelled: Callable[[], bool]) -> None:
+        assert gates[item].wait(PATIENCE_S)
+        worked.append(item)
+        done.release()
+
+    worker = Worker(work, lambda item, error: None, threads=3, lane=lambda item: item[0])
+    for item in ("a1", "a2", "b1"):
+        assert worker.submit(item, 10)
+    gates["a2"].set()  # would be first if it did not wait for a1
+    gates["b1"].set()
+    assert done.acquire(timeout=PATIENCE_S) and worked == ["b1"]
+    gates["a1"].set()
+    assert done.acquire(timeout=PATIENCE_S) and done.acquire(timeout=PATIENCE_S)
+    assert worked == ["b1", "a1", "a2"]
+    worker.stop()
+    assert worker.join(PATIENCE_S)

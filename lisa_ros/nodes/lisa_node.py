@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node: a camera's pictures and operators' commands in, masks and reasons out.
 
-The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on the worker's thread (the
-newest picture, then `answering.ask`) -> `Answers.settle`, which publishes.
+The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on a worker's thread (the
+newest picture, then `answering.ask`) -> `Answers.settle`, which publishes. Commands of different operators are worked
+on at the same time, those of one operator in their order.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from std_msgs.msg import String
 
 from lisa_ros.dialogue import Dialogues, OperatorError, operator_name
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.answering import ask
+from lisa_ros.nodes.answering import Limits, ask
 from lisa_ros.nodes.answers import Answers, sendable
 from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
@@ -33,7 +34,7 @@ from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterE
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.nodes.worker import Worker
-from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
+from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
 from lisa_ros.srv import ResetDialogue
 
 # A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
@@ -87,7 +88,12 @@ class LisaNode(Node):
         self._segmenter = self._load(load)
         self._dialogues = Dialogues()
         self._answers = Answers(self)
-        self._worker = Worker(self._work, self._failed)
+        self._worker = Worker(
+            self._work,
+            self._failed,
+            threads=self._live_parameters.current.concurrent_commands,
+            lane=lambda request: request.operator_id,
+        )
         self._last_command_s = time.monotonic()
         self._camera = self._open_camera()
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
@@ -162,6 +168,9 @@ class LisaNode(Node):
             return "The text is empty (it has nothing that can be printed); say what to look for."
         if len(request.text) > longest:
             return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
+        if request.answer and request.answer not in ANSWER_KINDS:
+            known = ", ".join(repr(kind) for kind in ANSWER_KINDS)
+            return f"The command wants the answer {request.answer[:20]!r}; it can be {known}, or empty."
         try:
             operator_name(request.operator_id)
         except OperatorError as error:
@@ -194,7 +203,8 @@ class LisaNode(Node):
     def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
         parameters = self._live_parameters.current
         self._dialogues.set_limits(max_turns=parameters.max_turns, max_operators=parameters.max_operators)
-        return ask(self._segmenter, self._dialogues, request, seen, parameters.max_new_tokens, cancelled, started_s)
+        limits = Limits(parameters.max_new_tokens, request.answer or parameters.answer)
+        return ask(self._segmenter, self._dialogues, request, seen, limits, cancelled, started_s)
 
     def _failed(self, request: Request, error: Exception) -> None:
         """The worker's last resort: publishing an answer failed."""

@@ -35,6 +35,16 @@ def _fixed(default: str, description: str, *choices: str) -> Any:
     return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
 
 
+def _fixed_number(default: int, description: str, minimum: int, maximum: int) -> Any:
+    """A number that is read once, at the start."""
+    return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, read_only=True)})
+
+
+def _choice(default: str, description: str, *choices: str) -> Any:
+    """A text that may be changed while the node runs."""
+    return field(default=default, metadata={"bounds": Bounds(description, choices)})
+
+
 def _number(default: float, description: str, minimum: float, maximum: float) -> Any:
     """A number that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum)})
@@ -51,6 +61,12 @@ class NodeParameters:
     template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
     vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    concurrent_commands: int = _fixed_number(
+        4, "Commands of different operators that are answered at the same time.", 1, 16
+    )
+    answer: str = _choice(
+        "full", "What commands get that do not say it: words and masks, or one mask and no words.", "full", "mask_only"
+    )
     max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
     max_image_age: float = _number(
         5.0,

@@ -18,6 +18,7 @@ class Request:
 
     Attributes:
         stamp_ns: the command's own time, nanoseconds; 0: none was set.
+        answer: the kind of answer that is wanted; empty: the node's parameter says it.
         received_s: monotonic seconds, for `queued_ms`.
     """
 
@@ -26,6 +27,7 @@ class Request:
     text: str
     references: tuple[int, ...] = ()
     stamp_ns: int = 0
+    answer: str = ""
     received_s: float = field(default_factory=time.monotonic)
 
     @staticmethod
@@ -37,6 +39,7 @@ class Request:
             text=message.text,
             references=tuple(int(number) for number in message.references),
             stamp_ns=nanoseconds(message.stamp.sec, message.stamp.nanosec),
+            answer=message.answer,
         )
 
     @staticmethod
