@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
+from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(segment)
     segment.set_defaults(run=_segment)
     _add_evaluate(commands)
+    _add_benchmark(commands)
     train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
     train.add_argument("--recipe", choices=("tabletop",), default="tabletop")
     train.set_defaults(run=_train)
@@ -79,6 +81,24 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
     add_model_options(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_benchmark(commands: Any) -> None:
+    parser = commands.add_parser("benchmark", help="measure how fast a model answers")
+    parser.add_argument("--shape", choices=SHAPES, default="embedded", help="(default: %(default)s)")
+    parser.add_argument("--against", choices=AGAINST, help="also compute that way, and tell the ratios")
+    parser.add_argument("--repeats", type=_whole_number, default=3, help="rounds; medians are told (default: 3)")
+    parser.add_argument("--tokens", type=_tokens, default=64, help="of the answer that is timed (default: 64)")
+    parser.add_argument("--memory-cap-gib", type=float, help="GPU memory that may be used")
+    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="(default: %(default)s)")
+    add_model_options(parser)
+    parser.set_defaults(run=_benchmark, checkpoint=None)
+
+
+def _tokens(text: str) -> int:
+    if not text.isdecimal() or int(text) < 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 4 or more")
+    return int(text)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +172,24 @@ def _segment(options: argparse.Namespace) -> int:
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
+    return 0
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from lisa_ros.benchmarking import run_benchmark
+
+    run_benchmark(
+        BenchmarkOptions(
+            shape=options.shape,
+            checkpoint=options.checkpoint,
+            load=load_options(options),
+            repeats=options.repeats,
+            against=options.against,
+            tokens=options.tokens,
+            output=options.output,
+            memory_cap_gib=options.memory_cap_gib,
+        )
+    )
     return 0
 
 

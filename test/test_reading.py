@@ -38,7 +38,7 @@ def loaded(golden_lisa: Path) -> Lisa:
 def fresh(lisa: Lisa, mib: int = 64) -> Lisa:
     """The model as if just loaded: nothing read, nothing said."""
     lisa.reader = Reader(lisa.network, mib << 20)
-    lisa._drafts = Drafts([])
+    lisa.drafts = Drafts([])
     return lisa
 
 
@@ -231,7 +231,7 @@ def test_guesses_change_nothing_but_the_number_of_steps(lisa: Lisa, golden_lisa:
     ids = list(alone[1].ids)
     assert len(ids) > 4
     known: list[Sequence[int]] = {"right": [ids], "nearly": [[*ids[:3], 9, *ids[4:]]]}.get(str(guesses), guesses)  # type: ignore[arg-type]
-    fresh(lisa)._drafts = Drafts(known)
+    fresh(lisa).drafts = Drafts(known)
     counter = Counter(lisa)
     check_same(ask(lisa, look(lisa, case.image), case.command, case.history), alone)
     head = 1

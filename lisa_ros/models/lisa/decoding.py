@@ -79,7 +79,13 @@ class Answer:
 
 
 class Lisa:
-    """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often."""
+    """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
+
+    Attributes:
+        network, config, tokenizer, template, clip, name: as load_lisa made them.
+        reader: reads prompts and answers, and keeps what was read.
+        drafts: what answers are guessed from.
+    """
 
     answer_room = 64
     """Tokens that an answer should have at least; upstream's longest explanations take about 60."""
@@ -97,16 +103,16 @@ class Lisa:
     ) -> None:
         """Made by load_lisa."""
         self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
-        self._template, self._clip = template, clip
+        self.template, self.clip = template, clip
         self.reader = Reader(network, kept_read_mib << 20)
-        self._drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
+        self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
 
     def look(self, image: NDArray[np.uint8]) -> Picture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return Picture(image, self.network, self._clip, ahead=self.network.device.type == "cuda")
+        return Picture(image, self.network, self.clip, ahead=self.network.device.type == "cuda")
 
     def prompt_ids(self, command: str, history: Sequence[Exchange] = ()) -> list[int]:
         """The prompt's ids, IMAGE_TOKEN_INDEX where the picture goes.
@@ -119,7 +125,7 @@ class Lisa:
             (neutralize(asked, self._control_texts), neutralize(told, self._answer_controls)) for asked, told in history
         ]
         exchanges = [*said, (neutralize(command, self._control_texts), "")]
-        prompt = build_prompt(self._template, exchanges, wrap_image=self.config.wrap_image)
+        prompt = build_prompt(self.template, exchanges, wrap_image=self.config.wrap_image)
         return self.tokenizer.encode_prompt(prompt)
 
     def answer(
@@ -210,7 +216,7 @@ class Lisa:
         """
         said: list[int] = []
         while True:
-            draft = self._drafts.guess(said, longest - len(said) - 1)
+            draft = self.drafts.guess(said, longest - len(said) - 1)
             outcome = reading.read([*said[-1:], *draft])
             tokens = self.heed(outcome.tokens, said)
             right = next((i for i, guess in enumerate(draft) if guess != tokens[i]), len(draft))
@@ -219,7 +225,7 @@ class Lisa:
                 said.append(tokens[i])
                 ended = tokens[i] == self.tokenizer.eos_token_id or len(said) == longest
                 if ended:
-                    self._drafts.remember(said)
+                    self.drafts.remember(said)
                     reading.keep(said)
                 yield tokens[i], outcome.states[i : i + 1]
                 if ended:
