@@ -23,6 +23,7 @@ from lisa_ros.models.lisa.language import Outcome, RaggedLlama, Row
 from lisa_ros.models.lisa.picture import Features, Picture
 from lisa_ros.models.lisa.prefixes import PrefixStore
 from lisa_ros.models.lisa.reading import Reader
+from lisa_ros.models.lisa.static_step import StaticStep
 from lisa_ros.models.options import LoadOptions
 
 PATIENCE_S = 60
@@ -35,9 +36,9 @@ def loaded(golden_lisa: Path) -> Lisa:
     return load_lisa(golden_lisa, LoadOptions(precision="fp32", device="cpu"))
 
 
-def fresh(lisa: Lisa, mib: int = 64) -> Lisa:
+def fresh(lisa: Lisa, mib: int = 64, *, fixed_step: bool = False) -> Lisa:
     """The model as if just loaded: nothing read, nothing said."""
-    lisa.reader = Reader(lisa.network, mib << 20)
+    lisa.reader = Reader(lisa.network, mib << 20, fixed_step=fixed_step)
     lisa.drafts = Drafts([])
     return lisa
 
@@ -278,6 +279,46 @@ def test_overlapping_commands_are_read_together_and_answered_as_alone(lisa: Lisa
         check_same(together[number], expected)
     assert sum(max(step) >= len(picture.visual_tokens()) for step in counter.steps) == 1, "one picture is read once"
     assert max(map(len, counter.steps)) > 1, "some steps serve more than one command"
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_the_step_that_a_gpu_replays(lisa: Lisa, golden_lisa: Path, number: int) -> None:
+    """Computed here, where there is nothing to replay it on; the second answer moves in after the first."""
+    case = read_case(golden_lisa, number)
+    alone = ask(lisa, look(lisa, case.image), case.command, case.history)
+    fresh(lisa, fixed_step=True)
+    static = lisa.reader._static
+    assert static is not None
+    words: list[int] = []
+    read = static.read
+    static.read = lambda cache, word: words.append(cache.length) or read(cache, word)  # type: ignore[method-assign, func-returns-value]
+    for history in ((), case.history):
+        ask(lisa, look(lisa, case.image), "What is there?", history)
+    words.clear()
+    lisa.drafts = Drafts([])
+    check_same(ask(lisa, look(lisa, case.image), case.command, case.history), alone)
+    assert len(words) == len(alone[1].ids) - 1, "every word but the first, which comes of the prompt"
+
+
+def test_a_row_stays_where_it_is_while_another_has_the_fixed_memory() -> None:
+    language, head = tiny_llama()
+    llama = RaggedLlama(language, head)
+    static = StaticStep(language, head, llama.empty_cache(6))
+    text = torch.randn(9, 32)
+    with torch.inference_mode():
+        whole = language(inputs_embeds=text.unsqueeze(0), use_cache=False).last_hidden_state[0]
+        cache, other = llama.empty_cache(4), llama.empty_cache(4)
+        llama.read([Row(cache, text[:4], 0)])
+        assert static.take_in(cache) and not static.take_in(other)
+        for place in (4, 5):
+            assert static.take_in(cache)
+            assert torch.allclose(
+                static.read(cache, text[place : place + 1]).states, whole[place : place + 1], atol=1e-5
+            )
+        assert not static.take_in(cache), "it is full"
+        (rest,) = llama.read([Row(cache, text[6:], 3)])  # outgrows it, and goes on elsewhere
+        assert torch.allclose(rest.states, whole[6:], atol=1e-5)
+        assert static.take_in(other)
 
 
 def test_a_step_that_fails_fails_its_rows_and_no_others() -> None:

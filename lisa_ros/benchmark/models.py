@@ -16,14 +16,13 @@ from transformers import CLIPVisionConfig, LlamaConfig
 from lisa_ros.benchmark.shapes import CLIP_PREPROCESSING, CLIP_VIT_L_14, RANDOM_SHAPES, VOCABULARY, Shape
 from lisa_ros.models.lisa.checkpoint import choose_device, choose_dtype, load_lisa
 from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN, SEG_TOKEN, LisaConfig
-from lisa_ros.models.lisa.decoding import KEPT_READ_MIB, Lisa
+from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.drafts import Drafts
 from lisa_ros.models.lisa.filling import Filler, fill_buffers
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import TEMPLATES
 from lisa_ros.models.lisa.quantization import quantize_linears
-from lisa_ros.models.lisa.reading import Reader
 from lisa_ros.models.lisa.sam import Float32Neck
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.models.options import LoadOptions
@@ -64,7 +63,7 @@ class ScriptedLisa(Lisa):
 
     def forget(self) -> None:
         """As if just loaded: nothing read, nothing said."""
-        self.reader = Reader(self.network, KEPT_READ_MIB << 20)
+        self.reader.prefixes.clear()
         self.drafts = NoDrafts()
 
 

@@ -28,6 +28,8 @@ MASK_ONLY_ANSWER = "[SEG]."
 """What the model is made to say for a mask without words, as LISA's authors do when they validate (train_ds.py)."""
 KEPT_READ_MIB = 1024
 """Memory for what LLaMA has read, by default. LISA-7B takes 0.5 MiB a position in 16 bit: 350 MiB for a first turn."""
+KEPT_READ_SHARE = 0.05
+"""... and never more than this share of a GPU's memory: 13B with 4-bit weights is to fit into 12 GiB."""
 
 Step = tuple[int, torch.Tensor]
 """A token, and the state (1, hidden) that said it."""
@@ -78,6 +80,15 @@ class Answer:
     reason: Literal["end", "length", "cancelled"]
 
 
+def new_reader(network: LisaNetwork, kept_read_mib: int = KEPT_READ_MIB) -> Reader:
+    """A Reader as suits the device: on a GPU it replays graphs, and keeps at most KEPT_READ_SHARE of the memory."""
+    budget, on_gpu = kept_read_mib << 20, network.device.type == "cuda"
+    if on_gpu:
+        total = torch.cuda.get_device_properties(network.device).total_memory
+        budget = min(budget, int(KEPT_READ_SHARE * total))
+    return Reader(network, budget, fixed_step=on_gpu)
+
+
 class Lisa:
     """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
 
@@ -104,11 +115,19 @@ class Lisa:
         """Made by load_lisa."""
         self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
         self.template, self.clip = template, clip
-        self.reader = Reader(network, kept_read_mib << 20)
+        self.reader = new_reader(network, kept_read_mib)
         self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
+
+    def warm_up(self) -> None:
+        """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
+        picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
+        for _ in self.answer(picture, "What is there?", max_new_tokens=4):
+            pass
+        for _ in self.answer(picture, "What is there?", mask_only=True):
+            pass
 
     def look(self, image: NDArray[np.uint8]) -> Picture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""

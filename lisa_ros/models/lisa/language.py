@@ -31,6 +31,11 @@ class RowCache:
         self._buffer, self.length = buffer, length
 
     @property
+    def room(self) -> int:
+        """Positions that there is memory for."""
+        return self._buffer.shape[3]
+
+    @property
     def nbytes(self) -> int:
         """Memory taken, bytes."""
         return self._buffer.numel() * self._buffer.element_size()
@@ -38,13 +43,13 @@ class RowCache:
     @property
     def position_bytes(self) -> int:
         """Memory that one position takes, bytes."""
-        return self.nbytes // self._buffer.shape[3]
+        return self.nbytes // self.room
 
     def reserve(self, count: int) -> None:
         """Makes room for `count` more positions."""
-        wanted, room = self.length + count, self._buffer.shape[3]
-        if wanted > room:
-            self._buffer = self._roomier(self.length, max(wanted, int(GROWTH * room)))
+        wanted = self.length + count
+        if wanted > self.room:
+            self._buffer = self._roomier(self.length, max(wanted, int(GROWTH * self.room)))
 
     def copy(self, length: int, room: int) -> RowCache:
         """The first `length` positions in a cache of their own, with room for `room`."""
@@ -64,6 +69,23 @@ class RowCache:
         self._buffer[layer, 0, :, self.length : end] = keys
         self._buffer[layer, 1, :, self.length : end] = values
         return self._buffer[layer, 0, :, :end], self._buffer[layer, 1, :, :end]
+
+    def put_at(
+        self, layer: int, position: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As put, for one position (1,) that only the device knows; returns all the room, known or not."""
+        self._buffer[layer, 0].index_copy_(1, position, keys)
+        self._buffer[layer, 1].index_copy_(1, position, values)
+        return self._buffer[layer, 0], self._buffer[layer, 1]
+
+    def move_to(self, other: RowCache) -> None:
+        """Goes on in the memory of another cache, whose own content is lost."""
+        other._buffer[:, :, :, : self.length] = self._buffer[:, :, :, : self.length]
+        self._buffer = other._buffer
+
+    def lies_in(self, other: RowCache) -> bool:
+        """Whether it is in the memory of another cache, see move_to."""
+        return self._buffer is other._buffer
 
     def _roomier(self, length: int, room: int) -> torch.Tensor:
         layers, two, heads, _, width = self._buffer.shape

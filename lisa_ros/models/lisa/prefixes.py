@@ -79,6 +79,11 @@ class PrefixStore:
             for key in [key for key in self._kept if number in key]:
                 del self._kept[key]
 
+    def clear(self) -> None:
+        """Drops everything."""
+        with self._lock:
+            self._kept.clear()
+
     def _size(self) -> int:
         return sum(cache.nbytes for cache in self._kept.values())
 

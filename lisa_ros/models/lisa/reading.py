@@ -13,6 +13,7 @@ from lisa_ros.models.lisa.language import Outcome, RaggedLlama, Row, RowCache
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.picture import Picture
 from lisa_ros.models.lisa.prefixes import ROOM_FOR_ANSWER, Key, PrefixStore, positions
+from lisa_ros.models.lisa.static_step import ROOM, StaticStep, static_step
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
 
 
@@ -24,11 +25,15 @@ class Reader:
         prefixes: what is kept.
     """
 
-    def __init__(self, network: LisaNetwork, budget_bytes: int) -> None:
-        """Takes the network, and how much memory kept caches may take."""
+    def __init__(self, network: LisaNetwork, budget_bytes: int, *, fixed_step: bool = False) -> None:
+        """Takes the network, how much memory kept caches may take, and whether single words go StaticStep's way."""
         self._network = network
         self._llama = RaggedLlama(network.language, network.lm_head)
-        self.batcher = Batcher(self._llama.read)
+        self._static: StaticStep | None = None
+        if fixed_step:
+            empty = self._llama.empty_cache(ROOM)
+            self._static = static_step(network.language, network.lm_head, empty)
+        self.batcher = Batcher(self._read)
         self.prefixes = PrefixStore(budget_bytes)
 
     def begin(self, picture: Picture, prompt_ids: Sequence[int]) -> Reading:
@@ -57,6 +62,13 @@ class Reader:
             weakref.finalize(picture, self.prefixes.forget_picture, picture.number)
             self.prefixes.keep(head, patches, cache)
         return cache
+
+    def _read(self, rows: Sequence[Row]) -> list[Outcome]:
+        (first, *others) = rows
+        single = not others and len(first.inputs) == first.wanted == 1
+        if single and self._static is not None and self._static.take_in(first.cache):
+            return [self._static.read(first.cache, first.inputs)]
+        return self._llama.read(rows)
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """The embeddings of words, (n, hidden)."""
