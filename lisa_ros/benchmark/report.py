@@ -37,7 +37,6 @@ def ratios(told: Medians) -> Figures:
         "another operator / first": ("another operator, first mask", "first mask"),
         "SAM's encoder: segment-anything's own / ours": ("SAM's encoder, segment-anything's own", "SAM's encoder"),
         f"{OVERLAPPING} overlapping / one": (f"{OVERLAPPING} overlapping commands", "one command"),
-        "loading the source / this": ("loading the source", "loading"),
     }
     found = {name: told[over] / told[under] for name, (over, under) in pairs.items() if over in told and under in told}
     return found | _shares(told)
