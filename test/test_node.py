@@ -151,6 +151,22 @@ def test_one_operators_command_does_not_wait_for_anothers(probe: Probe, gate: Pa
     assert probe.answer_to(after).answer == f"I was told: gate {gate}"
 
 
+def test_an_operators_newer_command_takes_the_place_of_those_that_wait(probe: Probe, gate: Path) -> None:
+    probe.ask_about(pictures.message("rgb8"), "red")
+    assert probe.set_parameter("queue_policy", "latest_wins").successful
+    held = probe.send(f"gate {gate}", "rita")
+    wait_at(gate)
+    older = [probe.send("red", "rita") for _ in range(2)]
+    newest = probe.send("blue", "rita")
+    for identity in older:
+        answer = probe.answer_to(identity)
+        assert answer.status == Segmentation.CANCELLED and "latest_wins" in answer.detail
+    gate.touch()
+    assert probe.answer_to(held).status == Segmentation.NO_OBJECT
+    assert probe.answer_to(newest).status == Segmentation.OK
+    assert probe.set_parameter("queue_policy", "queue").successful
+
+
 def test_mask_only_by_command_and_by_parameter(probe: Probe) -> None:
     probe.ask_about(pictures.message("rgb8"), "red")
     only = probe.ask("red", "olga", answer="mask_only")

@@ -68,3 +68,46 @@ def test_lanes_run_beside_each_other_and_each_in_its_order() -> None:
     assert worked == ["b1", "a1", "a2"]
     worker.stop()
     assert worker.join(PATIENCE_S)
+
+
+def test_lanes_take_turns_however_much_one_of_them_holds() -> None:
+    worked: list[str] = []
+    gate, done = threading.Event(), threading.Semaphore(0)
+
+    def work(item: str, cancelled: Callable[[], bool]) -> None:
+        assert gate.wait(PATIENCE_S)
+        worked.append(item)
+        done.release()
+
+    worker = Worker(work, lambda item, error: None, lane=lambda item: item[0])
+    items = ["a0", "a1", "a2", "a3", "b1", "b2", "c1"]
+    for item in items:
+        assert worker.submit(item, 10)
+    gate.set()
+    for _ in items:
+        assert done.acquire(timeout=PATIENCE_S)
+    assert worked == ["a0", "b1", "c1", "a1", "b2", "a2", "a3"]
+    worker.stop()
+    assert worker.join(PATIENCE_S)
+
+
+def test_what_is_withdrawn_is_not_done() -> None:
+    worked: list[str] = []
+    begun, gate, done = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def work(item: str, cancelled: Callable[[], bool]) -> None:
+        begun.set()
+        assert gate.wait(PATIENCE_S)
+        worked.append(item)
+        done.release()
+
+    worker = Worker(work, lambda item, error: None, lane=lambda item: item[0])
+    assert worker.submit("a1", 10) and begun.wait(PATIENCE_S)
+    for item in ("a2", "b1", "a3"):
+        assert worker.submit(item, 10)
+    assert worker.withdraw("a") == ["a2", "a3"]
+    gate.set()
+    assert done.acquire(timeout=PATIENCE_S) and done.acquire(timeout=PATIENCE_S)
+    assert worked == ["a1", "b1"]
+    worker.stop()
+    assert worker.join(PATIENCE_S)

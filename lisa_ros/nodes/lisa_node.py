@@ -47,6 +47,7 @@ _LOGGED_LETTERS = 64
 _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
 
+_SUPERSEDED = Outcome(Segmentation.CANCELLED, "A newer command of the same operator came (queue_policy: latest_wins).")
 _SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
 Load = Callable[[NodeParameters], Segmenter]
@@ -153,7 +154,11 @@ class LisaNode(Node):
         limit = self._live_parameters.current.queue_size
         if (refusal := self._refusal(request)) is not None:
             self._settle(request, Outcome(Segmentation.REJECTED, refusal))
-        elif self._worker.submit(request, limit):
+            return
+        if self._live_parameters.current.queue_policy == "latest_wins":
+            for older in self._worker.withdraw(request.operator_id):
+                self._settle(older, _SUPERSEDED)
+        if self._worker.submit(request, limit):
             return
         elif self._worker.stopping:
             self._settle(request, _SHUT_DOWN)

@@ -75,6 +75,12 @@ class NodeParameters:
         1e9,
     )
     queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
+    queue_policy: str = _choice(
+        "queue",
+        "Commands that wait when their operator sends another: are answered in order, or are cancelled.",
+        "queue",
+        "latest_wins",
+    )
     max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
     max_turns: int = _number(
         8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads that work through one bounded queue, so that the executor's thread stays free for callbacks."""
 
+import itertools
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ class Worker(Generic[Item]):
 
     `work` is to return soon after `cancelled()` is true. What it raises goes to `failed(item, error)`, what that raises
     to Python's log, and the thread goes on with the next item. Items of one lane are worked on in their order, one at a
-    time.
+    time. The lanes take turns, so that whoever fills one holds nobody else up.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class Worker(Generic[Item]):
         self._lane = lane
         self._waiting: list[Item] = []
         self._busy: set[Hashable] = set()
+        self._last_turn: dict[Hashable, int] = {}
+        self._turn = itertools.count(1)
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         # Daemons: a model that cannot be interrupted must not keep the process from ending.
@@ -55,6 +58,13 @@ class Worker(Generic[Item]):
             self._changed.notify_all()
             return True
 
+    def withdraw(self, lane: Hashable) -> list[Item]:
+        """Take a lane's items out of the queue; what is being done goes on."""
+        with self._changed:
+            taken = [item for item in self._waiting if self._lane(item) == lane]
+            self._waiting = [item for item in self._waiting if self._lane(item) != lane]
+            return taken
+
     def stop(self) -> None:
         """Drop what waits, cancel what is being done, take nothing more; returns at once."""
         with self._changed:
@@ -77,11 +87,19 @@ class Worker(Generic[Item]):
             if self.stopping or place is None:
                 return None
             item = self._waiting.pop(place)
-            self._busy.add(self._lane(item))
+            self._take_turn(self._lane(item))
             return item
 
     def _first_free(self) -> int | None:
-        return next((place for place, item in enumerate(self._waiting) if self._lane(item) not in self._busy), None)
+        """Place of the next item: of the lanes that are free, the one whose last turn is longest ago."""
+        free = [(place, lane) for place, lane in enumerate(map(self._lane, self._waiting)) if lane not in self._busy]
+        return min(free, key=lambda one: (self._last_turn.get(one[1], 0), one[0]), default=(None, None))[0]
+
+    def _take_turn(self, lane: Hashable) -> None:
+        self._busy.add(lane)
+        self._last_turn[lane] = next(self._turn)
+        waiting = {self._lane(item) for item in self._waiting}  # who has nothing to wait for needs no memory
+        self._last_turn = {one: turn for one, turn in self._last_turn.items() if one in waiting or one in self._busy}
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
