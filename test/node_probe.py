@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.srv import ResetDialogue
+from lisa_ros.srv import ListDialogues, ResetDialogue
 
 _DEEP = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
@@ -44,6 +44,7 @@ class Probe:
         node.create_subscription(String, f"/{name}/explanation", self.explanations.append, _DEEP)
         node.create_subscription(PointStamped, f"/{name}/centroid_pixel", self.centroids.append, _DEEP)
         self._reset = node.create_client(ResetDialogue, f"/{name}/reset_dialogue")
+        self._list = node.create_client(ListDialogues, f"/{name}/list_dialogues")
         self._set = node.create_client(SetParameters, f"/{name}/set_parameters")
         self._name = name
 
@@ -109,6 +110,11 @@ class Probe:
         future = self._reset.call_async(ResetDialogue.Request(operator_id=operator))
         wait_until(future.done, "reset_dialogue")
         return future.result()
+
+    def dialogues(self) -> dict[str, Any]:
+        future = self._list.call_async(ListDialogues.Request())
+        wait_until(future.done, "list_dialogues")
+        return {one.operator_id: one for one in future.result().dialogues}
 
     def set_parameter(self, name: str, value: Any) -> Any:
         future = self._set.call_async(

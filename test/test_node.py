@@ -210,6 +210,27 @@ def test_reset_forgets_one_operator(probe: Probe) -> None:
     assert not refused.success and "64" in refused.message
 
 
+def test_a_killed_node_goes_on_with_its_dialogues(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "dialogues.sqlite"
+    arguments = ("-r", "__node:=stored", "-p", f"dialogue_file:={file}")
+    with probing("stored") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process)
+        assert probe.ask_about(pictures.message("rgb8"), "two").turn == 1
+        assert probe.ask("red", "anna").turn == 1
+        with started(scripted_node(*arguments[2:], "-r", "__node:=second")) as second:
+            assert second.wait() == 1
+            assert "another node has it open" in second.output and "Traceback" not in second.output
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with probing("stored") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process)
+        listed = probe.dialogues()
+        assert {name: (one.turns, one.last_turn) for name, one in listed.items()} == {"default": (1, 1), "anna": (1, 1)}
+        assert listed["anna"].idle_s >= 0
+        answer = probe.ask_about(pictures.message("rgb8"), "history")
+        assert answer.answer.startswith("I was told: two") and answer.turn >= 2
+
+
 def test_an_answer_that_was_on_its_way_at_a_reset_does_not_come_back(probe: Probe, gate: Path) -> None:
     probe.ask_about(pictures.message("rgb8"), "red")
     probe.ask("red", "hans")

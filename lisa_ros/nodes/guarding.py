@@ -30,3 +30,13 @@ def guarded(callback: Callback) -> Callback:
             return arguments[-1]
 
     return guard  # type: ignore[return-value]
+
+
+def guarded_by(node: Any, callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a callback that is no method of the node, whose errors the node counts and logs."""
+
+    def call(_node: Any, *arguments: Any) -> Any:
+        return callback(*arguments)
+
+    functools.update_wrapper(call, callback)
+    return functools.partial(guarded(call), node)

@@ -24,18 +24,19 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from lisa_ros.dialogue import Dialogues, OperatorError, operator_name
+from lisa_ros.dialogue_store import StoreError
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.answering import Limits, ask
 from lisa_ros.nodes.answers import Answers, sendable
 from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
+from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
 from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.nodes.worker import Worker
 from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
-from lisa_ros.srv import ResetDialogue
 
 # A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
@@ -54,7 +55,7 @@ Load = Callable[[NodeParameters], Segmenter]
 
 
 class LoadError(RuntimeError):
-    """The model could not be loaded; the text is one sentence."""
+    """The model, or the dialogues that were kept, could not be loaded; the text is one sentence."""
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
@@ -81,13 +82,13 @@ class LisaNode(Node):
 
         Raises:
             ParameterError: a parameter has a value that cannot be used.
-            LoadError: the model could not be loaded.
+            LoadError: the model or the kept dialogues could not be loaded.
         """
         super().__init__("lisa")
         self.callback_errors = 0
         self._live_parameters = LiveParameters(self)
         self._segmenter = self._load(load)
-        self._dialogues = Dialogues()
+        self._dialogues = self._open_dialogues()
         self._answers = Answers(self)
         self._worker = Worker(
             self._work,
@@ -99,7 +100,7 @@ class LisaNode(Node):
         self._camera = self._open_camera()
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
-        self.create_service(ResetDialogue, "~/reset_dialogue", self._on_reset_dialogue)
+        DialogueServices(self, self._dialogues)
         self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
 
     def stop(self, spinning: Callable[[], bool]) -> None:
@@ -122,6 +123,7 @@ class LisaNode(Node):
         for request in self._answers.waiting():
             self._settle(request, _SHUT_DOWN)
         self._answers.close(_STOP_OUTBOX_S)
+        self._dialogues.close()
 
     @guarded
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -134,19 +136,6 @@ class LisaNode(Node):
     @guarded
     def _on_command_text(self, message: String) -> None:
         self._accept(Request.from_text(message.data))
-
-    @guarded
-    def _on_reset_dialogue(
-        self, request: ResetDialogue.Request, response: ResetDialogue.Response
-    ) -> ResetDialogue.Response:
-        try:
-            operator = operator_name(request.operator_id)
-        except OperatorError as error:
-            response.message = str(error)
-            return response
-        response.turns = self._dialogues.reset(operator)
-        response.success = True
-        return response
 
     def _accept(self, request: Request) -> None:
         self._last_command_s = request.received_s
@@ -207,7 +196,11 @@ class LisaNode(Node):
 
     def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
         parameters = self._live_parameters.current
-        self._dialogues.set_limits(max_turns=parameters.max_turns, max_operators=parameters.max_operators)
+        self._dialogues.set_limits(
+            max_turns=parameters.max_turns,
+            max_operators=parameters.max_operators,
+            max_idle_s=60 * parameters.max_dialogue_idle,
+        )
         limits = Limits(parameters.max_new_tokens, request.answer or parameters.answer)
         return ask(self._segmenter, self._dialogues, request, seen, limits, cancelled, started_s)
 
@@ -233,6 +226,13 @@ class LisaNode(Node):
             CAMERA_QOS,
         )
         return Camera(subscription.topic_name, lambda: int(self.get_clock().now().nanoseconds))
+
+    def _open_dialogues(self) -> Dialogues:
+        parameters = self._live_parameters.current
+        try:
+            return open_dialogues(parameters.dialogue_file, self.get_fully_qualified_name())
+        except StoreError as error:
+            raise LoadError(f"Parameter dialogue_file: {error}") from error
 
     def _load(self, load: Load) -> Segmenter:
         parameters = self._live_parameters.current

@@ -61,6 +61,10 @@ class NodeParameters:
     template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
     vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    dialogue_file: str = _fixed(
+        "auto",
+        "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",
+    )
     concurrent_commands: int = _fixed_number(
         4, "Commands of different operators that are answered at the same time.", 1, 16
     )
@@ -88,6 +92,7 @@ class NodeParameters:
     max_operators: int = _number(
         16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000
     )
+    max_dialogue_idle: float = _number(0.0, "Minutes after which a silent dialogue is forgotten. 0: never.", 0.0, 1e9)
 
 
 class LiveParameters:
