@@ -17,6 +17,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.sam_attention import fuse
 
 Shape = tuple[int, ...]
 
@@ -143,7 +144,7 @@ def _read_windows(shapes: Mapping[str, Shape], depth: int, grid: int) -> tuple[i
 
 
 def build_sam(sizes: SamSizes) -> Sam:
-    """segment-anything's `Sam` of these sizes, weights not loaded."""
+    """segment-anything's `Sam` of these sizes, its encoder with fused attention, weights not loaded."""
     encoder = ImageEncoderViT(
         img_size=sizes.image_size,
         patch_size=sizes.patch_size,
@@ -159,6 +160,7 @@ def build_sam(sizes: SamSizes) -> Sam:
         window_size=sizes.window,
         global_attn_indexes=sizes.global_blocks,
     )
+    fuse(encoder)
     prompt_encoder = PromptEncoder(
         embed_dim=sizes.prompt_width,
         image_embedding_size=(sizes.grid, sizes.grid),
