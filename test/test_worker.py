@@ -105,7 +105,7 @@ def test_what_is_withdrawn_is_not_done() -> None:
     assert worker.submit("a1", 10) and begun.wait(PATIENCE_S)
     for item in ("a2", "b1", "a3"):
         assert worker.submit(item, 10)
-    assert worker.withdraw("a") == ["a2", "a3"]
+    assert worker.withdraw(lambda item: item[0] == "a") == ["a2", "a3"]
     gate.set()
     assert done.acquire(timeout=PATIENCE_S) and done.acquire(timeout=PATIENCE_S)
     assert worked == ["a1", "b1"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.models.lisa.preprocessing import sam_pixels
+from lisa_ros.models.lisa.sam import build_encoder, read_sizes
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,23 @@ def _read_all(lisa: ScriptedLisa, ids: torch.Tensor, clip_pixels: torch.Tensor) 
 
 def plain_sam_features(lisa: ScriptedLisa, pixels: torch.Tensor) -> torch.Tensor:
     """segment-anything's own forward pass of the encoder: (1, prompt_width, grid, grid) float32."""
-    encoder = lisa.network.visual_model.image_encoder
+    encoder = plain_encoder(lisa)
     weight = encoder.patch_embed.proj.weight
     features: torch.Tensor = encoder(pixels.to(weight.device, weight.dtype))
     out = features.float()
     if out.is_cuda:
         torch.cuda.synchronize()
     return out
+
+
+def plain_encoder(lisa: ScriptedLisa) -> Any:
+    """segment-anything's encoder with the very weights of the model's, not a copy of them."""
+    sam = lisa.network.visual_model
+    shapes = {key: tuple(weight.shape) for key, weight in sam.state_dict().items()}
+    with torch.device("meta"):
+        plain: Any = build_encoder(read_sizes(shapes))
+    neck = sam.image_encoder.neck  # in fp16 it is wrapped, and computes in float32
+    weights = {key: weight for key, weight in sam.image_encoder.state_dict().items() if not key.startswith("neck.")}
+    plain.load_state_dict(weights, strict=False, assign=True)
+    plain.neck = neck
+    return plain

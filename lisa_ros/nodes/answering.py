@@ -2,7 +2,7 @@
 """Asking the model about a picture, in the operator's dialogue."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from lisa_ros.dialogue import Dialogues, ForgottenTurnError, Turn, operator_name
@@ -67,7 +67,7 @@ def ask(
             cancelled=cancelled,
             answer="mask_only" if limits.answer == "mask_only" else "full",
         )
-        heard = _listen(events)
+        heard = _listen(_told(events, request, seen))
     except (CommandError, ForgottenTurnError) as error:
         return Outcome(Segmentation.REJECTED, str(error), seen.header)
     finished = heard.finished
@@ -83,6 +83,14 @@ def ask(
         turn=turn,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )
+
+
+def _told(events: Iterable[Event], request: Request, seen: Seen) -> Iterator[Event]:
+    """The events, of which a listener hears each as it comes."""
+    for event in events:
+        if request.listener is not None:
+            request.listener.hear(event, seen.header)
+        yield event
 
 
 def _listen(events: Iterable[Event]) -> _Heard:

@@ -34,6 +34,7 @@ from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
 from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.nodes.segment_action import SegmentAction
 from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.nodes.worker import Worker
 from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
@@ -49,6 +50,7 @@ _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
 
 _SUPERSEDED = Outcome(Segmentation.CANCELLED, "A newer command of the same operator came (queue_policy: latest_wins).")
+_TAKEN_BACK = Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.")
 _SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
 Load = Callable[[NodeParameters], Segmenter]
@@ -101,6 +103,7 @@ class LisaNode(Node):
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
         DialogueServices(self, self._dialogues)
+        SegmentAction(self, self._accept, self._take_back)
         self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
 
     def stop(self, spinning: Callable[[], bool]) -> None:
@@ -137,23 +140,30 @@ class LisaNode(Node):
     def _on_command_text(self, message: String) -> None:
         self._accept(Request.from_text(message.data))
 
-    def _accept(self, request: Request) -> None:
+    def _accept(self, request: Request) -> bool:
+        """Queue a command, or answer it at once; whether it was queued."""
         self._last_command_s = request.received_s
         self._answers.open(request)
         limit = self._live_parameters.current.queue_size
         if (refusal := self._refusal(request)) is not None:
             self._settle(request, Outcome(Segmentation.REJECTED, refusal))
-            return
+            return False
         if self._live_parameters.current.queue_policy == "latest_wins":
-            for older in self._worker.withdraw(request.operator_id):
+            for older in self._worker.withdraw(lambda waiting: waiting.operator_id == request.operator_id):
                 self._settle(older, _SUPERSEDED)
         if self._worker.submit(request, limit):
-            return
-        elif self._worker.stopping:
+            return True
+        if self._worker.stopping:
             self._settle(request, _SHUT_DOWN)
         else:
             full = f"{limit} commands wait already (queue_size); send it again later."
             self._settle(request, Outcome(Segmentation.REJECTED, full))
+        return False
+
+    def _take_back(self, request: Request) -> None:
+        request.taken_back.set()
+        for waiting in self._worker.withdraw(lambda one: one is request):
+            self._settle(waiting, _TAKEN_BACK)
 
     def _refusal(self, request: Request) -> str | None:
         """Why a command is not put to the model; None when it is."""
@@ -176,7 +186,7 @@ class LisaNode(Node):
         seen: Seen | None = None
         try:
             seen = self._look(request)
-            outcome = self._ask(request, seen, cancelled, started_s)
+            outcome = self._ask(request, seen, lambda: cancelled() or request.taken_back.is_set(), started_s)
         except (NoPictureError, ImageError) as error:
             outcome = Outcome(Segmentation.NO_IMAGE, str(error))
         except Exception as error:  # whatever a model does, the command gets its answer
@@ -210,7 +220,10 @@ class LisaNode(Node):
         self._settle(request, Outcome(Segmentation.FAILED, f"The answer could not be published: {error}"))
 
     def _settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
-        if self._answers.settle(request, outcome, seen):
+        message = self._answers.settle(request, outcome, seen)
+        if message is not None:
+            if request.listener is not None:
+                request.listener.settle(message)
             who_and_what = f"{_shown(request.operator_id)}: {_shown(request.text)}"
             what = sendable(outcome.detail) or f"{len(outcome.objects)} object(s)"
             self.get_logger().info(f"{who_and_what} -> {what} ({outcome.total_ms:.0f} ms)")

@@ -58,11 +58,11 @@ class Worker(Generic[Item]):
             self._changed.notify_all()
             return True
 
-    def withdraw(self, lane: Hashable) -> list[Item]:
-        """Take a lane's items out of the queue; what is being done goes on."""
+    def withdraw(self, chosen: Callable[[Item], bool]) -> list[Item]:
+        """Take items out of the queue; what is being done goes on."""
         with self._changed:
-            taken = [item for item in self._waiting if self._lane(item) == lane]
-            self._waiting = [item for item in self._waiting if self._lane(item) != lane]
+            taken = [item for item in self._waiting if chosen(item)]
+            self._waiting = [item for item in self._waiting if item not in taken]
             return taken
 
     def stop(self) -> None:
