@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from lisa_ros.benchmark.models import ScriptedLisa
-from lisa_ros.benchmark.upstream_style import plain_sam_features
+from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
 from lisa_ros.models.lisa.decoding import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
 from lisa_ros.models.lisa.picture import Picture
@@ -139,11 +139,12 @@ def measure_stages(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]]) -
     """What the parts of a first command take by themselves."""
     image = shots()
     pixels, _ = sam_pixels(image, lisa.network.image_size)
+    plain = plain_encoder(lisa)
     with torch.inference_mode():
         return {
             "CLIP": 1000 * _seconds(lambda: lisa.network.visual_tokens(lisa.clip(image))),
             "SAM's encoder": 1000 * _seconds(lambda: lisa.network.sam_features(pixels)),
-            "SAM's encoder, segment-anything's own": 1000 * _seconds(lambda: plain_sam_features(lisa, pixels)),
+            "SAM's encoder, segment-anything's own": 1000 * _seconds(lambda: plain_sam_features(plain, pixels)),
         }
 
 
@@ -185,5 +186,5 @@ def _token_bytes(lisa: ScriptedLisa) -> int:
 def _sam_flops(lisa: ScriptedLisa) -> int:
     side = lisa.network.image_size
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        plain_sam_features(lisa, torch.zeros(1, 3, side, side))
+        plain_sam_features(plain_encoder(lisa), torch.zeros(1, 3, side, side))
     return int(counter.get_total_flops())

@@ -46,6 +46,7 @@ def answer_as_upstream(lisa: ScriptedLisa, image: NDArray[np.uint8], command: st
         image: RGB uint8 (H, W, 3).
         command: what the operator typed.
     """
+    encoder = plain_encoder(lisa)
     began = time.perf_counter()
     prompt = torch.tensor(lisa.prompt_ids(command), device=lisa.network.device)
     script = torch.tensor(lisa.script, device=lisa.network.device)
@@ -59,7 +60,7 @@ def answer_as_upstream(lisa: ScriptedLisa, image: NDArray[np.uint8], command: st
         seg = lisa.script.index(lisa.config.seg_token_id)
         at = time.perf_counter()
         pixels, resized = sam_pixels(image, lisa.network.image_size)
-        features = plain_sam_features(lisa, pixels)
+        features = plain_sam_features(encoder, pixels)
         sam_s = time.perf_counter() - at
         state = states[len(states) - len(script) + seg].unsqueeze(0)
         height, width = image.shape[:2]
@@ -78,9 +79,8 @@ def _read_all(lisa: ScriptedLisa, ids: torch.Tensor, clip_pixels: torch.Tensor) 
     return states[0]
 
 
-def plain_sam_features(lisa: ScriptedLisa, pixels: torch.Tensor) -> torch.Tensor:
-    """segment-anything's own forward pass of the encoder: (1, prompt_width, grid, grid) float32."""
-    encoder = plain_encoder(lisa)
+def plain_sam_features(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """The forward pass of plain_encoder: (1, prompt_width, grid, grid) float32."""
     weight = encoder.patch_embed.proj.weight
     features: torch.Tensor = encoder(pixels.to(weight.device, weight.dtype))
     out = features.float()
