@@ -123,7 +123,13 @@ def test_a_bare_sentence_is_a_command_of_the_default_operator(probe: Probe) -> N
 def test_two_commands_on_one_picture_look_once(probe: Probe) -> None:
     first = probe.ask_about(pictures.message("rgb8"), "frame?").answer
     assert probe.ask("frame?").answer == probe.ask("frame?", "jon").answer == first
-    assert probe.ask_about(pictures.message("rgb8"), "frame?").answer != first
+    assert probe.ask_about(pictures.message("mono8"), "frame?").answer != first
+
+
+def test_pictures_of_a_still_scene_share_one_look(probe: Probe) -> None:
+    first = probe.ask_about(pictures.message("rgb8"), "frame?")
+    second = probe.ask_about(pictures.message("bgr8"), "frame?")
+    assert second.answer == first.answer and second.header.stamp != first.header.stamp
 
 
 def test_operators_hear_only_their_own_turns_when_they_interleave(probe: Probe) -> None:

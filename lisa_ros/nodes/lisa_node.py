@@ -202,7 +202,10 @@ class LisaNode(Node):
 
     def _look(self, request: Request) -> Seen:
         reference_ns = request.stamp_ns or self.get_clock().now().nanoseconds
-        return self._camera.look(self._segmenter, reference_ns, self._live_parameters.current.max_image_age)
+        parameters = self._live_parameters.current
+        return self._camera.look(
+            self._segmenter, reference_ns, parameters.max_image_age, parameters.same_frame_difference
+        )
 
     def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
         parameters = self._live_parameters.current

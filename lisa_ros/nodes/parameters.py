@@ -78,6 +78,13 @@ class NodeParameters:
         0.0,
         1e9,
     )
+    same_frame_difference: float = _number(
+        6.0,
+        "Largest difference, in levels of 255, up to which a new picture counts as the one the model has looked at."
+        " 0: only an identical picture does.",
+        0.0,
+        255.0,
+    )
     queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
     queue_policy: str = _choice(
         "queue",
