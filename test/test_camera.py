@@ -2,6 +2,7 @@
 """How old a picture is, by its stamp or its arrival, and which pictures need a look of their own."""
 
 import array
+import dataclasses
 
 import numpy as np
 import pictures
@@ -70,8 +71,10 @@ def looks(messages: list[Image], limit: float) -> int:
     camera, segmenter = Camera("/image", lambda: 0), ScriptedSegmenter()
     for message in messages:
         camera.take(message)
+        looked = segmenter.looks
         seen = camera.look(segmenter, SECOND, 0.0, limit)
-        assert camera.look(segmenter, 2 * SECOND, 0.0, limit) is seen
+        assert seen.known == (segmenter.looks == looked)
+        assert camera.look(segmenter, 2 * SECOND, 0.0, limit) == dataclasses.replace(seen, known=True)
         assert seen.header.stamp == message.header.stamp
         assert np.array_equal(seen.picture, picture_from(message))
     return segmenter.looks

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,13 @@ def test_each_operator_has_a_dialogue_of_their_own(finished: tuple[subprocess.Co
     for operator in ("ann", "bob"):
         turns = [row["turn"] for row in rows if row["operator"] == operator]
         assert turns == list(range(1, len(turns) + 1))
+
+
+def test_the_still_table_is_looked_at_once(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    run, output = finished
+    known = [row["frame_known"] for row in json.loads((output / "demo.json").read_text())["rows"]]
+    assert not known[0] and all(known[1:])
+    assert re.search(r"First mask: \d+ ms on a new picture, \d+ ms on a picture that was known", run.stdout)
 
 
 def test_there_is_a_picture_of_every_answer(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:

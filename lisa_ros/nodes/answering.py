@@ -81,6 +81,7 @@ def ask(
         answer=finished.answer,
         objects=_visible(finished.objects),
         turn=turn,
+        frame_known=seen.known,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )
 

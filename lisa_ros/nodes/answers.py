@@ -102,6 +102,7 @@ def segmentation_message(request: Request, outcome: Outcome, header: Header) -> 
         explanation=explanation_of(answer),
         objects=[object_message(found, header) for found in outcome.objects],
         turn=outcome.turn,
+        frame_known=outcome.frame_known,
         first_mask_ms=outcome.first_mask_ms,
         total_ms=outcome.total_ms,
         queued_ms=outcome.queued_ms,

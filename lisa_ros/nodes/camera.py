@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The newest picture of the camera, kept as a message and decoded only when a command needs it."""
 
+import dataclasses
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,15 +38,17 @@ class Seen:
         header: of the picture's own message.
         picture: RGB, (H, W, 3).
         frame: what the model saw, maybe in an earlier picture.
+        known: whether an earlier command was about this frame.
     """
 
     header: Header
     picture: Picture
     frame: Frame
+    known: bool
 
 
 class Camera:
-    """One camera topic. `take` is called by the executor's thread, the rest by the worker's."""
+    """One camera topic. `take` is called by the executor's thread, the rest by any of the worker's."""
 
     def __init__(self, topic: str, now_ns: Callable[[], int]) -> None:
         """Nothing has come yet; `now_ns` tells the node's time, nanoseconds."""
@@ -53,6 +57,7 @@ class Camera:
         self._newest: _Taken | None = None
         self._seen: tuple[_Taken, Seen] | None = None
         self._looked_at: tuple[Picture, Frame] | None = None
+        self._looking = threading.Lock()
 
     def take(self, message: Any) -> None:
         """Keep a message; the one before it is forgotten."""
@@ -79,17 +84,20 @@ class Camera:
                 f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
             )
         self._check_age(newest, reference_ns, max_age_s)
-        if self._seen is None or self._seen[0] is not newest:
-            picture = picture_from(newest.message)
-            frame = self._frame_of(picture, segmenter, same_frame_difference)
-            self._seen = (newest, Seen(newest.message.header, picture, frame))
-        return self._seen[1]
+        with self._looking:
+            seen = self._seen_in(newest, segmenter, same_frame_difference)
+            self._seen = (newest, dataclasses.replace(seen, known=True))
+            return seen
 
-    def _frame_of(self, picture: Picture, segmenter: Segmenter, same_frame_difference: float) -> Frame:
+    def _seen_in(self, taken: _Taken, segmenter: Segmenter, same_frame_difference: float) -> Seen:
+        if self._seen is not None and self._seen[0] is taken:
+            return self._seen[1]
+        picture = picture_from(taken.message)
         # Compared with what was looked at, and not with the picture before: slow changes add up.
-        if self._looked_at is None or not same_scene(self._looked_at[0], picture, same_frame_difference):
+        known = self._looked_at is not None and same_scene(self._looked_at[0], picture, same_frame_difference)
+        if self._looked_at is None or not known:
             self._looked_at = (picture, segmenter.look(picture))
-        return self._looked_at[1]
+        return Seen(taken.message.header, picture, self._looked_at[1], known)
 
     def _check_age(self, taken: _Taken, reference_ns: int, max_age_s: float) -> None:
         age_s = (reference_ns - taken.time_ns) / 1e9

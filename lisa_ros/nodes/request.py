@@ -83,6 +83,7 @@ class Outcome:
     answer: str = ""
     objects: tuple[ObjectMask, ...] = ()
     turn: int = 0
+    frame_known: bool = False
     first_mask_ms: float = 0.0
     total_ms: float = 0.0
     queued_ms: float = 0.0

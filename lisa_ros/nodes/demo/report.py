@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -53,6 +54,7 @@ class Row:
         iou: of the mask with the true one; None when nothing was meant and nothing marked.
         first_mask_ms: None without a mask.
         total_ms: None without an answer.
+        frame_known: whether the model had looked at the picture, or the same still scene, before.
         stamp_ns: of the picture that was answered about, nanoseconds.
         overlay: file name of the picture.
     """
@@ -70,6 +72,7 @@ class Row:
     iou: float | None
     first_mask_ms: float | None
     total_ms: float | None
+    frame_known: bool
     stamp_ns: int
     overlay: str
 
@@ -113,6 +116,7 @@ def row_of(number: int, line: Line, answer: Any | None, scene: Scene) -> Row:
         iou=_iou(marked, truth),
         first_mask_ms=said.first_mask_ms if said.objects else None,
         total_ms=None if answer is None else said.total_ms,
+        frame_known=said.frame_known,
         stamp_ns=nanoseconds(said.header.stamp.sec, said.header.stamp.nanosec),
         overlay=f"{number}_{line.operator}.png",
     )
@@ -135,8 +139,7 @@ def mean_iou(rows: Iterable[Row]) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for a terminal, about 130 letters wide."""
-    stamps = [None, *(row.stamp_ns for row in rows)]
-    cells = [_TITLES, *(_cells(row, row.stamp_ns == before) for row, before in zip(rows, stamps, strict=False))]
+    cells = [_TITLES, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(_TITLES))]
     numbers_from = 3  # numbers stand at the right of their column
     lines = [
@@ -146,12 +149,22 @@ def table(rows: Sequence[Row]) -> str:
         ).rstrip()
         for line in cells
     ]
-    note = ["* about the same picture as the command before, which is not looked at again"]
-    shared = any(line[-1].endswith("*") for line in cells)
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *(note if shared else [])])
+    note = ["* about a picture that an earlier command was about, or the same still scene: it is not looked at again"]
+    shared = any(row.frame_known for row in rows)
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *(note if shared else []), _times(rows)])
 
 
-def _cells(row: Row, shared: bool) -> tuple[str, ...]:
+def _times(rows: Sequence[Row]) -> str:
+    """How long the first masks took, on a new picture and on one that was known."""
+    told = []
+    for known, where in ((False, "a new picture"), (True, "a picture that was known")):
+        times = [row.first_mask_ms for row in rows if row.frame_known == known and row.first_mask_ms is not None]
+        if times:
+            told.append(f"{_milliseconds(median(times))} on {where}")
+    return f"First mask: {', '.join(told)} (median)." if told else "No mask was found."
+
+
+def _cells(row: Row) -> tuple[str, ...]:
     said = row.answer if row.answered else f"{row.status}: {row.detail}".removesuffix(": ")
     return (
         row.operator,
@@ -161,7 +174,7 @@ def _cells(row: Row, shared: bool) -> tuple[str, ...]:
         _point(row.true_centroid),
         "-" if row.iou is None else f"{row.iou:.2f}",
         _milliseconds(row.first_mask_ms),
-        _milliseconds(row.total_ms) + ("*" if shared else " "),
+        _milliseconds(row.total_ms) + ("*" if row.frame_known else " "),
     )
 
 
