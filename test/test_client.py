@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LisaClient, as a planner's author uses it, with lisa_node as another process."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pictures
+import pytest
+import rclpy
+from node_probe import Probe, probing
+from ros_harness import private_domain, scripted_node, started, wait_until
+from scripted_segmenter import pixels_of
+
+from lisa_ros.client import LisaClient, Status
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with probing() as probe, started(scripted_node()) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(pictures.message("rgb8"), "red")
+        assert probe.set_parameter("max_image_age", 0.0).successful
+        yield probe
+
+
+@pytest.fixture
+def client() -> Iterator[LisaClient]:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(private_domain()))
+    with LisaClient("/lisa", context=context) as client:
+        yield client
+    rclpy.shutdown(context=context)
+
+
+def finish(client: LisaClient) -> None:
+    wait_until(client.is_complete, "the answer")
+
+
+def test_a_command_from_its_sending_to_its_masks(probe: Probe, client: LisaClient) -> None:
+    assert client.segment("two", operator="anna")
+    finish(client)
+    result = client.result()
+    assert (result.status, result.message, result.explanation) == (Status.OK, "", "The red and the blue.")
+    red, blue = result.objects
+    assert np.array_equal(red.mask, pixels_of(pictures.colours(), "red"))
+    assert np.array_equal(blue.mask, pixels_of(pictures.colours(), "blue"))
+    assert red.centroid_pixel == (7.5, 15.5) and red.bbox == (0, 0, 16, 32)
+    assert result.segmentation is not None and result.segmentation.turn == 1
+    assert all(any(np.array_equal(f.mask, o.mask) for o in result.objects) for f in client.feedback().objects)
+
+
+def test_one_client_asks_one_thing_after_the_other(probe: Probe, client: LisaClient) -> None:
+    for text, status in (("red", Status.OK), ("unicorn", Status.NO_OBJECT), ("crash", Status.FAILED)):
+        assert client.segment(text, operator="ben")
+        finish(client)
+        assert client.result().status is status
+    assert "the model broke" in client.result().message
+
+
+def test_what_is_refused_says_why(probe: Probe, client: LisaClient) -> None:
+    assert not client.segment(" ")
+    assert client.is_complete()
+    assert client.result().status is Status.REJECTED and "empty" in client.result().message
+
+
+def test_a_command_can_be_taken_back_and_no_other_sent_meanwhile(
+    probe: Probe, client: LisaClient, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    assert client.segment(f"gate {gate}", operator="carl")
+    wait_until(gate.with_suffix(".reached").exists, "the model at the gate")
+    assert not client.is_complete(0.0) and client.result().status is Status.UNFINISHED
+    with pytest.raises(RuntimeError, match="cancel"):
+        client.segment("red")
+    assert client.cancel()
+    assert client.result().status is Status.CANCELLED
+    assert not client.cancel(), "there is nothing left to take back"
+    assert client.segment("history", operator="carl")
+    finish(client)
+    assert client.result().explanation == "I was told:"
+
+
+def test_without_a_node_it_says_so() -> None:
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(private_domain()))
+    with LisaClient("/nobody", context=context) as client:
+        assert not client.segment("red", timeout_s=0.2)
+        assert client.result().status is Status.NO_NODE and "/nobody/segment" in client.result().message
+    rclpy.shutdown(context=context)
