@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import Any
 
 import torch
 from torch import nn
@@ -40,16 +39,31 @@ def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.
     """
     if quantization == "none":
         return
+    need_bitsandbytes(quantization)
+    _replace_linears(module, quantization, compute_dtype, device)
+
+
+def need_bitsandbytes(quantization: str) -> str:
+    """Imports bitsandbytes, which takes seconds, so that only quantized models pay for it.
+
+    Args:
+        quantization: for the message.
+
+    Returns:
+        its version.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     # It warns in every layer and step that LLM.int8() goes through float16, and of kernels that may be downloaded.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        importlib.import_module("bitsandbytes")  # only here: it takes seconds, and only quantized models pay for it
+        return str(importlib.import_module("bitsandbytes").__version__)
     except ImportError as error:
         raise ValueError(
             f"quantization {quantization} needs bitsandbytes, which is not installed here ({error}); "
             "install it (on a Jetson: build it on the device), or use none"
         ) from error
-    _replace_linears(module, quantization, compute_dtype, device)
 
 
 def _replace_linears(module: nn.Module, quantization: str, compute_dtype: torch.dtype, device: torch.device) -> None:
@@ -91,20 +105,10 @@ def is_quantized(module: nn.Module) -> bool:
     return type(module).__name__ in ("Linear4bit", "Linear8bitLt")
 
 
-def load_weight(module: Any, weight: torch.Tensor, device: torch.device) -> None:
-    """Quantizes a weight into a module made by `quantize_linears`.
-
-    Args:
-        module: Linear4bit or Linear8bitLt.
-        weight: (out, in), any float type.
-        device: where the quantized weight goes.
-    """
-    from bitsandbytes.nn import Int8Params, Params4bit
-
-    half = weight.to(torch.float16).contiguous()
-    if type(module).__name__ == "Linear8bitLt":
-        module.weight = Int8Params(half, requires_grad=False, has_fp16_weights=False).to(device)
-    else:
-        module.weight = Params4bit(
-            half, requires_grad=False, compress_statistics=True, quant_type="nf4", module=module
-        ).to(device)
+def linear_shapes(module: nn.Module) -> dict[str, tuple[int, int]]:
+    """Name -> (out, in) of the layers inside `module` that `quantize_linears` would replace."""
+    return {
+        name: (child.out_features, child.in_features)
+        for name, child in module.named_modules()
+        if isinstance(child, nn.Linear)
+    }
