@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from lisa_ros.models.lisa.filling import ALIGNMENT
-from lisa_ros.models.lisa.weights import Layout
+from lisa_ros.models.lisa.weights import ALIGNMENT, Layout
 
 _NAMES = {
     torch.float64: "F64",

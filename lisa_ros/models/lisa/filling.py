@@ -19,12 +19,9 @@ from lisa_ros.models.lisa.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD
 from lisa_ros.models.lisa.quantization import is_quantized, linear_shapes
 from lisa_ros.models.lisa.quantized_weights import part_layouts, place_weight, quantize_weight
 from lisa_ros.models.lisa.sam import Shape
-from lisa_ros.models.lisa.weights import Layout, WeightFiles
+from lisa_ros.models.lisa.weights import ALIGNMENT, Layout, WeightFiles
 
 Rename = Callable[[str], str | None]
-
-ALIGNMENT = 64
-"""bytes. Where a tensor begins decides in which order some libraries add its numbers up, and so the last bit."""
 
 
 def check_keys(

@@ -19,6 +19,9 @@ from lisa_ros.models.lisa.configuration import read_json
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.sam import Shape
 
+ALIGNMENT = 64
+"""bytes. Where a tensor begins decides in which order some libraries add its numbers up, and so the last bit."""
+
 MAPPED_BYTES = 500_000_000
 """Pages of a mapped file that were read count as the process's memory until it is mapped anew, so that is done after
 this much: a shard of 10 GB would fill a small machine otherwise."""
