@@ -36,7 +36,7 @@ SHARD_BYTES = 500_000_000
 """Size from which another file is begun. What an interruption costs is at most the work on one file."""
 
 _CLIP_DESCRIPTIONS = ("config.json", "preprocessor_config.json")
-_SMALL_FILES = 50_000_000
+_SMALL_FILES = 10_000_000
 """bytes: more than all that is written beside weights."""
 
 Tell = Callable[[str], None]
@@ -192,6 +192,9 @@ def _write_file(
                 writing.put(name, one)
             step(tensor.nbytes)
         writing.finish()
+    except OSError as error:  # Python does not say which file a full disk refused
+        writing.abandon()
+        raise OSError(error.errno, f"{error.strerror}; mend it, and the same command goes on", str(file)) from error
     except BaseException:
         writing.abandon()
         raise

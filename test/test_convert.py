@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -24,7 +25,16 @@ from tiny_datasets import reason, write_reason_seg
 from lisa_ros import converting
 from lisa_ros.cli import main
 from lisa_ros.converting import Conversion, convert
-from lisa_ros.models.lisa import Answer, CheckpointError, Lisa, MaskStep, converted_files, load_lisa, weights
+from lisa_ros.models.lisa import (
+    Answer,
+    CheckpointError,
+    Lisa,
+    MaskStep,
+    aligned_files,
+    converted_files,
+    load_lisa,
+    weights,
+)
 from lisa_ros.models.lisa.configuration import CONVERSION, UNFINISHED
 from lisa_ros.models.lisa.quantized_weights import part_layouts, quantize_weight
 from lisa_ros.models.lisa.unfinished import claimed
@@ -411,10 +421,23 @@ def test_tensors_that_cannot_be_copied(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converting.shutil, "disk_usage", lambda _: SimpleNamespace(free=55_000_000))
-    with pytest.raises(ValueError, match=r"needs 0\.06 GB, but its disk has 0\.06 GB free"):
+    monkeypatch.setattr(converting.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    with pytest.raises(ValueError, match=r"needs 0\.02 GB, but its disk has 0\.00 GB free"):
         converted(EMBEDDED, tmp_path / "out" / "deep")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_gets_full(
+    eight_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(converting, "SHARD_BYTES", SHARD_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(aligned_files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        assert main(command(EMBEDDED, tmp_path / "out")) == 2
+    assert "full; mend it, and the same command goes on: " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [UNFINISHED]
+    assert main(command(EMBEDDED, tmp_path / "out")) == 0
+    assert contents(tmp_path / "out") == contents(eight_bit)
 
 
 @pytest.mark.parametrize("asked", ["none", "4bit"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,5 +127,6 @@ class PlannedFile:
 
     def abandon(self) -> None:
         """Deletes what is not finished."""
-        self._stream.close()
+        with suppress(OSError):  # a full disk cannot take what is left to write, either
+            self._stream.close()
         self._part.unlink(missing_ok=True)
