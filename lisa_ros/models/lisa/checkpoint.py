@@ -161,10 +161,13 @@ def load_network(
 ) -> LisaNetwork:
     """Builds the network in the sizes the tensors have and fills it. See load_lisa for what it raises."""
     plan = plan_network(folder, config, clip)
-    network = plan.network
+    network, mapped = plan.network, config.converted is not None
+    if mapped:
+        plan.weights.read_ahead()
+        plan.clip_weights.read_ahead()
     parts = quantized_layers(network, config.stored)
     quantize_linears(network.language, quantization, dtype, device)
-    filler = Filler(network, dtype, device, quantization, parts, mapped=config.converted is not None)
+    filler = Filler(network, dtype, device, quantization, parts, mapped=mapped)
     filler.fill(plan.weights, lisa_key)
     filler.fill(plan.clip_weights, clip_key)
     if plan.tied:
