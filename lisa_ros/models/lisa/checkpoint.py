@@ -167,7 +167,7 @@ def load_network(
         plan.clip_weights.read_ahead()
     parts = quantized_layers(network, config.stored)
     quantize_linears(network.language, quantization, dtype, device)
-    filler = Filler(network, dtype, device, quantization, parts, mapped=mapped)
+    filler = Filler(network, dtype, device, parts, mapped=mapped)
     filler.fill(plan.weights, lisa_key)
     filler.fill(plan.clip_weights, clip_key)
     if plan.tied:

@@ -16,7 +16,7 @@ from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.keys import released_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD
-from lisa_ros.models.lisa.quantization import is_quantized, linear_shapes
+from lisa_ros.models.lisa.quantization import is_quantized, linear_shapes, quantization_of
 from lisa_ros.models.lisa.quantized_weights import part_layouts, place_weight, quantize_weight
 from lisa_ros.models.lisa.sam import Shape
 from lisa_ros.models.lisa.weights import ALIGNMENT, Layout, WeightFiles
@@ -87,7 +87,6 @@ class Filler:
         network: LisaNetwork,
         dtype: torch.dtype,
         device: torch.device,
-        quantization: str = "none",
         parts: Mapping[str, Mapping[str, Layout]] | None = None,
         *,
         mapped: bool = False,
@@ -98,12 +97,11 @@ class Filler:
             network: on the meta device, quantized.
             dtype: what LLaMA, CLIP and SAM's encoder compute in.
             device: where.
-            quantization: of the network.
             parts: what the files have instead of some layers' weights, see `quantized_layers`.
             mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
         """
         self._modules = dict(network.named_modules())
-        self._dtype, self._device, self._quantization = dtype, device, quantization
+        self._dtype, self._device = dtype, device
         self._mapped = mapped
         self._parts = {f"{layer}.{part}": (layer, part) for layer, names in (parts or {}).items() for part in names}
         self._layouts = parts or {}
@@ -145,7 +143,7 @@ class Filler:
         path, _, name = key.rpartition(".")
         module = self._modules[path]
         if is_quantized(module) and name == "weight":
-            place_weight(module, quantize_weight(tensor, self._quantization, self._device), self._device)
+            place_weight(module, quantize_weight(tensor, quantization_of(module), self._device), self._device)
             return
         placed = tensor.detach().to(self._device, self._dtype_of(key), copy=not self._stays(tensor))
         if name in module._buffers:

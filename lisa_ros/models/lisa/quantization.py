@@ -30,14 +30,14 @@ def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.
 
     Args:
         module: built on the meta device, weights not loaded.
-        quantization: "8bit" or "4bit"; "none" does nothing.
+        quantization: "8bit" or "4bit"; "none", and "auto" that was left open, do nothing.
         compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
         device: where the model will run.
 
     Raises:
         ValueError: a width that NF4 cannot do there, or no bitsandbytes.
     """
-    if quantization == "none":
+    if quantization in ("none", "auto"):
         return
     need_bitsandbytes(quantization)
     _replace_linears(module, quantization, compute_dtype, device)
@@ -100,9 +100,17 @@ def _empty_linear(linear: nn.Linear, quantization: str, compute_dtype: torch.dty
     return four
 
 
+_LAYERS = {"Linear8bitLt": "8bit", "Linear4bit": "4bit"}
+
+
 def is_quantized(module: nn.Module) -> bool:
     """Whether a module is one of bitsandbytes' linear layers."""
-    return type(module).__name__ in ("Linear4bit", "Linear8bitLt")
+    return type(module).__name__ in _LAYERS
+
+
+def quantization_of(module: nn.Module) -> str:
+    """The quantization, "8bit" or "4bit", of a layer that `is_quantized`."""
+    return _LAYERS[type(module).__name__]
 
 
 def linear_shapes(module: nn.Module) -> dict[str, tuple[int, int]]:
