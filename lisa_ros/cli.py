@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
+from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import CONVERTED_TO, DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
-from lisa_ros.segmenter import CommandError, embedded_checkpoint, load_segmenter
+from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
 from lisa_ros.training.finetune_options import add_finetune_arguments, finetune_options
 
 
@@ -49,10 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
     segment.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
     segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
+    segment.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
     segment.add_argument("--json", action="store_true", help="print result.json")
     add_model_options(segment)
     segment.set_defaults(run=_segment)
     _add_evaluate(commands)
+    _add_benchmark(commands)
     train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
     train.add_argument("--recipe", choices=("tabletop",), default="tabletop")
     train.set_defaults(run=_train)
@@ -89,6 +92,24 @@ def _add_convert(commands: Any) -> None:
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="that quantizes (default: %(default)s)")
     parser.set_defaults(run=_convert)
+
+
+def _add_benchmark(commands: Any) -> None:
+    parser = commands.add_parser("benchmark", help="measure how fast a model answers")
+    parser.add_argument("--shape", choices=SHAPES, default="embedded", help="(default: %(default)s)")
+    parser.add_argument("--against", choices=AGAINST, help="also compute that way, and tell the ratios")
+    parser.add_argument("--repeats", type=_whole_number, default=3, help="rounds; medians are told (default: 3)")
+    parser.add_argument("--tokens", type=_tokens, default=64, help="of the answer that is timed (default: 64)")
+    parser.add_argument("--memory-cap-gib", type=float, help="GPU memory that may be used")
+    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="(default: %(default)s)")
+    add_model_options(parser)
+    parser.set_defaults(run=_benchmark, checkpoint=None)
+
+
+def _tokens(text: str) -> int:
+    if not text.isdecimal() or int(text) < 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 4 or more")
+    return int(text)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +186,7 @@ def _segment(options: argparse.Namespace) -> int:
 
     image = read_image(options.image)
     segmenter = load_segmenter(options.checkpoint, load_options(options))
-    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens)
+    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens, options.answer)
     if options.json:
         print(json.dumps(result, indent=2))
         return 0
@@ -174,6 +195,24 @@ def _segment(options: argparse.Namespace) -> int:
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
+    return 0
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from lisa_ros.benchmarking import run_benchmark
+
+    run_benchmark(
+        BenchmarkOptions(
+            shape=options.shape,
+            checkpoint=options.checkpoint,
+            load=load_options(options),
+            repeats=options.repeats,
+            against=options.against,
+            tokens=options.tokens,
+            output=options.output,
+            memory_cap_gib=options.memory_cap_gib,
+        )
+    )
     return 0
 
 

@@ -31,7 +31,13 @@ Mask = NDArray[np.bool_]
 
 SEG_TEXT = "[SEG]"
 
+AnswerKind = Literal["full", "mask_only"]
+"""What is wanted of a model: all that it says, or one mask, as soon as can be, and none of its words."""
+ANSWER_KINDS: tuple[AnswerKind, ...] = ("full", "mask_only")
+
 __all__ = [
+    "ANSWER_KINDS",
+    "AnswerKind",
     "CommandError",
     "Event",
     "Finished",
@@ -114,6 +120,7 @@ class Session(Protocol):
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
     ) -> Iterator[Event]:
         """Answers a command.
 
@@ -122,6 +129,7 @@ class Session(Protocol):
             references: earlier turns whose masks the command refers to, counted from 1.
             max_new_tokens: the answer is cut there.
             cancelled: asked at least once per token; when true, the answer ends there.
+            answer: "mask_only": the model is not asked whether there is such a thing, only where; it always marks one.
 
         Yields:
             MaskFound and TextDelta in the order the model makes them, then exactly one Finished.
@@ -249,6 +257,7 @@ class LisaSession:
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out."""
         from lisa_ros.models.lisa import Answer, MaskStep
@@ -257,10 +266,19 @@ class LisaSession:
             raise CommandError("The command is empty; say what to look for.")
         if references:
             raise CommandError("LISA cannot refer to the masks of earlier turns; say in words what is meant.")
-        history, room = self._fit(command, max_new_tokens)
+        mask_only = answer == "mask_only"
+        history, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
         objects: list[ObjectMask] = []
         said = 0
-        for step in self._lisa.answer(self._picture, command, history, max_new_tokens=room, cancelled=cancelled):
+        steps = self._lisa.answer(
+            self._picture,
+            command,
+            history,
+            max_new_tokens=room,
+            cancelled=cancelled,
+            mask_only=mask_only,
+        )
+        for step in steps:
             if isinstance(step, Answer):
                 yield Finished(step.text, tuple(objects), step.reason)
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lisa_ros.dialogue import Turn
 from lisa_ros.geometry import bounding_box, centroid_pixel
 from lisa_ros.overlay import draw_overlay
-from lisa_ros.segmenter import Finished, Frame, Mask, MaskFound, Segmenter
+from lisa_ros.segmenter import AnswerKind, Event, Finished, Mask, MaskFound, Segmenter
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
@@ -37,7 +37,12 @@ def read_image(file: Path) -> NDArray[np.uint8]:
 
 
 def segment_image(
-    segmenter: Segmenter, image: NDArray[np.uint8], texts: Sequence[str], output: Path, max_new_tokens: int = 512
+    segmenter: Segmenter,
+    image: NDArray[np.uint8],
+    texts: Sequence[str],
+    output: Path,
+    max_new_tokens: int = 512,
+    answer: AnswerKind = "full",
 ) -> dict[str, Any]:
     """Asks one thing after the other about a picture, as one dialogue.
 
@@ -47,6 +52,7 @@ def segment_image(
         texts: the commands, in order.
         output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255) and turn<i>_overlay.png.
         max_new_tokens: longest answer.
+        answer: "mask_only": one mask for each command, and no words.
 
     Returns:
         what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
@@ -60,7 +66,8 @@ def segment_image(
     turns: list[Turn] = []
     told = []
     for i, text in enumerate(texts):
-        finished, timing = _ask(segmenter, frame, turns, text, max_new_tokens)
+        events = segmenter.session(frame, turns).segment(text, max_new_tokens=max_new_tokens, answer=answer)
+        finished, timing = _time(events)
         turns.append(Turn(text, finished.answer, finished.objects))
         masks = [found.mask for found in finished.objects]
         told.append(
@@ -77,12 +84,10 @@ def segment_image(
     return result
 
 
-def _ask(
-    segmenter: Segmenter, frame: Frame, turns: Sequence[Turn], text: str, max_new_tokens: int
-) -> tuple[Finished, dict[str, float | None]]:
+def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
     began = time.perf_counter()
     first_mask: float | None = None
-    for event in segmenter.session(frame, turns).segment(text, max_new_tokens=max_new_tokens):
+    for event in events:
         if isinstance(event, MaskFound) and first_mask is None:
             first_mask = 1000 * (time.perf_counter() - began)
         if isinstance(event, Finished):

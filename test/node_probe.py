@@ -11,6 +11,7 @@ import numpy as np
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -19,8 +20,9 @@ from ros_harness import Process, talking_node, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.srv import ResetDialogue
+from lisa_ros.srv import ListDialogues, ResetDialogue
 
 _DEEP = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
@@ -44,6 +46,8 @@ class Probe:
         node.create_subscription(String, f"/{name}/explanation", self.explanations.append, _DEEP)
         node.create_subscription(PointStamped, f"/{name}/centroid_pixel", self.centroids.append, _DEEP)
         self._reset = node.create_client(ResetDialogue, f"/{name}/reset_dialogue")
+        self._segment = ActionClient(node, Segment, f"/{name}/segment")
+        self._list = node.create_client(ListDialogues, f"/{name}/list_dialogues")
         self._set = node.create_client(SetParameters, f"/{name}/set_parameters")
         self._name = name
 
@@ -110,12 +114,46 @@ class Probe:
         wait_until(future.done, "reset_dialogue")
         return future.result()
 
+    def send_goal(self, text: str, operator: str = "", **fields: Any) -> "Goal":
+        return Goal(self._segment, Command(text=text, operator_id=operator, **fields))
+
+    def dialogues(self) -> dict[str, Any]:
+        future = self._list.call_async(ListDialogues.Request())
+        wait_until(future.done, "list_dialogues")
+        return {one.operator_id: one for one in future.result().dialogues}
+
     def set_parameter(self, name: str, value: Any) -> Any:
         future = self._set.call_async(
             SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         )
         wait_until(future.done, "set_parameters")
         return future.result().results[0]
+
+
+class Goal:
+    """A command sent as a goal, and what was heard of it."""
+
+    def __init__(self, client: ActionClient, command: Command) -> None:
+        wait_until(client.server_is_ready, "the action server")
+        self.heard: list[Segment.Feedback] = []
+        sent = client.send_goal_async(
+            Segment.Goal(command=command), feedback_callback=lambda message: self.heard.append(message.feedback)
+        )
+        wait_until(sent.done, "the goal's acceptance")
+        self._handle = sent.result()
+        self.accepted = self._handle.accepted
+        self._result = self._handle.get_result_async() if self.accepted else None
+
+    def result(self) -> tuple[int, Segmentation]:
+        assert self._result is not None
+        wait_until(self._result.done, "the goal's result")
+        told = self._result.result()
+        return told.status, told.result.segmentation
+
+    def cancel(self) -> int:
+        asked = self._handle.cancel_goal_async()
+        wait_until(asked.done, "the cancel's acceptance")
+        return len(asked.result().goals_canceling)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.dialogue import Turn
-from lisa_ros.segmenter import CommandError, Event, Finished, Mask, MaskFound, ObjectMask, TextDelta
+from lisa_ros.segmenter import AnswerKind, CommandError, Event, Finished, Mask, MaskFound, ObjectMask, TextDelta
 
 SEG = "[SEG]"
 
@@ -57,7 +57,11 @@ class ScriptedSession:
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
     ) -> Iterator[Event]:
+        if answer == "mask_only":
+            yield from self._answer(f"{SEG}.", [pixels_of(self.frame.picture, "red")], placed=True)
+            return
         if "forbidden" in command:
             raise CommandError("The model does not take this word.")
         if "surrogate" in command:

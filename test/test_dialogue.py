@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dialogues: apart from each other, bounded, and safe against a reset while a command is being answered."""
 
+import sqlite3
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lisa_ros.dialogue import Dialogues, ForgottenTurnError, OperatorError, Turn, operator_name
+from lisa_ros.dialogue_store import DialogueStore, StoreError
+from lisa_ros.segmenter import ObjectMask
 
 
 def turn(number: int) -> Turn:
@@ -142,3 +147,83 @@ def test_operator_names() -> None:
 def test_bad_operator_names_are_refused(bad: str) -> None:
     with pytest.raises(OperatorError, match="1 to 64 printable"):
         operator_name(bad)
+
+
+def seen_turn(number: int) -> Turn:
+    mask = np.zeros((5, 7 + number), dtype=np.bool_)
+    mask[1:3, number:] = True
+    return Turn(f"command {number}", "the [SEG] \u00e9", (ObjectMask(mask, (4, 9)), ObjectMask(~mask, (10, 15))))
+
+
+def same(one: Turn, other: Turn) -> bool:
+    pairs = list(zip(one.objects, other.objects, strict=True))
+    masks = all(np.array_equal(a.mask, b.mask) and a.mask.dtype == b.mask.dtype and a.span == b.span for a, b in pairs)
+    return masks and (one.command, one.answer) == (other.command, other.answer)
+
+
+def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "d.sqlite"
+    dialogues = Dialogues(max_turns=2, store=DialogueStore(file))
+    for number in (1, 2, 3):
+        dialogues.append("anna", seen_turn(number))
+    dialogues.append("ben", turn(1))
+    dialogues.append("carl", turn(1))
+    assert dialogues.reset("carl") == 1
+    dialogues.close()
+    again = Dialogues(max_turns=2, store=DialogueStore(file))
+    assert again.turns("carl") == () and again.turns("ben") == (turn(1),)
+    recall = again.recall("anna")
+    assert recall.first == 2
+    assert all(map(same, recall.turns, (seen_turn(2), seen_turn(3))))
+    assert again.append("anna", turn(4)) == 4
+    assert [(one.operator, one.turns, one.last_turn) for one in again.summaries()] == [("ben", 1, 1), ("anna", 2, 4)]
+    again.close()
+
+
+def test_bounds_hold_for_what_a_store_brings(tmp_path: Path) -> None:
+    file = tmp_path / "d.sqlite"
+    dialogues = Dialogues(store=DialogueStore(file))
+    for operator in ("anna", "ben", "carl"):
+        for number in (1, 2, 3):
+            dialogues.append(operator, turn(number))
+    dialogues.close()
+    fewer = Dialogues(max_turns=1, max_operators=2, store=DialogueStore(file))
+    assert [(one.operator, one.turns, one.last_turn) for one in fewer.summaries()] == [("ben", 1, 3), ("carl", 1, 3)]
+    fewer.close()
+    with sqlite3.connect(file) as database:
+        assert database.execute("select operator, number from turns").fetchall() == [("ben", 3), ("carl", 3)]
+
+
+def test_idle_dialogues_are_forgotten(tmp_path: Path) -> None:
+    now = [1000.0]
+    file = tmp_path / "d.sqlite"
+    dialogues = Dialogues(max_idle_s=60, store=DialogueStore(file), now_s=lambda: now[0])
+    dialogues.append("anna", turn(1))
+    now[0] += 50
+    dialogues.append("ben", turn(1))
+    recall = dialogues.recall("anna")
+    assert len(recall.turns) == 1
+    now[0] += 20
+    assert dialogues.recall("anna").turns == () and dialogues.turns("ben")
+    assert dialogues.append("anna", turn(2), recall.generation) == 0, "its dialogue ended while it was answered"
+    dialogues.close()
+    now[0] += 100
+    later = Dialogues(max_idle_s=60, store=DialogueStore(file), now_s=lambda: now[0])
+    assert later.summaries() == ()
+    later.close()
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    with pytest.raises(StoreError, match="garbage: file is not a database"):
+        DialogueStore(garbage)
+    newer = tmp_path / "newer.sqlite"
+    with sqlite3.connect(newer) as database:
+        database.execute("pragma user_version = 9")
+    with pytest.raises(StoreError, match="format 9"):
+        DialogueStore(newer)
+    first = DialogueStore(tmp_path / "taken.sqlite")
+    with pytest.raises(StoreError, match="another node has it open"):
+        DialogueStore(tmp_path / "taken.sqlite")
+    first.close()

@@ -50,6 +50,16 @@ def test_events_come_in_the_models_order(segmenter: Segmenter, golden_lisa: Path
     assert any(isinstance(event, TextDelta) for event in before[where:]), "the mask must not wait for the text"
 
 
+def test_mask_only(segmenter: Segmenter, golden_lisa: Path) -> None:
+    case = read_case(golden_lisa, 0)
+    events = list(segmenter.session(segmenter.look(case.image)).segment(case.command, answer="mask_only"))
+    *_, finished = events
+    assert isinstance(finished, Finished)
+    assert (len(finished.objects), finished.reason) == (1, "end")
+    assert finished.answer.replace(" ", "") == "[SEG]."
+    assert explanation_of(finished.answer) == ""
+
+
 def test_history_is_upstreams(segmenter: Segmenter, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 3)
     turns = [Turn(command, answer) for command, answer in case.history]

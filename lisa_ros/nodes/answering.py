@@ -2,7 +2,7 @@
 """Asking the model about a picture, in the operator's dialogue."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from lisa_ros.dialogue import Dialogues, ForgottenTurnError, Turn, operator_name
@@ -18,12 +18,25 @@ class _Heard:
     first_mask_s: float | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is asked of the model besides the command.
+
+    Attributes:
+        max_new_tokens: longest answer.
+        answer: "full", or "mask_only" for one mask and no words.
+    """
+
+    max_new_tokens: int
+    answer: str
+
+
 def ask(
     segmenter: Segmenter,
     dialogues: Dialogues,
     request: Request,
     seen: Seen,
-    max_new_tokens: int,
+    limits: Limits,
     cancelled: Callable[[], bool],
     started_s: float,
 ) -> Outcome:
@@ -34,7 +47,7 @@ def ask(
         dialogues: of all operators.
         request: the command.
         seen: what it is about.
-        max_new_tokens: longest answer.
+        limits: what is asked besides.
         cancelled: asked by the model while it answers.
         started_s: monotonic seconds at which the work on this command began.
 
@@ -47,8 +60,14 @@ def ask(
     try:
         references = recall.positions(request.references)
         session = segmenter.session(seen.frame, recall.turns)
-        events = session.segment(request.text, references, max_new_tokens=max_new_tokens, cancelled=cancelled)
-        heard = _listen(events)
+        events = session.segment(
+            request.text,
+            references,
+            max_new_tokens=limits.max_new_tokens,
+            cancelled=cancelled,
+            answer="mask_only" if limits.answer == "mask_only" else "full",
+        )
+        heard = _listen(_told(events, request, seen))
     except (CommandError, ForgottenTurnError) as error:
         return Outcome(Segmentation.REJECTED, str(error), seen.header)
     finished = heard.finished
@@ -64,6 +83,14 @@ def ask(
         turn=turn,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )
+
+
+def _told(events: Iterable[Event], request: Request, seen: Seen) -> Iterator[Event]:
+    """The events, of which a listener hears each as it comes."""
+    for event in events:
+        if request.listener is not None:
+            request.listener.hear(event, seen.header)
+        yield event
 
 
 def _listen(events: Iterable[Event]) -> _Heard:

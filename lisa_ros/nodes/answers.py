@@ -48,7 +48,7 @@ class Answers:
         with self._lock:
             return list(self._open)
 
-    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> bool:
+    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> Segmentation | None:
         """Answer a command; does nothing when it has its answer already.
 
         Args:
@@ -57,7 +57,7 @@ class Answers:
             seen: the picture it is about, where the model answered.
 
         Returns:
-            Whether this became its answer.
+            The answer; None where it had one already.
         """
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
         message = segmentation_message(request, outcome, header)
@@ -67,14 +67,14 @@ class Answers:
             together = geometry.union((found.mask for found in outcome.objects), (height, width))
         with self._lock:
             if request not in self._open:
-                return False
+                return None
             self._open.discard(request)
             if together is not None:
                 self._post_parts(message, together)
             self._outbox.post_latched(self._segmentation, message)
         if together is not None and seen is not None and self._overlay.get_subscription_count():
             self._outbox.post(self._overlay, _overlay_message(request, outcome, message, seen))
-        return True
+        return message
 
     def close(self, patience_s: float) -> None:
         """Wait until what was settled has gone out."""
@@ -100,7 +100,7 @@ def segmentation_message(request: Request, outcome: Outcome, header: Header) -> 
         detail=sendable(outcome.detail),
         answer=answer,
         explanation=explanation_of(answer),
-        objects=[_object_message(found, header) for found in outcome.objects],
+        objects=[object_message(found, header) for found in outcome.objects],
         turn=outcome.turn,
         first_mask_ms=outcome.first_mask_ms,
         total_ms=outcome.total_ms,
@@ -113,13 +113,14 @@ def sendable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _object_message(found: ObjectMask, header: Header) -> ObjectMaskMessage:
+def object_message(found: ObjectMask, header: Header) -> ObjectMaskMessage:
+    """One object as a message; its mask may be empty."""
     x, y, width, height = geometry.bounding_box(found.mask)
     begin, end = found.span
     return ObjectMaskMessage(
         mask=_mask_message(found.mask, header),
         bbox=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
-        centroid_pixel=_centroid(found.mask),
+        centroid_pixel=_centroid(found.mask) if found.mask.any() else Point(),
         pixels=int(np.count_nonzero(found.mask)),
         span_begin=begin,
         span_end=end,

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from lisa_ros.nodes.conversions import Picture, picture_from
 from lisa_ros.nodes.request import nanoseconds
 from lisa_ros.segmenter import Frame, Segmenter
+from lisa_ros.stillness import same_scene
 
 # Sensor data (best effort is compatible with cameras of either kind), but only the newest.
 CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
@@ -29,7 +30,13 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture the model has looked at."""
+    """A picture the model has looked at, or one that shows the same still scene.
+
+    Attributes:
+        header: of the picture's own message.
+        picture: RGB, (H, W, 3).
+        frame: what the model saw, maybe in an earlier picture.
+    """
 
     header: Header
     picture: Picture
@@ -44,7 +51,8 @@ class Camera:
         self.topic = topic
         self._now_ns = now_ns
         self._newest: _Taken | None = None
-        self._looked_at: tuple[_Taken, Seen] | None = None
+        self._seen: tuple[_Taken, Seen] | None = None
+        self._looked_at: tuple[Picture, Frame] | None = None
 
     def take(self, message: Any) -> None:
         """Keep a message; the one before it is forgotten."""
@@ -52,13 +60,14 @@ class Camera:
         # Drivers that set no stamp leave it at zero; such a picture is as old as its arrival.
         self._newest = _Taken(message, nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns())
 
-    def look(self, segmenter: Segmenter, reference_ns: int, max_age_s: float) -> Seen:
-        """The newest picture, looked at once however many commands ask about it.
+    def look(self, segmenter: Segmenter, reference_ns: int, max_age_s: float, same_frame_difference: float) -> Seen:
+        """The newest picture, looked at once however many commands ask about it; once for all of a still scene.
 
         Args:
             segmenter: who looks.
             reference_ns: the time that the picture's age is counted back from.
             max_age_s: oldest picture wanted, seconds; 0: any.
+            same_frame_difference: limit of `same_scene`, levels of 255.
 
         Raises:
             NoPictureError: none has come, or it is too old.
@@ -70,9 +79,16 @@ class Camera:
                 f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
             )
         self._check_age(newest, reference_ns, max_age_s)
-        if self._looked_at is None or self._looked_at[0] is not newest:
+        if self._seen is None or self._seen[0] is not newest:
             picture = picture_from(newest.message)
-            self._looked_at = (newest, Seen(newest.message.header, picture, segmenter.look(picture)))
+            frame = self._frame_of(picture, segmenter, same_frame_difference)
+            self._seen = (newest, Seen(newest.message.header, picture, frame))
+        return self._seen[1]
+
+    def _frame_of(self, picture: Picture, segmenter: Segmenter, same_frame_difference: float) -> Frame:
+        # Compared with what was looked at, and not with the picture before: slow changes add up.
+        if self._looked_at is None or not same_scene(self._looked_at[0], picture, same_frame_difference):
+            self._looked_at = (picture, segmenter.look(picture))
         return self._looked_at[1]
 
     def _check_age(self, taken: _Taken, reference_ns: int, max_age_s: float) -> None:

@@ -30,3 +30,20 @@ def guarded(callback: Callback) -> Callback:
             return arguments[-1]
 
     return guard  # type: ignore[return-value]
+
+
+def guarded_by(node: Any, callback: Callable[..., Any], instead: Any = None) -> Callable[..., Any]:
+    """The same for a callback that is no method of the node, whose errors the node counts and logs.
+
+    Args:
+        node: the node.
+        callback: called with what rclpy calls it with.
+        instead: returned after an error; None: the last argument, as a service's response.
+    """
+
+    def call(_node: Any, *arguments: Any) -> Any:
+        return callback(*arguments[: len(arguments) - (instead is not None)])
+
+    functools.update_wrapper(call, callback)
+    safe = functools.partial(guarded(call), node)
+    return safe if instead is None else lambda *arguments: safe(*arguments, instead)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node: a camera's pictures and operators' commands in, masks and reasons out.
 
-The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on the worker's thread (the
-newest picture, then `answering.ask`) -> `Answers.settle`, which publishes.
+The way of a command: `_on_command` -> `_accept` (refused at once, or queued) -> `_work` on a worker's thread (the
+newest picture, then `answering.ask`) -> `Answers.settle`, which publishes. Commands of different operators are worked
+on at the same time, those of one operator in their order.
 """
 
 import dataclasses
@@ -23,18 +24,20 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from lisa_ros.dialogue import Dialogues, OperatorError, operator_name
+from lisa_ros.dialogue_store import StoreError
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.answering import ask
+from lisa_ros.nodes.answering import Limits, ask
 from lisa_ros.nodes.answers import Answers, sendable
 from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
+from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
 from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.nodes.segment_action import SegmentAction
 from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.nodes.worker import Worker
-from lisa_ros.segmenter import LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
-from lisa_ros.srv import ResetDialogue
+from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
 
 # A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
@@ -46,13 +49,15 @@ _LOGGED_LETTERS = 64
 _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
 
+_SUPERSEDED = Outcome(Segmentation.CANCELLED, "A newer command of the same operator came (queue_policy: latest_wins).")
+_TAKEN_BACK = Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.")
 _SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
 Load = Callable[[NodeParameters], Segmenter]
 
 
 class LoadError(RuntimeError):
-    """The model could not be loaded; the text is one sentence."""
+    """The model, or the dialogues that were kept, could not be loaded; the text is one sentence."""
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
@@ -79,20 +84,26 @@ class LisaNode(Node):
 
         Raises:
             ParameterError: a parameter has a value that cannot be used.
-            LoadError: the model could not be loaded.
+            LoadError: the model or the kept dialogues could not be loaded.
         """
         super().__init__("lisa")
         self.callback_errors = 0
         self._live_parameters = LiveParameters(self)
         self._segmenter = self._load(load)
-        self._dialogues = Dialogues()
+        self._dialogues = self._open_dialogues()
         self._answers = Answers(self)
-        self._worker = Worker(self._work, self._failed)
+        self._worker = Worker(
+            self._work,
+            self._failed,
+            threads=self._live_parameters.current.concurrent_commands,
+            lane=lambda request: request.operator_id,
+        )
         self._last_command_s = time.monotonic()
         self._camera = self._open_camera()
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
-        self.create_service(ResetDialogue, "~/reset_dialogue", self._on_reset_dialogue)
+        DialogueServices(self, self._dialogues)
+        SegmentAction(self, self._accept, self._take_back)
         self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
 
     def stop(self, spinning: Callable[[], bool]) -> None:
@@ -115,6 +126,7 @@ class LisaNode(Node):
         for request in self._answers.waiting():
             self._settle(request, _SHUT_DOWN)
         self._answers.close(_STOP_OUTBOX_S)
+        self._dialogues.close()
 
     @guarded
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -128,32 +140,30 @@ class LisaNode(Node):
     def _on_command_text(self, message: String) -> None:
         self._accept(Request.from_text(message.data))
 
-    @guarded
-    def _on_reset_dialogue(
-        self, request: ResetDialogue.Request, response: ResetDialogue.Response
-    ) -> ResetDialogue.Response:
-        try:
-            operator = operator_name(request.operator_id)
-        except OperatorError as error:
-            response.message = str(error)
-            return response
-        response.turns = self._dialogues.reset(operator)
-        response.success = True
-        return response
-
-    def _accept(self, request: Request) -> None:
+    def _accept(self, request: Request) -> bool:
+        """Queue a command, or answer it at once; whether it was queued."""
         self._last_command_s = request.received_s
         self._answers.open(request)
         limit = self._live_parameters.current.queue_size
         if (refusal := self._refusal(request)) is not None:
             self._settle(request, Outcome(Segmentation.REJECTED, refusal))
-        elif self._worker.submit(request, limit):
-            return
-        elif self._worker.stopping:
+            return False
+        if self._live_parameters.current.queue_policy == "latest_wins":
+            for older in self._worker.withdraw(lambda waiting: waiting.operator_id == request.operator_id):
+                self._settle(older, _SUPERSEDED)
+        if self._worker.submit(request, limit):
+            return True
+        if self._worker.stopping:
             self._settle(request, _SHUT_DOWN)
         else:
             full = f"{limit} commands wait already (queue_size); send it again later."
             self._settle(request, Outcome(Segmentation.REJECTED, full))
+        return False
+
+    def _take_back(self, request: Request) -> None:
+        request.taken_back.set()
+        for waiting in self._worker.withdraw(lambda one: one is request):
+            self._settle(waiting, _TAKEN_BACK)
 
     def _refusal(self, request: Request) -> str | None:
         """Why a command is not put to the model; None when it is."""
@@ -162,6 +172,9 @@ class LisaNode(Node):
             return "The text is empty (it has nothing that can be printed); say what to look for."
         if len(request.text) > longest:
             return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
+        if request.answer and request.answer not in ANSWER_KINDS:
+            known = ", ".join(repr(kind) for kind in ANSWER_KINDS)
+            return f"The command wants the answer {request.answer[:20]!r}; it can be {known}, or empty."
         try:
             operator_name(request.operator_id)
         except OperatorError as error:
@@ -173,7 +186,7 @@ class LisaNode(Node):
         seen: Seen | None = None
         try:
             seen = self._look(request)
-            outcome = self._ask(request, seen, cancelled, started_s)
+            outcome = self._ask(request, seen, lambda: cancelled() or request.taken_back.is_set(), started_s)
         except (NoPictureError, ImageError) as error:
             outcome = Outcome(Segmentation.NO_IMAGE, str(error))
         except Exception as error:  # whatever a model does, the command gets its answer
@@ -189,12 +202,20 @@ class LisaNode(Node):
 
     def _look(self, request: Request) -> Seen:
         reference_ns = request.stamp_ns or self.get_clock().now().nanoseconds
-        return self._camera.look(self._segmenter, reference_ns, self._live_parameters.current.max_image_age)
+        parameters = self._live_parameters.current
+        return self._camera.look(
+            self._segmenter, reference_ns, parameters.max_image_age, parameters.same_frame_difference
+        )
 
     def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
         parameters = self._live_parameters.current
-        self._dialogues.set_limits(max_turns=parameters.max_turns, max_operators=parameters.max_operators)
-        return ask(self._segmenter, self._dialogues, request, seen, parameters.max_new_tokens, cancelled, started_s)
+        self._dialogues.set_limits(
+            max_turns=parameters.max_turns,
+            max_operators=parameters.max_operators,
+            max_idle_s=60 * parameters.max_dialogue_idle,
+        )
+        limits = Limits(parameters.max_new_tokens, request.answer or parameters.answer)
+        return ask(self._segmenter, self._dialogues, request, seen, limits, cancelled, started_s)
 
     def _failed(self, request: Request, error: Exception) -> None:
         """The worker's last resort: publishing an answer failed."""
@@ -202,7 +223,10 @@ class LisaNode(Node):
         self._settle(request, Outcome(Segmentation.FAILED, f"The answer could not be published: {error}"))
 
     def _settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
-        if self._answers.settle(request, outcome, seen):
+        message = self._answers.settle(request, outcome, seen)
+        if message is not None:
+            if request.listener is not None:
+                request.listener.settle(message)
             who_and_what = f"{_shown(request.operator_id)}: {_shown(request.text)}"
             what = sendable(outcome.detail) or f"{len(outcome.objects)} object(s)"
             self.get_logger().info(f"{who_and_what} -> {what} ({outcome.total_ms:.0f} ms)")
@@ -218,6 +242,13 @@ class LisaNode(Node):
             CAMERA_QOS,
         )
         return Camera(subscription.topic_name, lambda: int(self.get_clock().now().nanoseconds))
+
+    def _open_dialogues(self) -> Dialogues:
+        parameters = self._live_parameters.current
+        try:
+            return open_dialogues(parameters.dialogue_file, self.get_fully_qualified_name())
+        except StoreError as error:
+            raise LoadError(f"Parameter dialogue_file: {error}") from error
 
     def _load(self, load: Load) -> Segmenter:
         parameters = self._live_parameters.current

@@ -35,6 +35,16 @@ def _fixed(default: str, description: str, *choices: str) -> Any:
     return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
 
 
+def _fixed_number(default: int, description: str, minimum: int, maximum: int) -> Any:
+    """A number that is read once, at the start."""
+    return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, read_only=True)})
+
+
+def _choice(default: str, description: str, *choices: str) -> Any:
+    """A text that may be changed while the node runs."""
+    return field(default=default, metadata={"bounds": Bounds(description, choices)})
+
+
 def _number(default: float, description: str, minimum: float, maximum: float) -> Any:
     """A number that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum)})
@@ -58,6 +68,16 @@ class NodeParameters:
     template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
     vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    dialogue_file: str = _fixed(
+        "auto",
+        "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",
+    )
+    concurrent_commands: int = _fixed_number(
+        4, "Commands of different operators that are answered at the same time.", 1, 16
+    )
+    answer: str = _choice(
+        "full", "What commands get that do not say it: words and masks, or one mask and no words.", "full", "mask_only"
+    )
     max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
     max_image_age: float = _number(
         5.0,
@@ -65,7 +85,20 @@ class NodeParameters:
         0.0,
         1e9,
     )
+    same_frame_difference: float = _number(
+        6.0,
+        "Largest difference, in levels of 255, up to which a new picture counts as the one the model has looked at."
+        " 0: only an identical picture does.",
+        0.0,
+        255.0,
+    )
     queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
+    queue_policy: str = _choice(
+        "queue",
+        "Commands that wait when their operator sends another: are answered in order, or are cancelled.",
+        "queue",
+        "latest_wins",
+    )
     max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
     max_turns: int = _number(
         8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100
@@ -73,6 +106,7 @@ class NodeParameters:
     max_operators: int = _number(
         16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000
     )
+    max_dialogue_idle: float = _number(0.0, "Minutes after which a silent dialogue is forgotten. 0: never.", 0.0, 1e9)
 
 
 class LiveParameters:

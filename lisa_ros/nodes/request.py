@@ -1,15 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """A command on its way through the node, and what became of it."""
 
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from std_msgs.msg import Header
 
 from lisa_ros.dialogue import DEFAULT_OPERATOR
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.segmenter import ObjectMask
+from lisa_ros.segmenter import Event, ObjectMask
+
+
+class Listener(Protocol):
+    """Who watches a command being answered; called on the thread that answers it."""
+
+    def hear(self, event: Event, header: Header) -> None:
+        """A part of the answer, about the picture of this header."""
+
+    def settle(self, answer: Segmentation) -> None:
+        """The whole answer, when it has been given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +30,9 @@ class Request:
 
     Attributes:
         stamp_ns: the command's own time, nanoseconds; 0: none was set.
+        answer: the kind of answer that is wanted; empty: the node's parameter says it.
+        listener: who watches; None: nobody.
+        taken_back: set when the sender does not want the answer any more.
         received_s: monotonic seconds, for `queued_ms`.
     """
 
@@ -26,10 +41,13 @@ class Request:
     text: str
     references: tuple[int, ...] = ()
     stamp_ns: int = 0
+    answer: str = ""
+    listener: Listener | None = None
+    taken_back: threading.Event = field(default_factory=threading.Event)
     received_s: float = field(default_factory=time.monotonic)
 
     @staticmethod
-    def from_command(message: Command) -> "Request":
+    def from_command(message: Command, listener: Listener | None = None) -> "Request":
         """The command of one message; an empty id and operator are filled in."""
         return Request(
             id=message.id or uuid.uuid4().hex,
@@ -37,6 +55,8 @@ class Request:
             text=message.text,
             references=tuple(int(number) for number in message.references),
             stamp_ns=nanoseconds(message.stamp.sec, message.stamp.nanosec),
+            answer=message.answer,
+            listener=listener,
         )
 
     @staticmethod

@@ -7,7 +7,7 @@ A batch depends on the seed and the number of the step alone, so that an interru
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,6 +57,18 @@ def draw_numbered(views: ViewCache, rng: Rng) -> tuple[int, View]:
     gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
     rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
     return number, View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
+
+
+def in_strange_colours(view: View, rng: Rng) -> View:
+    """The same things in colours that say nothing: all grey, or channels exchanged and mixed.
+
+    Who must tell kinds by such pictures learns shapes, and knows a kind in a colour that it never had in training.
+    """
+    mixing = np.eye(3)[rng.permutation(3)] if rng.random() < 0.7 else np.full((3, 3), 1 / 3)
+    blend = rng.uniform(0.0, 0.5)
+    mixing = (1 - blend) * mixing + blend * rng.dirichlet(np.ones(3), size=3)
+    rgb = np.clip(view.rgb @ mixing.T, 0, 255).astype(np.uint8)
+    return replace(view, rgb=rgb)
 
 
 def coarse_mask(mask: NDArray[np.bool_]) -> torch.Tensor:

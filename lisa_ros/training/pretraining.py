@@ -29,6 +29,7 @@ from lisa_ros.training.batches import (
     clip_batch,
     coarse_mask,
     draw_view,
+    in_strange_colours,
     labels,
     sam_batch,
     sam_point,
@@ -209,6 +210,10 @@ def batch_iou(logits: torch.Tensor, targets: torch.Tensor) -> float:
     return float((shared / either.clamp(min=1)).mean())
 
 
+COLOUR_HINTS = slice(len(KINDS), len(KINDS) + len(COLOUR_NAMES))
+"""Where hints tell colours."""
+
+
 class GlanceStage(nn.Module):
     """CLIP: labels at every patch, and hints, so that its features tell LLaMA what is where."""
 
@@ -240,14 +245,19 @@ class GlanceStage(nn.Module):
         """One step's loss."""
         rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(self._batch)]
+        odd = slice(1, None, 2)
+        views[odd] = [in_strange_colours(view, rng) for view in views[odd]]
         wanted = stacked(views, self._placed)
         kept = telling_patches(wanted, self._kept, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
         features = features.float()
-        kinds, colours = (chosen(truth, kept).flatten(0, 1) for truth in _dense_labels(views))
-        dense, right = self.head.loss(features.flatten(0, 1), kinds, colours)
-        told = hint_loss(self.hints(features), chosen(wanted, kept))
+        kinds, colours = (chosen(truth, kept) for truth in _dense_labels(views))
+        colours[odd] = IGNORED
+        dense, right = self.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
+        found, true = self.hints(features), chosen(wanted, kept)
+        true[odd, :, COLOUR_HINTS] = found[odd, :, COLOUR_HINTS].detach()
+        told = hint_loss(found, true)
         return dense + HINT_WEIGHT * told, {"dense": dense.item(), **right, "hints": told.item()}
 
 

@@ -43,7 +43,7 @@ from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 STAGES = ("render", "eyes", "glance", "words", "look", "talk", "joint", "export")
 
 EYES = Schedule(steps=2600, learning_rate=2e-3, muon_rate=0.02)
-GLANCE = Schedule(steps=6000, learning_rate=2e-3, muon_rate=0.02)
+GLANCE = Schedule(steps=9000, learning_rate=2e-3, muon_rate=0.02)
 WORDS = Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02)
 LOOK = Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30)
 TALK = Schedule(steps=4500, learning_rate=1e-3, muon_rate=0.01, warmup=30)

@@ -50,7 +50,10 @@ def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     clip = ClipPreprocessing(clip_folder)
     network = load_network(folder, config, clip, options.quantization, dtype, device)
     name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
-    return Lisa(network, config, tokenizer, TEMPLATES[options.template], clip, name)
+    lisa = Lisa(network, config, tokenizer, TEMPLATES[options.template], clip, name)
+    if device.type == "cuda":
+        lisa.warm_up()
+    return lisa
 
 
 def choose_device(device: str) -> torch.device:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +10,29 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache
 
 from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.drafts import OPENINGS, Drafts
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing, check_image, sam_pixels
+from lisa_ros.models.lisa.picture import Picture
+from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
+from lisa_ros.models.lisa.reading import Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 
 MAX_MASKS = 64
 """Masks decoded for one answer. A model gone astray says `[SEG]` to the end, and each mask takes a picture's memory."""
+
+
+MASK_ONLY_ANSWER = "[SEG]."
+"""What the model is made to say for a mask without words, as LISA's authors do when they validate (train_ds.py)."""
+KEPT_READ_MIB = 1024
+"""Memory for what LLaMA has read, by default. LISA-7B takes 0.5 MiB a position in 16 bit: 350 MiB for a first turn."""
+KEPT_READ_SHARE = 0.05
+"""... and never more than this share of a GPU's memory: 13B with 4-bit weights is to fit into 12 GiB."""
+
+Step = tuple[int, torch.Tensor]
+"""A token, and the state (1, hidden) that said it."""
 
 
 class PromptTooLongError(ValueError):
@@ -68,44 +80,23 @@ class Answer:
     reason: Literal["end", "length", "cancelled"]
 
 
-class Picture:
-    """A picture, and what it costs to look at, paid once and when first needed. Safe to share between threads."""
-
-    def __init__(self, image: NDArray[np.uint8], network: LisaNetwork, clip: ClipPreprocessing) -> None:
-        """Takes an RGB uint8 (H, W, 3) image; nothing is computed yet."""
-        check_image(image)
-        self._image, self._network, self._clip = image, network, clip
-        self._lock = threading.Lock()
-        self._visual_tokens: torch.Tensor | None = None
-        self._sam: tuple[torch.Tensor, tuple[int, int]] | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        height, width = self._image.shape[:2]
-        return height, width
-
-    def visual_tokens(self) -> torch.Tensor:
-        """What LLaMA sees: (patches, hidden)."""
-        with self._lock, torch.inference_mode():
-            if self._visual_tokens is None:
-                self._visual_tokens = self._network.visual_tokens(self._clip(self._image))[0]
-            return self._visual_tokens
-
-    def mask_logits(self, state: torch.Tensor) -> NDArray[np.float32]:
-        """Mask logits (H, W) for the state (1, hidden) that said `[SEG]`."""
-        with self._lock, torch.inference_mode():
-            if self._sam is None:
-                pixels, resized = sam_pixels(self._image, self._network.image_size)
-                self._sam = self._network.sam_features(pixels), resized
-            features, resized = self._sam
-            logits = self._network.upsample(self._network.mask_logits(state, features), resized, self.size)
-            out: NDArray[np.float32] = logits[0].cpu().numpy()
-            return out
+def new_reader(network: LisaNetwork, kept_read_mib: int = KEPT_READ_MIB) -> Reader:
+    """A Reader as suits the device: on a GPU it replays graphs, and keeps at most KEPT_READ_SHARE of the memory."""
+    budget, on_gpu = kept_read_mib << 20, network.device.type == "cuda"
+    if on_gpu:
+        total = torch.cuda.get_device_properties(network.device).total_memory
+        budget = min(budget, int(KEPT_READ_SHARE * total))
+    return Reader(network, budget, fixed_step=on_gpu)
 
 
 class Lisa:
-    """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often."""
+    """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
+
+    Attributes:
+        network, config, tokenizer, template, clip, name: as load_lisa made them.
+        reader: reads prompts and answers, and keeps what was read.
+        drafts: what answers are guessed from.
+    """
 
     answer_room = 64
     """Tokens that an answer should have at least; upstream's longest explanations take about 60."""
@@ -118,17 +109,29 @@ class Lisa:
         template: Template,
         clip: ClipPreprocessing,
         name: str,
+        *,
+        kept_read_mib: int = KEPT_READ_MIB,
     ) -> None:
         """Made by load_lisa."""
         self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
-        self._template, self._clip = template, clip
+        self.template, self.clip = template, clip
+        self.reader = new_reader(network, kept_read_mib)
+        self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
 
+    def warm_up(self) -> None:
+        """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
+        picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
+        for _ in self.answer(picture, "What is there?", max_new_tokens=4):
+            pass
+        for _ in self.answer(picture, "What is there?", mask_only=True):
+            pass
+
     def look(self, image: NDArray[np.uint8]) -> Picture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return Picture(image, self.network, self._clip)
+        return Picture(image, self.network, self.clip, ahead=self.network.device.type == "cuda")
 
     def prompt_ids(self, command: str, history: Sequence[Exchange] = ()) -> list[int]:
         """The prompt's ids, IMAGE_TOKEN_INDEX where the picture goes.
@@ -141,7 +144,7 @@ class Lisa:
             (neutralize(asked, self._control_texts), neutralize(told, self._answer_controls)) for asked, told in history
         ]
         exchanges = [*said, (neutralize(command, self._control_texts), "")]
-        prompt = build_prompt(self._template, exchanges, wrap_image=self.config.wrap_image)
+        prompt = build_prompt(self.template, exchanges, wrap_image=self.config.wrap_image)
         return self.tokenizer.encode_prompt(prompt)
 
     def answer(
@@ -152,8 +155,9 @@ class Lisa:
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
+        mask_only: bool = False,
     ) -> Iterator[MaskStep | TextStep | Answer]:
-        """Answers a command, greedily.
+        """Answers a command, greedily. Several threads may be answered at the same time.
 
         Args:
             picture: from `look`.
@@ -161,6 +165,7 @@ class Lisa:
             history: earlier commands about it and the raw answers.
             max_new_tokens: the answer is cut there.
             cancelled: asked before every token; when true, the answer ends there.
+            mask_only: put MASK_ONLY_ANSWER into the model's mouth: one mask, always, and no word of the model's own.
 
         Yields:
             A step for every token, masks as soon as their `[SEG]` is said (the first MAX_MASKS); the Answer last.
@@ -169,26 +174,42 @@ class Lisa:
             PromptTooLongError: prompt, picture and answer do not fit into the context.
         """
         prompt_ids = self.prompt_ids(command, history)
-        room = self._room(prompt_ids, picture)
-        if room < max_new_tokens:
-            raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {max_new_tokens}")
-        visual = picture.visual_tokens()
-        generated: list[int] = []
+        forced = self._forced(MASK_ONLY_ANSWER) if mask_only else None
+        wanted = len(forced) if forced else max_new_tokens
+        if (room := self._room(prompt_ids, picture)) < wanted:
+            raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {wanted}")
+        with picture.expecting_masks():
+            reading = self.reader.begin(picture, prompt_ids)
+            said = self._force(reading, forced) if forced else self._greedy(reading, wanted)
+            with self.reader.batcher.present():
+                yield from self._tell(picture, prompt_ids, said, wanted, cancelled)
+
+    def _tell(
+        self,
+        picture: Picture,
+        prompt_ids: Sequence[int],
+        said: Iterator[Step],
+        longest: int,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[MaskStep | TextStep | Answer]:
+        """What was said, as `answer` yields it."""
+        ids: list[int] = []
         masks = 0
-        reason: Literal["end", "length", "cancelled"] = "length"
-        for token, state in self._greedy(prompt_ids, visual, max_new_tokens, cancelled):
-            generated.append(token)
+        reason: Literal["end", "length", "cancelled"] = "cancelled"
+        while not cancelled() and (step := next(said, None)) is not None:
+            token, state = step
+            ids.append(token)
             masks += token == self.config.seg_token_id
             if token == self.config.seg_token_id and masks <= MAX_MASKS:
-                yield MaskStep(picture.mask_logits(state), self.tokenizer.decode_answer(generated))
-            elif token == self.tokenizer.eos_token_id:
-                reason = "end"
-            else:
-                yield TextStep(self.tokenizer.decode_answer(generated))
-        if reason == "length" and len(generated) < max_new_tokens:
-            reason = "cancelled"
-        text = self.tokenizer.decode_answer(generated)
-        yield Answer(text, tuple(prompt_ids), tuple(generated), reason)
+                with self.reader.batcher.away():
+                    logits = picture.mask_logits(state)
+                yield MaskStep(logits, self.tokenizer.decode_answer(ids))
+            elif token != self.tokenizer.eos_token_id:
+                yield TextStep(self.tokenizer.decode_answer(ids))
+            if token == self.tokenizer.eos_token_id or len(ids) == longest:
+                reason = "end" if token == self.tokenizer.eos_token_id else "length"
+                break
+        yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
     def room(self, picture: Picture, command: str, history: Sequence[Exchange] = ()) -> int:
         """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
@@ -198,31 +219,45 @@ class Lisa:
         prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
         return self.config.language.max_position_embeddings - prompt
 
-    def _greedy(
-        self,
-        prompt_ids: list[int],
-        visual: torch.Tensor,
-        max_new_tokens: int,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yields (token, the state (1, hidden) that said it) up to and with `</s>`.
+    def heed(self, likeliest: list[int], said: Sequence[int]) -> list[int]:
+        """What is said of what is likeliest; a measurement with random weights has an answer of its own here.
+
+        Args:
+            likeliest: the ids after what was said, and after each id that was guessed to follow.
+            said: the answer so far.
+        """
+        return likeliest
+
+    def _greedy(self, reading: Reading, longest: int) -> Iterator[Step]:
+        """The likeliest answer, up to and with `</s>`, guesses verified in one step.
 
         The state that predicts a `[SEG]` is its embedding, so nothing is computed again for a mask.
         """
-        network = self.network
-        cache = DynamicCache(config=self.config.language)
-        ids = torch.tensor(prompt_ids, device=network.device)
-        with torch.inference_mode():
-            inputs = network.embed(ids, visual)
-        for _ in range(max_new_tokens):
-            if cancelled():
-                return
-            with torch.inference_mode():
-                out = network.language(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
-                state = out.last_hidden_state[:, -1]
-                token = int(network.lm_head(state).float().argmax(-1))
-            yield token, state
-            if token == self.tokenizer.eos_token_id:
-                return
-            with torch.inference_mode():
-                inputs = network.language.embed_tokens(torch.tensor([[token]], device=network.device))
+        said: list[int] = []
+        while True:
+            draft = self.drafts.guess(said, longest - len(said) - 1)
+            outcome = reading.read([*said[-1:], *draft])
+            tokens = self.heed(outcome.tokens, said)
+            right = next((i for i, guess in enumerate(draft) if guess != tokens[i]), len(draft))
+            reading.unread(len(draft) - right)
+            for i in range(right + 1):
+                said.append(tokens[i])
+                ended = tokens[i] == self.tokenizer.eos_token_id or len(said) == longest
+                if ended:
+                    self.drafts.remember(said)
+                    reading.keep(said)
+                yield tokens[i], outcome.states[i : i + 1]
+                if ended:
+                    return
+
+    def _forced(self, answer: str) -> list[int]:
+        return [*self.tokenizer.encode(answer), self.tokenizer.eos_token_id]
+
+    def _force(self, reading: Reading, ids: Sequence[int]) -> Iterator[Step]:
+        """An answer put into the model's mouth, read no further than its last `[SEG]` needs."""
+        last = max(i for i, token in enumerate(ids) if token == self.config.seg_token_id)
+        states = reading.read(ids[:last]).states
+        reading.keep(ids[:last])
+        for i, token in enumerate(ids):
+            place = min(i, last)
+            yield token, states[place : place + 1]

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -19,9 +20,19 @@ from lisa_ros.models.lisa.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD
 from lisa_ros.models.lisa.quantization import is_quantized, linear_shapes, quantization_of
 from lisa_ros.models.lisa.quantized_weights import part_layouts, place_weight, quantize_weight
 from lisa_ros.models.lisa.sam import Shape
-from lisa_ros.models.lisa.weights import ALIGNMENT, Layout, WeightFiles
+from lisa_ros.models.lisa.weights import ALIGNMENT, Layout
 
 Rename = Callable[[str], str | None]
+
+
+class Tensors(Protocol):
+    """Where tensors come from: WeightFiles, or a source of one's own."""
+
+    folder: Path
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every key with its tensor."""
+        ...
 
 
 def check_keys(
@@ -107,7 +118,7 @@ class Filler:
         self._layouts = parts or {}
         self._waiting: dict[str, dict[str, torch.Tensor]] = {}
 
-    def fill(self, weights: WeightFiles, rename: Rename) -> None:
+    def fill(self, weights: Tensors, rename: Rename) -> None:
         """Reads a folder's tensors, which `check_keys` has passed, into the network.
 
         Raises:

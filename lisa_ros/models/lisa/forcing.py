@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.lisa.decoding import Lisa, Picture, PromptTooLongError
+from lisa_ros.models.lisa.decoding import Lisa, PromptTooLongError
+from lisa_ros.models.lisa.picture import Picture
 from lisa_ros.models.lisa.prompt import Exchange
 
 
@@ -40,20 +40,11 @@ def forced_mask_logits(
     places = [i for i, token in enumerate(said) if token == lisa.config.seg_token_id]
     if not places:
         raise ValueError(f"the answer {answer!r} has no [SEG], so there is no mask to ask for")
+    prompt_ids = lisa.prompt_ids(command, history)
     # What follows the last [SEG] cannot change a mask: LLaMA looks back only.
-    states = _states(lisa, picture, [*lisa.prompt_ids(command, history), *said[: places[-1]]])
-    ends = [len(states) - 1 - (places[-1] - place) for place in places]
-    return [picture.mask_logits(states[end : end + 1]) for end in ends]
-
-
-def _states(lisa: Lisa, picture: Picture, ids: list[int]) -> torch.Tensor:
-    """LLaMA's last states (length, hidden) for a prompt with the picture in it."""
-    visual = picture.visual_tokens()
-    over = len(ids) - 1 + len(visual) - lisa.config.language.max_position_embeddings
+    needed = said[: places[-1]]
+    over = len(needed) - lisa.room(picture, command, history)
     if over > 0:
         raise PromptTooLongError(f"it exceeds the context by {over} tokens")
-    network = lisa.network
-    with torch.inference_mode():
-        inputs = network.embed(torch.tensor(ids, device=network.device), visual)
-        states: torch.Tensor = network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state[0]
-    return states
+    states = lisa.reader.begin(picture, prompt_ids).read(needed).states
+    return [picture.mask_logits(states[place : place + 1]) for place in places]

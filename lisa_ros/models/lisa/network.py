@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -73,9 +74,20 @@ class LisaNetwork(nn.Module):
         Returns:
             (B, prompt_width, grid, grid), float32.
         """
+        features = self.sam_features_while(lambda: True, pixels)
+        assert features is not None
+        return features
+
+    def sam_features_while(self, wanted: Callable[[], bool], pixels: torch.Tensor) -> torch.Tensor | None:
+        """As sam_features; `wanted` is asked before every block, and None comes back when it says no."""
         encoder = self.visual_model.image_encoder
         weight = encoder.patch_embed.proj.weight
-        features: torch.Tensor = encoder(pixels.to(weight.device, weight.dtype))
+        x = encoder.patch_embed(pixels.to(weight.device, weight.dtype)) + encoder.pos_embed
+        for block in encoder.blocks:
+            if not wanted():
+                return None
+            x = block(x)
+        features: torch.Tensor = encoder.neck(x.permute(0, 3, 1, 2))
         return features.float()
 
     def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.sam_attention import fuse
 
 Shape = tuple[int, ...]
 
@@ -143,22 +144,9 @@ def _read_windows(shapes: Mapping[str, Shape], depth: int, grid: int) -> tuple[i
 
 
 def build_sam(sizes: SamSizes) -> Sam:
-    """segment-anything's `Sam` of these sizes, weights not loaded."""
-    encoder = ImageEncoderViT(
-        img_size=sizes.image_size,
-        patch_size=sizes.patch_size,
-        embed_dim=sizes.width,
-        depth=sizes.depth,
-        num_heads=sizes.heads,
-        mlp_ratio=sizes.mlp_ratio,
-        out_chans=sizes.prompt_width,
-        qkv_bias=sizes.qkv_bias,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_abs_pos=True,
-        use_rel_pos=True,
-        window_size=sizes.window,
-        global_attn_indexes=sizes.global_blocks,
-    )
+    """segment-anything's `Sam` of these sizes, its encoder with fused attention, weights not loaded."""
+    encoder = build_encoder(sizes)
+    fuse(encoder)
     prompt_encoder = PromptEncoder(
         embed_dim=sizes.prompt_width,
         image_embedding_size=(sizes.grid, sizes.grid),
@@ -179,6 +167,25 @@ def build_sam(sizes: SamSizes) -> Sam:
         iou_head_hidden_dim=sizes.iou_width,
     )
     return Sam(encoder, prompt_encoder, mask_decoder)
+
+
+def build_encoder(sizes: SamSizes) -> ImageEncoderViT:
+    """segment-anything's own image encoder of these sizes, weights not loaded."""
+    return ImageEncoderViT(
+        img_size=sizes.image_size,
+        patch_size=sizes.patch_size,
+        embed_dim=sizes.width,
+        depth=sizes.depth,
+        num_heads=sizes.heads,
+        mlp_ratio=sizes.mlp_ratio,
+        out_chans=sizes.prompt_width,
+        qkv_bias=sizes.qkv_bias,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_abs_pos=True,
+        use_rel_pos=True,
+        window_size=sizes.window,
+        global_attn_indexes=sizes.global_blocks,
+    )
 
 
 class Float32Neck(nn.Module):

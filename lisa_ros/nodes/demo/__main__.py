@@ -108,7 +108,7 @@ def _talk(options: argparse.Namespace, check: Callable[[], None]) -> list[report
 
 def _commands(options: argparse.Namespace) -> dict[str, list[str]]:
     camera = {"seed": options.seed, "width": options.width, "height": options.height}
-    lisa = {"quantization": options.quantization}
+    lisa = {"quantization": options.quantization, "dialogue_file": json.dumps("")}
     if options.checkpoint is not None:
         # JSON is YAML: a path of any letters stays one text.
         lisa["checkpoint"] = json.dumps(str(options.checkpoint.expanduser().resolve()))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is timed: commands as a robot's operators give them, and the stages of one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from lisa_ros.benchmark.models import ScriptedLisa
+from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
+from lisa_ros.models.lisa.decoding import Answer, MaskStep
+from lisa_ros.models.lisa.drafts import Drafts
+from lisa_ros.models.lisa.picture import Picture
+from lisa_ros.models.lisa.preprocessing import sam_pixels
+from lisa_ros.models.lisa.prompt import Exchange
+
+COMMAND = "Where is the thing to drink from? Please answer with a mask."
+NEXT_COMMAND = "And the one next to it?"
+OTHER_COMMAND = "Where can the parcel be put down?"
+SHORT, LONG = 16, 128
+"""Further tokens after the `[SEG]`, by which the time to the first mask must not change."""
+OVERLAPPING = 4
+
+Figures = dict[str, float]
+"""What was measured once: name -> milliseconds, or what the name says."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One answer.
+
+    Attributes:
+        first_mask_s, total_s: seconds since the command.
+        text: the raw answer.
+        logits: (H, W) float32 of its first mask.
+    """
+
+    first_mask_s: float
+    total_s: float
+    text: str
+    logits: NDArray[np.float32]
+
+
+def camera_pictures() -> Callable[[], NDArray[np.uint8]]:
+    """A source of pictures, 640 x 480, each another."""
+    chance = np.random.default_rng(0)
+    ramp = np.linspace(0, 200, 640, dtype=np.float32)[None, :, None]
+    return lambda: np.clip(ramp + chance.normal(30, 20, (480, 640, 3)), 0, 255).astype(np.uint8)
+
+
+def ask(
+    lisa: ScriptedLisa, picture: Picture, command: str, history: Sequence[Exchange] = (), *, mask_only: bool = False
+) -> Timed:
+    """Asks, and looks at the clock."""
+    began = time.perf_counter()
+    first: tuple[float, NDArray[np.float32]] | None = None
+    text = ""
+    for step in lisa.answer(picture, command, history, max_new_tokens=len(lisa.script), mask_only=mask_only):
+        if isinstance(step, MaskStep) and first is None:
+            first = time.perf_counter() - began, step.logits
+        if isinstance(step, Answer):
+            text = step.text
+    if first is None:
+        raise RuntimeError("the answer had no mask to time")
+    return Timed(first[0], time.perf_counter() - began, text, first[1])
+
+
+def measure_commands(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]], tokens: int) -> Figures:
+    """One round of commands, on frames that nobody has looked at yet.
+
+    Args:
+        lisa: the model.
+        shots: the camera.
+        tokens: of the answer that is timed to its end.
+    """
+    lisa.forget()
+    lisa.say(tokens)
+    frame = lisa.look(shots())
+    first = ask(lisa, frame, COMMAND)
+    following = ask(lisa, frame, NEXT_COMMAND, [(COMMAND, first.text)])
+    other = ask(lisa, frame, OTHER_COMMAND)
+    again = ask(lisa, frame, OTHER_COMMAND, mask_only=True)
+    fresh = ask(lisa, lisa.look(shots()), OTHER_COMMAND, mask_only=True)
+    return {
+        "first mask": 1000 * first.first_mask_s,
+        "whole answer": 1000 * first.total_s,
+        "tokens/s after the mask": (tokens - 2) / (first.total_s - first.first_mask_s),
+        "next turn, first mask": 1000 * following.first_mask_s,
+        "another operator, first mask": 1000 * other.first_mask_s,
+        "mask only, frame known": 1000 * again.first_mask_s,
+        "mask only, new frame": 1000 * fresh.first_mask_s,
+        "new frames/s, mask only": 1 / fresh.first_mask_s,
+        "whole answer, guessed right": 1000 * _guessed(lisa, lisa.look(shots())),
+    }
+
+
+def _guessed(lisa: ScriptedLisa, frame: Picture) -> float:
+    """Seconds of an answer that was given before."""
+    lisa.drafts = Drafts([lisa.script])
+    taken = ask(lisa, frame, COMMAND).total_s
+    lisa.forget()
+    return taken
+
+
+def measure_lengths(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]]) -> Figures:
+    """The time to the first mask, with a short and a long explanation to follow."""
+    told = {}
+    for further in (SHORT, LONG):
+        lisa.forget()
+        lisa.say(2 + further)
+        told[f"first mask, {further} tokens to follow"] = 1000 * ask(lisa, lisa.look(shots()), COMMAND).first_mask_s
+    return told
+
+
+def measure_overlap(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]], tokens: int) -> Figures:
+    """One command on a new frame, and several that come at once on another."""
+    lisa.forget()
+    lisa.say(tokens)
+    alone = ask(lisa, lisa.look(shots()), COMMAND).total_s
+    frame = lisa.look(shots())
+    threads = [threading.Thread(target=ask, args=(lisa, frame, f"{COMMAND} {number}")) for number in range(OVERLAPPING)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    together = time.perf_counter() - began
+    return {"one command": 1000 * alone, f"{OVERLAPPING} overlapping commands": 1000 * together}
+
+
+def measure_stages(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]]) -> Figures:
+    """What the parts of a first command take by themselves."""
+    image = shots()
+    pixels, _ = sam_pixels(image, lisa.network.image_size)
+    plain = plain_encoder(lisa)
+    with torch.inference_mode():
+        return {
+            "CLIP": 1000 * _seconds(lambda: lisa.network.visual_tokens(lisa.clip(image))),
+            "SAM's encoder": 1000 * _seconds(lambda: lisa.network.sam_features(pixels)),
+            "SAM's encoder, segment-anything's own": 1000 * _seconds(lambda: plain_sam_features(plain, pixels)),
+        }
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    _wait()
+    began = time.perf_counter()
+    work()
+    _wait()
+    return time.perf_counter() - began
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure_machine(lisa: ScriptedLisa) -> Figures:
+    """What the device can do, and what a token and SAM's encoder need of it."""
+    device, dtype = lisa.network.device, lisa.network.dtype
+    large: torch.Tensor = torch.ones(1 << 28, dtype=torch.uint8, device=device).view(torch.float32)
+    square = torch.ones(2048, 2048, dtype=dtype, device=device)
+    with torch.inference_mode():
+        read_s = min(_seconds(lambda: large.sum()) for _ in range(5))
+        product_s = min(_seconds(lambda: square @ square) for _ in range(5))
+    return {
+        "memory read, GB/s": large.nbytes / read_s / 1e9,
+        "matrix product, GFLOP/s": 2 * 2048**3 / product_s / 1e9,
+        "read for a token, GB": _token_bytes(lisa) / 1e9,
+        "SAM's encoder, GFLOP": _sam_flops(lisa) / 1e9,
+    }
+
+
+def _token_bytes(lisa: ScriptedLisa) -> int:
+    """Weights that one step of decoding reads, bytes: LLaMA's layers and its output layer."""
+    parts = (*lisa.network.language.layers.parameters(), *lisa.network.lm_head.parameters())
+    return sum(weight.numel() * weight.element_size() for weight in parts)
+
+
+def _sam_flops(lisa: ScriptedLisa) -> int:
+    side = lisa.network.image_size
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        plain_sam_features(plain_encoder(lisa), torch.zeros(1, 3, side, side))
+    return int(counter.get_total_flops())
