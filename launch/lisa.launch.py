@@ -15,7 +15,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 # Arguments that are parameters of the node. Empty: as the parameter file has it.
 PARAMETERS = {
     "checkpoint": "Folder of the LISA checkpoint.",
-    "quantization": "none, 8bit or 4bit.",
+    "quantization": "auto, none, 8bit or 4bit.",
     "device": "auto, cpu or cuda.",
     "image_transport": "raw or compressed.",
 }

@@ -14,7 +14,7 @@ from typing import Any
 from lisa_ros import __version__
 from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
-from lisa_ros.models.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
+from lisa_ros.models.options import CONVERTED_TO, DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
 from lisa_ros.training.finetune_options import add_finetune_arguments, finetune_options
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     finetune = commands.add_parser("finetune", help="teach a checkpoint from your own pictures")
     add_finetune_arguments(finetune)
     finetune.set_defaults(run=_finetune)
+    _add_convert(commands)
     return parser
 
 
@@ -81,6 +82,16 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
     add_model_options(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_convert(commands: Any) -> None:
+    parser = commands.add_parser("convert", help="quantize a checkpoint once, into one folder that loads fast")
+    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA folder as released")
+    parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new, or empty; goes on there")
+    parser.add_argument("--quantization", choices=CONVERTED_TO, default="4bit", help="(default: %(default)s)")
+    parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="that quantizes (default: %(default)s)")
+    parser.set_defaults(run=_convert)
 
 
 def _add_benchmark(commands: Any) -> None:
@@ -115,7 +126,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.precision,
         help="auto: fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16",
     )
-    parser.add_argument("--quantization", choices=QUANTIZATIONS, default=defaults.quantization)
+    parser.add_argument(
+        "--quantization",
+        choices=QUANTIZATIONS,
+        default=defaults.quantization,
+        help="auto: as `lisa convert` wrote the checkpoint, else none",
+    )
     parser.add_argument("--device", choices=DEVICES, default=defaults.device)
     parser.add_argument(
         "--max-new-tokens", type=_whole_number, default=512, help="longest answer (default: %(default)s)"
@@ -155,6 +171,13 @@ def _finetune(options: argparse.Namespace) -> int:
     from lisa_ros.finetuning import finetune
 
     finetune(finetune_options(options))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from lisa_ros.converting import Conversion, convert
+
+    convert(Conversion(options.source, options.output, options.quantization, options.vision_tower, options.device))
     return 0
 
 

@@ -77,7 +77,8 @@ class Evaluation:
         """The quantizations that are compared; none under other protocols."""
         if self.protocol != "quantization":
             return ()
-        return ("8bit", "4bit") if self.options.quantization == "none" else (self.options.quantization,)
+        chosen = self.options.quantization
+        return (chosen,) if chosen in ("8bit", "4bit") else ("8bit", "4bit")
 
 
 def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
@@ -91,7 +92,7 @@ def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
     Raises:
         ValueError: the data set, the checkpoint or the output folder cannot be used, or no question could be judged.
     """
-    wanted = dataclasses.replace(wanted, source=wanted.data.settle(wanted.source))
+    wanted = dataclasses.replace(wanted, source=wanted.data.settle(wanted.source), options=_settled(wanted))
     samples = _samples(wanted)
     weights = weights_of(wanted.checkpoint)
     identity = _identity(wanted, samples, one_hash(weights))
@@ -195,6 +196,17 @@ class _Run:
             whole=whole,
         )
         write_whole(wanted.output / "report.html", page(about, wanted.pictures))
+
+
+def _settled(wanted: Evaluation) -> LoadOptions:
+    """The options with what a quantization of "auto" means for the checkpoint."""
+    from lisa_ros.models.lisa.configuration import settled_quantization
+
+    if wanted.protocol == "quantization":
+        # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
+        settled_quantization(wanted.checkpoint, "none")
+    settled = settled_quantization(wanted.checkpoint, wanted.options.quantization)
+    return dataclasses.replace(wanted.options, quantization=settled)
 
 
 def _samples(wanted: Evaluation) -> list[Sample]:

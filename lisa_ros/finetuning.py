@@ -145,7 +145,12 @@ def _check_output(output: Path) -> None:
 
 def _settings(options: FinetuneOptions, load: LoadOptions, samples: Sequence[Sample]) -> Settings:
     """What the training depends on beside its schedule."""
-    read_configuration(options.checkpoint)  # raises for what is no LISA
+    stored = read_configuration(options.checkpoint).stored  # raises for what is no LISA
+    if stored != "none":
+        raise ValueError(
+            f"{options.checkpoint} is converted to {stored}, and what is learned cannot be added to such weights; "
+            "fine-tune the checkpoint that it was converted from, with --quantization 4bit to save memory"
+        )
     return {
         "checkpoint": _fingerprint(WeightFiles(options.checkpoint).files),
         "clip": _fingerprint(WeightFiles(_clip_folder(options)).files),

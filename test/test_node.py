@@ -515,7 +515,7 @@ def test_sigterm_ends_an_idle_node() -> None:
 def test_what_keeps_the_node_from_starting_is_said_in_one_sentence() -> None:
     wrong = {
         "checkpoint:=broken": "Could not load the checkpoint broken: ValueError: the folder has no config.json",
-        "quantization:=2bit": "quantization is '2bit'; it must be one of none, 8bit, 4bit",
+        "quantization:=2bit": "quantization is '2bit'; it must be one of auto, none, 8bit, 4bit",
         "queue_size:=0": "queue_size must be a whole number from 1 to 1000",
         "max_image_age:=old": "max_image_age must be a number with a decimal point",
     }

@@ -106,6 +106,8 @@ def random_lisa(name: str, options: LoadOptions) -> ScriptedLisa:
         ValueError: an option is not one of the known ones, or the device is not there.
     """
     options.check()
+    if options.quantization == "auto":
+        options = dataclasses.replace(options, quantization="none")
     device = choose_device(options.device)
     dtype = choose_dtype(options, device)
     config = _configuration(RANDOM_SHAPES[name])

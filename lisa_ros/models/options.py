@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 TEMPLATES = ("llava_v1", "llava_llama_2")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-QUANTIZATIONS = ("none", "8bit", "4bit")
+QUANTIZATIONS = ("auto", "none", "8bit", "4bit")
+CONVERTED_TO = ("none", "8bit", "4bit")
+"""What `lisa convert` can write."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -18,14 +21,15 @@ class LoadOptions:
     Attributes:
         template: conversation template that the checkpoint was trained with.
         precision: what is computed in; "auto": fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16.
-        quantization: how LLaMA's weights are held.
+        quantization: how LLaMA's weights are held; "auto": as the folder has them, "none" unless `lisa convert` wrote
+            it. A folder that has them quantized can be loaded in that way alone.
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
     """
 
     template: str = "llava_v1"
     precision: str = "auto"
-    quantization: str = "none"
+    quantization: str = "auto"
     device: str = "auto"
     vision_tower: str | None = None
 

@@ -55,7 +55,14 @@ class NodeParameters:
     """The parameters' values at one moment."""
 
     checkpoint: str = _fixed("", "Folder of the LISA checkpoint. Empty: the small one that comes with the package.")
-    quantization: str = _fixed("none", "How the language model's weights are held.", "none", "8bit", "4bit")
+    quantization: str = _fixed(
+        "auto",
+        "How the language model's weights are held. auto: as `lisa convert` wrote the checkpoint, else none.",
+        "auto",
+        "none",
+        "8bit",
+        "4bit",
+    )
     precision: str = _fixed("auto", "Number format of the computation.", "auto", "fp32", "bf16", "fp16")
     device: str = _fixed("auto", "Where the model runs.", "auto", "cpu", "cuda")
     template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")

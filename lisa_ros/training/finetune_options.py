@@ -15,7 +15,7 @@ from lisa_ros.models.options import DEVICES, TEMPLATES, LoadOptions
 
 RECOMPUTE = ("auto", "on", "off")
 PRECISIONS = ("auto", "fp32", "bf16")
-QUANTIZATIONS = ("none", "4bit")
+QUANTIZATIONS = ("auto", "none", "4bit")
 
 WHOLE_PARTS: dict[str, str] = {
     "embed_tokens": "language.embed_tokens",
@@ -141,7 +141,9 @@ class FinetuneOptions:
         precision = self.load.precision
         if precision == "auto":
             precision = "fp32" if device == "cpu" else "bf16"
-        return replace(self.load, precision=precision, device=device)
+        # What a fine-tuning is written into are plain weights, so there is nothing else that "auto" could mean.
+        quantization = "none" if self.load.quantization == "auto" else self.load.quantization
+        return replace(self.load, precision=precision, device=device, quantization=quantization)
 
 
 def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +178,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser, start: FinetuneOptions
     parser.add_argument(
         "--freeze", nargs="+", default=(), choices=tuple(WHOLE_PARTS), help="is trained whole unless named here"
     )
-    parser.add_argument("--quantization", choices=QUANTIZATIONS, default=load.quantization, help="of the frozen base")
+    parser.add_argument(
+        "--quantization", choices=QUANTIZATIONS, default=load.quantization, help="of the frozen base; auto: none"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default=load.precision, help="auto: CPU fp32, GPU bf16")
     parser.add_argument("--device", choices=DEVICES, default=load.device)
     parser.add_argument("--template", choices=TEMPLATES, default=load.template, help=shown)

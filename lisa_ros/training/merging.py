@@ -12,13 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from lisa_ros.models.lisa.configuration import read_json
+from lisa_ros.models.lisa.descriptions import description_files
 from lisa_ros.models.lisa.keys import lisa_key
 from lisa_ros.models.lisa.weights import WeightFiles
 from lisa_ros.training.lora import Learned
 
 SHARD_BYTES = 5_000_000_000
-
-_DESCRIPTIONS = ("*.json", "*.model", "*.txt", "*.md", "LICENSE*", "NOTICE*")
 
 
 def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
@@ -42,10 +41,8 @@ def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _write_weights(source, learned, folder, shard_bytes)
-    for pattern in _DESCRIPTIONS:
-        for file in source.glob(pattern):
-            if file.is_file() and not file.name.endswith(".index.json"):
-                shutil.copyfile(file, folder / file.name)
+    for file in description_files(source):
+        shutil.copyfile(file, folder / file.name)
     _bring_clip(source, clip, folder)
 
 

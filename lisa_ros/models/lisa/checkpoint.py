@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig
 
-from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration, read_json
+from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration, read_json, settled_quantization
 from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Filler, check_keys, fill_buffers
+from lisa_ros.models.lisa.filling import Filler, check_keys, fill_buffers, quantized_layers
 from lisa_ros.models.lisa.keys import clip_key, lisa_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
@@ -30,7 +31,8 @@ def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     """Loads a LISA checkpoint folder, ready to look at pictures and to answer.
 
     Args:
-        folder: config.json, added_tokens.json, tokenizer.model and the weights, as released.
+        folder: config.json, added_tokens.json, tokenizer.model and the weights, as released or as `lisa convert`
+            wrote them.
         options: precision, quantization, device and so on.
 
     Raises:
@@ -40,9 +42,10 @@ def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     options = options or LoadOptions()
     options.check()
     device = choose_device(options.device)
-    dtype = choose_dtype(options, device)
     config = read_configuration(folder)
-    tokenizer = LisaTokenizer(folder / "tokenizer.model", config.added_tokens, legacy=_is_legacy(folder))
+    options = replace(options, quantization=settled_quantization(folder, options.quantization))
+    dtype = choose_dtype(options, device)
+    tokenizer = load_tokenizer(folder, config)
     clip_folder = find_vision_tower(folder, config.vision_tower, options.vision_tower)
     clip = ClipPreprocessing(clip_folder)
     network = load_network(folder, config, clip, options.quantization, dtype, device)
@@ -72,12 +75,14 @@ def choose_dtype(options: LoadOptions, device: torch.device) -> torch.dtype:
         return _DTYPES[options.precision]
     if device.type == "cpu":
         return torch.float32
-    return torch.bfloat16 if options.quantization == "none" else torch.float16
+    return torch.float16 if options.quantization in ("8bit", "4bit") else torch.bfloat16
 
 
-def _is_legacy(folder: Path) -> bool:
+def load_tokenizer(folder: Path, config: LisaConfig) -> LisaTokenizer:
+    """A checkpoint folder's tokenizer. See LisaTokenizer for what it raises."""
     path = folder / "tokenizer_config.json"
-    return not path.is_file() or read_json(path).get("legacy") is not False
+    legacy = not path.is_file() or read_json(path).get("legacy") is not False
+    return LisaTokenizer(folder / "tokenizer.model", config.added_tokens, legacy=legacy)
 
 
 def find_vision_tower(folder: Path, named: str, chosen: str | None = None) -> Path:
@@ -117,15 +122,24 @@ def _download_vision_tower(folder: Path, name: str) -> Path:
         ) from error
 
 
-def load_network(
-    folder: Path,
-    config: LisaConfig,
-    clip: ClipPreprocessing,
-    quantization: str,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> LisaNetwork:
-    """Builds the network in the sizes the tensors have and fills it. See load_lisa for what it raises."""
+@dataclass(frozen=True)
+class Plan:
+    """A network and the files to fill it with, which fit together.
+
+    Attributes:
+        network: on the meta device, in the sizes that the tensors have.
+        weights, clip_weights: the checkpoint's and CLIP's.
+        tied: the files have no output layer: the words' embeddings are it.
+    """
+
+    network: LisaNetwork
+    weights: WeightFiles
+    clip_weights: WeightFiles
+    tied: bool
+
+
+def plan_network(folder: Path, config: LisaConfig, clip: ClipPreprocessing) -> Plan:
+    """Compares all that a checkpoint says of itself, before any tensor is read. See load_lisa for what it raises."""
     weights, clip_weights = WeightFiles(folder), WeightFiles(clip.folder)
     stored, clip_stored = weights.shapes(), clip_weights.shapes()
     vision = _read_vision_config(clip.folder)
@@ -136,12 +150,30 @@ def load_network(
     tied = config.language.tie_word_embeddings and "lm_head.weight" not in stored
     if tied:
         rename["tied"], stored["tied"] = "lm_head.weight", stored.get("model.embed_tokens.weight", ())
-    check_keys(network, stored | clip_stored, rename, folder)
+    check_keys(network, stored | clip_stored, rename, folder, config.stored)
+    return Plan(network, weights, clip_weights, tied)
+
+
+def load_network(
+    folder: Path,
+    config: LisaConfig,
+    clip: ClipPreprocessing,
+    quantization: str,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> LisaNetwork:
+    """Builds the network in the sizes the tensors have and fills it. See load_lisa for what it raises."""
+    plan = plan_network(folder, config, clip)
+    network, mapped = plan.network, config.converted is not None
+    if mapped:
+        plan.weights.read_ahead()
+        plan.clip_weights.read_ahead()
+    parts = quantized_layers(network, config.stored)
     quantize_linears(network.language, quantization, dtype, device)
-    filler = Filler(network, dtype, device)
-    filler.fill(weights, lisa_key)
-    filler.fill(clip_weights, clip_key)
-    if tied:
+    filler = Filler(network, dtype, device, parts, mapped=mapped)
+    filler.fill(plan.weights, lisa_key)
+    filler.fill(plan.clip_weights, clip_key)
+    if plan.tied:
         network.lm_head.weight = network.language.embed_tokens.weight
     fill_buffers(network, config, device)
     if dtype == torch.float16:

@@ -11,10 +11,18 @@ from typing import Any
 from transformers import LlamaConfig
 
 from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.options import CONVERTED_TO
 
 SEG_TOKEN = "[SEG]"
 IMAGE_START_TOKEN = "<im_start>"
 IMAGE_END_TOKEN = "<im_end>"
+
+CONVERSION = "lisa_ros_conversion"
+"""config.json's entry in a folder that `lisa convert` wrote: {"format", "quantization"}."""
+CONVERSION_FORMAT = 1
+
+UNFINISHED = "unfinished_conversion.json"
+"""Lies in a folder as long as `lisa convert` has not written all of it."""
 
 FIRST_ADDED_ID = 3
 """0, 1 and 2 are LLaMA's <unk>, <s> and </s>."""
@@ -32,6 +40,7 @@ class LisaConfig:
         wrap_image: whether `<im_start>` and `<im_end>` stand around the picture.
         out_dim: width of the `[SEG]` embedding that SAM's mask decoder is prompted with.
         added_tokens: token text -> id, from added_tokens.json.
+        converted: one of CONVERTED_TO, how `lisa convert` wrote LLaMA's linear layers; None: the folder is as released.
     """
 
     language: LlamaConfig
@@ -41,6 +50,12 @@ class LisaConfig:
     wrap_image: bool
     out_dim: int
     added_tokens: dict[str, int]
+    converted: str | None = None
+
+    @property
+    def stored(self) -> str:
+        """The quantization that LLaMA's linear layers have in the files, one of CONVERTED_TO."""
+        return self.converted or "none"
 
     @property
     def seg_token_id(self) -> int:
@@ -73,6 +88,8 @@ def read_configuration(folder: Path) -> LisaConfig:
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; a LISA checkpoint is a folder with config.json in it")
+    if (folder / UNFINISHED).is_file() and not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} is not whole yet: run the `lisa convert` that writes it again, it goes on")
     raw = read_json(folder / "config.json")
     _check_projector(raw, folder)
     wrap_image = bool(raw.get("mm_use_im_start_end", True))
@@ -86,6 +103,7 @@ def read_configuration(folder: Path) -> LisaConfig:
             wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
             added_tokens=_added_tokens(folder, int(raw["vocab_size"]), wrap_image),
+            converted=_converted(raw, folder),
         )
     except CheckpointError:
         raise
@@ -93,6 +111,45 @@ def read_configuration(folder: Path) -> LisaConfig:
         raise CheckpointError(f"{folder}/config.json has no field {error}; LISA's config.json has it") from error
     except Exception as error:  # whatever transformers and Python raise for a value of another kind
         raise CheckpointError(f"{folder}/config.json has a value that no LISA has: {error}") from error
+
+
+def settled_quantization(folder: Path, asked: str) -> str:
+    """What a quantization that is asked for comes to with a checkpoint folder.
+
+    Args:
+        folder: the checkpoint's; where it has no config.json, it counts as one as released.
+        asked: one of models.options.QUANTIZATIONS.
+
+    Returns:
+        "none", "8bit" or "4bit".
+
+    Raises:
+        CheckpointError: the folder has the weights in another quantization.
+    """
+    file = folder / "config.json"
+    stored = _converted(read_json(file), folder) if file.is_file() else None
+    if stored in (None, "none"):
+        return "none" if asked == "auto" else asked
+    if asked not in ("auto", stored):
+        raise CheckpointError(
+            f"{folder} has its weights in {stored}, and {asked} is asked for; use {stored} or auto, "
+            "or the checkpoint that it was converted from"
+        )
+    return str(stored)
+
+
+def _converted(raw: dict[str, Any], folder: Path) -> str | None:
+    """The quantization of a folder that `lisa convert` wrote; None: of another."""
+    record = raw.get(CONVERSION)
+    if record is None:
+        return None
+    quantization = record.get("quantization") if isinstance(record, dict) else None
+    if quantization not in CONVERTED_TO or record.get("format") != CONVERSION_FORMAT:
+        raise CheckpointError(
+            f"{folder}/config.json: {CONVERSION} is {record!r}; this version reads format {CONVERSION_FORMAT} of "
+            f"{', '.join(CONVERTED_TO)}. Convert the original anew"
+        )
+    return str(quantization)
 
 
 def _check_projector(raw: dict[str, Any], folder: Path) -> None:

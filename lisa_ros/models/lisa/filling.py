@@ -17,8 +17,10 @@ from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.keys import released_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD
-from lisa_ros.models.lisa.quantization import is_quantized, load_weight
+from lisa_ros.models.lisa.quantization import is_quantized, linear_shapes, quantization_of
+from lisa_ros.models.lisa.quantized_weights import part_layouts, place_weight, quantize_weight
 from lisa_ros.models.lisa.sam import Shape
+from lisa_ros.models.lisa.weights import ALIGNMENT, Layout
 
 Rename = Callable[[str], str | None]
 
@@ -34,7 +36,11 @@ class Tensors(Protocol):
 
 
 def check_keys(
-    network: LisaNetwork, stored: Mapping[str, Shape], rename: Mapping[str, str | None], folder: Path
+    network: LisaNetwork,
+    stored: Mapping[str, Shape],
+    rename: Mapping[str, str | None],
+    folder: Path,
+    quantization: str = "none",
 ) -> None:
     """Compares what a folder holds with what the network needs, before any tensor is read.
 
@@ -43,11 +49,15 @@ def check_keys(
         stored: key in the files -> shape.
         rename: key in the files -> LisaNetwork's name; None for what is not loaded.
         folder: for the message.
+        quantization: that LLaMA's linear layers have in the files.
 
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
     """
     needed = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    for layer, parts in quantized_layers(network, quantization).items():
+        del needed[f"{layer}.weight"]
+        needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
     found = {ours: released for released, ours in rename.items() if ours is not None}
     misshapen = [
         f"{found[key]} {stored[found[key]]} instead of {shape}"
@@ -64,36 +74,89 @@ def check_keys(
         raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
 
 
+def quantized_layers(network: LisaNetwork, quantization: str) -> dict[str, dict[str, Layout]]:
+    """The layers of which a file in a quantization has parts instead of a weight.
+
+    Args:
+        network: not yet quantized.
+        quantization: of the file; nothing is quantized in "none".
+
+    Returns:
+        LisaNetwork's name of the layer -> part -> type and shape.
+    """
+    if quantization == "none":
+        return {}
+    shapes = linear_shapes(network.language)
+    return {f"language.{name}": part_layouts(shape, quantization) for name, shape in shapes.items()}
+
+
 class Filler:
     """Converts tensors to the type and place that each belongs in."""
 
-    def __init__(self, network: LisaNetwork, dtype: torch.dtype, device: torch.device) -> None:
-        """Takes the network, what LLaMA, CLIP and SAM's encoder compute in, and where."""
+    def __init__(
+        self,
+        network: LisaNetwork,
+        dtype: torch.dtype,
+        device: torch.device,
+        parts: Mapping[str, Mapping[str, Layout]] | None = None,
+        *,
+        mapped: bool = False,
+    ) -> None:
+        """Takes the network and how it is filled.
+
+        Args:
+            network: on the meta device, quantized.
+            dtype: what LLaMA, CLIP and SAM's encoder compute in.
+            device: where.
+            parts: what the files have instead of some layers' weights, see `quantized_layers`.
+            mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
+        """
         self._modules = dict(network.named_modules())
         self._dtype, self._device = dtype, device
+        self._mapped = mapped
+        self._parts = {f"{layer}.{part}": (layer, part) for layer, names in (parts or {}).items() for part in names}
+        self._layouts = parts or {}
+        self._waiting: dict[str, dict[str, torch.Tensor]] = {}
 
     def fill(self, weights: Tensors, rename: Rename) -> None:
         """Reads a folder's tensors, which `check_keys` has passed, into the network.
 
         Raises:
-            CheckpointError: a tensor does not hold floating-point numbers.
+            CheckpointError: a tensor does not hold numbers of the kind that is expected there.
         """
         bar = tqdm(weights.tensors(), desc=f"loading {weights.folder.name}", unit="tensor", disable=None, leave=False)
         for released, tensor in bar:
             key = rename(released)
             if key is None:
                 continue
+            if key in self._parts:
+                self._take_part(key, tensor, f"{weights.folder}: {released}")
+                continue
             if not tensor.is_floating_point():
                 raise CheckpointError(f"{weights.folder}: {released} holds {tensor.dtype}; weights are floating-point")
             self._place(key, tensor)
+
+    def _take_part(self, key: str, tensor: torch.Tensor, told: str) -> None:
+        """Keeps a part of a quantized weight until all are there, and then places it."""
+        layer, part = self._parts[key]
+        expected = self._layouts[layer]
+        if tensor.dtype != expected[part].dtype:
+            raise CheckpointError(f"{told} holds {tensor.dtype}; {expected[part].dtype} is expected")
+        found = self._waiting.setdefault(layer, {})
+        found[part] = tensor if self._stays(tensor) else tensor.clone()
+        if found.keys() == expected.keys():
+            place_weight(self._modules[layer], self._waiting.pop(layer), self._device)
+
+    def _stays(self, tensor: torch.Tensor) -> bool:
+        return self._mapped and tensor.data_ptr() % ALIGNMENT == 0
 
     def _place(self, key: str, tensor: torch.Tensor) -> None:
         path, _, name = key.rpartition(".")
         module = self._modules[path]
         if is_quantized(module) and name == "weight":
-            load_weight(module, tensor, self._device)
+            place_weight(module, quantize_weight(tensor, quantization_of(module), self._device), self._device)
             return
-        placed = tensor.detach().to(self._device, self._dtype_of(key), copy=True)
+        placed = tensor.detach().to(self._device, self._dtype_of(key), copy=not self._stays(tensor))
         if name in module._buffers:
             module._buffers[name] = placed
         else:

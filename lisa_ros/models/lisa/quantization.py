@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import Any
 
 import torch
 from torch import nn
@@ -31,25 +30,40 @@ def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.
 
     Args:
         module: built on the meta device, weights not loaded.
-        quantization: "8bit" or "4bit"; "none" does nothing.
+        quantization: "8bit" or "4bit"; "none", and "auto" that was left open, do nothing.
         compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
         device: where the model will run.
 
     Raises:
         ValueError: a width that NF4 cannot do there, or no bitsandbytes.
     """
-    if quantization == "none":
+    if quantization in ("none", "auto"):
         return
+    need_bitsandbytes(quantization)
+    _replace_linears(module, quantization, compute_dtype, device)
+
+
+def need_bitsandbytes(quantization: str) -> str:
+    """Imports bitsandbytes, which takes seconds, so that only quantized models pay for it.
+
+    Args:
+        quantization: for the message.
+
+    Returns:
+        its version.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     # It warns in every layer and step that LLM.int8() goes through float16, and of kernels that may be downloaded.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        importlib.import_module("bitsandbytes")  # only here: it takes seconds, and only quantized models pay for it
+        return str(importlib.import_module("bitsandbytes").__version__)
     except ImportError as error:
         raise ValueError(
             f"quantization {quantization} needs bitsandbytes, which is not installed here ({error}); "
             "install it (on a Jetson: build it on the device), or use none"
         ) from error
-    _replace_linears(module, quantization, compute_dtype, device)
 
 
 def _replace_linears(module: nn.Module, quantization: str, compute_dtype: torch.dtype, device: torch.device) -> None:
@@ -86,25 +100,23 @@ def _empty_linear(linear: nn.Linear, quantization: str, compute_dtype: torch.dty
     return four
 
 
+_LAYERS = {"Linear8bitLt": "8bit", "Linear4bit": "4bit"}
+
+
 def is_quantized(module: nn.Module) -> bool:
     """Whether a module is one of bitsandbytes' linear layers."""
-    return type(module).__name__ in ("Linear4bit", "Linear8bitLt")
+    return type(module).__name__ in _LAYERS
 
 
-def load_weight(module: Any, weight: torch.Tensor, device: torch.device) -> None:
-    """Quantizes a weight into a module made by `quantize_linears`.
+def quantization_of(module: nn.Module) -> str:
+    """The quantization, "8bit" or "4bit", of a layer that `is_quantized`."""
+    return _LAYERS[type(module).__name__]
 
-    Args:
-        module: Linear4bit or Linear8bitLt.
-        weight: (out, in), any float type.
-        device: where the quantized weight goes.
-    """
-    from bitsandbytes.nn import Int8Params, Params4bit
 
-    half = weight.to(torch.float16).contiguous()
-    if type(module).__name__ == "Linear8bitLt":
-        module.weight = Int8Params(half, requires_grad=False, has_fp16_weights=False).to(device)
-    else:
-        module.weight = Params4bit(
-            half, requires_grad=False, compress_statistics=True, quant_type="nf4", module=module
-        ).to(device)
+def linear_shapes(module: nn.Module) -> dict[str, tuple[int, int]]:
+    """Name -> (out, in) of the layers inside `module` that `quantize_linears` would replace."""
+    return {
+        name: (child.out_features, child.in_features)
+        for name, child in module.named_modules()
+        if isinstance(child, nn.Linear)
+    }

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 import pickle
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,31 @@ from safetensors import SafetensorError, safe_open
 from lisa_ros.models.lisa.configuration import read_json
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.sam import Shape
+
+ALIGNMENT = 64
+"""bytes. Where a tensor begins decides in which order some libraries add its numbers up, and so the last bit."""
+
+MAPPED_BYTES = 500_000_000
+"""Pages of a mapped file that were read count as the process's memory until it is mapped anew, so that is done after
+this much: a shard of 10 GB would fill a small machine otherwise."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of a tensor without its numbers."""
+
+    dtype: torch.dtype
+    shape: Shape
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Layout:
+        """A tensor's."""
+        return cls(tensor.dtype, tuple(tensor.shape))
 
 
 class WeightFiles:
@@ -34,24 +63,55 @@ class WeightFiles:
 
     def shapes(self) -> dict[str, Shape]:
         """Key -> shape of every tensor; the tensors' bytes are not read."""
-        found: dict[str, Shape] = {}
+        return {key: layout.shape for key, layout in self.layouts().items()}
+
+    def layouts(self) -> dict[str, Layout]:
+        """Key -> type and shape of every tensor, in the order of `tensors`; the tensors' bytes are not read."""
+        found: dict[str, Layout] = {}
         for file in self.files:
-            if file.suffix == ".safetensors":
-                with _open_safetensors(file) as tensors:
-                    found |= {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
-            else:
-                found |= {key: tuple(tensor.shape) for key, tensor in _read_pickle(file).items()}
+            found |= {key: Layout.of(tensor) for key, tensor in _opened(file)}
         return found
 
-    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every key with its tensor on the CPU, as stored; one shard is open at a time."""
+    def read_ahead(self) -> None:
+        """Asks the system to read the files now, in one go; a mapped file's pages come one by one otherwise."""
         for file in self.files:
-            if file.suffix == ".safetensors":
-                with _open_safetensors(file) as tensors:
-                    for key in tensors.keys():  # noqa: SIM118 (not a mapping)
-                        yield key, tensors.get_tensor(key)
-            else:
-                yield from _read_pickle(file).items()
+            with file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every key with its tensor on the CPU, as stored; one shard is open at a time.
+
+        A tensor is a view of the mapped file where there is one: its bytes are read when it is.
+        """
+        for file in self.files:
+            yield from _in_portions(file)
+
+
+def _in_portions(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """A file's tensors; it is opened again after every MAPPED_BYTES of them."""
+    done, portion, whole = 0, MAPPED_BYTES if _can_be_mapped(file) else math.inf, False
+    while not whole:
+        whole, taken = True, 0
+        for key, tensor in islice(_opened(file), done, None):
+            if taken > portion:
+                whole = False
+                break
+            done, taken = done + 1, taken + tensor.nbytes
+            yield key, tensor
+
+
+def _opened(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    if file.suffix != ".safetensors":
+        yield from _read_pickle(file).items()
+        return
+    with _open_safetensors(file) as tensors:
+        for key in tensors.keys():  # noqa: SIM118 (not a mapping)
+            yield key, _get(tensors, key, file)
+
+
+def _can_be_mapped(file: Path) -> bool:
+    """Only torch's zip format can be; the one from before torch 1.6 is read whole."""
+    return file.suffix == ".safetensors" or zipfile.is_zipfile(file)
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -82,10 +142,17 @@ def _open_safetensors(file: Path) -> Any:
         raise CheckpointError(f"{file} is no whole safetensors file: {error}") from error
 
 
+def _get(tensors: Any, key: str, file: Path) -> torch.Tensor:
+    try:
+        tensor: torch.Tensor = tensors.get_tensor(key)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: {key} cannot be read: {error}") from error
+    return tensor
+
+
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
-        # Only torch's zip format can be mapped; the one from before torch 1.6 is read whole.
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} is refused: it is no plain file of tensors, reading it would run code from it "

@@ -59,7 +59,7 @@ def _isolate() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lisa_ros.nodes.demo", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, help="folder of a LISA checkpoint (default: the package's own)")
-    parser.add_argument("--quantization", choices=("none", "8bit", "4bit"), default="none")
+    parser.add_argument("--quantization", choices=("auto", "none", "8bit", "4bit"), default="auto")
     parser.add_argument("--seed", type=int, default=SEED, help="scene; it must fit the commands (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
     # Pictures of over 512 kB do not fit into Fast DDS's shared memory, and over UDP some are lost on a busy machine.
