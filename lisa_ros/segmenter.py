@@ -49,6 +49,7 @@ __all__ = [
     "Mask",
     "MaskFound",
     "ObjectMask",
+    "OnDevice",
     "Segmenter",
     "Session",
     "TextDelta",
@@ -179,6 +180,15 @@ class Forcible(Protocol):
         ...
 
 
+@runtime_checkable
+class OnDevice(Protocol):
+    """A model that knows what it takes of a GPU."""
+
+    def gpu_bytes(self) -> int:
+        """Memory that the process has allocated on the GPU, bytes; 0 on a CPU."""
+        ...
+
+
 def embedded_checkpoint() -> Path:
     """The small LISA that comes with the package, trained on the simulated table."""
     return Path(__file__).parent / "checkpoints" / "tabletop"
@@ -221,6 +231,10 @@ class LisaSegmenter:
     def name(self) -> str:
         """Checkpoint, precision and device, for logs."""
         return self._lisa.name
+
+    def gpu_bytes(self) -> int:
+        """See OnDevice."""
+        return self._lisa.gpu_bytes()
 
     def look(self, image: Image) -> Picture:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""

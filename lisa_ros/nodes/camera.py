@@ -65,6 +65,11 @@ class Camera:
         # Drivers that set no stamp leave it at zero; such a picture is as old as its arrival.
         self._newest = _Taken(message, nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns())
 
+    def age_s(self) -> float | None:
+        """Of the newest picture, seconds; None: none has come."""
+        newest = self._newest
+        return None if newest is None else (self._now_ns() - newest.time_ns) / 1e9
+
     def look(self, segmenter: Segmenter, reference_ns: int, max_age_s: float, same_frame_difference: float) -> Seen:
         """The newest picture, looked at once however many commands ask about it; once for all of a still scene.
 

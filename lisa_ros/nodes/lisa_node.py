@@ -30,14 +30,16 @@ from lisa_ros.nodes.answering import Limits, ask
 from lisa_ros.nodes.answers import Answers, sendable
 from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
+from lisa_ros.nodes.diagnostics import Condition, Diagnostics
 from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
 from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.nodes.segment_action import SegmentAction
 from lisa_ros.nodes.starting import StartError, start_ros
+from lisa_ros.nodes.statistics import Statistics
 from lisa_ros.nodes.worker import Worker
-from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, Segmenter, embedded_checkpoint, load_segmenter
+from lisa_ros.segmenter import ANSWER_KINDS, LoadOptions, OnDevice, Segmenter, embedded_checkpoint, load_segmenter
 
 # A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
@@ -100,6 +102,8 @@ class LisaNode(Node):
         )
         self._last_command_s = time.monotonic()
         self._camera = self._open_camera()
+        self._statistics = Statistics()
+        Diagnostics(self, self._statistics, self._condition)
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
         DialogueServices(self, self._dialogues)
@@ -131,6 +135,7 @@ class LisaNode(Node):
     @guarded
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._camera.take(message)
+        self._statistics.count_picture()
 
     @guarded
     def _on_command(self, message: Command) -> None:
@@ -225,6 +230,7 @@ class LisaNode(Node):
     def _settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
         message = self._answers.settle(request, outcome, seen)
         if message is not None:
+            self._statistics.count_answer(outcome)
             if request.listener is not None:
                 request.listener.settle(message)
             who_and_what = f"{_shown(request.operator_id)}: {_shown(request.text)}"
@@ -242,6 +248,18 @@ class LisaNode(Node):
             CAMERA_QOS,
         )
         return Camera(subscription.topic_name, lambda: int(self.get_clock().now().nanoseconds))
+
+    def _condition(self) -> Condition:
+        parameters = self._live_parameters.current
+        return Condition(
+            model=self._segmenter.name,
+            waiting=self._worker.waiting,
+            queue_size=parameters.queue_size,
+            picture_age_s=self._camera.age_s(),
+            max_picture_age_s=parameters.max_image_age,
+            callback_errors=self.callback_errors,
+            gpu_bytes=self._segmenter.gpu_bytes() if isinstance(self._segmenter, OnDevice) else 0,
+        )
 
     def _open_dialogues(self) -> Dialogues:
         parameters = self._live_parameters.current

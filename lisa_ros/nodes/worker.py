@@ -49,6 +49,12 @@ class Worker(Generic[Item]):
         """Whether `stop` was called."""
         return self._stopping.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """Items in the queue."""
+        with self._changed:
+            return len(self._waiting)
+
     def submit(self, item: Item, limit: int) -> bool:
         """Put an item into the queue, unless `limit` items wait already or the worker is stopping."""
         with self._changed:

@@ -121,6 +121,11 @@ class Lisa:
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
 
+    def gpu_bytes(self) -> int:
+        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
+        device = self.network.device
+        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
         picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
