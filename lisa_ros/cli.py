@@ -134,6 +134,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default=defaults.device)
     parser.add_argument(
+        "--cache-mib",
+        type=_count,
+        default=defaults.cache_mib,
+        help="memory for what LLaMA has read (default: 1024, on a GPU at most 5 %% of its memory)",
+    )
+    parser.add_argument(
         "--max-new-tokens", type=_whole_number, default=512, help="longest answer (default: %(default)s)"
     )
 
@@ -158,6 +164,7 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         quantization=options.quantization,
         device=options.device,
         vision_tower=options.vision_tower,
+        cache_mib=options.cache_mib,
     )
 
 

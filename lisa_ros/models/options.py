@@ -13,6 +13,9 @@ CONVERTED_TO = ("none", "8bit", "4bit")
 
 DEVICES = ("auto", "cpu", "cuda")
 
+DEFAULT_CACHE = -1
+"""As cache_mib: 1024, on a GPU at most 5 % of its memory."""
+
 
 @dataclass(frozen=True)
 class LoadOptions:
@@ -25,6 +28,7 @@ class LoadOptions:
             it. A folder that has them quantized can be loaded in that way alone.
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
+        cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
     """
 
     template: str = "llava_v1"
@@ -32,6 +36,7 @@ class LoadOptions:
     quantization: str = "auto"
     device: str = "auto"
     vision_tower: str | None = None
+    cache_mib: int = DEFAULT_CACHE
 
     def check(self) -> None:
         """Raises a ValueError that names a choice which is none, and what it can be."""
@@ -39,6 +44,8 @@ class LoadOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; it can be {', '.join(choices)}")
+        if self.cache_mib < DEFAULT_CACHE:
+            raise ValueError(f"cache_mib is {self.cache_mib}; it can be 0 or more, or {DEFAULT_CACHE} for the default")
 
 
 _CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}

@@ -71,6 +71,7 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
         quantization=parameters.quantization,
         device=parameters.device,
         vision_tower=parameters.vision_tower or None,
+        cache_mib=parameters.cache_mib,
     )
     return load_segmenter(checkpoint, options)
 

@@ -68,6 +68,12 @@ class NodeParameters:
     template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
     vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    cache_mib: int = _fixed_number(
+        -1,
+        "Memory for what the model has read, MiB, so that nothing is read twice. -1: 1024, on a GPU at most 5 % of it.",
+        -1,
+        1_000_000,
+    )
     dialogue_file: str = _fixed(
         "auto",
         "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",

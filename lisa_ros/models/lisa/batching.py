@@ -100,6 +100,8 @@ class Batcher:
             self._busy = False
             for ticket in served:
                 ticket.settled = True
+                if ticket.outcome is None and ticket.error is None:  # a KeyboardInterrupt, in whoever leads
+                    ticket.error = RuntimeError("the step was interrupted")
             self._changed.notify_all()
 
     def _serve(self, served: Sequence[_Ticket]) -> None:

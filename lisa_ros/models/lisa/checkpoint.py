@@ -50,7 +50,7 @@ def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     clip = ClipPreprocessing(clip_folder)
     network = load_network(folder, config, clip, options.quantization, dtype, device)
     name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
-    lisa = Lisa(network, config, tokenizer, TEMPLATES[options.template], clip, name)
+    lisa = Lisa(network, config, tokenizer, TEMPLATES[options.template], clip, name, cache_mib=options.cache_mib)
     if device.type == "cuda":
         lisa.warm_up()
     return lisa

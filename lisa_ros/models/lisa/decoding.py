@@ -19,6 +19,7 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.reading import Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.models.options import DEFAULT_CACHE
 
 MAX_MASKS = 64
 """Masks decoded for one answer. A model gone astray says `[SEG]` to the end, and each mask takes a picture's memory."""
@@ -80,10 +81,15 @@ class Answer:
     reason: Literal["end", "length", "cancelled"]
 
 
-def new_reader(network: LisaNetwork, kept_read_mib: int = KEPT_READ_MIB) -> Reader:
-    """A Reader as suits the device: on a GPU it replays graphs, and keeps at most KEPT_READ_SHARE of the memory."""
-    budget, on_gpu = kept_read_mib << 20, network.device.type == "cuda"
-    if on_gpu:
+def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
+    """A Reader as suits the device: on a GPU it replays graphs.
+
+    Args:
+        network: the model.
+        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+    """
+    budget, on_gpu = (KEPT_READ_MIB if cache_mib == DEFAULT_CACHE else cache_mib) << 20, network.device.type == "cuda"
+    if on_gpu and cache_mib == DEFAULT_CACHE:
         total = torch.cuda.get_device_properties(network.device).total_memory
         budget = min(budget, int(KEPT_READ_SHARE * total))
     return Reader(network, budget, fixed_step=on_gpu)
@@ -110,12 +116,12 @@ class Lisa:
         clip: ClipPreprocessing,
         name: str,
         *,
-        kept_read_mib: int = KEPT_READ_MIB,
+        cache_mib: int = DEFAULT_CACHE,
     ) -> None:
         """Made by load_lisa."""
         self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
         self.template, self.clip = template, clip
-        self.reader = new_reader(network, kept_read_mib)
+        self.reader = new_reader(network, cache_mib)
         self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
