@@ -188,6 +188,10 @@ class OnDevice(Protocol):
         """Memory that the process has allocated on the GPU, bytes; 0 on a CPU."""
         ...
 
+    def release(self) -> None:
+        """Forgets the weights and gives their memory back; nothing may be asked afterwards."""
+        ...
+
 
 def embedded_checkpoint() -> Path:
     """The small LISA that comes with the package, trained on the simulated table."""
@@ -235,6 +239,10 @@ class LisaSegmenter:
     def gpu_bytes(self) -> int:
         """See OnDevice."""
         return self._lisa.gpu_bytes()
+
+    def release(self) -> None:
+        """See OnDevice."""
+        self._lisa.release()
 
     def look(self, image: Image) -> Picture:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""

@@ -23,6 +23,7 @@ class Condition:
     """What the node knows of itself at one moment.
 
     Attributes:
+        state: of the lifecycle.
         model: checkpoint, precision, quantization and device.
         waiting: commands in the queue; `queue_size` may.
         picture_age_s: of the newest picture; None: there was none.
@@ -31,6 +32,7 @@ class Condition:
         gpu_bytes: memory that the model takes on a GPU; 0 without one.
     """
 
+    state: str
     model: str
     waiting: int
     queue_size: int
@@ -47,9 +49,10 @@ class Diagnostics:
         """Create the publisher and the timer on the node."""
         self._node, self._statistics, self._condition = node, statistics, condition
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(PERIOD_S, guarded_by(node, self._publish, False))
+        node.create_timer(PERIOD_S, guarded_by(node, self.publish, False))
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Tell it now."""
         message = DiagnosticArray(status=[self._status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
@@ -65,6 +68,7 @@ class Diagnostics:
         counted = self._statistics
         age_s = math.nan if condition.picture_age_s is None else condition.picture_age_s
         return {
+            "state": condition.state,
             "model": condition.model,
             "waiting commands": condition.waiting,
             "picture age (s)": f"{age_s:.2f}",
@@ -82,6 +86,8 @@ class Diagnostics:
 
 def judge(condition: Condition, newest_status: int | None) -> tuple[bytes, str]:
     """(level, one sentence): ERROR when the model fails, WARN when commands would not be answered, else OK."""
+    if condition.state != "active":
+        return DiagnosticStatus.WARN, f"The node is {condition.state}; commands are rejected."
     if newest_status == Segmentation.FAILED:
         return DiagnosticStatus.ERROR, "The newest command failed; the log has the reason."
     if condition.picture_age_s is None:

@@ -13,11 +13,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -53,6 +54,7 @@ _STOP_OUTBOX_S = 10.0
 
 _SUPERSEDED = Outcome(Segmentation.CANCELLED, "A newer command of the same operator came (queue_policy: latest_wins).")
 _TAKEN_BACK = Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.")
+_DEACTIVATED = Outcome(Segmentation.CANCELLED, "The node was deactivated before it answered.")
 _SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
 Load = Callable[[NodeParameters], Segmenter]
@@ -60,6 +62,18 @@ Load = Callable[[NodeParameters], Segmenter]
 
 class LoadError(RuntimeError):
     """The model, or the dialogues that were kept, could not be loaded; the text is one sentence."""
+
+
+class _DeactivatedError(Exception):
+    """The node was deactivated before a command's turn came."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a configured node has."""
+
+    segmenter: Segmenter
+    worker: Worker[Request]
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
@@ -76,40 +90,101 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
     return load_segmenter(checkpoint, options)
 
 
-class LisaNode(Node):
-    """Answers every command with one Segmentation about the camera's newest picture."""
+class LisaNode(LifecycleNode):
+    """Answers every command with one Segmentation about the camera's newest picture, while it is active.
+
+    Configured, it has a model; active, it has a camera. What is sent to it in any other state is refused.
+    """
 
     def __init__(self, *, load: Load = load_from_parameters) -> None:
-        """Load the model, then listen.
+        """Open dialogues and topics; load nothing yet.
 
         Args:
             load: makes the model; tests hand in one without weights.
 
         Raises:
             ParameterError: a parameter has a value that cannot be used.
-            LoadError: the model or the kept dialogues could not be loaded.
+            LoadError: the dialogues that were kept could not be opened.
         """
         super().__init__("lisa")
         self.callback_errors = 0
-        self._live_parameters = LiveParameters(self)
-        self._segmenter = self._load(load)
+        self._load_model = load
+        self._model: _Model | None = None
+        self._camera: Camera | None = None
+        self.trouble = ""
+        self._state_name = "unconfigured"
+        self._live_parameters = LiveParameters(self, lambda: self._model is not None)
         self._dialogues = self._open_dialogues()
         self._answers = Answers(self)
-        self._worker = Worker(
+        self._last_command_s = time.monotonic()
+        self._statistics = Statistics()
+        self._diagnostics = Diagnostics(self, self._statistics, self._condition)
+        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
+        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+        DialogueServices(self, self._dialogues)
+        SegmentAction(self, self._accept, self._take_back)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model; what keeps it from that is in `trouble`."""
+        self._state_name = "configuring"
+        self._diagnostics.publish()
+        try:
+            segmenter = self._load()
+        except LoadError as error:
+            self.trouble, self._state_name = str(error), "unconfigured"
+            self.get_logger().error(self.trouble)
+            return TransitionCallbackReturn.FAILURE
+        worker = Worker(
             self._work,
             self._failed,
             threads=self._live_parameters.current.concurrent_commands,
             lane=lambda request: request.operator_id,
         )
-        self._last_command_s = time.monotonic()
+        self._model = _Model(segmenter, worker)
+        self.trouble, self._state_name = "", "inactive"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the camera, and answer."""
+        assert self._model is not None
         self._camera = self._open_camera()
-        self._statistics = Statistics()
-        Diagnostics(self, self._statistics, self._condition)
-        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
-        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
-        DialogueServices(self, self._dialogues)
-        SegmentAction(self, self._accept, self._take_back)
-        self.get_logger().info(f"Ready: {self._segmenter.name}; pictures from {self._camera.topic}.")
+        self._state_name = "active"
+        self.get_logger().info(f"Ready: {self._model.segmenter.name}; pictures from {self._camera.topic}.")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Keep the model, forget the camera, and cancel what waits; what is being answered goes on."""
+        self._state_name = "inactive"
+        self._close_camera()
+        if self._model is not None:
+            for request in self._model.worker.withdraw(lambda waiting: True):
+                self._settle(request, _DEACTIVATED)
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the model and free its memory."""
+        self._close_camera()
+        self._release_model()
+        self._state_name = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup; nothing comes after it."""
+        done = self.on_cleanup(state)
+        self._state_name = "finalized"
+        return done
+
+    def start(self) -> None:
+        """Configure and activate, where `autostart` says so.
+
+        Raises:
+            LoadError: it could not be configured.
+        """
+        if not self._live_parameters.current.autostart:
+            return
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            raise LoadError(self.trouble or "The node could not be configured.")
+        self.trigger_activate()
 
     def stop(self, spinning: Callable[[], bool]) -> None:
         """Start no command any more; return when none has come for a while. The executor must still run.
@@ -117,7 +192,9 @@ class LisaNode(Node):
         Args:
             spinning: whether it does.
         """
-        self._worker.stop()
+        self._state_name = "shutting down"
+        if self._model is not None:
+            self._model.worker.stop()
         stopped_s = time.monotonic()
         while spinning() and (now_s := time.monotonic()) < stopped_s + _LONGEST_UNTIL_QUIET_S:
             if now_s > max(stopped_s, self._last_command_s) + _QUIET_S:
@@ -126,17 +203,35 @@ class LisaNode(Node):
 
     def close(self) -> None:
         """After `stop`: answer what waits with CANCELLED, and end the threads. The executor must have stopped."""
-        if not self._worker.join(_STOP_WORKER_S):
+        if self._model is not None and not self._model.worker.join(_STOP_WORKER_S):
             self.get_logger().warning("The model does not stop; its command is answered without it.")
         for request in self._answers.waiting():
             self._settle(request, _SHUT_DOWN)
         self._answers.close(_STOP_OUTBOX_S)
         self._dialogues.close()
 
+    def _release_model(self) -> None:
+        model, self._model = self._model, None
+        if model is None:
+            return
+        model.worker.stop()
+        if not model.worker.join(_STOP_WORKER_S):
+            self.get_logger().warning("The model does not stop; its command is answered without it.")
+        for request in self._answers.waiting():
+            self._settle(request, _DEACTIVATED)
+        if isinstance(model.segmenter, OnDevice):
+            model.segmenter.release()
+
+    def _close_camera(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            self.destroy_subscription(self._pictures)
+
     @guarded
     def _on_image(self, message: Image | CompressedImage) -> None:
-        self._camera.take(message)
-        self._statistics.count_picture()
+        if self._camera is not None:
+            self._camera.take(message)
+            self._statistics.count_picture()
 
     @guarded
     def _on_command(self, message: Command) -> None:
@@ -150,25 +245,28 @@ class LisaNode(Node):
         """Queue a command, or answer it at once; whether it was queued."""
         self._last_command_s = request.received_s
         self._answers.open(request)
-        limit = self._live_parameters.current.queue_size
+        limit, model = self._live_parameters.current.queue_size, self._model
+        if model is not None and model.worker.stopping:
+            self._settle(request, _SHUT_DOWN)
+            return False
+        if model is None or self._camera is None:
+            self._settle(request, Outcome(Segmentation.REJECTED, f"The node is {self._state_name}, not active."))
+            return False
         if (refusal := self._refusal(request)) is not None:
             self._settle(request, Outcome(Segmentation.REJECTED, refusal))
             return False
         if self._live_parameters.current.queue_policy == "latest_wins":
-            for older in self._worker.withdraw(lambda waiting: waiting.operator_id == request.operator_id):
+            for older in model.worker.withdraw(lambda waiting: waiting.operator_id == request.operator_id):
                 self._settle(older, _SUPERSEDED)
-        if self._worker.submit(request, limit):
+        if model.worker.submit(request, limit):
             return True
-        if self._worker.stopping:
-            self._settle(request, _SHUT_DOWN)
-        else:
-            full = f"{limit} commands wait already (queue_size); send it again later."
-            self._settle(request, Outcome(Segmentation.REJECTED, full))
+        full = f"{limit} commands wait already (queue_size); send it again later."
+        self._settle(request, Outcome(Segmentation.REJECTED, full))
         return False
 
     def _take_back(self, request: Request) -> None:
         request.taken_back.set()
-        for waiting in self._worker.withdraw(lambda one: one is request):
+        for waiting in self._model.worker.withdraw(lambda one: one is request) if self._model else ():
             self._settle(waiting, _TAKEN_BACK)
 
     def _refusal(self, request: Request) -> str | None:
@@ -191,8 +289,14 @@ class LisaNode(Node):
         started_s = time.monotonic()
         seen: Seen | None = None
         try:
-            seen = self._look(request)
-            outcome = self._ask(request, seen, lambda: cancelled() or request.taken_back.is_set(), started_s)
+            model, camera = self._model, self._camera
+            if model is None or camera is None:
+                raise _DeactivatedError
+            seen = self._look(request, model.segmenter, camera)
+            stopped = lambda: cancelled() or request.taken_back.is_set()  # noqa: E731
+            outcome = self._ask(request, seen, model.segmenter, stopped, started_s)
+        except _DeactivatedError:
+            outcome = _DEACTIVATED
         except (NoPictureError, ImageError) as error:
             outcome = Outcome(Segmentation.NO_IMAGE, str(error))
         except Exception as error:  # whatever a model does, the command gets its answer
@@ -206,14 +310,14 @@ class LisaNode(Node):
         )
         self._settle(request, timed, seen)
 
-    def _look(self, request: Request) -> Seen:
+    def _look(self, request: Request, segmenter: Segmenter, camera: Camera) -> Seen:
         reference_ns = request.stamp_ns or self.get_clock().now().nanoseconds
         parameters = self._live_parameters.current
-        return self._camera.look(
-            self._segmenter, reference_ns, parameters.max_image_age, parameters.same_frame_difference
-        )
+        return camera.look(segmenter, reference_ns, parameters.max_image_age, parameters.same_frame_difference)
 
-    def _ask(self, request: Request, seen: Seen, cancelled: Callable[[], bool], started_s: float) -> Outcome:
+    def _ask(
+        self, request: Request, seen: Seen, segmenter: Segmenter, cancelled: Callable[[], bool], started_s: float
+    ) -> Outcome:
         parameters = self._live_parameters.current
         self._dialogues.set_limits(
             max_turns=parameters.max_turns,
@@ -221,7 +325,7 @@ class LisaNode(Node):
             max_idle_s=60 * parameters.max_dialogue_idle,
         )
         limits = Limits(parameters.max_new_tokens, request.answer or parameters.answer)
-        return ask(self._segmenter, self._dialogues, request, seen, limits, cancelled, started_s)
+        return ask(segmenter, self._dialogues, request, seen, limits, cancelled, started_s)
 
     def _failed(self, request: Request, error: Exception) -> None:
         """The worker's last resort: publishing an answer failed."""
@@ -242,24 +346,25 @@ class LisaNode(Node):
         # As image_transport does: remapping `image` moves `image/compressed` along.
         topic = self.resolve_topic_name("image")
         compressed = self._live_parameters.current.image_transport == "compressed"
-        subscription = self.create_subscription(
+        self._pictures = self.create_subscription(
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
             self._on_image,
             CAMERA_QOS,
         )
-        return Camera(subscription.topic_name, lambda: int(self.get_clock().now().nanoseconds))
+        return Camera(self._pictures.topic_name, lambda: int(self.get_clock().now().nanoseconds))
 
     def _condition(self) -> Condition:
-        parameters = self._live_parameters.current
+        parameters, model, camera = self._live_parameters.current, self._model, self._camera
         return Condition(
-            model=self._segmenter.name,
-            waiting=self._worker.waiting,
+            state=self._state_name,
+            model=model.segmenter.name if model else "none",
+            waiting=model.worker.waiting if model else 0,
             queue_size=parameters.queue_size,
-            picture_age_s=self._camera.age_s(),
+            picture_age_s=camera.age_s() if camera else None,
             max_picture_age_s=parameters.max_image_age,
             callback_errors=self.callback_errors,
-            gpu_bytes=self._segmenter.gpu_bytes() if isinstance(self._segmenter, OnDevice) else 0,
+            gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
         )
 
     def _open_dialogues(self) -> Dialogues:
@@ -269,12 +374,12 @@ class LisaNode(Node):
         except StoreError as error:
             raise LoadError(f"Parameter dialogue_file: {error}") from error
 
-    def _load(self, load: Load) -> Segmenter:
+    def _load(self) -> Segmenter:
         parameters = self._live_parameters.current
         checkpoint = parameters.checkpoint or "that comes with the package"
         self.get_logger().info(f"Loading the checkpoint {checkpoint} (quantization {parameters.quantization}) ...")
         try:
-            return load(parameters)
+            return self._load_model(parameters)
         except Exception as error:  # the node cannot live without it, and main says why
             self.get_logger().debug(traceback.format_exc())
             raise LoadError(f"Could not load the checkpoint {checkpoint}: {type(error).__name__}: {error}") from error
@@ -296,7 +401,9 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
             signal.signal(number, signal.default_int_handler)
         # rclpy's own handlers would end the context at once, and the last answers could not be published.
         start_ros(args, SignalHandlerOptions.NO)
-        return _spin(LisaNode(load=load))
+        node = LisaNode(load=load)
+        node.start()
+        return _spin(node)
     except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
         return 1

@@ -5,7 +5,7 @@ config/lisa.yaml repeats the defaults for people to edit; a test compares the tw
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,23 +21,34 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is known of a parameter besides its name and default."""
+    """What is known of a parameter besides its name and default.
+
+    Attributes:
+        read_only: read when the process starts.
+        at_configure: read when the node is configured; cannot be changed until it is cleaned up.
+    """
 
     description: str
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     read_only: bool = False
+    at_configure: bool = False
 
 
-def _fixed(default: str, description: str, *choices: str) -> Any:
-    """A text that is read once, at the start."""
+def _fixed(default: str | bool, description: str, *choices: str) -> Any:
+    """Read once, when the process starts."""
     return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
 
 
-def _fixed_number(default: int, description: str, minimum: int, maximum: int) -> Any:
-    """A number that is read once, at the start."""
-    return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, read_only=True)})
+def _configured(default: str, description: str, *choices: str) -> Any:
+    """A text that is read when the node is configured."""
+    return field(default=default, metadata={"bounds": Bounds(description, choices, at_configure=True)})
+
+
+def _configured_number(default: int, description: str, minimum: int, maximum: int) -> Any:
+    """A number that is read when the node is configured."""
+    return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, at_configure=True)})
 
 
 def _choice(default: str, description: str, *choices: str) -> Any:
@@ -54,8 +65,11 @@ def _number(default: float, description: str, minimum: float, maximum: float) ->
 class NodeParameters:
     """The parameters' values at one moment."""
 
-    checkpoint: str = _fixed("", "Folder of the LISA checkpoint. Empty: the small one that comes with the package.")
-    quantization: str = _fixed(
+    autostart: bool = _fixed(True, "Configure and activate at once. False: somebody else manages the node's lifecycle.")
+    checkpoint: str = _configured(
+        "", "Folder of the LISA checkpoint. Empty: the small one that comes with the package."
+    )
+    quantization: str = _configured(
         "auto",
         "How the language model's weights are held. auto: as `lisa convert` wrote the checkpoint, else none.",
         "auto",
@@ -63,12 +77,14 @@ class NodeParameters:
         "8bit",
         "4bit",
     )
-    precision: str = _fixed("auto", "Number format of the computation.", "auto", "fp32", "bf16", "fp16")
-    device: str = _fixed("auto", "Where the model runs.", "auto", "cpu", "cuda")
-    template: str = _fixed("llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2")
-    vision_tower: str = _fixed("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
+    precision: str = _configured("auto", "Number format of the computation.", "auto", "fp32", "bf16", "fp16")
+    device: str = _configured("auto", "Where the model runs.", "auto", "cpu", "cuda")
+    template: str = _configured(
+        "llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2"
+    )
+    vision_tower: str = _configured("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
-    cache_mib: int = _fixed_number(
+    cache_mib: int = _configured_number(
         -1,
         "Memory for what the model has read, MiB, so that nothing is read twice. -1: 1024, on a GPU at most 5 % of it.",
         -1,
@@ -78,7 +94,7 @@ class NodeParameters:
         "auto",
         "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",
     )
-    concurrent_commands: int = _fixed_number(
+    concurrent_commands: int = _configured_number(
         4, "Commands of different operators that are answered at the same time.", 1, 16
     )
     answer: str = _choice(
@@ -118,13 +134,17 @@ class NodeParameters:
 class LiveParameters:
     """The parameters of one node: declared, checked, and kept up to date while it runs."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
         """Declare all of them on the node.
+
+        Args:
+            node: the node.
+            is_configured: whether what is read at configure is in use.
 
         Raises:
             ParameterError: a value from the command line or a file is wrong.
         """
-        self._node = node
+        self._is_configured = is_configured
         for entry in dataclasses.fields(NodeParameters):
             _declare(node, entry)
         self.current = NodeParameters(
@@ -137,9 +157,15 @@ class LiveParameters:
         try:
             for parameter in parameters:
                 check_choice(parameter.name, parameter.value)
+                self._check_moment(parameter.name)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+    def _check_moment(self, name: str) -> None:
+        bounds = FIELD_BOUNDS.get(name)
+        if bounds and bounds.at_configure and self._is_configured():
+            raise ParameterError(f"Parameter {name} is read when the node is configured; clean the node up first.")
 
     def _take_over(self, parameters: list[Parameter]) -> None:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in FIELD_BOUNDS}
@@ -177,9 +203,12 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> None:
     except ParameterException as error:
         bounds = FIELD_BOUNDS[entry.name]
         limits = f" from {bounds.minimum:g} to {bounds.maximum:g}" if bounds.maximum is not None else ""
-        kind = {"int": "a whole number", "float": "a number with a decimal point", "str": "a text"}[
-            type(entry.default).__name__
-        ]
+        kind = {
+            "int": "a whole number",
+            "float": "a number with a decimal point",
+            "str": "a text",
+            "bool": "true or false",
+        }[type(entry.default).__name__]
         raise ParameterError(f"Parameter {entry.name} must be {kind}{limits} ({error}).") from error
     check_choice(entry.name, value)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -131,6 +132,15 @@ class Lisa:
         """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
         device = self.network.device
         return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+    def release(self) -> None:
+        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
+        on_gpu = self.network.device.type == "cuda"
+        self.reader.prefixes.clear()
+        del self.reader, self.network
+        gc.collect()
+        if on_gpu:
+            torch.cuda.empty_cache()
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
