@@ -51,14 +51,13 @@ class Probe:
         self._set = node.create_client(SetParameters, f"/{name}/set_parameters")
         self._name = name
 
-    def wait_for_node(self, process: Process) -> None:
-        """Until both sides know each other on every topic that is used."""
+    def wait_for_node(self, process: Process, *, active: bool = True) -> None:
+        """Until both sides know each other on every topic that is used; a node that is not active has no camera."""
         wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node")
         assert process.alive, "the node has ended"
         wait_until(lambda: self._command.get_subscription_count() and self._text.get_subscription_count(), "the node")
-        wait_until(
-            lambda: self._image.get_subscription_count() + self._compressed.get_subscription_count(), "its camera"
-        )
+        cameras = (self._image, self._compressed)
+        wait_until(lambda: not active or sum(topic.get_subscription_count() for topic in cameras), "its camera")
         for topic in ("segmentation", "mask", "explanation", "centroid_pixel"):
             wait_until(lambda topic=topic: self.node.count_publishers(f"/{self._name}/{topic}"), topic)
         wait_until(self._reset.service_is_ready, "reset_dialogue")

@@ -16,6 +16,7 @@ from lisa_ros.nodes.request import Outcome
 from lisa_ros.nodes.statistics import Statistics, percentile
 
 FINE = {
+    "state": "active",
     "model": "m",
     "waiting": 0,
     "queue_size": 4,
@@ -36,6 +37,7 @@ FINE = {
         ({"picture_age_s": 6.0}, None, DiagnosticStatus.WARN, "max_image_age"),
         ({"picture_age_s": 6.0, "max_picture_age_s": 0.0}, None, DiagnosticStatus.OK, "Ready"),
         ({"waiting": 4}, None, DiagnosticStatus.WARN, "full"),
+        ({"state": "inactive"}, None, DiagnosticStatus.WARN, "inactive"),
     ],
 )
 def test_levels_mean_something(change: dict[str, object], newest: int | None, level: bytes, says: str) -> None:

@@ -70,11 +70,12 @@ def test_every_parameter_is_described_and_bounded(name: str) -> None:
     described: ParameterDescriptor = descriptor(name)
     assert described.description.endswith(".")
     default = FIELDS[name].default
-    if isinstance(default, str):
-        assert described.read_only or "One of: " in described.additional_constraints
+    bounds = parameters.FIELD_BOUNDS[name]
+    if isinstance(default, (str, bool)):
+        assert bounds.read_only or bounds.at_configure or "One of: " in described.additional_constraints
         return
-    (bounds,) = [*described.integer_range, *described.floating_point_range]
-    assert bounds.from_value <= default <= bounds.to_value
+    (limits,) = [*described.integer_range, *described.floating_point_range]
+    assert limits.from_value <= default <= limits.to_value
 
 
 def test_a_wrong_choice_is_named() -> None:

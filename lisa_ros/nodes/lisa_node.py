@@ -33,7 +33,7 @@ from lisa_ros.nodes.camera import CAMERA_QOS, Camera, NoPictureError, Seen
 from lisa_ros.nodes.conversions import ImageError
 from lisa_ros.nodes.diagnostics import Condition, Diagnostics
 from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
-from lisa_ros.nodes.guarding import guarded
+from lisa_ros.nodes.guarding import guarded, guarded_by
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.nodes.segment_action import SegmentAction
@@ -108,6 +108,8 @@ class LisaNode(LifecycleNode):
         """
         super().__init__("lisa")
         self.callback_errors = 0
+        # rclpy lets a transition that the state does not have end the executor; guarded, it is refused.
+        self._service_change_state.callback = guarded_by(self, self._service_change_state.callback)
         self._load_model = load
         self._model: _Model | None = None
         self._camera: Camera | None = None
