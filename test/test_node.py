@@ -546,7 +546,7 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
     monkeypatch.setattr(answers_module, "draw_overlay", counted)
     with talking_node("drawer") as node:
         answers = Answers(node)
-        seen = Seen(Header(frame_id="camera"), pictures.colours(), None)
+        seen = Seen(Header(frame_id="camera"), pictures.colours(), None, False)
         found = ObjectMask(pixels_of(seen.picture, "red"), (0, 5))
         outcome = Outcome(Segmentation.OK, header=seen.header, answer="[SEG]", objects=(found,))
 
