@@ -33,6 +33,9 @@ REACH_PX = 8.0
 SURE_PX = 5.0
 """From this distance on, depth inside the mask makes a pixel no surer."""
 
+LEAST_SIDE_PX = 64
+"""Optical flow is sought in pictures of at least this width and height."""
+
 
 @dataclass(frozen=True)
 class FlowSettings:
@@ -62,7 +65,7 @@ class FlowSettings:
     doubt_outside: float = 0.8
     colour_weight: float = 0.7
     least_px: int = 60
-    least_part: float = 0.06
+    least_part: float = 0.1
     least_consistent: float = 0.35
     least_colour: float = 0.0
     patience: int = 3
@@ -138,14 +141,14 @@ class FlowTracker:
         small = share > 100
         if not small.any():
             return 0.0, 0.0
-        flow = self._rough.calc(was.frame.coarse, frame.coarse, None)  # type: ignore[call-overload]
+        flow = _flow(self._rough, was.frame.coarse, frame.coarse)
         dx, dy = np.median(flow[small], axis=0) * COARSE
         return float(dx), float(dy)
 
     def _label(self, was: _Object, old: Window, frame: Levels, new: Window) -> _Labels:
         picture = frame.level(new.level)
         before, now, within = old.cut(was.frame.level(old.level)), new.cut(picture), new.inside(picture.shape)
-        back, error = self._flow(brightness(before), brightness(now))
+        back, error = self._both_ways(brightness(before), brightness(now))
         consistent = error < self._settings.agree_px
         fetched = _at(_signed_distance(old.cut_mask(was.mask)), back, cv2.BORDER_REPLICATE)
         bins = bins_of(now)
@@ -159,10 +162,9 @@ class FlowTracker:
         was.colours.renew(bins, _core(mask) & consistent, _ring(mask) & within)
         return _Labels(score, float(consistent[mask].mean()), float(evidence[mask].mean()))
 
-    def _flow(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def _both_ways(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Backward flow (H, W, 2), and by how much the forward flow disagrees with it (H, W), pixels."""
-        forward = self._fine.calc(before, now, None)  # type: ignore[call-overload]
-        back = self._fine.calc(now, before, None)  # type: ignore[call-overload]
+        forward, back = _flow(self._fine, before, now), _flow(self._fine, now, before)
         gap = _at(forward, back, cv2.BORDER_CONSTANT) + back
         return back, np.asarray(cv2.magnitude(gap[:, :, 0], gap[:, :, 1]), dtype=np.float32)
 
@@ -194,6 +196,23 @@ class FlowTracker:
     def _lose(self, frame: Levels, reason: LossReason) -> Tracked:
         self._object, self._why_not = None, reason
         return lost(frame.shape, reason)
+
+
+def _flow(search: cv2.DISOpticalFlow, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Floats:
+    """Where each pixel of `before` went: (H, W, 2), x and y.
+
+    OpenCV chooses its pyramid by the width alone, and reads beyond its arrays (seen as a crash, OpenCV 4.11) where the
+    height is then too small for a patch. So low pictures are made higher for it.
+    """
+    height, width = before.shape
+    below, right = max(0, LEAST_SIDE_PX - height, width // 2 - height), max(0, LEAST_SIDE_PX - width)
+    if below or right:
+        before, now = (
+            np.asarray(cv2.copyMakeBorder(one, 0, below, 0, right, cv2.BORDER_REPLICATE), dtype=np.uint8)
+            for one in (before, now)
+        )
+    flow = search.calc(before, now, None)  # type: ignore[call-overload]
+    return np.asarray(flow[:height, :width], dtype=np.float32)
 
 
 def _signed_distance(mask: Mask) -> Floats:

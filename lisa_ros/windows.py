@@ -28,7 +28,7 @@ class Levels:
         """Takes an RGB image, (H, W, 3)."""
         height, width = image.shape[:2]
         self.shape = (height, width)
-        self._levels = [_bytes(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))]
+        self._levels = [_bytes(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb))]
         small = (max(16, width // COARSE), max(16, height // COARSE))
         self.coarse = _bytes(cv2.resize(brightness(self._levels[0]), small, interpolation=cv2.INTER_AREA))
 

@@ -196,9 +196,10 @@ def _stage(table: Tabletop, rng: Generator) -> _Stage:
     for _ in range(TRIES):
         view = table.render()
         wholes = [thing for thing in view.objects if _is_whole(view, thing)]
-        if wholes and len(view.objects) > 1:
-            target = wholes[int(rng.integers(len(wholes)))]
-            others = [thing for thing in view.objects if thing != target]
+        target = wholes[int(rng.integers(len(wholes)))] if wholes else None
+        # One sees through a ring.
+        others = [thing for thing in view.objects if thing != target and thing.kind != "ring"]
+        if target is not None and others:
             occluder = max(others, key=lambda thing: sorted(thing.extent_m)[1])
             eye, forward = view.camera.pose[:3, 3], view.camera.pose[:3, 2]
             # The camera looks at a point near the table's top.
