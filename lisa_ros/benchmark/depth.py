@@ -128,7 +128,9 @@ def measure(view: View, thing: SceneObject, depth_m: Depth, camera: CameraModel,
     errors = [1000 * float(np.linalg.norm(distance)) for distance in distances]
     gaps = _gaps(found, true_xyz, truth)
     share = len(gaps) / int(np.count_nonzero(truth))
-    return Error(thing.kind, True, *errors, float((gaps <= NEAR_M).mean()), share, ms)
+    point_mm, mean_mm, middle_mm, box_mm = errors
+    on_object = float((gaps <= NEAR_M).mean())
+    return Error(thing.kind, True, point_mm, mean_mm, middle_mm, box_mm, on_object, share, ms)
 
 
 def _true_points(view: View, camera: CameraModel) -> Floats:

@@ -75,13 +75,13 @@ class CameraModel:
 
     @cached_property
     def rays(self) -> NDArray[np.float32]:
-        """(H, W, 2): x and y, at z = 1, of the ray of each pixel's middle; NaN where there is none. Made once."""
+        """(H, W, 2): x and y, at z = 1, of the ray of each pixel's middle; NaN where there is none."""
         v, u = np.mgrid[0 : self.height, 0 : self.width]
         pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float64)
         return self.rays_of(pixels).reshape(self.height, self.width, 2).astype(np.float32)
 
     def rays_of(self, pixels: Floats) -> Floats:
-        """x and y, at z = 1, of the rays of pixels (u, v), whole numbers at the pixels' middles.
+        """The rays of pixels (u, v), whole numbers at the pixels' middles: their x and y at z = 1.
 
         Args:
             pixels: (N, 2).

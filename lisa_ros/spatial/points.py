@@ -78,10 +78,10 @@ def measured(depth_m: Depth) -> Mask:
 def core(mask: Mask, settings: PointSettings) -> Mask:
     """The mask without its border, or with a thinner one left out where too little would remain."""
     pixels = np.count_nonzero(mask)
-    # The picture's edge is not the object's border, but beyond it nothing is known: there, too, nothing is cut off.
+    # The picture's edge is not the object's border: nothing is left out along it.
     for border in range(settings.border_px, 0, -1):
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * border + 1, 2 * border + 1))
-        inner = cv2.erode(mask.view(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+        inner = cv2.erode(mask.view(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1,)) > 0
         if np.count_nonzero(inner) >= settings.least_core * pixels:
             return np.asarray(inner)
     return mask

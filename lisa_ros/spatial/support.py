@@ -32,7 +32,7 @@ class Plane:
     normal: Floats
     offset_m: float
 
-    def heights(self, xyz: NDArray[np.floating]) -> Floats:
+    def heights(self, xyz: NDArray[np.float32] | Floats) -> Floats:
         """How far above the plane points are, metres."""
         return np.asarray(xyz @ self.normal - self.offset_m, dtype=np.float64)
 
