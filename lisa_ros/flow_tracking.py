@@ -8,7 +8,8 @@ One frame's work, all of it in a window around the object:
 3. The old mask, as a signed distance to its edge, is fetched along the backward flow.
 4. Each pixel weighs two opinions: the fetched distance, believed as far as the flow is consistent, and whether its
    colour is rather the object's or its surroundings'. So flow decides where all looks alike, and colour at the edge,
-   where flow is blurred, and where something came into sight.
+   where flow is blurred, and where something came into sight. What moves quite otherwise than the object as a whole
+   is another thing, of whatever colour.
 5. What is left is judged: too small, or unlike the object or inconsistent for several frames, and it is lost.
 """
 
@@ -18,23 +19,20 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lisa_ros.colour_model import ColourModel, bins_of
+from lisa_ros.optical_flow import Floats, apart_from, fetch, flow_between, flow_both_ways
 from lisa_ros.tracking import Image, LossReason, Mask, Tracked, TrackState, check_start, lost
 from lisa_ros.windows import COARSE, Levels, Window, brightness
-
-Floats = NDArray[np.float32]
 
 RING_PX = 16
 """How far around the object its surroundings reach, in the window's pixels."""
 REACH_PX = 8.0
 """The signed distance is told up to this; farther out, nothing becomes the object in one frame."""
+APART_MOST_PX = 4.0
+"""What moves otherwise than the object by so much more than it may is surely another thing."""
 SURE_PX = 5.0
 """From this distance on, depth inside the mask makes a pixel no surer."""
-
-LEAST_SIDE_PX = 64
-"""Optical flow is sought in pictures of at least this width and height."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class FlowSettings:
             little, since what comes before the object is soon told by its colour.
         doubt_outside: the same outside of it: more, lest a thing of the object's colour that passes by be taken in.
         colour_weight: belief in colour, per nat.
+        apart_px: a pixel may move otherwise than the object as a whole by this: things are not flat...
+        apart_weight: ...and what moves otherwise by more is taken for another thing, by so many nats per pixel.
         least_px: of the picture; fewer pixels of the object are too few to follow.
         least_part: the same, as a part of what was usually seen of it.
         least_consistent: the part of the object's pixels whose flow must be consistent.
@@ -64,6 +64,8 @@ class FlowSettings:
     doubt_inside: float = 0.2
     doubt_outside: float = 0.8
     colour_weight: float = 0.7
+    apart_px: float = 4.0
+    apart_weight: float = 2.0
     least_px: int = 60
     least_part: float = 0.1
     least_consistent: float = 0.35
@@ -141,19 +143,20 @@ class FlowTracker:
         small = share > 100
         if not small.any():
             return 0.0, 0.0
-        flow = _flow(self._rough, was.frame.coarse, frame.coarse)
+        flow = flow_between(self._rough, was.frame.coarse, frame.coarse)
         dx, dy = np.median(flow[small], axis=0) * COARSE
         return float(dx), float(dy)
 
     def _label(self, was: _Object, old: Window, frame: Levels, new: Window) -> _Labels:
         picture = frame.level(new.level)
         before, now, within = old.cut(was.frame.level(old.level)), new.cut(picture), new.inside(picture.shape)
-        back, error = self._both_ways(brightness(before), brightness(now))
+        back, error = flow_both_ways(self._fine, brightness(before), brightness(now))
         consistent = error < self._settings.agree_px
-        fetched = _at(_signed_distance(old.cut_mask(was.mask)), back, cv2.BORDER_REPLICATE)
+        fetched = fetch(_signed_distance(old.cut_mask(was.mask)), back, cv2.BORDER_REPLICATE)
         bins = bins_of(now)
         evidence = was.colours.evidence(bins)
         score = self._score(fetched, consistent, evidence)
+        score[consistent] -= self._otherness(apart_from(back, (fetched > 1.0) & consistent)[consistent])
         score[~within] = -1.0
         mask = _main_parts(score > 0, fetched)
         score[(score > 0) & ~mask] = -0.5
@@ -161,12 +164,6 @@ class FlowTracker:
             return _Labels(score, 0.0, 0.0)
         was.colours.renew(bins, _core(mask) & consistent, _ring(mask) & within)
         return _Labels(score, float(consistent[mask].mean()), float(evidence[mask].mean()))
-
-    def _both_ways(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """Backward flow (H, W, 2), and by how much the forward flow disagrees with it (H, W), pixels."""
-        forward, back = _flow(self._fine, before, now), _flow(self._fine, now, before)
-        gap = _at(forward, back, cv2.BORDER_CONSTANT) + back
-        return back, np.asarray(cv2.magnitude(gap[:, :, 0], gap[:, :, 1]), dtype=np.float32)
 
     def _score(self, fetched: Floats, consistent: Mask, evidence: Floats) -> Floats:
         """Above 0 where the object is, nats."""
@@ -177,6 +174,11 @@ class FlowTracker:
         score = settings.edge_weight * trust * np.clip(fetched, -SURE_PX, SURE_PX) + settings.colour_weight * colour
         score[fetched <= -REACH_PX] = -SURE_PX
         return np.asarray(cv2.GaussianBlur(score, (3, 3), 0.7), dtype=np.float32)
+
+    def _otherness(self, apart_px: Floats) -> Floats:
+        """What is held against pixels that move otherwise than the object, nats."""
+        too_far = np.clip(apart_px - self._settings.apart_px, 0.0, APART_MOST_PX)
+        return np.asarray(self._settings.apart_weight * too_far, dtype=np.float32)
 
     def _judge(self, was: _Object, frame: Levels, mask: Mask, labels: _Labels) -> Tracked:
         """Says where the object is, or that it is lost, and remembers that."""
@@ -198,37 +200,12 @@ class FlowTracker:
         return lost(frame.shape, reason)
 
 
-def _flow(search: cv2.DISOpticalFlow, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Floats:
-    """Where each pixel of `before` went: (H, W, 2), x and y.
-
-    OpenCV chooses its pyramid by the width alone, and reads beyond its arrays (seen as a crash, OpenCV 4.11) where the
-    height is then too small for a patch. So low pictures are made higher for it.
-    """
-    height, width = before.shape
-    below, right = max(0, LEAST_SIDE_PX - height, width // 2 - height), max(0, LEAST_SIDE_PX - width)
-    if below or right:
-        before, now = (
-            np.asarray(cv2.copyMakeBorder(one, 0, below, 0, right, cv2.BORDER_REPLICATE), dtype=np.uint8)
-            for one in (before, now)
-        )
-    flow = search.calc(before, now, None)  # type: ignore[call-overload]
-    return np.asarray(flow[:height, :width], dtype=np.float32)
-
-
 def _signed_distance(mask: Mask) -> Floats:
     """To the mask's edge, pixels, above 0 inside, -REACH_PX to REACH_PX."""
     there = mask.astype(np.uint8)
     distance = cv2.distanceTransform(there, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - there, cv2.DIST_L2, 3)
     # A pixel's middle is half a pixel from its edge.
     return np.asarray(np.clip(distance - 0.5 * np.sign(distance), -REACH_PX, REACH_PX), dtype=np.float32)
-
-
-def _at(values: NDArray[np.float32], flow: NDArray[np.float32], border: int) -> Floats:
-    """The values where the flow points to; beyond the edge, with a constant border, they are far too large."""
-    x, y = np.meshgrid(np.arange(flow.shape[1], dtype=np.float32), np.arange(flow.shape[0], dtype=np.float32))
-    there = (x + flow[:, :, 0], y + flow[:, :, 1])
-    fetched = cv2.remap(values, *there, cv2.INTER_LINEAR, borderMode=border, borderValue=(1e3, 1e3, 1e3, 1e3))
-    return np.asarray(fetched, dtype=np.float32)
 
 
 def _core(mask: Mask) -> Mask:

@@ -64,10 +64,11 @@ def test_what_leaves_the_view_is_lost_in_time_and_stays_lost() -> None:
     assert again.reason is LossReason.OUT_OF_VIEW
 
 
-def test_what_is_hidden_is_lost_in_time() -> None:
+@pytest.mark.parametrize("colour", [(60, 90, 170), (170, 60, 60)], ids=["another colour", "its colour"])
+def test_what_is_hidden_is_lost_in_time(colour: tuple[int, int, int]) -> None:
     still, mask = put(ground(0), thing(), 60, 40)
     tracker = started(still, mask)
-    cover = pattern(5, (60, 90, 170), 90, 90)
+    cover = pattern(5, colour, 90, 90)
     covered = [put(still, cover, 110 - 6 * step, 20)[0] for step in range(1, 13)]
     covered += [covered[-1]] * 8
     gone = 10  # the cover's left edge is at 50, left of the thing's
