@@ -43,7 +43,7 @@ class ColourModel:
         if np.count_nonzero(inside) > 50:
             self._inside += 0.05 * (_histogram(bins[inside]) - self._inside)
         if np.count_nonzero(outside) > 50:
-            self._outside += 0.15 * (_histogram(bins[outside]) - self._outside)
+            self._outside += 0.3 * (_histogram(bins[outside]) - self._outside)
         self._table = self._ratio()
 
     def _ratio(self) -> NDArray[np.float32]:

@@ -47,7 +47,8 @@ class FlowSettings:
         doubt_inside: the part of that belief that is left inside the fetched mask where the flow is not consistent:
             little, since what comes before the object is soon told by its colour.
         doubt_outside: the same outside of it: more, lest a thing of the object's colour that passes by be taken in.
-        colour_weight: belief in colour, per nat.
+        colour_weight: belief in colour, per nat...
+        colour_least: ...beyond so many nats.
         apart_px: a pixel may move otherwise than the object as a whole by this: things are not flat...
         apart_weight: ...and what moves otherwise by more is taken for another thing, by so many nats per pixel.
         least_px: of the picture; fewer pixels of the object are too few to follow.
@@ -64,6 +65,7 @@ class FlowSettings:
     doubt_inside: float = 0.2
     doubt_outside: float = 0.8
     colour_weight: float = 0.7
+    colour_least: float = 1.0
     apart_px: float = 4.0
     apart_weight: float = 2.0
     least_px: int = 60
@@ -171,7 +173,9 @@ class FlowTracker:
         doubt = np.where(fetched > 0, np.float32(settings.doubt_inside), np.float32(settings.doubt_outside))
         trust = np.where(consistent, np.float32(1.0), doubt)
         colour = cv2.GaussianBlur(evidence, (5, 5), 1.0)
-        score = settings.edge_weight * trust * np.clip(fetched, -SURE_PX, SURE_PX) + settings.colour_weight * colour
+        # What hardly tells the two apart must not move the edge, little by little, over a neighbour of like colour.
+        telling = np.sign(colour) * np.maximum(np.abs(colour) - settings.colour_least, 0.0)
+        score = settings.edge_weight * trust * np.clip(fetched, -SURE_PX, SURE_PX) + settings.colour_weight * telling
         score[fetched <= -REACH_PX] = -SURE_PX
         return np.asarray(cv2.GaussianBlur(score, (3, 3), 0.7), dtype=np.float32)
 

@@ -64,15 +64,27 @@ def test_what_leaves_the_view_is_lost_in_time_and_stays_lost() -> None:
     assert again.reason is LossReason.OUT_OF_VIEW
 
 
-@pytest.mark.parametrize("colour", [(60, 90, 170), (170, 60, 60)], ids=["another colour", "its colour"])
-def test_what_is_hidden_is_lost_in_time(colour: tuple[int, int, int]) -> None:
+def covered_by(colour: tuple[int, int, int]) -> tuple[FlowTracker, list[Picture], int]:
+    """A tracker, frames in which a thing of that colour comes and stays, and from which of them on it hides all."""
     still, mask = put(ground(0), thing(), 60, 40)
     tracker = started(still, mask)
     cover = pattern(5, colour, 90, 90)
     covered = [put(still, cover, 110 - 6 * step, 20)[0] for step in range(1, 13)]
-    covered += [covered[-1]] * 8
-    gone = 10  # the cover's left edge is at 50, left of the thing's
-    assert frames_until_lost(tracker, covered) <= gone + IN_TIME
+    covered += [covered[-1]] * 12
+    return tracker, covered, 9  # then the cover's left edge is at 56, left of the thing's
+
+
+def test_what_is_hidden_is_lost_in_time() -> None:
+    tracker, frames, gone = covered_by((60, 90, 170))
+    assert frames_until_lost(tracker, frames) <= gone + IN_TIME
+
+
+def test_what_hides_it_is_not_taken_over_be_it_of_the_same_colour() -> None:
+    tracker, frames, gone = covered_by((170, 60, 60))
+    size = thing().shape[0] * thing().shape[1]
+    pixels = [int(tracker.update(frame).mask.sum()) for frame in frames]
+    assert max(pixels[gone:]) < 0.35 * size
+    assert pixels[-1] <= pixels[gone]
 
 
 def test_another_scene_loses_it() -> None:
