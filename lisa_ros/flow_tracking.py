@@ -65,7 +65,7 @@ class FlowSettings:
     doubt_inside: float = 0.2
     doubt_outside: float = 0.8
     colour_weight: float = 0.7
-    colour_least: float = 1.0
+    colour_least: float = 0.5
     apart_px: float = 4.0
     apart_weight: float = 2.0
     least_px: int = 60
