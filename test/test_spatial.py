@@ -193,6 +193,17 @@ def test_the_box_of_a_block_on_a_table(yaw: float) -> None:
     assert np.linalg.det(axes) == pytest.approx(1.0)
 
 
+def test_a_box_reaches_down_to_the_table_where_its_foot_is_not_seen() -> None:
+    table, foot = tilted(50.0), np.array([0.04, 0.05, 0.75])
+    mask, depth = block((0.2, 0.11, 0.09), 0.4, table, foot)
+    rays = np.dstack([PINHOLE.rays, np.ones((HEIGHT, WIDTH))])
+    height = (rays * depth[:, :, None] - foot) @ table[:, 2]
+    around = depth.copy()
+    around[mask & (height < 0.01)] = np.nan
+    box = located(mask & (height > 0.01), around).box
+    assert box.on_support and box.size_m[2] == pytest.approx(0.09, abs=0.004)
+
+
 def test_without_a_table_the_box_is_the_smallest() -> None:
     rng = np.random.default_rng(0)
     turn = cv2.Rodrigues(np.array([0.3, -0.5, 0.9]))[0]

@@ -11,6 +11,7 @@ from moving_pictures import HEIGHT, WIDTH, Mask, Picture, ground, pattern, put, 
 
 from lisa_ros.benchmark.tracking import follow, iou
 from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.optical_flow import apart_from
 from lisa_ros.simulation.moving import moving_frames
 from lisa_ros.tracking import Follower, LossReason, Tracked, Tracker, TrackState, lost
 from lisa_ros.windows import Levels, Window
@@ -135,6 +136,18 @@ def test_what_cannot_be_followed_is_named() -> None:
         started(image[:, :, 0], mask)
     with pytest.raises(ValueError, match="as the first was"):
         started(image, mask).update(image[1:])
+
+
+def test_what_moves_otherwise_is_told_from_what_turns_and_grows() -> None:
+    y, x = np.mgrid[0:60, 0:80].astype(np.float32)
+    flow = np.dstack([3.0 + 0.02 * x - 0.05 * y, -1.0 + 0.05 * x + 0.02 * y]).astype(np.float32)
+    other = np.zeros((60, 80), dtype=bool)
+    other[20:40, 50:70] = True
+    flow[other] = (-4.0, 6.0)
+    known = np.ones((60, 80), dtype=bool)
+    apart = apart_from(flow, known)
+    assert apart[~other].max() < 0.2 and apart[other].min() > 4.0
+    assert not apart_from(flow, np.zeros_like(known)).any()
 
 
 def test_a_window_gives_back_what_was_cut() -> None:

@@ -2,8 +2,8 @@
 """The points of a mask in registered depth, without what is not the object: holes, flying pixels, the background.
 
 A depth camera has holes, and at an object's border pixels that lie on neither side ("flying"). A model's mask is wrong
-by a few pixels there too. So the mask's border is left out, then pixels that agree with too few of their neighbours,
-then parts that depth separates from the rest.
+by a few pixels there too. So the mask's border is left out, then the parts that a jump in depth separates from the
+rest: the background is such a part, and each flying pixel is one by itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from lisa_ros.spatial.camera import CameraModel
 Depth = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
-
 
 @dataclass(frozen=True)
 class PointSettings:
@@ -32,7 +30,6 @@ class PointSettings:
         least_core: the part of the mask that must remain.
         step_m: neighbouring pixels of one surface differ by at most this in depth...
         step_part: ...or by this part of the depth, whichever is more.
-        agreeing: the part of a pixel's neighbours that must be of its surface.
         least_part: a part separated in depth is kept if it has this part of the largest one's pixels.
     """
 
@@ -40,7 +37,6 @@ class PointSettings:
     least_core: float = 0.4
     step_m: float = 0.006
     step_part: float = 0.012
-    agreeing: float = 0.5
     least_part: float = 0.2
 
 
@@ -102,12 +98,9 @@ def object_pixels(mask: Mask, depth_m: Depth, settings: PointSettings) -> Mask:
     x, y, width, height = bounding_box(mask)
     if not width:
         return kept
-    # A border of one pixel, so that every pixel of the mask has its neighbours.
-    rows = slice(max(0, y - 1), y + height + 1)
-    columns = slice(max(0, x - 1), x + width + 1)
+    rows, columns = slice(y, y + height), slice(x, x + width)
     depth = depth_m[rows, columns]
-    known = mask[rows, columns] & measured(depth)
-    there = core(mask, settings)[rows, columns] & known & _agreeing(depth, known, settings)
+    there = core(mask, settings)[rows, columns] & measured(depth)
     kept[rows, columns] = _main_parts(there, depth, settings)
     return kept
 
@@ -132,19 +125,6 @@ def points_of(pixels: Mask, image: NDArray[np.uint8], depth_m: Depth, camera: Ca
 def _step(depth: Depth, settings: PointSettings) -> Depth:
     """By how much a neighbour of the same surface may differ, metres."""
     return np.maximum(np.float32(settings.step_m), np.float32(settings.step_part) * depth)
-
-
-def _agreeing(depth: Depth, known: Mask, settings: PointSettings) -> Mask:
-    """Pixels that have enough of their known neighbours on their own surface: flying pixels have not."""
-    z = np.where(known, depth, np.float32(np.nan))
-    padded, step = np.pad(z, 1, constant_values=np.nan), _step(np.where(known, depth, 0), settings)
-    near, all_known = np.zeros(z.shape, np.uint8), np.zeros(z.shape, np.uint8)
-    height, width = z.shape
-    for dy, dx in NEIGHBOURS:
-        gap = np.abs(padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] - z)
-        near += gap <= step
-        all_known += gap == gap  # not NaN
-    return np.asarray(known & (near >= np.maximum(1, settings.agreeing * all_known)))
 
 
 def _main_parts(there: Mask, depth: Depth, settings: PointSettings) -> Mask:
