@@ -152,10 +152,10 @@ def choose_camera(rng: Generator, width: int, height: int) -> Camera:
     eye = target + rng.uniform(0.55, 0.85) * away
     focal = height / 2.0 / np.tan(np.deg2rad(rng.uniform(45.0, 55.0)) / 2.0)
     k = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
-    return Camera(width, height, k, _looking(eye, -away))
+    return Camera(width, height, k, looking(eye, -away))
 
 
-def _looking(eye: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np.float64]:
+def looking(eye: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np.float64]:
     """The pose of an optical frame at `eye` that looks along `forward` with its rows level."""
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)

@@ -20,7 +20,7 @@ from lisa_ros.simulation.bullet import Bullet
 from lisa_ros.simulation.meshes import extreme_points, write_obj
 from lisa_ros.simulation.objects import Model, catalogue, paint_of
 from lisa_ros.simulation.rendering import take_picture
-from lisa_ros.simulation.scene import COLOURS, SceneObject, View
+from lisa_ros.simulation.scene import COLOURS, Camera, SceneObject, View
 from lisa_ros.simulation.surfaces import write_patterns
 
 TABLE_HALF_M = (0.5, 0.75, 0.02)
@@ -121,14 +121,43 @@ class Tabletop:
         self._camera = arrangement.choose_camera(self._camera_rng, self._width, self._height)
         self._light = arrangement.choose_light(self._camera_rng)
 
-    def render(self) -> View:
-        """Takes a picture of the table as it is now."""
+    @property
+    def camera(self) -> Camera:
+        """The camera that the next picture is taken with."""
+        return self._camera
+
+    def look_from(self, camera: Camera) -> None:
+        """Takes the next pictures with this camera; its principal point must be the middle of the picture."""
+        self._camera = camera
+
+    def carry(self, instance: int, position_m: arrangement.Vector) -> None:
+        """Puts a thing elsewhere, its box's centre at a position in the table frame, whatever is there; it may hover.
+
+        Raises:
+            ValueError: no such thing lies on the table.
+        """
+        for thing, colour in zip(self._bodies, self._colours, strict=True):
+            if thing.instance == instance:
+                place, attitude = self._bullet.getBasePositionAndOrientation(thing.body)
+                centre = self._describe(thing, colour).position_m
+                moved = [p + new - old for p, new, old in zip(place, position_m, centre, strict=True)]
+                self._bullet.resetBasePositionAndOrientation(thing.body, moved, attitude)
+                return
+        raise ValueError(f"no thing on the table has the instance {instance}")
+
+    def render(self, least_visible: float = LEAST_VISIBLE) -> View:
+        """Takes a picture of the table as it is now.
+
+        Args:
+            least_visible: a thing that covers a smaller part of the picture than this is not listed; 0 lists every
+                thing of which a pixel is seen.
+        """
         rgb, depth_m, bodies = take_picture(self._bullet, self._camera, self._light)
         instances = np.zeros(bodies.shape, dtype=np.uint8)
         objects = []
         for thing, colour in zip(self._bodies, self._colours, strict=True):
             seen = bodies == thing.body
-            if np.count_nonzero(seen) >= LEAST_VISIBLE * seen.size:
+            if np.count_nonzero(seen) >= max(1.0, least_visible * seen.size):
                 instances[seen] = thing.instance
                 objects.append(self._describe(thing, colour))
         return View(rgb, depth_m, instances, tuple(objects), self._camera)

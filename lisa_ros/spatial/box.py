@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An oriented box around an object's points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.spatial.support import Plane
+
+Floats = NDArray[np.float64]
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+OUTERMOST = 0.5
+"""Percent of the points that may lie beyond each face: the last flying pixels."""
+STANDING_PART = 0.35
+"""A thing whose lowest points are higher than this part of its height is not known to reach down to the plane."""
+
+
+@dataclass(frozen=True)
+class OrientedBox:
+    """A box in the camera's optical frame.
+
+    Attributes:
+        centre_m: x, y, z.
+        size_m: along its own x, y and z axis.
+        orientation: quaternion x, y, z, w, of length 1 with w >= 0: the box's axes in the optical frame, right-handed.
+            z is up from the plane that the thing stands on or, where none was found, the box's shortest axis, towards
+            the camera. x is the longer of the other two, to the picture's right.
+        on_support: whether the box stands on a plane that was found; then it reaches down to it, also where the camera
+            does not see.
+    """
+
+    centre_m: Vector
+    size_m: Vector
+    orientation: Quaternion
+    on_support: bool
+
+
+def box_around(xyz: NDArray[np.float32], support: Plane | None = None) -> OrientedBox:
+    """The smallest box around points, but for their outermost.
+
+    With a support, it stands on it: a rectangle of the least area (cv2.minAreaRect) around the points seen along the
+    plane's normal. Without one, of the boxes that stand on a face of the points' principal axes, the smallest.
+
+    Args:
+        xyz: (N, 3) metres, N at least 1.
+        support: the plane that the thing stands on.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    if not len(xyz):
+        raise ValueError("no points to put a box around")
+    points = np.asarray(xyz, dtype=np.float64)
+    if support is not None:
+        axes = _axes_along(points, support.normal)
+        return _box(points, axes, support)
+    ups = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2] if len(points) > 2 else np.eye(3)
+    boxes = [_box(points, _shortest_last(points, _axes_along(points, up)), None) for up in ups]
+    return min(boxes, key=lambda box: float(np.prod(np.array(box.size_m) + 1e-4)))
+
+
+def _axes_along(points: Floats, up: Floats) -> Floats:
+    """Rows: the directions of the rectangle of the least area around the points as seen along `up`, and `up`."""
+    first = np.cross(up, np.eye(3)[int(np.abs(up).argmin())])
+    first /= np.linalg.norm(first)
+    flat = np.stack([first, np.cross(up, first)])
+    seen = points @ flat.T
+    away = np.linalg.norm(seen - np.median(seen, axis=0), axis=1)
+    kept = seen[away <= np.percentile(away, 100.0 - OUTERMOST)]
+    _, _, angle = cv2.minAreaRect(kept.astype(np.float32))
+    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    return np.vstack([np.array([[cosine, sine], [-sine, cosine]]) @ flat, up])
+
+
+def _shortest_last(points: Floats, axes: Floats) -> Floats:
+    return axes[np.argsort(-np.ptp(points @ axes.T, axis=0), kind="stable")]
+
+
+def _box(points: Floats, axes: Floats, support: Plane | None) -> OrientedBox:
+    along = points @ axes.T
+    low, high = np.percentile(along, [OUTERMOST, 100.0 - OUTERMOST], axis=0)
+    if support is not None:
+        floor = support.offset_m
+        if low[2] - floor < STANDING_PART * (high[2] - floor):
+            low[2] = floor
+    centre, size = axes.T @ ((low + high) / 2.0), high - low
+    if size[1] > size[0]:
+        axes, size = axes[[1, 0, 2]], size[[1, 0, 2]]
+    rotation = _right_handed(axes, centre, keep_up=support is not None)
+    return OrientedBox(_vector(centre), _vector(size), quaternion(rotation), support is not None)
+
+
+def _right_handed(axes: Floats, centre: Floats, *, keep_up: bool) -> Floats:
+    """The rotation whose columns are the axes, with their directions chosen."""
+    up = axes[2] if keep_up or axes[2] @ centre < 0.0 else -axes[2]
+    # Where x points into the picture, it has hardly a right side: then it points away from the camera.
+    side = axes[0, 0] if abs(axes[0, 0]) > 0.05 else axes[0, 2]
+    right = axes[0] if side >= 0.0 else -axes[0]
+    return np.stack([right, np.cross(up, right), up], axis=1)
+
+
+def _vector(numbers: Floats) -> Vector:
+    x, y, z = (float(number) for number in numbers)
+    return x, y, z
+
+
+def quaternion(rotation: Floats) -> Quaternion:
+    """A rotation matrix (3, 3) as x, y, z, w with w >= 0 (Shepperd, 1978: from its largest part, for exactness)."""
+    m = rotation
+    squares = np.array([1 + m[0, 0] - m[1, 1] - m[2, 2], 1 - m[0, 0] + m[1, 1] - m[2, 2],
+                        1 - m[0, 0] - m[1, 1] + m[2, 2], 1 + m[0, 0] + m[1, 1] + m[2, 2]])  # fmt: skip
+    rows = np.array([
+        [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
+        [m[0, 1] + m[1, 0], squares[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
+        [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
+        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
+    ])  # fmt: skip
+    row = rows[int(squares.argmax())]
+    x, y, z, w = (float(part) for part in row / np.linalg.norm(row) * (1.0 if row[3] >= 0.0 else -1.0))
+    return x, y, z, w

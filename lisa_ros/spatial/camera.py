@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A calibrated camera as sensor_msgs/CameraInfo describes it: from pixels to rays and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+COEFFICIENTS: dict[str, tuple[int, ...]] = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+"""How many coefficients each distortion model may have; OpenCV's order, which is ROS's."""
+
+WORST_INVERSE_PX = 0.25
+"""A ray is given only where projecting it gives its pixel again to this: lenses' formulas fold over far outside."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A camera's intrinsics; two of the same numbers are equal, so that a node can keep one while nothing changes.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        k: the nine numbers of the intrinsic matrix K, row by row, pixels.
+        distortion: a key of `COEFFICIENTS`, or "" for none.
+        coefficients: of the distortion.
+    """
+
+    width: int
+    height: int
+    k: tuple[float, ...]
+    distortion: str = ""
+    coefficients: tuple[float, ...] = ()
+
+    @staticmethod
+    def from_info(width: int, height: int, k: Sequence[float], model: str, d: Sequence[float]) -> CameraModel:
+        """What a CameraInfo says of a raw image. For a rectified one, pass the left 3x3 of P as k, and an empty d.
+
+        Args:
+            width: pixels.
+            height: pixels.
+            k: the nine numbers of K, row by row.
+            model: the distortion model's name; with no coefficients, or only zeros, any name is none.
+            d: the distortion's coefficients.
+
+        Raises:
+            ValueError: the camera is not calibrated, or its distortion is of an unknown kind.
+        """
+        numbers, coefficients = tuple(float(x) for x in k), tuple(float(x) for x in d)
+        if width < 1 or height < 1:
+            raise ValueError(f"the camera says its picture is {width}x{height}; both must be 1 or more")
+        if len(numbers) != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0.0 or numbers[4] <= 0.0:
+            raise ValueError("the camera is not calibrated: K must be nine numbers with focal lengths above 0")
+        if not np.isfinite(coefficients).all():
+            raise ValueError("the camera's distortion has a coefficient that is not a number")
+        if not any(coefficients):
+            return CameraModel(width, height, numbers)
+        _check_distortion(model, coefficients)
+        return CameraModel(width, height, numbers, model, coefficients)
+
+    @property
+    def matrix(self) -> Floats:
+        """K, (3, 3)."""
+        return np.array(self.k, dtype=np.float64).reshape(3, 3)
+
+    @cached_property
+    def rays(self) -> NDArray[np.float32]:
+        """(H, W, 2): x and y, at z = 1, of the ray of each pixel's middle; NaN where there is none."""
+        v, u = np.mgrid[0 : self.height, 0 : self.width]
+        pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float64)
+        return self.rays_of(pixels).reshape(self.height, self.width, 2).astype(np.float32)
+
+    def rays_of(self, pixels: Floats) -> Floats:
+        """The rays of pixels (u, v), whole numbers at the pixels' middles: their x and y at z = 1.
+
+        Args:
+            pixels: (N, 2).
+
+        Returns:
+            (N, 2); NaN where the distortion has no inverse.
+        """
+        if not len(pixels):
+            return np.zeros((0, 2))
+        points = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+        d = np.array(self.coefficients)
+        if self.distortion == "equidistant":
+            found = cv2.fisheye.undistortPoints(points, self.matrix, d, criteria=criteria)
+        else:
+            found = cv2.undistortPointsIter(points, self.matrix, d, np.eye(3), np.eye(3), criteria)
+        rays = np.asarray(found, dtype=np.float64).reshape(-1, 2)
+        if self.distortion:
+            again = self.pixels_of(np.column_stack([rays, np.ones(len(rays))]))
+            # Not "greater than": a ray that is not a number is wrong too.
+            rays[~(np.abs(again - pixels).max(axis=1) <= WORST_INVERSE_PX)] = np.nan
+        return rays
+
+    def pixels_of(self, points: Floats) -> Floats:
+        """Where points before the camera are seen.
+
+        Args:
+            points: (N, 3) metres, z above 0.
+
+        Returns:
+            (N, 2): u, v.
+        """
+        if not len(points):
+            return np.zeros((0, 2))
+        given = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 1, 3)
+        still, d = np.zeros(3), np.array(self.coefficients)
+        if self.distortion == "equidistant":
+            seen, _ = cv2.fisheye.projectPoints(given, still, still, self.matrix, d)
+        else:
+            seen, _ = cv2.projectPoints(given, still, still, self.matrix, d)
+        return np.asarray(seen, dtype=np.float64).reshape(-1, 2)
+
+
+def _check_distortion(model: str, coefficients: tuple[float, ...]) -> None:
+    if model not in COEFFICIENTS:
+        raise ValueError(f"the camera's distortion model is {model!r}; known are {', '.join(COEFFICIENTS)}")
+    if len(coefficients) not in COEFFICIENTS[model]:
+        allowed = " or ".join(str(count) for count in COEFFICIENTS[model])
+        raise ValueError(f"{model} has {allowed} coefficients, not {len(coefficients)}")

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects in metres, on hand-made geometry: planes, a sphere, a block on a table, lenses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lisa_ros.spatial.box import box_around, quaternion
+from lisa_ros.spatial.camera import CameraModel
+from lisa_ros.spatial.locating import Located, NotLocated, WhyNot, locate
+from lisa_ros.spatial.points import PointSettings, core
+
+WIDTH, HEIGHT, FOCAL = 320, 240, 280.0
+K = (FOCAL, 0.0, 159.5, 0.0, FOCAL, 119.5, 0.0, 0.0, 1.0)
+PINHOLE = CameraModel.from_info(WIDTH, HEIGHT, K, "plumb_bob", [0.0] * 5)
+LENSES = {
+    "plumb_bob": [-0.28, 0.07, 0.001, -0.0005, 0.01],
+    "rational_polynomial": [0.6, -2.6, 0.0003, -0.0002, 1.5, 0.48, -2.4, 1.4],
+    "equidistant": [-0.02, 0.01, -0.003, 0.0005],
+}
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+
+Floats = NDArray[np.float64]
+Depth = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def located(mask: Mask, depth_m: Depth, camera: CameraModel = PINHOLE) -> Located:
+    found = locate(IMAGE, mask, depth_m, camera)
+    assert isinstance(found, Located), found
+    return found
+
+
+def axes_of(found: Located) -> Floats:
+    """The box's rotation matrix, by the textbook formula."""
+    x, y, z, w = found.box.orientation
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+
+
+def plate(camera: CameraModel, z: float, x: tuple[float, float], y: tuple[float, float]) -> tuple[Mask, Depth]:
+    """A rectangle at depth z that faces the camera, drawn by OpenCV's own projection; a wall 2 m behind it."""
+    t = np.linspace(0.0, 1.0, 200)
+    sides = [(x[0] + t * (x[1] - x[0]), 0 * t + y[0]), (0 * t + x[1], y[0] + t * (y[1] - y[0]))]
+    sides += [(sides[0][0][::-1], 0 * t + y[1]), (0 * t + x[0], sides[1][1][::-1])]
+    outline = np.concatenate([np.column_stack([a, b, 0 * t + z]) for a, b in sides])
+    k, d, still = camera.matrix, np.array(camera.coefficients), np.zeros(3)
+    if camera.distortion == "equidistant":
+        pixels, _ = cv2.fisheye.projectPoints(outline.reshape(-1, 1, 3), still, still, k, d)
+    else:
+        pixels, _ = cv2.projectPoints(outline.reshape(-1, 1, 3), still, still, k, d if d.size else None)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    cv2.fillPoly(mask, [np.rint(pixels.reshape(-1, 2)).astype(np.int32)], 1)
+    return mask > 0, np.where(mask > 0, z, z + 2.0).astype(np.float32)
+
+
+def ball(centre: tuple[float, float, float], radius: float) -> tuple[Mask, Depth]:
+    """A ball before a wall at 3 m, by ray casting."""
+    rays = np.dstack([PINHOLE.rays.astype(np.float64), np.ones((HEIGHT, WIDTH))])
+    a, b = (rays**2).sum(axis=2), rays @ np.array(centre)
+    under = b**2 - a * (np.dot(centre, centre) - radius**2)
+    depth = np.where(under > 0, (b - np.sqrt(np.maximum(under, 0))) / a, 3.0)
+    return under > 0, depth.astype(np.float32)
+
+
+def tilted(degrees: float) -> Floats:
+    """The table's axes (x right, y away, z up) as columns in the optical frame of a camera that looks down on it."""
+    sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+    return np.array([[1.0, 0.0, 0.0], [0.0, -sine, -cosine], [0.0, cosine, -sine]])
+
+
+def block(size: tuple[float, float, float], yaw: float, table: Floats, origin: Floats) -> tuple[Mask, Depth]:
+    """A block on a table, by ray casting; `origin` is the middle of its foot in the optical frame."""
+    turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
+    axes = table @ turn
+    rays = np.dstack([PINHOLE.rays.astype(np.float64), np.ones((HEIGHT, WIDTH))]) @ axes
+    eye = -origin @ axes
+    low, high = np.array([-size[0] / 2, -size[1] / 2, 0.0]), np.array([size[0] / 2, size[1] / 2, size[2]])
+    with np.errstate(divide="ignore"):
+        one, other = (low - eye) / rays, (high - eye) / rays
+    enters, leaves = np.minimum(one, other).max(axis=2), np.maximum(one, other).min(axis=2)
+    hit = (enters < leaves) & (enters > 0)
+    ground = np.where(rays[:, :, 2] < -1e-6, -eye[2] / rays[:, :, 2], np.inf)
+    return hit, np.where(hit, enters, ground).astype(np.float32)
+
+
+@pytest.mark.parametrize("model", list(LENSES))
+def test_rays_are_the_inverse_of_opencvs_projection(model: str) -> None:
+    camera = CameraModel.from_info(WIDTH, HEIGHT, K, model, LENSES[model])
+    rays = camera.rays.reshape(-1, 2).astype(np.float64)
+    points = np.column_stack([1.7 * rays, np.full(len(rays), 1.7)]).reshape(-1, 1, 3)
+    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    seen, _ = project(points, np.zeros(3), np.zeros(3), camera.matrix, np.array(LENSES[model]))
+    v, u = np.mgrid[0:HEIGHT, 0:WIDTH]
+    assert np.abs(seen.reshape(-1, 2) - np.column_stack([u.ravel(), v.ravel()])).max() < 1e-3
+    assert np.abs(rays - PINHOLE.rays.reshape(-1, 2)).max() > 0.005
+
+
+def test_without_distortion_a_ray_is_the_pinholes() -> None:
+    assert PINHOLE.rays[119, 20] == pytest.approx([(20 - 159.5) / FOCAL, -0.5 / FOCAL])
+    assert CameraModel.from_info(WIDTH, HEIGHT, list(K), "", []) == PINHOLE
+
+
+def test_where_a_lens_formula_folds_there_is_no_ray() -> None:
+    folding = CameraModel.from_info(WIDTH, HEIGHT, K, "plumb_bob", [-1.5, 0.0, 0.0, 0.0, 0.0])
+    assert np.isnan(folding.rays[0, 0]).all() and np.isfinite(folding.rays[119, 159]).all()
+    depth = np.ones((HEIGHT, WIDTH), np.float32)
+    assert np.isfinite(located(np.ones((HEIGHT, WIDTH), bool), depth, folding).points.xyz).all()
+
+
+@pytest.mark.parametrize(
+    ("k", "model", "d", "says"),
+    [
+        ([0.0] * 9, "plumb_bob", [], "not calibrated"),
+        (K[:6], "plumb_bob", [], "nine numbers"),
+        (K, "thin_prism", [0.1], "thin_prism"),
+        (K, "equidistant", [0.1] * 5, "4 coefficients, not 5"),
+        (K, "plumb_bob", [float("nan")] * 5, "not a number"),
+    ],
+)
+def test_a_camera_that_cannot_be_used_is_named(k: list[float], model: str, d: list[float], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        CameraModel.from_info(WIDTH, HEIGHT, k, model, d)
+
+
+@pytest.mark.parametrize("model", ["", *LENSES])
+def test_a_plate_is_where_it_is_through_any_lens(model: str) -> None:
+    camera = CameraModel.from_info(WIDTH, HEIGHT, K, model, LENSES.get(model, []))
+    mask, depth = plate(camera, 0.8, (0.15, 0.35), (-0.25, -0.1))
+    found = located(mask, depth, camera)
+    # The outermost 3 pixels, 9 mm, are left out, and the outline was drawn in whole pixels.
+    assert found.centroid_m == pytest.approx((0.25, -0.175, 0.8), abs=0.006)
+    low, high = found.points.xyz.min(axis=0), found.points.xyz.max(axis=0)
+    assert low == pytest.approx((0.159, -0.241, 0.8), abs=0.006)
+    assert high == pytest.approx((0.341, -0.109, 0.8), abs=0.006)
+    assert found.measured == 1.0 and found.spread_m == pytest.approx(0.0, abs=1e-6)
+
+
+def test_holes_noise_and_flying_pixels_move_a_ball_little() -> None:
+    rng = np.random.default_rng(1)
+    mask, depth = ball((0.05, -0.03, 0.7), 0.06)
+    clean = located(mask, depth)
+    assert clean.points.xyz.shape[0] > 0.7 * mask.sum()
+    assert np.linalg.norm(clean.points.xyz - np.array([0.05, -0.03, 0.7]), axis=1) == pytest.approx(0.06, abs=1e-4)
+    border = cv2.dilate(mask.view(np.uint8), np.ones((3, 3))) - cv2.erode(mask.view(np.uint8), np.ones((3, 3))) > 0
+    poor = np.where(border & (rng.random(depth.shape) < 0.8), rng.uniform(0.7, 3.0, depth.shape), depth)
+    poor = poor + rng.normal(0.0, 0.0015, depth.shape)
+    for missing in (np.nan, 0.0, np.inf):
+        holed = np.where(rng.random(depth.shape) < 0.3, missing, poor).astype(np.float32)
+        for wrong in (mask, cv2.dilate(mask.view(np.uint8), np.ones((7, 7))) > 0):
+            found = located(np.asarray(wrong), holed)
+            assert np.linalg.norm(np.subtract(found.centroid_m, clean.centroid_m)) < 0.005
+            gaps = np.linalg.norm(found.points.xyz - np.array([0.05, -0.03, 0.7]), axis=1) - 0.06
+            assert (np.abs(gaps) < 0.005).mean() > 0.97
+            assert 0.6 < found.measured < 0.8
+
+
+def test_the_background_in_a_mask_is_no_part_of_the_object() -> None:
+    mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
+    leaking = mask.copy()
+    leaking[100:112, 20:110] = True  # a tongue onto the wall
+    assert located(leaking, depth).points.xyz[:, 2].max() == pytest.approx(0.8)
+
+
+def test_the_border_left_out_is_thin_where_the_mask_is() -> None:
+    line = np.zeros((40, 40), dtype=bool)
+    line[20:24, 5:35] = True
+    assert core(line, PointSettings()).sum() >= 0.4 * line.sum()
+    line[:] = True
+    assert core(line, PointSettings()).all()
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.4, 1.1, 2.5])
+def test_the_box_of_a_block_on_a_table(yaw: float) -> None:
+    table, foot = tilted(50.0), np.array([0.04, 0.05, 0.75])
+    mask, depth = block((0.2, 0.11, 0.09), yaw, table, foot)
+    found = located(mask, depth)
+    assert found.box.on_support
+    assert found.box.size_m == pytest.approx((0.2, 0.11, 0.09), abs=0.02)
+    assert np.linalg.norm(np.array(found.box.centre_m) - (foot + 0.045 * table[:, 2])) < 0.012
+    axes = axes_of(found)
+    assert axes[:, 2] @ table[:, 2] > 0.999
+    assert abs(axes[:, 0] @ table @ np.array([np.cos(yaw), np.sin(yaw), 0.0])) > 0.99
+    assert axes[0, 0] > 0
+    assert np.linalg.det(axes) == pytest.approx(1.0)
+
+
+def test_a_box_reaches_down_to_the_table_where_its_foot_is_not_seen() -> None:
+    table, foot = tilted(50.0), np.array([0.04, 0.05, 0.75])
+    mask, depth = block((0.2, 0.11, 0.09), 0.4, table, foot)
+    rays = np.dstack([PINHOLE.rays, np.ones((HEIGHT, WIDTH))])
+    height = (rays * depth[:, :, None] - foot) @ table[:, 2]
+    around = depth.copy()
+    around[mask & (height < 0.01)] = np.nan
+    box = located(mask & (height > 0.01), around).box
+    assert box.on_support and box.size_m[2] == pytest.approx(0.09, abs=0.004)
+
+
+def test_without_a_table_the_box_is_the_smallest() -> None:
+    rng = np.random.default_rng(0)
+    turn = cv2.Rodrigues(np.array([0.3, -0.5, 0.9]))[0]
+    xyz = ((rng.random((4000, 3)) - 0.5) * (0.3, 0.12, 0.05)) @ turn.T + (0.1, 0.0, 1.0)
+    box = box_around(xyz.astype(np.float32))
+    assert not box.on_support
+    assert box.size_m == pytest.approx((0.3, 0.12, 0.05), rel=0.05)
+    assert box.centre_m == pytest.approx((0.1, 0.0, 1.0), abs=0.003)
+
+
+def test_few_points_have_a_box_too() -> None:
+    for count in (1, 2, 3, 5):
+        box = box_around(np.array([[0.01 * i, 0.0, 1.0] for i in range(count)], np.float32))
+        assert np.isfinite([*box.centre_m, *box.size_m]).all()
+        assert np.linalg.norm(box.orientation) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="no points"):
+        box_around(np.zeros((0, 3), np.float32))
+
+
+def test_quaternions_are_those_of_the_axis_and_angle() -> None:
+    rng = np.random.default_rng(0)
+    for angle in (0.0, 1e-9, 0.5, 2.0, 3.1, np.pi):
+        axis = rng.normal(size=3)
+        axis /= np.linalg.norm(axis)
+        made = np.array(quaternion(cv2.Rodrigues(angle * axis)[0]))
+        expected = np.array([*(np.sin(angle / 2) * axis), np.cos(angle / 2)])
+        assert made[3] >= 0 and abs(made @ expected) == pytest.approx(1.0)
+
+
+def test_points_have_their_pixels_colours_and_come_organised() -> None:
+    mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
+    points = located(mask, depth).points
+    assert (points.rgb == IMAGE[points.rows, points.columns]).all()
+    xyz, rgb = points.organised()
+    assert xyz.shape == (HEIGHT, WIDTH, 3) and xyz.dtype == np.float32
+    there = np.isfinite(xyz).all(axis=2)
+    assert (np.isnan(xyz).all(axis=2) == ~there).all() and there.sum() == len(points.xyz)
+    assert not (there & ~mask).any()
+    assert (xyz[there] == points.xyz).all() and (rgb[there] == points.rgb).all()
+
+
+def test_why_there_is_no_place_is_said() -> None:
+    mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
+    nothing, sparse = np.full_like(depth, np.nan), np.full_like(depth, np.nan)
+    sparse[::9, ::9] = depth[::9, ::9]
+    other = CameraModel.from_info(640, 480, K, "", [])
+    cases = [
+        (locate(IMAGE, mask, None, PINHOLE), WhyNot.NO_DEPTH, "no depth"),
+        (locate(IMAGE, mask, depth, None), WhyNot.NO_CAMERA, "intrinsics"),
+        (locate(IMAGE, mask, depth[::2, ::2], PINHOLE), WhyNot.NOT_REGISTERED, "depth is 160x120"),
+        (locate(IMAGE, mask, depth, other), WhyNot.NOT_REGISTERED, "camera_info is 640x480"),
+        (locate(IMAGE, mask, nothing, PINHOLE), WhyNot.TOO_SPARSE, "0 %"),
+        (locate(IMAGE, mask, sparse, PINHOLE), WhyNot.TOO_SPARSE, "too few"),
+        (locate(IMAGE, np.zeros_like(mask), depth, PINHOLE), WhyNot.NO_OBJECT, "no object"),
+    ]
+    for found, why, says in cases:
+        assert isinstance(found, NotLocated) and found.why is why and says in found.detail
+    with pytest.raises(ValueError, match="the mask must be"):
+        locate(IMAGE, mask[1:], depth, PINHOLE)
+
+
+def test_what_is_given_is_not_changed() -> None:
+    mask, depth = plate(PINHOLE, 0.8, (-0.02, 0.02), (-0.004, 0.004))
+    depth[::2] = np.nan
+    copies = mask.copy(), depth.copy()
+    locate(IMAGE, mask, depth, PINHOLE)
+    assert (mask == copies[0]).all() and np.array_equal(depth, copies[1], equal_nan=True)
+
+
+def test_cameras_of_the_same_numbers_are_equal() -> None:
+    assert replace(PINHOLE) == PINHOLE and replace(PINHOLE, width=10) != PINHOLE
