@@ -303,7 +303,9 @@ def test_the_step_that_a_gpu_replays(lisa: Lisa, golden_lisa: Path, number: int)
 def test_a_row_stays_where_it_is_while_another_has_the_fixed_memory() -> None:
     language, head = tiny_llama()
     llama = RaggedLlama(language, head)
-    static = StaticStep(language, head, llama.empty_cache(6))
+    memory = llama.empty_cache(6)
+    memory._buffer.fill_(torch.nan)  # as memory that was another's may be
+    static = StaticStep(language, head, memory)
     text = torch.randn(9, 32)
     with torch.inference_mode():
         whole = language(inputs_embeds=text.unsqueeze(0), use_cache=False).last_hidden_state[0]

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -124,7 +125,7 @@ class LisaNode(LifecycleNode):
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
         DialogueServices(self, self._dialogues)
-        SegmentAction(self, self._accept, self._take_back)
+        self._segment_action = SegmentAction(self, self._accept, self._take_back)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model; what keeps it from that is in `trouble`."""
@@ -210,6 +211,7 @@ class LisaNode(LifecycleNode):
         for request in self._answers.waiting():
             self._settle(request, _SHUT_DOWN)
         self._answers.close(_STOP_OUTBOX_S)
+        self._segment_action.close()
         self._dialogues.close()
 
     def _release_model(self) -> None:
@@ -398,28 +400,38 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
     Returns:
         0; 1 when the node could not start or broke down, after saying why.
     """
+    stop = threading.Event()
+    node: LisaNode | None = None
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
+        _on_signals(lambda *_: stop.set())  # a node that is half made must not be interrupted: its end would crash
         # rclpy's own handlers would end the context at once, and the last answers could not be published.
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load)
-        node.start()
-        return _spin(node)
+        _on_signals(signal.default_int_handler)  # loading takes long
+        if not stop.is_set():
+            node.start()
+        _on_signals(lambda *_: stop.set())
+        return _spin(node, stop)
     except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
         return 1
     except KeyboardInterrupt:
         return 0
     finally:
+        _on_signals(signal.SIG_IGN)
+        if node is not None:
+            node.close()
+            node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _spin(node: LisaNode) -> int:
-    """Run the callbacks on another thread, so that this one can wait for a signal."""
-    stop = threading.Event()
+def _on_signals(handler: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, handler)
+
+
+def _spin(node: LisaNode, stop: threading.Event) -> int:
+    """Run the callbacks on another thread, so that this one can wait for a signal."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     broken: list[BaseException] = []
@@ -440,8 +452,6 @@ def _spin(node: LisaNode) -> int:
     node.stop(thread.is_alive)
     executor.shutdown()
     thread.join()
-    node.close()
-    node.destroy_node()
     return 1 if broken else 0
 
 

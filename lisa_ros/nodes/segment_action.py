@@ -50,6 +50,10 @@ class SegmentAction:
             result_timeout=_RESULT_KEPT_S,
         )
 
+    def close(self) -> None:
+        """Ends the server; the executor must have stopped. A node that is destroyed before its server crashes."""
+        self._server.destroy()
+
     def _on_goal(self, goal: Segment.Goal) -> GoalResponse:
         watched = _Watched()
         watched.request = Request.from_command(goal.command, listener=watched)

@@ -55,6 +55,11 @@ class RowCache:
         """The first `length` positions in a cache of their own, with room for `room`."""
         return RowCache(self._roomier(length, room), length)
 
+    def blank(self) -> None:
+        """Zeros in all of the memory: what no memory may hold is NaN, which a mask does not hide."""
+        self._buffer.zero_()
+        self.length = 0
+
     def crop(self, length: int) -> None:
         """Forgets what stands at `length` and after."""
         self.length = min(self.length, length)

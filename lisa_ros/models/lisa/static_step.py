@@ -32,6 +32,7 @@ class StaticStep:
         """Takes a LlamaModel, its output layer, and an empty cache of ROOM positions, which stays where it is."""
         self._language, self._lm_head = language, lm_head
         self._cache = cache
+        cache.blank()
         weight = language.norm.weight
         self._word = torch.zeros(1, 1, weight.shape[0], dtype=weight.dtype, device=weight.device)
         self._position = torch.zeros(1, dtype=torch.int64, device=weight.device)
