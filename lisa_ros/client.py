@@ -32,6 +32,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
+from lisa_ros.nodes.conversions import picture_from
 
 _numbers = itertools.count(1)
 _ANSWERS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -229,8 +230,7 @@ def _result(message: Segmentation) -> Result:
 
 
 def _found(message: ObjectMask) -> FoundObject:
-    flat = np.frombuffer(message.mask.data, np.uint8)
-    mask = flat.reshape(message.mask.height, message.mask.step)[:, : message.mask.width] > 0
+    mask = picture_from(message.mask)[:, :, 0] > 0
     box = message.bbox
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
     return FoundObject(mask, point, (box.x_offset, box.y_offset, box.width, box.height))

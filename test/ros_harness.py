@@ -49,6 +49,11 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
     return value
 
 
+def wait_at(gate: Path) -> None:
+    """Until the scripted model has come to a command "gate <file>", and stays there."""
+    wait_until(gate.with_suffix(".reached").exists, "the command at the gate")
+
+
 class Process:
     """A child process whose output is kept."""
 

@@ -10,7 +10,7 @@ import pictures
 import pytest
 import rclpy
 from node_probe import Probe, probing
-from ros_harness import private_domain, scripted_node, started, wait_until
+from ros_harness import private_domain, scripted_node, started, wait_at, wait_until
 from scripted_segmenter import pixels_of
 
 from lisa_ros.client import LisaClient, Status
@@ -71,7 +71,7 @@ def test_a_command_can_be_taken_back_and_no_other_sent_meanwhile(
 ) -> None:
     gate = tmp_path / "gate"
     assert client.segment(f"gate {gate}", operator="carl")
-    wait_until(gate.with_suffix(".reached").exists, "the model at the gate")
+    wait_at(gate)
     assert not client.is_complete(0.0) and client.result().status is Status.UNFINISHED
     with pytest.raises(RuntimeError, match="cancel"):
         client.segment("red")

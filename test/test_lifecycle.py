@@ -13,7 +13,7 @@ from golden import read_case
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_probe import Probe, probing
-from ros_harness import Process, scripted_node, started, wait_until
+from ros_harness import Process, scripted_node, started, wait_at, wait_until
 
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.msg import Segmentation
@@ -96,7 +96,7 @@ def test_what_waits_when_the_node_is_deactivated_is_answered(
     assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
     probe.ask_about(pictures.message("rgb8"), "red")
     held = probe.send(f"gate {gate}", "anna")
-    wait_until(gate.with_suffix(".reached").exists, "the model at the gate")
+    wait_at(gate)
     waiting = probe.send("red", "anna")
     assert manager.change(Transition.TRANSITION_DEACTIVATE)
     answer = probe.answer_to(waiting)
@@ -111,7 +111,7 @@ def test_cleanup_ends_what_is_being_answered(managed: tuple[Probe, Manager, Proc
     assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
     probe.ask_about(pictures.message("rgb8"), "red")
     held = probe.send(f"gate {gate}", "anna")
-    wait_until(gate.with_suffix(".reached").exists, "the model at the gate")
+    wait_at(gate)
     assert manager.change(Transition.TRANSITION_DEACTIVATE) and manager.change(Transition.TRANSITION_CLEANUP)
     assert probe.answer_to(held).status == Segmentation.CANCELLED
 

@@ -14,7 +14,7 @@ import pytest
 from node_probe import Probe, pixels, probing
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import HERE, scripted_node, started, talking_node, wait_until
+from ros_harness import HERE, scripted_node, started, talking_node, wait_at, wait_until
 from scripted_segmenter import bright, pixels_of
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -40,10 +40,6 @@ def probe() -> Iterator[Probe]:
 def gate(tmp_path: Path) -> Path:
     """A file that does not exist: a command "gate <file>" stays in the model until it does."""
     return tmp_path / "gate"
-
-
-def wait_at(gate: Path) -> None:
-    wait_until(gate.with_suffix(".reached").exists, "the command at the gate")
 
 
 def assert_masks_right(answer: Segmentation, encoding: str) -> None:

@@ -8,7 +8,7 @@ import pictures
 import pytest
 from action_msgs.msg import GoalStatus
 from node_probe import Probe, pixels, probing
-from ros_harness import scripted_node, started, wait_until
+from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Segmentation
 
@@ -25,10 +25,6 @@ def probe() -> Iterator[Probe]:
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
     return tmp_path / "gate"
-
-
-def wait_at(gate: Path) -> None:
-    wait_until(gate.with_suffix(".reached").exists, "the model at the gate")
 
 
 def test_masks_come_before_the_result_which_is_the_published_answer(probe: Probe) -> None:
