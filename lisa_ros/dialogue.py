@@ -38,11 +38,14 @@ class Turn:
         answer: the model's raw answer, "[SEG]" in place of each object.
         objects: what was found, in the order of the answer. LISA's history is text alone; models that are fed the
             masks of earlier rounds read them here. A mask takes width x height bytes.
+        references: how many turns back those lie that the command referred to (1: the turn before); so they stay true
+            when the oldest turns are forgotten.
     """
 
     command: str
     answer: str
     objects: tuple[ObjectMask, ...] = ()
+    references: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ so that whoever calls needs no torch, and a stand-in for tests needs no weights.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,17 +18,20 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.models.families import family_of
 from lisa_ros.models.options import LoadOptions
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lisa import Lisa, Picture
 
 Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 
 Mask = NDArray[np.bool_]
 """(H, W), size of the picture."""
+
+Reference = int | Mask
+"""An earlier turn, counted from 1, or a mask that somebody else made, of the picture's size."""
 
 SEG_TEXT = "[SEG]"
 
@@ -44,12 +48,13 @@ __all__ = [
     "Forcible",
     "Frame",
     "Image",
-    "LisaSegmenter",
     "LoadOptions",
     "Mask",
     "MaskFound",
     "ObjectMask",
     "OnDevice",
+    "Reference",
+    "Region",
     "Segmenter",
     "Session",
     "TextDelta",
@@ -64,16 +69,40 @@ class CommandError(ValueError):
 
 
 @dataclass(frozen=True)
+class Region:
+    """An object as a model is shown it again in a later turn, in the picture that the model itself works on.
+
+    Attributes:
+        mask: (H', W').
+        box: x0, y0, x1, y1 in its pixels; may say more than the mask, which can be empty.
+    """
+
+    mask: Mask
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class ObjectMask:
     """One object that an answer names.
 
     Attributes:
         mask: where it is.
         span: [begin, end) of its `[SEG]` in the raw answer, in characters.
+        score: how likely the mask is right, 0 to 1; None: the model does not say.
+        probability: (H, W) of each pixel being the object's, float32; None: the model does not say. It is not kept
+            with a turn.
+        region: what the model wants to be given again with the turn; None: nothing.
+        phrase: the words of the answer that name the object; empty: the model does not say.
+        refined: a second, closer look at the same object; None: there was none.
     """
 
     mask: Mask
     span: tuple[int, int]
+    score: float | None = None
+    probability: NDArray[np.float32] | None = None
+    region: Region | None = None
+    phrase: str = ""
+    refined: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +127,13 @@ class Finished:
         answer: the raw answer, `[SEG]` in place of each object.
         objects: in the order in which the answer names them.
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
+        references: the earlier turns whose masks the model was shown, counted from 1.
     """
 
     answer: str
     objects: tuple[ObjectMask, ...]
     reason: Literal["end", "length", "cancelled"]
+    references: tuple[int, ...] = ()
 
 
 Event = MaskFound | TextDelta | Finished
@@ -117,7 +148,7 @@ class Session(Protocol):
     def segment(
         self,
         command: str,
-        references: Sequence[int] = (),
+        references: Sequence[Reference] = (),
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
@@ -127,7 +158,7 @@ class Session(Protocol):
 
         Args:
             command: what the operator said.
-            references: earlier turns whose masks the command refers to, counted from 1.
+            references: what the command refers to: earlier turns whose masks are meant, or masks from elsewhere.
             max_new_tokens: the answer is cut there.
             cancelled: asked at least once per token; when true, the answer ends there.
             answer: "mask_only": the model is not asked whether there is such a thing, only where; it always marks one.
@@ -202,7 +233,7 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     """Loads a checkpoint folder.
 
     Args:
-        checkpoint: a LISA folder as released.
+        checkpoint: a folder as released, or as `lisa convert` wrote it; `family_of` says whose.
         options: precision, quantization, device and so on.
 
     Raises:
@@ -212,9 +243,9 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     # network many times slower; torch reads this when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # torch and transformers take seconds to import, and the callers' own import must not wait for them.
-    from lisa_ros.models.lisa import load_lisa
-
-    return LisaSegmenter(load_lisa(checkpoint, options))
+    family = importlib.import_module(f"lisa_ros.segmenters.{family_of(checkpoint)}")
+    segmenter: Segmenter = family.load(checkpoint, options)
+    return segmenter
 
 
 def explanation_of(answer: str) -> str:
@@ -223,103 +254,3 @@ def explanation_of(answer: str) -> str:
     text = re.sub(r" (?=[.,;:!?])", "", text)
     text = re.sub(r"[,;:]+(?=[.!?])", "", text)  # the comma before a [SEG] that ended the sentence
     return re.sub(r"^[\s.,;:!?]+", "", text).strip()
-
-
-class LisaSegmenter:
-    """LISA behind the doorway."""
-
-    def __init__(self, lisa: Lisa) -> None:
-        self._lisa = lisa
-
-    @property
-    def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._lisa.name
-
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._lisa.gpu_bytes()
-
-    def release(self) -> None:
-        """See OnDevice."""
-        self._lisa.release()
-
-    def look(self, image: Image) -> Picture:
-        """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
-        return self._lisa.look(image)
-
-    def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had."""
-        return LisaSession(self._lisa, frame, turns)
-
-    def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
-        """The masks of an answer that is put into the model's mouth, see Forcible."""
-        from lisa_ros.models.lisa.decoding import PromptTooLongError
-        from lisa_ros.models.lisa.forcing import forced_mask_logits
-
-        history = [(turn.command, turn.answer) for turn in turns]
-        try:
-            logits = forced_mask_logits(self._lisa, frame, command, answer, history)
-        except PromptTooLongError as error:
-            raise CommandError(f"The command is too long for the model: {error}.") from error
-        return tuple(one > 0 for one in logits)
-
-
-class LisaSession:
-    """One dialogue about one picture, with LISA, whose history is text alone."""
-
-    def __init__(self, lisa: Lisa, picture: Picture, turns: Sequence[Turn]) -> None:
-        self._lisa, self._picture = lisa, picture
-        self._history = [(turn.command, turn.answer) for turn in turns]
-
-    def segment(
-        self,
-        command: str,
-        references: Sequence[int] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
-    ) -> Iterator[Event]:
-        """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out."""
-        from lisa_ros.models.lisa import Answer, MaskStep
-
-        if not command.strip():
-            raise CommandError("The command is empty; say what to look for.")
-        if references:
-            raise CommandError("LISA cannot refer to the masks of earlier turns; say in words what is meant.")
-        mask_only = answer == "mask_only"
-        history, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
-        objects: list[ObjectMask] = []
-        said = 0
-        steps = self._lisa.answer(
-            self._picture,
-            command,
-            history,
-            max_new_tokens=room,
-            cancelled=cancelled,
-            mask_only=mask_only,
-        )
-        for step in steps:
-            if isinstance(step, Answer):
-                yield Finished(step.text, tuple(objects), step.reason)
-                return
-            # A letter of several bytes is U+FFFD until its last byte is said.
-            whole = step.answer.rstrip("\ufffd")
-            if len(whole) > said:
-                yield TextDelta(whole[said:])
-                said = len(whole)
-            if isinstance(step, MaskStep):
-                end = len(step.answer)
-                objects.append(ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end)))
-                yield MaskFound(objects[-1])
-
-    def _fit(self, command: str, max_new_tokens: int) -> tuple[list[tuple[str, str]], int]:
-        """(the newest turns that fit into the context, tokens left for the answer, at most max_new_tokens)."""
-        wanted = min(max_new_tokens, self._lisa.answer_room)
-        for first in range(len(self._history) + 1):
-            history = self._history[first:]
-            room = self._lisa.room(self._picture, command, history)
-            if room >= wanted:
-                return history, min(max_new_tokens, room)
-        raise CommandError(f"The command is too long for the model by {wanted - room} tokens; say it in fewer words.")
