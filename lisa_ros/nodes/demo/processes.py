@@ -38,6 +38,16 @@ class Child:
             raise DemoError(f"{self.name} ended early with exit code {code}. The end of {self.log}:\n{tail}")
 
 
+def isolate() -> None:
+    """For this process and its children: nothing is sent beyond this machine, and no other run is heard.
+
+    Whatever the terminal is set to.
+    """
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ.pop("ROS_STATIC_PEERS", None)
+
+
 def node_command(executable: str, namespace: str, parameters: Mapping[str, object]) -> list[str]:
     """What `ros2 run lisa_ros EXECUTABLE` runs, in a namespace, with parameters whose values are YAML."""
     program = Path(get_package_prefix("lisa_ros")) / "lib" / "lisa_ros" / executable
