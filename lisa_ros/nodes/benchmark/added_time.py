@@ -26,8 +26,8 @@ class AddedTime:
     holds all that is not the model: the way there and back over DDS, the queue, the picture's decoding and its
     comparison with the one looked at, the dialogue's file, the messages.
 
-    Where other programs keep the cores busy, each of the node's threads waits for a core, and the time on the clock says
-    more of them than of the node; the processor time does not.
+    Where other programs keep the cores busy, each of the node's threads waits for a core, and the time on the clock
+    says more of them than of the node; the processor time does not.
 
     Attributes:
         pairs: that were counted.
