@@ -4,14 +4,12 @@
 The class is always called "target": costmaps know classes by names that are set beforehand, never by commands.
 """
 
+import importlib
+from typing import Any
+
 from rclpy.node import Node
 
 from lisa_ros.nodes.outbox import LATCHED
-
-try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:  # an optional package of ROS 2
-    LabelInfo = VisionClass = None
 
 CLASSES = {0: "background", 1: "target"}
 
@@ -21,10 +19,18 @@ class LabelInfoTopic:
 
     def __init__(self, node: Node) -> None:
         """Publishes it once and for all."""
-        if LabelInfo is None:
+        messages = _vision_messages()
+        if messages is None:
             return
-        classes = [VisionClass(class_id=number, class_name=name) for number, name in CLASSES.items()]
-        message = LabelInfo(class_map=classes)
+        classes = [messages.VisionClass(class_id=number, class_name=name) for number, name in CLASSES.items()]
+        message = messages.LabelInfo(class_map=classes)
         message.header.stamp = node.get_clock().now().to_msg()
-        self._publisher = node.create_publisher(LabelInfo, "~/label_info", LATCHED)
+        self._publisher = node.create_publisher(messages.LabelInfo, "~/label_info", LATCHED)
         self._publisher.publish(message)
+
+
+def _vision_messages() -> Any | None:
+    try:
+        return importlib.import_module("vision_msgs.msg")
+    except ImportError:  # an optional package of ROS 2
+        return None
