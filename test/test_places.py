@@ -199,3 +199,34 @@ def test_a_rectified_picture_goes_by_p(probe: Probe, camera: DepthCamera) -> Non
     x, y, z = place_of(RED_BOX, RED_M)
     assert numbers(rectified.objects[0].pose.position) == pytest.approx([x / 2, y / 2, z], abs=1e-3)
     assert raw.objects[0].pose.position.x != pytest.approx(x, abs=1e-4)
+
+
+def test_a_command_with_a_time_is_about_the_picture_of_that_time(probe: Probe, camera: DepthCamera) -> None:
+    for name, value in (("command_frame", "nearest"), ("frame_buffer", 30.0)):
+        assert probe.set_parameter(name, value).successful
+    try:
+        then = camera.ask_about("red", lambda answer: bool(answer.objects), picture=picture(), depth_m=depth()).header
+        grey = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
+        now = camera.ask_about("red", lambda answer: not answer.objects, picture=grey, depth_m=depth()).header
+        about_then, about_now = probe.ask("red", stamp=then.stamp), probe.ask("red")
+        assert (about_then.header, about_then.status) == (then, Segmentation.OK)
+        assert (about_now.header, about_now.status) == (now, Segmentation.NO_OBJECT)
+    finally:
+        assert probe.set_parameter("command_frame", "newest").successful
+
+
+def test_a_follow_up_may_stay_with_the_dialogues_picture(probe: Probe, camera: DepthCamera) -> None:
+    assert probe.set_parameter("follow_up_frame", "dialogue").successful
+    try:
+        probe.reset("fay")
+        camera.ask_about("red", located, picture=picture(), depth_m=depth())
+        first = probe.ask("red", "fay")
+        grey = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
+        camera.ask_about("red", lambda answer: answer.header != first.header, picture=grey, depth_m=depth())
+        second = probe.ask("two", "fay")
+        assert (second.header, second.turn, second.frame_known) == (first.header, 2, True)
+        assert located(second)
+        probe.reset("fay")
+        assert probe.ask("red", "fay").header != first.header
+    finally:
+        assert probe.set_parameter("follow_up_frame", "newest").successful
