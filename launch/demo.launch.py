@@ -4,10 +4,18 @@
 Then, in another terminal: `ros2 topic pub --once /lisa/command_text std_msgs/msg/String "{data: 'the blue bottle'}"`.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -44,11 +52,19 @@ def generate_launch_description() -> LaunchDescription:
             *(DeclareLaunchArgument(name, default_value=d, description=text) for name, (_, d, text) in CAMERA.items()),
             DeclareLaunchArgument("params_file", default_value=defaults, description="Parameter file of lisa_node."),
             *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in LISA_ARGUMENTS.items()),
+            *large_pictures(),
             camera(),
             lisa_node(),
             GroupAction([OpaqueFunction(function=rviz)], condition=IfCondition(LaunchConfiguration("rviz"))),
         ]
     )
+
+
+def large_pictures() -> list[SetEnvironmentVariable]:
+    """Pictures of any size through shared memory, unless the terminal has settings of its own."""
+    profiles = PathJoinSubstitution([FindPackageShare("lisa_ros"), "config", "fastdds.xml"])
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    return [SetEnvironmentVariable(name, profiles) for name in names if name not in os.environ]
 
 
 def camera() -> Node:

@@ -17,6 +17,12 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")
 
+# In each camera's namespace.
+TOPICS = {
+    "image": "Topic of each colour camera; {camera} stands for the camera's name, also in the next two.",
+    "depth": "Topic of its depth, registered to the colour image.",
+    "camera_info": "Topic of its intrinsics.",
+}
 # Handed to every node's lisa.launch.py as they are.
 SHARED = {
     "checkpoint": "Folder of the LISA checkpoint.",
@@ -33,11 +39,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("cameras", description="Names of the cameras, with commas between: front,wrist."),
             DeclareLaunchArgument("namespace", default_value="", description="Put before each camera's namespace."),
-            DeclareLaunchArgument(
-                "image",
-                default_value="image",
-                description="Topic of each colour camera, in its namespace; {camera} stands for the camera's name.",
-            ),
+            *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
             DeclareLaunchArgument("params_file", default_value=defaults, description="Parameter file of all nodes."),
             *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in SHARED.items()),
             OpaqueFunction(function=start_nodes),
@@ -49,12 +51,14 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """lisa.launch.py for each camera."""
     names = camera_names(LaunchConfiguration("cameras").perform(context))
     prefix = LaunchConfiguration("namespace").perform(context).rstrip("/")
-    image = LaunchConfiguration("image").perform(context)
+    topics = {topic: LaunchConfiguration(topic).perform(context) for topic in TOPICS}
     shared = {name: LaunchConfiguration(name) for name in ("params_file", *SHARED)}
-    return [
-        one_camera({"namespace": f"{prefix}/{name}", "image": image.replace("{camera}", name), **shared})
-        for name in names
-    ]
+    return [one_camera({"namespace": f"{prefix}/{name}", **topics_of(name, topics), **shared}) for name in names]
+
+
+def topics_of(camera: str, topics: dict[str, str]) -> dict[str, str]:
+    """The topics of one camera."""
+    return {topic: name.replace("{camera}", camera) for topic, name in topics.items()}
 
 
 def one_camera(arguments: dict[str, str | LaunchConfiguration]) -> GroupAction:

@@ -21,9 +21,10 @@ from lisa_ros.nodes.sim_camera import SimCameraParameters
 ROOT = Path(__file__).parent.parent
 ONE, SEVERAL, DEMO = "lisa.launch.py", "multi_camera.launch.py", "demo.launch.py"
 SHARED = {"checkpoint", "quantization", "device"}
+TOPICS = {"image", "depth", "camera_info"}
 ARGUMENTS = {
-    ONE: {"namespace", "image", "params_file", "image_transport"} | SHARED,
-    SEVERAL: {"cameras", "namespace", "image", "params_file", "image_transport"} | SHARED,
+    ONE: {"namespace", "params_file", "image_transport"} | TOPICS | SHARED,
+    SEVERAL: {"cameras", "namespace", "params_file", "image_transport"} | TOPICS | SHARED,
     DEMO: {"rviz", "seed", "width", "height", "rate_hz", "params_file"} | SHARED,
 }
 # Which of a file's tables hold parameters of a node, and of which.
@@ -81,7 +82,8 @@ def test_arguments_are_the_documented_ones(file: str) -> None:
         if ast.unparse(call.func) == "DeclareLaunchArgument" and isinstance(call.args[0], ast.Constant)
     }
     tables = {name for of, table in TABLES if of == file for name in keys_of(of, table)}
-    assert declared | tables == ARGUMENTS[file]
+    topics = keys_of(file, "TOPICS") if file != DEMO else set()
+    assert declared | tables | topics == ARGUMENTS[file]
 
 
 def test_the_manual_names_every_file_and_argument() -> None:
@@ -129,7 +131,10 @@ def test_launch_starts_the_node_with_what_was_given(checkpoint: str) -> None:
 def test_each_camera_gets_a_node_in_its_own_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROS_HOME", str(tmp_path))  # dialogues of other nodes stay where they are
     given = {"cameras": "front, wrist", "namespace": "robot", "image": "/{camera}/colour", "device": "cpu"}
-    with started(launching(SEVERAL, **given)) as process:
+    given |= {"depth": "/{camera}/depth", "camera_info": "/{camera}/info"}
+    with started(launching(SEVERAL, **given)) as process, talking_node("somebody") as node:
+        depth_of_wrist = lambda: node.count_subscribers("/wrist/depth")  # noqa: E731
+        wait_until(depth_of_wrist, "the subscription to depth", LOADED_S)
         for name in ("front", "wrist"):
             ready = f"pictures from /{name}/colour"
             wait_until(lambda ready=ready: ready in process.output, f"the node of {name}", LOADED_S)
