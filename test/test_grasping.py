@@ -36,6 +36,13 @@ def test_what_is_too_wide_is_refused() -> None:
         grasp_from_above((0, 0, 0), (0.2, 0.16, 0.05), UPRIGHT)
 
 
+def test_a_box_that_is_not_upright_is_refused() -> None:
+    box = (0, 0, 0), (0.1, 0.05, 0.02), UPRIGHT
+    assert grasp_from_above(*box, up=(0.0, 0.1, 0.995)).opening_m > 0.05
+    with pytest.raises(CannotGraspError, match="what it stands on was not found"):
+        grasp_from_above(*box, up=(0.0, 1.0, 0.0))
+
+
 def test_another_frame_by_hand() -> None:
     quarter = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))  # about z: x becomes y
     moved = grasp_from_above((1.0, 0.0, 0.0), (0.1, 0.05, 0.02), UPRIGHT).seen_from(
@@ -53,12 +60,14 @@ def test_a_quaternion_that_is_none_is_refused() -> None:
 
 def grasped(view: View, thing: SceneObject) -> Grasp | None:
     """In the table frame, from the true mask and depth; None where it does not fit into the gripper."""
-    camera = CameraModel(view.camera.width, view.camera.height, view.camera.k)
+    k = tuple(view.camera.k.ravel().tolist())
+    camera = CameraModel(view.camera.width, view.camera.height, k)
     located = locate(view.rgb, view.instances == thing.instance, view.depth_m, camera)
     if not isinstance(located, Located):
         return None
     try:
-        grasp = grasp_from_above(located.box.centre_m, located.box.size_m, located.box.orientation)
+        up = tuple(view.camera.pose[2, :3].tolist())
+        grasp = grasp_from_above(located.box.centre_m, located.box.size_m, located.box.orientation, up=up)
     except CannotGraspError:
         return None
     return grasp.seen_from(view.camera.pose)
@@ -66,7 +75,7 @@ def grasped(view: View, thing: SceneObject) -> Grasp | None:
 
 def test_on_simulated_tables_the_gripper_comes_down_around_the_thing() -> None:
     asides, angles, heights = [], [], []
-    for seed in (300, 301, 302, 303):
+    for seed in range(300, 308):
         with Tabletop(seed) as table:
             view = table.render()
         for thing in view.objects:
@@ -77,7 +86,8 @@ def test_on_simulated_tables_the_gripper_comes_down_around_the_thing() -> None:
             angles.append(float(np.degrees(np.arccos(-rotation_of(grasp.orientation)[2, 2]))))
             top = thing.position_m[2] + thing.extent_m[2] / 2
             heights.append(0.0 <= grasp.position_m[2] <= top)
-    assert len(asides) >= 12
-    assert np.median(asides) < 0.015
-    assert np.median(angles) < 3.0
-    assert np.mean(heights) > 0.9
+    assert len(asides) >= 15
+    # A camera sees one side: the middle of what it sees of a round thing is not the thing's.
+    assert np.median(asides) < 0.02
+    assert np.max(angles) < 3.0
+    assert np.mean(heights) > 0.95

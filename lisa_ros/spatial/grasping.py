@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from lisa_ros.spatial.box import Quaternion, Vector, quaternion
 from lisa_ros.spatial.rotation import rotation_of
 
+MOST_TILTED_DEG = 15.0
+
 
 class CannotGraspError(ValueError):
     """The gripper cannot take the object; the text is one sentence that says why."""
@@ -64,7 +66,12 @@ class Grasp:
 
 
 def grasp_from_above(
-    centre_m: Vector, size_m: Vector, orientation: Quaternion, gripper: Gripper | None = None
+    centre_m: Vector,
+    size_m: Vector,
+    orientation: Quaternion,
+    gripper: Gripper | None = None,
+    *,
+    up: Vector | None = None,
 ) -> Grasp:
     """Straight down onto the middle of a box, closing across the shorter of its level sides.
 
@@ -73,23 +80,27 @@ def grasp_from_above(
         size_m: along its own axes. z is up, and x the longer of the other two, as in OrientedBox.
         orientation: its axes.
         gripper: other than the default.
+        up: where up is, of length 1, in the box's frame; None: it is not known, and the box's z is believed.
 
     Raises:
-        CannotGraspError: the box is too wide for the gripper.
+        CannotGraspError: the box is too wide for the gripper, or does not stand upright, as that of a thing does whose
+            support was not found.
     """
     gripper = gripper or Gripper()
     axes = rotation_of(orientation)
+    if up is not None and float(axes[:, 2] @ up) < np.cos(np.deg2rad(MOST_TILTED_DEG)):
+        raise CannotGraspError("The box around it is not upright: what it stands on was not found.")
     opening = size_m[1] + 2 * gripper.clearance_m
     if opening > gripper.opening_m:
         wide, widest = 1000 * opening, 1000 * gripper.opening_m
         raise CannotGraspError(f"The gripper would have to open {wide:.0f} mm, and opens {widest:.0f} mm at most.")
-    up = axes[:, 2]
-    tips = np.asarray(centre_m) + (size_m[2] / 2 - min(gripper.reach_m, size_m[2] / 2)) * up
+    upward = axes[:, 2]
+    tips = np.asarray(centre_m) + (size_m[2] / 2 - min(gripper.reach_m, size_m[2] / 2)) * upward
     return Grasp(
         position_m=_vector(tips),
-        orientation=quaternion(np.stack([axes[:, 0], -axes[:, 1], -up], axis=1)),
+        orientation=quaternion(np.stack([axes[:, 0], -axes[:, 1], -upward], axis=1)),
         opening_m=opening,
-        before_m=_vector(tips + gripper.above_m * up),
+        before_m=_vector(tips + gripper.above_m * upward),
     )
 
 

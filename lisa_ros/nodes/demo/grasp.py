@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 
-from lisa_ros.client import LisaClient, Status
+from lisa_ros.client import LisaClient, Place, Status
 from lisa_ros.nodes.demo.failure import DemoError
 from lisa_ros.spatial.grasping import CannotGraspError, Grasp, Gripper, grasp_from_above
 from lisa_ros.spatial.rotation import transform_of
@@ -32,8 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     rclpy.init(args=[])
     try:
-        grasp = find_grasp(options.text, options.lisa, Gripper(opening_m=options.opening), options.timeout)
         frame, to_frame = camera_pose(options.camera_pose, options.timeout)
+        place = find_place(options.text, options.lisa, options.timeout)
+        up = (float(to_frame[2, 0]), float(to_frame[2, 1]), float(to_frame[2, 2]))
+        gripper = Gripper(opening_m=options.opening)
+        grasp = grasp_from_above(place.box_centre_m, place.box_size_m, place.orientation, gripper, up=up)
     except (DemoError, CannotGraspError) as error:
         print(f"grasp: {error}", file=sys.stderr)
         return 1
@@ -54,12 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_grasp(text: str, lisa: str, gripper: Gripper, timeout_s: float) -> Grasp:
-    """Where the gripper takes what the text means, in the camera's optical frame.
+def find_place(text: str, lisa: str, timeout_s: float) -> Place:
+    """Where the first thing is that the text means.
 
     Raises:
         DemoError: there is no answer, no such thing, or it has no place in metres.
-        CannotGraspError: it does not fit into the gripper.
     """
     with LisaClient(lisa) as client:
         client.segment(text, operator="planner", timeout_s=timeout_s)
@@ -68,10 +70,10 @@ def find_grasp(text: str, lisa: str, gripper: Gripper, timeout_s: float) -> Gras
         result = client.result()
     if result.status is not Status.OK:
         raise DemoError(result.message or f"The answer is {result.status.name}.")
-    found = result.objects[0]
-    if found.place is None:
-        raise DemoError(found.no_place)
-    return grasp_from_above(found.place.box_centre_m, found.place.box_size_m, found.place.orientation, gripper)
+    place = result.objects[0].place
+    if place is None:
+        raise DemoError(result.objects[0].no_place)
+    return place
 
 
 def camera_pose(topic: str, timeout_s: float) -> tuple[str, NDArray[np.float64]]:
