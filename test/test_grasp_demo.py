@@ -39,6 +39,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in private_environment().items():
             patch.setenv(name, value)
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            patch.setenv(name, str(Path(__file__).parent.parent / "config" / "fastdds.xml"))
         with running(commands, tmp_path_factory.mktemp("logs")):
             yield
 

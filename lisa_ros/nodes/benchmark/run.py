@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ament_index_python.packages import get_package_share_directory
 
 from lisa_ros.benchmark.options import NodeBenchmarkOptions
 from lisa_ros.benchmark.report import machine
@@ -26,7 +25,7 @@ from lisa_ros.nodes.benchmark.flood import measure_flood
 from lisa_ros.nodes.benchmark.idling import measure_idling
 from lisa_ros.nodes.benchmark.restarting import measure_restarting
 from lisa_ros.nodes.demo.failure import DemoError
-from lisa_ros.nodes.demo.processes import Child, isolate, node_command, running
+from lisa_ros.nodes.demo.processes import Child, isolate, node_command, running, share_memory
 from lisa_ros.nodes.demo.script import SEED
 from lisa_ros.segmenter import embedded_checkpoint, load_segmenter
 from lisa_ros.simulation.scene import View
@@ -50,7 +49,7 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
     """
     options.output.parent.mkdir(parents=True, exist_ok=True)
     isolate()
-    _send_pictures_through_memory()
+    share_memory()
     load_before = os.getloadavg()[0]
     with _deferred_signals() as interrupted, tempfile.TemporaryDirectory(prefix="lisa_benchmark_") as folder:
         told = _Measuring(options, Path(folder), interrupted).all()
@@ -66,13 +65,6 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
     print(f"\n{table(found)}\n\nLoad of the machine: {load_before:.1f}, at the end {os.getloadavg()[0]:.1f}")
     print(options.output)
     return report
-
-
-def _send_pictures_through_memory() -> None:
-    """As docs/interfaces.md tells users to, unless they have settings of their own."""
-    profiles = str(Path(get_package_share_directory("lisa_ros")) / "config" / "fastdds.xml")
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-        os.environ.setdefault(name, profiles)
 
 
 @contextmanager

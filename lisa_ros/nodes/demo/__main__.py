@@ -18,7 +18,7 @@ from typing import Any
 from lisa_ros.nodes.demo import report
 from lisa_ros.nodes.demo.failure import DemoError
 from lisa_ros.nodes.demo.operators import Operators, operators
-from lisa_ros.nodes.demo.processes import isolate, node_command, running
+from lisa_ros.nodes.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.nodes.demo.scene import Scene
 from lisa_ros.nodes.demo.script import LINES, SEED
 
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
     isolate()
+    share_memory()
     try:
         return _run(options, interrupted)
     except (DemoError, OSError) as error:
