@@ -184,8 +184,16 @@ class Segmenter(Protocol):
         """Takes a picture to ask about."""
         ...
 
-    def session(self, frame: Frame, turns: Sequence[Turn] = ()) -> Session:
-        """A dialogue about a frame, after the turns it has had."""
+    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
+        """A dialogue about a frame, after the turns it has had.
+
+        Args:
+            frame: from `look`.
+            turns: oldest first.
+            max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
+                so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
+                for any other number. A command that refers to a turn that was left out is a CommandError.
+        """
         ...
 
 

@@ -41,8 +41,14 @@ class ScriptedSegmenter:
         self.looks += 1
         return ScriptedFrame(image, self.looks)
 
-    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> "ScriptedSession":
-        return ScriptedSession(frame, tuple(turns))
+    def session(
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+    ) -> "ScriptedSession":
+        """Counts a token for each word of a command."""
+        kept = list(turns)
+        while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
+            del kept[0]
+        return ScriptedSession(frame, tuple(kept))
 
 
 @dataclass

@@ -178,12 +178,26 @@ class Lisa:
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
     ) -> Iterator[MaskStep | TextStep | Answer]:
-        """Answers a command, greedily. Several threads may be answered at the same time.
+        """Answers a command after the history of its dialogue, see answer_prompt and prompt_ids."""
+        prompt_ids = self.prompt_ids(command, history)
+        return self.answer_prompt(
+            picture, prompt_ids, max_new_tokens=max_new_tokens, cancelled=cancelled, mask_only=mask_only
+        )
+
+    def answer_prompt(
+        self,
+        picture: Picture,
+        prompt_ids: Sequence[int],
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        mask_only: bool = False,
+    ) -> Iterator[MaskStep | TextStep | Answer]:
+        """Answers a prompt, greedily. Several threads may be answered at the same time.
 
         Args:
             picture: from `look`.
-            command: what the operator typed.
-            history: earlier commands about it and the raw answers.
+            prompt_ids: from `prompt_ids`.
             max_new_tokens: the answer is cut there.
             cancelled: asked before every token; when true, the answer ends there.
             mask_only: put MASK_ONLY_ANSWER into the model's mouth: one mask, always, and no word of the model's own.
@@ -194,10 +208,9 @@ class Lisa:
         Raises:
             PromptTooLongError: prompt, picture and answer do not fit into the context.
         """
-        prompt_ids = self.prompt_ids(command, history)
         forced = self._forced(MASK_ONLY_ANSWER) if mask_only else None
         wanted = len(forced) if forced else max_new_tokens
-        if (room := self._room(prompt_ids, picture)) < wanted:
+        if (room := self.room(prompt_ids, picture)) < wanted:
             raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {wanted}")
         with picture.expecting_masks():
             reading = self.reader.begin(picture, prompt_ids)
@@ -232,11 +245,8 @@ class Lisa:
                 break
         yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
-    def room(self, picture: Picture, command: str, history: Sequence[Exchange] = ()) -> int:
+    def room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
         """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
-        return self._room(self.prompt_ids(command, history), picture)
-
-    def _room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
         prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
         return self.config.language.max_position_embeddings - prompt
 
