@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
 from lisa_ros.segmenter import (
     SEG_TEXT,
     AnswerKind,
@@ -24,21 +26,22 @@ from lisa_ros.segmenter import (
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lisa import Lisa, Picture
+    from lisa_ros.models.lisa import Lisa, MaskStep, Picture
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     """See `lisa_ros.segmenter.load_segmenter`."""
     from lisa_ros.models.lisa import load_lisa
 
-    return LisaSegmenter(load_lisa(checkpoint, options))
+    calibration = read_calibration(checkpoint)
+    return LisaSegmenter(load_lisa(checkpoint, options), calibration)
 
 
 class LisaSegmenter:
     """LISA behind the doorway."""
 
-    def __init__(self, lisa: Lisa) -> None:
-        self._lisa = lisa
+    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED) -> None:
+        self._lisa, self._calibration = lisa, calibration
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class LisaSegmenter:
 
     def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return LisaSession(self._lisa, frame, turns, max_history_tokens)
+        return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
     def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
         """The masks of an answer that is put into the model's mouth, see Forcible."""
@@ -77,8 +80,11 @@ class LisaSegmenter:
 class LisaSession:
     """One dialogue about one picture, with LISA, whose history is text alone."""
 
-    def __init__(self, lisa: Lisa, picture: Picture, turns: Sequence[Turn], max_history_tokens: int) -> None:
-        self._lisa, self._picture, self._max_history_tokens = lisa, picture, max_history_tokens
+    def __init__(
+        self, lisa: Lisa, calibration: Calibration, picture: Picture, turns: Sequence[Turn], max_history_tokens: int
+    ) -> None:
+        self._lisa, self._calibration, self._picture = lisa, calibration, picture
+        self._max_history_tokens = max_history_tokens
         self._history = [(turn.command, turn.answer) for turn in turns]
 
     def segment(
@@ -114,9 +120,19 @@ class LisaSession:
                 yield TextDelta(whole[said:])
                 said = len(whole)
             if isinstance(step, MaskStep):
-                end = len(step.answer)
-                objects.append(ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end)))
+                objects.append(self._object(step, answer))
                 yield MaskFound(objects[-1])
+
+    def _object(self, step: MaskStep, answer: AnswerKind) -> ObjectMask:
+        evidence = weigh(step.coarse, step.log_prob)
+        end = len(step.answer)
+        return ObjectMask(
+            step.logits > 0,
+            (end - len(SEG_TEXT), end),
+            score=self._calibration.score(evidence, answer),
+            evidence=evidence.told() if evidence else None,
+            probability=partial(pixel_probability, step.logits),
+        )
 
     def _fit(self, command: str, max_new_tokens: int) -> tuple[list[int], int]:
         """(the prompt with the newest turns that fit, tokens left for the answer, at most max_new_tokens)."""

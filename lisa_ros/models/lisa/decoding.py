@@ -33,8 +33,8 @@ KEPT_READ_MIB = 1024
 KEPT_READ_SHARE = 0.05
 """... and never more than this share of a GPU's memory: 13B with 4-bit weights is to fit into 12 GiB."""
 
-Step = tuple[int, torch.Tensor]
-"""A token, and the state (1, hidden) that said it."""
+Step = tuple[int, torch.Tensor, torch.Tensor]
+"""A token, the state (1, hidden) that said it, and the logarithm of the probability that it gave it, ()."""
 
 
 class PromptTooLongError(ValueError):
@@ -47,11 +47,16 @@ class MaskStep:
 
     Attributes:
         logits: (H, W) float32, size of the picture; the mask is logits > 0.
+        coarse: (h, w) float32, the same before upsampling, see MaskLogits.
         answer: the answer so far, this `[SEG]` last.
+        log_prob: the logarithm of the probability that the model gives the least likely word of that answer. Words that
+            were put into its mouth count as any.
     """
 
     logits: NDArray[np.float32]
+    coarse: NDArray[np.float32]
     answer: str
+    log_prob: float
 
 
 @dataclass(frozen=True)
@@ -228,16 +233,19 @@ class Lisa:
     ) -> Iterator[MaskStep | TextStep | Answer]:
         """What was said, as `answer` yields it."""
         ids: list[int] = []
+        log_probs: list[torch.Tensor] = []
         masks = 0
         reason: Literal["end", "length", "cancelled"] = "cancelled"
         while not cancelled() and (step := next(said, None)) is not None:
-            token, state = step
+            token, state, log_prob = step
             ids.append(token)
+            log_probs.append(log_prob)
             masks += token == self.config.seg_token_id
             if token == self.config.seg_token_id and masks <= MAX_MASKS:
                 with self.reader.batcher.away():
                     logits = picture.mask_logits(state)
-                yield MaskStep(logits, self.tokenizer.decode_answer(ids))
+                least = float(torch.stack(log_probs).min())
+                yield MaskStep(logits.full, logits.coarse, self.tokenizer.decode_answer(ids), least)
             elif token != self.tokenizer.eos_token_id:
                 yield TextStep(self.tokenizer.decode_answer(ids))
             if token == self.tokenizer.eos_token_id or len(ids) == longest:
@@ -277,7 +285,7 @@ class Lisa:
                 if ended:
                     self.drafts.remember(said)
                     reading.keep(said)
-                yield tokens[i], outcome.states[i : i + 1]
+                yield tokens[i], outcome.states[i : i + 1], outcome.log_probs[i]
                 if ended:
                     return
 
@@ -289,6 +297,8 @@ class Lisa:
         last = max(i for i, token in enumerate(ids) if token == self.config.seg_token_id)
         states = reading.read(ids[:last]).states
         reading.keep(ids[:last])
+        with torch.inference_mode():
+            log_probs = self.network.lm_head(states).float().log_softmax(-1)
         for i, token in enumerate(ids):
             place = min(i, last)
-            yield token, states[place : place + 1]
+            yield token, states[place : place + 1], log_probs[place, token]

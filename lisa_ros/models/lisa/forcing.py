@@ -47,4 +47,4 @@ def forced_mask_logits(
     if over > 0:
         raise PromptTooLongError(f"it exceeds the context by {over} tokens")
     states = lisa.reader.begin(picture, prompt_ids).read(needed).states
-    return [picture.mask_logits(states[place : place + 1]) for place in places]
+    return [picture.mask_logits(states[place : place + 1]).full for place in places]
