@@ -178,7 +178,7 @@ def _place(score: float, right: float) -> tuple[float, float]:
 
 def limit_rows(limits: Sequence[Limit]) -> list[list[str]]:
     """The limits as a table's texts, titles first."""
-    titles = ["min_score", "right masks lost", "wrong masks dropped", "of them masks of what is not there"]
+    titles = ["min_score", "right masks lost", "wrong masks dropped", "masks of absent things dropped"]
     shares = [[one.right_lost, one.wrong_dropped, one.absent_dropped] for one in limits]
     cells = [["-" if share is None else f"{share:.1%}" for share in row] for row in shares]
     return [titles, *([f"{one.min_score:g}", *row] for one, row in zip(limits, cells, strict=True))]
