@@ -21,7 +21,7 @@ from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of, write_whole
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
 from lisa_ros.evaluation.protocols import Asking, generate, teacher_forced
-from lisa_ros.evaluation.reliability import Reliability, reliability
+from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
 from lisa_ros.evaluation.tables import Row, markdown, rows_of
@@ -183,6 +183,7 @@ class _Run:
             print(markdown(rows))
         if scores:
             print(scores.line())
+            write_whole(self._wanted.output / "scores.svg", diagram(scores) + "\n")
         print(f"{self._wanted.output / 'results.json'}\n{self._wanted.output / 'report.html'}")
         if whole and not judged:
             why = items[0].failed if items else "there are none"

@@ -153,6 +153,7 @@ def test_an_evaluation_tells_how_good_the_scores_are(
     }
     assert "AUROC 1.000" in capsys.readouterr().out
     page = (evaluation.output / "report.html").read_text()
+    assert (evaluation.output / "scores.svg").read_text().strip() in page
     assert "<svg" in page and ", score 0.0" in page
 
 
