@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(segment)
     segment.set_defaults(run=_segment)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     _add_benchmark(commands)
     train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
     train.add_argument("--recipe", choices=("tabletop",), default="tabletop")
@@ -69,20 +70,35 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="measure a checkpoint on a published data set")
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set lies")
-    parser.add_argument("--split", default="val", help="(default: %(default)s)")
-    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of pictures, where it is not in the usual place")
+    _add_questions(parser)
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for results; goes on there")
-    parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
-    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
+    parser.add_argument(
+        "--answer", choices=ANSWER_KINDS, default="full", help="of generate: all, or one mask, no words"
+    )
     parser.add_argument("--union", action="store_true", help="judge all masks of an answer together, not the first")
     parser.add_argument("--all-texts", action="store_true", help="ask every text of a picture, not the first alone")
     parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
     add_model_options(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_calibrate(commands: Any) -> None:
+    parser = commands.add_parser("calibrate", help="fit the masks' scores of a checkpoint to a data set's truth")
+    _add_questions(parser)
+    add_model_options(parser)
+    parser.set_defaults(run=_calibrate)
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    """What is asked, and where it is written what came of it."""
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set lies")
+    parser.add_argument("--split", default="val", help="(default: %(default)s)")
+    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of pictures, where it is not in the usual place")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for results; goes on there")
+    parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
+    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
 
 
 def _add_convert(commands: Any) -> None:
@@ -210,7 +226,8 @@ def _segment(options: argparse.Namespace) -> int:
         print(f"> {turn['text']}\n{turn['answer']}")
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
-            print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
+            score = "" if mask["score"] is None else f", score {mask['score']:.2f}"
+            print(f"  {mask['pixels']} pixels {place}{score}: {options.output / mask['file']}")
     return 0
 
 
@@ -269,6 +286,25 @@ def _evaluate(options: argparse.Namespace) -> int:
             rule="union" if options.union else "first",
             all_texts=options.all_texts,
             pictures=options.pictures,
+            answer=options.answer,
+        )
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from lisa_ros.calibrating import Calibrating, calibrate
+    from lisa_ros.datasets.catalogue import Source
+
+    return calibrate(
+        Calibrating(
+            dataset=options.dataset,
+            source=Source(options.data, options.split, options.partition, options.images),
+            output=options.output,
+            checkpoint=options.checkpoint,
+            options=load_options(options),
+            max_new_tokens=options.max_new_tokens,
+            limit=options.limit,
+            phrasing=options.phrasing,
         )
     )
 

@@ -56,7 +56,8 @@ def segment_image(
 
     Returns:
         what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
-        centroid [u, v] in pixels; null for an empty mask) and times in milliseconds ("first_mask" null without one).
+        centroid [u, v] in pixels, null for an empty mask; score, null where the model has none) and times in
+        milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -70,11 +71,12 @@ def segment_image(
         finished, timing = _time(events)
         turns.append(Turn(text, finished.answer, finished.objects))
         masks = [found.mask for found in finished.objects]
+        files = [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)]
         told.append(
             {
                 "text": text,
                 "answer": finished.answer,
-                "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
+                "masks": [{**file, "score": found.score} for file, found in zip(files, finished.objects, strict=True)],
                 "timing_ms": timing,
             }
         )
