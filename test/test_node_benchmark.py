@@ -11,12 +11,14 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from lisa_ros.benchmark.options import NODE_PARTS
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.benchmark.added_time import Pair, summarise
 from lisa_ros.nodes.benchmark.asking import Heard
@@ -111,24 +113,36 @@ def test_processor_time_is_that_of_the_process() -> None:
     assert process_s(os.getpid()) > 0
 
 
-def test_the_whole_on_a_small_scale(tmp_path: Path) -> None:
+def small_scale(output: Path, *parts: str) -> tuple[dict[str, Any], str]:
+    """What stands in the JSON, and what was printed."""
     code = (
         "import sys; from pathlib import Path; from lisa_ros.benchmark.options import NodeBenchmarkOptions as Options;"
         "from lisa_ros.models.options import LoadOptions; from lisa_ros.nodes.benchmark.run import run_node_benchmark;"
         "run_node_benchmark(Options(load=LoadOptions(device='cpu'), output=Path(sys.argv[1]), width=320, height=240,"
-        "rate_hz=10.0, operators=2, commands=3, pairs=2, idle_s=1.0))"
+        "rate_hz=10.0, operators=2, commands=3, pairs=2, idle_s=1.0, parts=tuple(sys.argv[2:])))"
     )
-    output = tmp_path / "new" / "node.json"
-    ran = subprocess.run([sys.executable, "-c", code, str(output)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-c", code, str(output), *parts], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    told = json.loads(output.read_text())
+    return json.loads(output.read_text()), ran.stdout
+
+
+def test_a_small_flood(tmp_path: Path) -> None:
+    told, printed = small_scale(tmp_path / "node.json", "flood")
+    assert (told["flood"]["sent"], told["flood"]["answers"], told["flood"]["twice"]) == (6, 6, 0)
+    assert [bar["name"].split(":")[0] for bar in told["bars"]] == ["flood"] * 3
+    assert "| flood: answers | 6 of 6, 0 twice, 0 refused | 6, none twice | yes |" in printed
+
+
+@pytest.mark.slow
+def test_the_whole_on_a_small_scale(tmp_path: Path) -> None:
+    told, printed = small_scale(tmp_path / "new" / "node.json", *NODE_PARTS)
     assert (told["flood"]["sent"], told["flood"]["answers"], told["flood"]["refused"]) == (6, 6, 0)
     assert told["flood"]["mean_wait_s"] > 0 and told["flood"]["longest_mean_ratio"] >= 1.0
     assert told["added_time"]["pairs"] == 2 and told["added_time"]["model"] > 0
     assert math.isfinite(told["added_time"]["added"])
     assert told["idling"]["node_percent"] > 0 and told["idling"]["picture_rate_hz"] > 0
     assert (told["restarting"]["first_turn"], told["restarting"]["next_turn"]) == (1, 2)
-    assert len(told["bars"]) == 6 and ran.stdout.count("|") > 30
+    assert len(told["bars"]) == 6 and printed.count("|") > 30
 
 
 @pytest.mark.parametrize(
