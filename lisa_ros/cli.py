@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
-from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
+from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOptions, NodeBenchmarkOptions
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import CONVERTED_TO, DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
@@ -111,13 +112,21 @@ def _add_convert(commands: Any) -> None:
 
 
 def _add_benchmark(commands: Any) -> None:
-    parser = commands.add_parser("benchmark", help="measure how fast a model answers")
+    parser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
+    parser.add_argument(
+        "what",
+        choices=("model", "node"),
+        nargs="?",
+        default="model",
+        help="node: lisa_node over ROS 2 (default: model)",
+    )
+    parser.add_argument("--parts", choices=NODE_PARTS, nargs="+", default=NODE_PARTS, help="of the node (default: all)")
     parser.add_argument("--shape", choices=SHAPES, default="embedded", help="(default: %(default)s)")
     parser.add_argument("--against", choices=AGAINST, help="also compute that way, and tell the ratios")
     parser.add_argument("--repeats", type=_whole_number, default=3, help="rounds; medians are told (default: 3)")
     parser.add_argument("--tokens", type=_tokens, default=64, help="of the answer that is timed (default: 64)")
     parser.add_argument("--memory-cap-gib", type=float, help="GPU memory that may be used")
-    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="(default: benchmark.json, of the node benchmark_node.json)")
     add_model_options(parser)
     parser.set_defaults(run=_benchmark, checkpoint=None)
 
@@ -223,6 +232,8 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
+    if options.what == "node":
+        return _benchmark_node(options)
     from lisa_ros.benchmarking import run_benchmark
 
     run_benchmark(
@@ -233,10 +244,27 @@ def _benchmark(options: argparse.Namespace) -> int:
             repeats=options.repeats,
             against=options.against,
             tokens=options.tokens,
-            output=options.output,
+            output=options.output or Path("benchmark.json"),
             memory_cap_gib=options.memory_cap_gib,
         )
     )
+    return 0
+
+
+def _benchmark_node(options: argparse.Namespace) -> int:
+    try:
+        from lisa_ros.nodes.benchmark.run import DemoError, run_node_benchmark
+    except ModuleNotFoundError as error:
+        raise ValueError(f"to measure the node, ROS 2 must be sourced and the package built ({error})") from error
+    asked = NodeBenchmarkOptions(
+        parts=tuple(options.parts),
+        checkpoint=options.checkpoint,
+        load=load_options(options),
+    )
+    try:
+        run_node_benchmark(asked if options.output is None else replace(asked, output=options.output))
+    except DemoError as error:
+        raise ValueError(str(error)) from error
     return 0
 
 
