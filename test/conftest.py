@@ -14,11 +14,22 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def golden_pack(name: str) -> Path:
+    """A pack's folder; tests that need it are skipped where it is absent."""
+    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
+    folder = packs / name
+    if not folder.is_dir():
+        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds {name}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def golden_lisa() -> Path:
-    """The folder golden-lisa-a; tests that need it are skipped where it is absent."""
-    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
-    folder = packs / "golden-lisa-a"
-    if not folder.is_dir():
-        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds golden-lisa-a")
-    return folder
+    """The folder golden-lisa-a."""
+    return golden_pack("golden-lisa-a")
+
+
+@pytest.fixture(scope="session")
+def golden_segllm() -> Path:
+    """The folder golden-segllm-a."""
+    return golden_pack("golden-segllm-a")

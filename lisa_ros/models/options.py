@@ -29,6 +29,8 @@ class LoadOptions:
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
         cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
+        fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
+            loader comes to do; None: the checkpoint's own, which training ended with.
     """
 
     template: str = "llava_v1"
@@ -37,6 +39,7 @@ class LoadOptions:
     device: str = "auto"
     vision_tower: str | None = None
     cache_mib: int = DEFAULT_CACHE
+    fusion_scales: str | None = None
 
     def check(self) -> None:
         """Raises a ValueError that names a choice which is none, and what it can be."""

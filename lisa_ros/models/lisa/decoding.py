@@ -18,7 +18,7 @@ from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.picture import Picture
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
-from lisa_ros.models.lisa.reading import Reader, Reading
+from lisa_ros.models.lisa.reading import Decoding, Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.models.options import DEFAULT_CACHE
 
@@ -82,18 +82,19 @@ class Answer:
     reason: Literal["end", "length", "cancelled"]
 
 
-def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
+def new_reader(network: Decoding, cache_mib: int, *, replay: bool = True) -> Reader:
     """A Reader as suits the device: on a GPU it replays graphs.
 
     Args:
         network: the model.
         cache_mib: memory for what was read, MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+        replay: whether a GPU's graphs are worth their memory: for a model that says words, one after the other.
     """
     budget, on_gpu = (KEPT_READ_MIB if cache_mib == DEFAULT_CACHE else cache_mib) << 20, network.device.type == "cuda"
     if on_gpu and cache_mib == DEFAULT_CACHE:
         total = torch.cuda.get_device_properties(network.device).total_memory
         budget = min(budget, int(KEPT_READ_SHARE * total))
-    return Reader(network, budget, fixed_step=on_gpu)
+    return Reader(network, budget, fixed_step=on_gpu and replay)
 
 
 class Lisa:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
+from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from lisa_ros.models.lisa.configuration import LisaConfig
@@ -36,20 +37,22 @@ class Tensors(Protocol):
 
 
 def check_keys(
-    network: LisaNetwork,
+    network: nn.Module,
     stored: Mapping[str, Shape],
     rename: Mapping[str, str | None],
     folder: Path,
     quantization: str = "none",
+    released: Callable[[str], str] = released_key,
 ) -> None:
     """Compares what a folder holds with what the network needs, before any tensor is read.
 
     Args:
         network: on the meta device, not yet quantized.
         stored: key in the files -> shape.
-        rename: key in the files -> LisaNetwork's name; None for what is not loaded.
+        rename: key in the files -> the network's name; None for what is not loaded.
         folder: for the message.
         quantization: that LLaMA's linear layers have in the files.
+        released: the network's name -> the files', for the message.
 
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
@@ -58,15 +61,15 @@ def check_keys(
     for layer, parts in quantized_layers(network, quantization).items():
         del needed[f"{layer}.weight"]
         needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
-    found = {ours: released for released, ours in rename.items() if ours is not None}
+    found = {ours: theirs for theirs, ours in rename.items() if ours is not None}
     misshapen = [
         f"{found[key]} {stored[found[key]]} instead of {shape}"
         for key, shape in needed.items()
         if key in found and stored[found[key]] != shape
     ]
     faults = [
-        ("missing", [released_key(key) for key in needed if key not in found]),
-        ("unexpected", [released for key, released in found.items() if key not in needed]),
+        ("missing", [released(key) for key in needed if key not in found]),
+        ("unexpected", [theirs for key, theirs in found.items() if key not in needed]),
         ("misshapen", misshapen),
     ]
     told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
@@ -74,19 +77,19 @@ def check_keys(
         raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
 
 
-def quantized_layers(network: LisaNetwork, quantization: str) -> dict[str, dict[str, Layout]]:
+def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[str, Layout]]:
     """The layers of which a file in a quantization has parts instead of a weight.
 
     Args:
-        network: not yet quantized.
+        network: not yet quantized; LLaMA's decoder is its `language`.
         quantization: of the file; nothing is quantized in "none".
 
     Returns:
-        LisaNetwork's name of the layer -> part -> type and shape.
+        the network's name of the layer -> part -> type and shape.
     """
     if quantization == "none":
         return {}
-    shapes = linear_shapes(network.language)
+    shapes = linear_shapes(network.get_submodule("language"))
     return {f"language.{name}": part_layouts(shape, quantization) for name, shape in shapes.items()}
 
 
@@ -95,7 +98,7 @@ class Filler:
 
     def __init__(
         self,
-        network: LisaNetwork,
+        network: nn.Module,
         dtype: torch.dtype,
         device: torch.device,
         parts: Mapping[str, Mapping[str, Layout]] | None = None,
@@ -106,7 +109,7 @@ class Filler:
 
         Args:
             network: on the meta device, quantized.
-            dtype: what LLaMA, CLIP and SAM's encoder compute in.
+            dtype: what LLaMA, CLIP and SAM's encoder compute in; HIPIE is in float32.
             device: where.
             parts: what the files have instead of some layers' weights, see `quantized_layers`.
             mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
@@ -163,8 +166,8 @@ class Filler:
             setattr(module, name, nn.Parameter(placed, requires_grad=False))
 
     def _dtype_of(self, key: str) -> torch.dtype:
-        """SAM's small parts stay in float32 in every precision; fp16 would overflow in the encoder's neck."""
-        if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.")):
+        """What makes masks stays in float32 in every precision; fp16 would overflow in the neck of SAM's encoder."""
+        if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.", "hipie.")):
             return torch.float32
         if key.startswith("visual_model.image_encoder.neck.") and self._dtype == torch.float16:
             return torch.float32
@@ -173,9 +176,14 @@ class Filler:
 
 def fill_buffers(network: LisaNetwork, config: LisaConfig, device: torch.device) -> None:
     """Gives the buffers that no checkpoint holds their values; on the meta device they got none."""
-    network.language.rotary_emb = LlamaRotaryEmbedding(config.language).to(device)
-    embeddings = network.vision_tower.embeddings
-    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)
+    fill_transformer_buffers(network, config.language, device)
     sam = network.visual_model
     sam.pixel_mean = torch.tensor(SAM_PIXEL_MEAN, device=device).view(3, 1, 1)
     sam.pixel_std = torch.tensor(SAM_PIXEL_STD, device=device).view(3, 1, 1)
+
+
+def fill_transformer_buffers(network: Any, language: LlamaConfig, device: torch.device) -> None:
+    """The buffers of LLaMA, the network's `language`, and of CLIP, its `vision_tower`."""
+    network.language.rotary_emb = LlamaRotaryEmbedding(language).to(device)
+    embeddings = network.vision_tower.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)

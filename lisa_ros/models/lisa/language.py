@@ -120,7 +120,7 @@ class Outcome:
 
     Attributes:
         states: (wanted, hidden), after LLaMA's last norm.
-        tokens: the likeliest id after each.
+        tokens: the likeliest id after each; nothing where LLaMA has no output layer.
     """
 
     states: torch.Tensor
@@ -131,7 +131,7 @@ class RaggedLlama:
     """transformers' LlamaModel and its output layer, read in rows."""
 
     def __init__(self, language: Any, lm_head: Any) -> None:
-        """Takes a LlamaModel and its output layer; they are used where they are."""
+        """Takes a LlamaModel and its output layer, None where no word is asked for; they are used where they are."""
         self._language, self._lm_head = language, lm_head
         self._config = language.config
 
@@ -149,7 +149,7 @@ class RaggedLlama:
         wanted = [row.wanted for row in rows]
         tails = [states[len(states) - row.wanted :] for states, row in zip(hidden.split(counts), rows, strict=True)]
         states = self._language.norm(torch.cat(tails))
-        tokens = self._lm_head(states).float().argmax(-1).tolist() if len(states) else []
+        tokens = self._lm_head(states).float().argmax(-1).tolist() if len(states) and self._lm_head is not None else []
         ends = [sum(wanted[: i + 1]) for i in range(len(rows))]
         return [
             Outcome(mine, tokens[end - len(mine) : end]) for mine, end in zip(states.split(wanted), ends, strict=True)
