@@ -13,7 +13,7 @@ from typing import Any
 
 from lisa_ros import __version__
 from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
-from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
+from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS, REFERENCES
 from lisa_ros.models.options import CONVERTED_TO, DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
 from lisa_ros.training.finetune_options import add_finetune_arguments, finetune_options
@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser("segment", help="find in a picture what a sentence asks for")
     segment.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
     segment.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
+    segment.add_argument(
+        "--reference",
+        action=AddReference,
+        dest="references",
+        metavar="TURN|FILE",
+        help="what the --text before it refers to (SegLLM): an earlier turn, from 1, or a mask's PNG; repeatable",
+    )
     segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
     segment.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
     segment.add_argument("--json", action="store_true", help="print result.json")
@@ -63,7 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     add_finetune_arguments(finetune)
     finetune.set_defaults(run=_finetune)
     _add_convert(commands)
+    _add_check(commands)
     return parser
+
+
+class AddReference(argparse.Action):
+    """Adds to what the last `--text` before it refers to: place of the text -> turns and mask files."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """See argparse.Action."""
+        if not namespace.text:
+            parser.error("--reference says what a --text refers to, and stands after it")
+        chosen = dict(getattr(namespace, self.dest) or {})
+        place = len(namespace.text) - 1
+        chosen[place] = (*chosen.get(place, ()), int(values) if values.isdecimal() else Path(values))
+        setattr(namespace, self.dest, chosen)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -78,6 +105,12 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
     parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
     parser.add_argument("--union", action="store_true", help="judge all masks of an answer together, not the first")
+    parser.add_argument(
+        "--references",
+        choices=REFERENCES,
+        default="own",
+        help="what a model is shown of the rounds that a round refers to: its own masks, the true ones, none",
+    )
     parser.add_argument("--all-texts", action="store_true", help="ask every text of a picture, not the first alone")
     parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
     add_model_options(parser)
@@ -86,12 +119,21 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_convert(commands: Any) -> None:
     parser = commands.add_parser("convert", help="quantize a checkpoint once, into one folder that loads fast")
-    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA folder as released")
+    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA or SegLLM folder as released")
     parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new, or empty; goes on there")
     parser.add_argument("--quantization", choices=CONVERTED_TO, default="4bit", help="(default: %(default)s)")
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="that quantizes (default: %(default)s)")
     parser.set_defaults(run=_convert)
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check", help="tell whether a checkpoint would load; SegLLM's index file alone will do"
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="FOLDER", help="the checkpoint, or just its index in a folder")
+    parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
+    parser.set_defaults(run=_check)
 
 
 def _add_benchmark(commands: Any) -> None:
@@ -116,7 +158,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command shares which loads a model."""
     defaults = LoadOptions()
     parser.add_argument(
-        "--checkpoint", type=Path, default=embedded_checkpoint(), help="a LISA folder (default: the embedded one)"
+        "--checkpoint", type=Path, default=embedded_checkpoint(), help="a model's folder (default: the embedded LISA)"
     )
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
     parser.add_argument("--template", choices=TEMPLATES, default=defaults.template, help="(default: %(default)s)")
@@ -143,6 +185,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--max-new-tokens", type=_whole_number, default=512, help="longest answer (default: %(default)s)"
     )
 
+    parser.add_argument(
+        "--fusion-scales", metavar="FILE", help="SegLLM: take gamma_v and gamma_l from HIPIE's r50_parts.pth instead"
+    )
+    parser.add_argument(
+        "--explicit-references", action="store_true", help='SegLLM: words such as "it" choose no earlier masks'
+    )
+
 
 def _whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
@@ -165,6 +214,8 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         device=options.device,
         vision_tower=options.vision_tower,
         cache_mib=options.cache_mib,
+        fusion_scales=options.fusion_scales,
+        explicit_references=options.explicit_references,
     )
 
 
@@ -188,17 +239,30 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(options: argparse.Namespace) -> int:
+    from lisa_ros.checking import check_checkpoint
+
+    return 0 if check_checkpoint(options.checkpoint, options.vision_tower) else 1
+
+
 def _segment(options: argparse.Namespace) -> int:
-    from lisa_ros.segmenting import read_image, segment_image
+    from lisa_ros.segmenting import read_image, read_mask, segment_image
 
     image = read_image(options.image)
+    references = {
+        place: [read_mask(one) if isinstance(one, Path) else one for one in meant]
+        for place, meant in (options.references or {}).items()
+    }
     segmenter = load_segmenter(options.checkpoint, load_options(options))
-    result = segment_image(segmenter, image, options.text, options.output, options.max_new_tokens, options.answer)
+    result = segment_image(
+        segmenter, image, options.text, options.output, options.max_new_tokens, options.answer, references
+    )
     if options.json:
         print(json.dumps(result, indent=2))
         return 0
     for turn in result["turns"]:
-        print(f"> {turn['text']}\n{turn['answer']}")
+        shown = f" (shown: {', '.join(map(str, turn['references']))})" if turn["references"] else ""
+        print(f"> {turn['text']}{shown}\n{turn['answer']}")
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
@@ -239,6 +303,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             limit=options.limit,
             phrasing=options.phrasing,
             rule="union" if options.union else "first",
+            references=options.references,
             all_texts=options.all_texts,
             pictures=options.pictures,
         )

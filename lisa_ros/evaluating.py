@@ -43,6 +43,7 @@ class Evaluation:
         limit: only the first so many pictures or dialogues; None: all.
         phrasing: one of evaluation.options.PHRASINGS, where answers are generated; None: the data set's usual one.
         rule: one of evaluation.options.MASK_RULES, where answers are generated.
+        references: one of evaluation.options.REFERENCES, where answers are generated.
         all_texts: ask every text that ReasonSeg has for a picture, not the first alone.
         pictures: how many questions the report shows.
     """
@@ -57,6 +58,7 @@ class Evaluation:
     limit: int | None = None
     phrasing: str | None = None
     rule: str = "first"
+    references: str = "own"
     all_texts: bool = False
     pictures: int = 60
 
@@ -155,7 +157,7 @@ class _Run:
     def _asking(self, segmenter: Segmenter) -> Asking:
         if self._wanted.protocol == "teacher_forced":
             return teacher_forced(segmenter)
-        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens)
+        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens, self._wanted.references)
 
     def report(self, log: ItemLog, whole: bool) -> None:
         """Prints the table and writes results.json and report.html."""
@@ -206,7 +208,8 @@ def _settled(wanted: Evaluation) -> LoadOptions:
         # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
         settled_quantization(wanted.checkpoint, "none")
     settled = settled_quantization(wanted.checkpoint, wanted.options.quantization)
-    return dataclasses.replace(wanted.options, quantization=settled)
+    # What a round refers to is the data set's to say, whatever its words are.
+    return dataclasses.replace(wanted.options, quantization=settled, explicit_references=True)
 
 
 def _samples(wanted: Evaluation) -> list[Sample]:
@@ -237,6 +240,8 @@ def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> di
         "computed_in": {model: _computed_in(wanted.options, model) for model in models},
         "phrasing": wanted.asked_as,
         "mask": wanted.rule if generated else None,
+        "references": wanted.references if generated else None,
+        "fusion_scales": wanted.options.fusion_scales,
         "max_new_tokens": wanted.max_new_tokens if generated else None,
     }
 

@@ -94,6 +94,8 @@ class ObjectMask:
         region: what the model wants to be given again with the turn; None: nothing.
         phrase: the words of the answer that name the object; empty: the model does not say.
         refined: a second, closer look at the same object; None: there was none.
+        box: the model's own box around it, x0, y0, x1, y1 in the picture's pixels; may reach outside of the picture and
+            differ from the mask's; None: the model does not say.
     """
 
     mask: Mask
@@ -103,6 +105,7 @@ class ObjectMask:
     region: Region | None = None
     phrase: str = ""
     refined: Mask | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lisa_ros.datasets.samples import Round
-from lisa_ros.dialogue import Turn
+from lisa_ros.dialogue import Turn, turn_of
+from lisa_ros.evaluation.metrics import Box
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, Segmenter
+from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, ObjectMask, Segmenter
 
 FORCED_ANSWER = "[SEG]."
 
@@ -31,12 +32,14 @@ class Reply:
         masks: its masks, in the order of the answer.
         cut: whether the answer was cut at its longest allowed length.
         seconds: from the question to the last word.
+        box: the model's own box around the first mask, in the picture's pixels; None: it has none.
     """
 
     turn: Turn
     masks: tuple[Mask, ...]
     cut: bool
     seconds: float
+    box: Box | None = None
 
     def mask(self, rule: str, size: tuple[int, int]) -> Mask:
         """The mask that is judged, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
@@ -75,21 +78,32 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
     return ask
 
 
-def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512) -> Asking:
+def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512, references: str = "own") -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
     Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
-    A round's references are not handed on: LISA's history is text, and what is meant stands in the words.
+    A round's references are handed on; LISA ignores them.
+
+    Args:
+        segmenter: the model.
+        phrasing: one of options.PHRASINGS.
+        max_new_tokens: longest answer.
+        references: one of options.REFERENCES. Where true masks are shown, they replace the answers' in later rounds.
     """
 
     def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
-        *_, end = segmenter.session(frame, turns).segment(question, max_new_tokens=max_new_tokens)
+        shown = () if references == "none" else asked.references
+        *_, end = segmenter.session(frame, turns).segment(question, shown, max_new_tokens=max_new_tokens)
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)
-        turn = Turn(question, end.answer, end.objects)
-        return Reply(turn, masks, end.reason == "length", time.perf_counter() - began)
+        turn = turn_of(question, end, len(turns))
+        seconds = time.perf_counter() - began
+        if references == "true":
+            turn = replace(turn, objects=(ObjectMask(asked.truth() == 1, (0, 0)),))
+        box = end.objects[0].box if end.objects else None
+        return Reply(turn, masks, end.reason == "length", seconds, box)
 
     return ask

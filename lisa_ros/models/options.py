@@ -31,6 +31,7 @@ class LoadOptions:
         cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
         fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
             loader comes to do; None: the checkpoint's own, which training ended with.
+        explicit_references: SegLLM alone: whether words such as "it" choose no earlier masks, see lisa_ros.referring.
     """
 
     template: str = "llava_v1"
@@ -40,6 +41,7 @@ class LoadOptions:
     vision_tower: str | None = None
     cache_mib: int = DEFAULT_CACHE
     fusion_scales: str | None = None
+    explicit_references: bool = False
 
     def check(self) -> None:
         """Raises a ValueError that names a choice which is none, and what it can be."""

@@ -104,7 +104,7 @@ def read_configuration(folder: Path) -> LisaConfig:
             wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
             added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), _needed_tokens(wrap_image)),
-            converted=conversion_of(raw, folder),
+            converted=converted_quantization(raw, folder),
         )
     except CheckpointError:
         raise
@@ -128,7 +128,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
         CheckpointError: the folder has the weights in another quantization.
     """
     file = folder / "config.json"
-    stored = conversion_of(read_json(file), folder) if file.is_file() else None
+    stored = converted_quantization(read_json(file), folder) if file.is_file() else None
     if stored in (None, "none"):
         return "none" if asked == "auto" else asked
     if asked not in ("auto", stored):
@@ -139,7 +139,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
     return str(stored)
 
 
-def conversion_of(raw: dict[str, Any], folder: Path) -> str | None:
+def converted_quantization(raw: dict[str, Any], folder: Path) -> str | None:
     """The quantization of a folder that `lisa convert` wrote; None: of another."""
     record = raw.get(CONVERSION)
     if record is None:

@@ -42,7 +42,7 @@ def check_keys(
     rename: Mapping[str, str | None],
     folder: Path,
     quantization: str = "none",
-    released: Callable[[str], str] = released_key,
+    told_key: Callable[[str], str] = released_key,
 ) -> None:
     """Compares what a folder holds with what the network needs, before any tensor is read.
 
@@ -52,7 +52,7 @@ def check_keys(
         rename: key in the files -> the network's name; None for what is not loaded.
         folder: for the message.
         quantization: that LLaMA's linear layers have in the files.
-        released: the network's name -> the files', for the message.
+        told_key: the network's name -> key in the files, for what is missing there.
 
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
@@ -61,15 +61,15 @@ def check_keys(
     for layer, parts in quantized_layers(network, quantization).items():
         del needed[f"{layer}.weight"]
         needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
-    found = {ours: theirs for theirs, ours in rename.items() if ours is not None}
+    found = {ours: released for released, ours in rename.items() if ours is not None}
     misshapen = [
         f"{found[key]} {stored[found[key]]} instead of {shape}"
         for key, shape in needed.items()
         if key in found and stored[found[key]] != shape
     ]
     faults = [
-        ("missing", [released(key) for key in needed if key not in found]),
-        ("unexpected", [theirs for key, theirs in found.items() if key not in needed]),
+        ("missing", [told_key(key) for key in needed if key not in found]),
+        ("unexpected", [released for key, released in found.items() if key not in needed]),
         ("misshapen", misshapen),
     ]
     told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
@@ -81,7 +81,7 @@ def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[st
     """The layers of which a file in a quantization has parts instead of a weight.
 
     Args:
-        network: not yet quantized; LLaMA's decoder is its `language`.
+        network: not yet quantized; its `language` is what is quantized.
         quantization: of the file; nothing is quantized in "none".
 
     Returns:
@@ -104,19 +104,22 @@ class Filler:
         parts: Mapping[str, Mapping[str, Layout]] | None = None,
         *,
         mapped: bool = False,
+        dtype_of: Callable[[str], torch.dtype] | None = None,
     ) -> None:
         """Takes the network and how it is filled.
 
         Args:
             network: on the meta device, quantized.
-            dtype: what LLaMA, CLIP and SAM's encoder compute in; HIPIE is in float32.
+            dtype: what LLaMA, CLIP and SAM's encoder compute in.
             device: where.
             parts: what the files have instead of some layers' weights, see `quantized_layers`.
             mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
+            dtype_of: the network's name of a tensor -> what it computes in; None: as LISA's tensors do.
         """
         self._modules = dict(network.named_modules())
         self._dtype, self._device = dtype, device
         self._mapped = mapped
+        self._dtype_of = dtype_of or self._dtype_in_lisa
         self._parts = {f"{layer}.{part}": (layer, part) for layer, names in (parts or {}).items() for part in names}
         self._layouts = parts or {}
         self._waiting: dict[str, dict[str, torch.Tensor]] = {}
@@ -165,9 +168,9 @@ class Filler:
         else:
             setattr(module, name, nn.Parameter(placed, requires_grad=False))
 
-    def _dtype_of(self, key: str) -> torch.dtype:
-        """What makes masks stays in float32 in every precision; fp16 would overflow in the neck of SAM's encoder."""
-        if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.", "hipie.")):
+    def _dtype_in_lisa(self, key: str) -> torch.dtype:
+        """SAM's small parts stay in float32 in every precision; fp16 would overflow in the encoder's neck."""
+        if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.")):
             return torch.float32
         if key.startswith("visual_model.image_encoder.neck.") and self._dtype == torch.float16:
             return torch.float32

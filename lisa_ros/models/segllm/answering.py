@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.lisa.decoding import new_reader
+from lisa_ros.models.lisa.decoding import kept_read_bytes
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import neutralize
+from lisa_ros.models.lisa.reading import Reader
 from lisa_ros.models.options import DEFAULT_CACHE
 from lisa_ros.models.segllm.configuration import SegllmConfig
 from lisa_ros.models.segllm.network import SegllmNetwork
@@ -62,7 +63,7 @@ class Segllm:
     ) -> None:
         """Made by load_segllm."""
         self.network, self.config, self.tokenizer, self.clip, self.name = network, config, tokenizer, clip, name
-        self.reader = new_reader(network, cache_mib, replay=False)
+        self.reader = Reader(network, kept_read_bytes(network.device, cache_mib))
         self._control_texts = (*tokenizer.control_texts, *MARKERS)
 
     def gpu_bytes(self) -> int:

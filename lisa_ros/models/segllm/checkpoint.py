@@ -118,8 +118,14 @@ def _load_network(
         plan.weights.read_ahead()
     parts = quantized_layers(network, config.stored)
     quantize_linears(network.language, options.quantization, dtype, device)
-    Filler(network, dtype, device, parts, mapped=mapped).fill(plan.weights, plan.rename.get)
+    filler = Filler(network, dtype, device, parts, mapped=mapped, dtype_of=partial(_dtype_of, dtype))
+    filler.fill(plan.weights, plan.rename.get)
     fill_transformer_buffers(network, config.language, device)
     if options.fusion_scales is not None:
         take_fusion_scales(network.hipie.encoder.fusion, Path(options.fusion_scales))
     return network.eval().requires_grad_(False)
+
+
+def _dtype_of(dtype: torch.dtype, key: str) -> torch.dtype:
+    """HIPIE is small and decides by comparisons that half precision would tip."""
+    return torch.float32 if key.startswith("hipie.") else dtype

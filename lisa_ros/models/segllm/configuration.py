@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import LlamaConfig
 
-from lisa_ros.models.lisa.configuration import conversion_of, language_config, read_added_tokens, read_json
+from lisa_ros.models.lisa.configuration import converted_quantization, language_config, read_added_tokens, read_json
 from lisa_ros.models.lisa.errors import CheckpointError
 
 SLOT_TOKEN = "<video>"
@@ -66,7 +66,7 @@ def read_configuration(folder: Path) -> SegllmConfig:
             vision_width=int(raw["mm_hidden_size"]),
             select_layer=int(raw.get("mm_vision_select_layer", -2)),
             added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), [SLOT_TOKEN, SEG_TOKEN]),
-            converted=conversion_of(raw, folder),
+            converted=converted_quantization(raw, folder),
         )
     except CheckpointError:
         raise

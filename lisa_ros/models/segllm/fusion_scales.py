@@ -8,14 +8,13 @@ were measured so; the checkpoint's own are what training ended with.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.weights import load_pickle
 from lisa_ros.models.segllm.fusion import Fusion
 
 NAMES = ("gamma_v", "gamma_l")
@@ -44,11 +43,8 @@ def take_fusion_scales(fusion: Fusion, file: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:
-    try:
-        said: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no file {file} to take the fusion scales from") from None
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise CheckpointError(f"{file} is no plain PyTorch file of tensors: {error}") from error
+    if not file.is_file():
+        raise CheckpointError(f"there is no file {file} to take the fusion scales from")
+    said = load_pickle(file)
     said = said.get("model", said) if isinstance(said, dict) else {}
     return {str(key): value for key, value in said.items() if isinstance(value, torch.Tensor)}

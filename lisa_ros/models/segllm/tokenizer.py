@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sentencepiece import SentencePieceProcessor
-
-from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.tokenizer import load_sentencepiece
 
 # Protocol buffers merge a message that is appended: normalizer_spec (field 3) with add_dummy_prefix (field 3) false.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
@@ -36,7 +34,7 @@ class SegllmTokenizer:
         Raises:
             CheckpointError: the file is missing or is no sentencepiece model.
         """
-        self._sp = _load_sentencepiece(model_file)
+        self._sp = load_sentencepiece(model_file, _NO_DUMMY_PREFIX)
         self.bos_token_id = int(self._sp.bos_id())
         special = {int(number) for number in (self._sp.bos_id(), self._sp.eos_id(), self._sp.unk_id())}
         self._tokens = {self._sp.id_to_piece(number): number for number in special} | added_tokens
@@ -53,12 +51,3 @@ class SegllmTokenizer:
             elif part:
                 ids.extend(self._sp.encode(part if i else f" {part}"))
         return ids
-
-
-def _load_sentencepiece(model_file: Path) -> SentencePieceProcessor:
-    if not model_file.is_file():
-        raise CheckpointError(f"{model_file} is missing; a SegLLM checkpoint folder has LLaMA's tokenizer.model")
-    try:
-        return SentencePieceProcessor(model_proto=model_file.read_bytes() + _NO_DUMMY_PREFIX)
-    except Exception as error:  # sentencepiece raises bare RuntimeErrors and OSErrors
-        raise CheckpointError(f"{model_file} is no sentencepiece model: {error}") from error
