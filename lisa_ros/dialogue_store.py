@@ -116,8 +116,10 @@ class DialogueStore:
 
 def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
     """What objects are as JSON, and all masks' bits, an object's region's after its own."""
-    masks = [mask for found in objects for mask in (found.mask, found.region and found.region.mask) if mask is not None]
-    return json.dumps([_told(found) for found in objects]), zlib.compress(b"".join(_bits(mask) for mask in masks))
+    bits = b"".join(
+        _bits(found.mask) + (_bits(found.region.mask) if found.region is not None else b"") for found in objects
+    )
+    return json.dumps([_told(found) for found in objects]), zlib.compress(bits)
 
 
 def _told(found: ObjectMask) -> dict[str, Any]:
