@@ -420,7 +420,7 @@ def test_references_of_other_kinds_are_another_run(dialogues: Evaluation) -> Non
 
 
 def test_references_skip_a_round_that_could_not_be_asked(tmp_path: Path) -> None:
-    """The second round fails and is no turn of the dialogue, so that the third one's reference is to the turn before."""
+    """What failed is no turn of the dialogue; the numbers of rounds become places among those that are."""
     asked: list[tuple[int, ...]] = []
 
     def ask(frame: Any, asked_round: Round, turns: Sequence[Turn]) -> Reply:
