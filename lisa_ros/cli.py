@@ -46,21 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lisa", description="Point at things in plain language.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    segment = commands.add_parser("segment", help="find in a picture what a sentence asks for")
-    segment.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
-    segment.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
-    segment.add_argument(
-        "--reference",
-        action=AddReference,
-        dest="references",
-        metavar="TURN|FILE",
-        help="what the --text before it refers to (SegLLM): an earlier turn, from 1, or a mask's PNG; repeatable",
-    )
-    segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
-    segment.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
-    segment.add_argument("--json", action="store_true", help="print result.json")
-    add_model_options(segment)
-    segment.set_defaults(run=_segment)
+    _add_segment(commands)
     _add_evaluate(commands)
     _add_benchmark(commands)
     train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
@@ -72,6 +58,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_check(commands)
     return parser
+
+
+def _add_segment(commands: Any) -> None:
+    parser = commands.add_parser("segment", help="find in a picture what a sentence asks for")
+    parser.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
+    parser.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
+    parser.add_argument(
+        "--reference",
+        action=AddReference,
+        dest="references",
+        metavar="TURN|FILE",
+        help="what the --text before it refers to (SegLLM): an earlier turn, from 1, or a mask's PNG; repeatable",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
+    parser.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
+    parser.add_argument("--json", action="store_true", help="print result.json")
+    add_model_options(parser)
+    parser.set_defaults(run=_segment)
 
 
 class AddReference(argparse.Action):
@@ -184,7 +188,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-new-tokens", type=_whole_number, default=512, help="longest answer (default: %(default)s)"
     )
-
     parser.add_argument(
         "--fusion-scales", metavar="FILE", help="SegLLM: take gamma_v and gamma_l from HIPIE's r50_parts.pth instead"
     )

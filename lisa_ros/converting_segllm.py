@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from lisa_ros.converting import CLIP_DESCRIPTIONS, Conversion, Work, stamp
@@ -41,19 +42,20 @@ def work(wanted: Conversion) -> Work:
     layers = quantized_layers(plan.network, wanted.quantization)
     files = [*plan.weights.files, *description_files(wanted.source), *(clip / name for name in CLIP_DESCRIPTIONS)]
     left = f"left out, since no answer depends on them: {', '.join(plan.left_over)}" if plan.left_over else ""
-
-    def describe(folder: Path) -> None:
-        for file in description_files(wanted.source):
-            if file.name != "config.json":
-                shutil.copyfile(file, folder / file.name)
-        (folder / CLIP).mkdir(exist_ok=True)
-        for name in CLIP_DESCRIPTIONS:
-            shutil.copyfile(clip / name, folder / CLIP / name)
-
     return Work(
         streams=(plan_stream(plan.weights, plan.rename.get, layers, wanted.shard_bytes),),
         stamps={"source": {file.name: stamp(file) for file in files}},
-        describe=describe,
+        describe=partial(_describe, wanted.source, clip),
         config=read_json(wanted.source / "config.json") | {"mm_vision_tower": CLIP},
         notes=tuple(note for note in (left, LICENCES) if note),
     )
+
+
+def _describe(source: Path, clip: Path, folder: Path) -> None:
+    """Copies what lies beside weights, but for config.json."""
+    for file in description_files(source):
+        if file.name != "config.json":
+            shutil.copyfile(file, folder / file.name)
+    (folder / CLIP).mkdir(exist_ok=True)
+    for name in CLIP_DESCRIPTIONS:
+        shutil.copyfile(clip / name, folder / CLIP / name)

@@ -82,19 +82,24 @@ def segment_image(
         finished, timing = _time(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
         turns.append(turn_of(text, finished, len(turns)))
         masks = [found.mask for found in finished.objects]
-        told.append(
-            {
-                "text": text,
-                "answer": finished.answer,
-                "references": list(finished.references),
-                "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
-                "timing_ms": timing,
-            }
-        )
+        files = [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)]
+        told.append(_told(text, finished, files, timing))
         _write_rgb(output / f"turn{i}_overlay.png", draw_overlay(image, masks, f"{text}\n{finished.answer}"))
     result = {"turns": told}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _told(
+    text: str, finished: Finished, masks: list[dict[str, Any]], timing: dict[str, float | None]
+) -> dict[str, Any]:
+    return {
+        "text": text,
+        "answer": finished.answer,
+        "references": list(finished.references),
+        "masks": masks,
+        "timing_ms": timing,
+    }
 
 
 def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:

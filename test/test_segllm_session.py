@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,16 @@ def test_a_box_without_area_is_shown_all_the_same(segllm: Segllm, box: tuple[flo
     shown = shown_again(canvas, np.zeros((CANVAS, CANVAS), dtype=np.bool_), box)
     assert min(shown.pixels.shape[:2]) >= 1 and not shown.pixels.any()
     assert all(0 <= edge <= 1 for edge in shown.box)
+
+
+def test_several_at_the_same_time(segllm: Segllm, three_rounds: GoldenCase) -> None:
+    """Rounds of a dialogue that are asked at once, by threads, have the words that they have one by one."""
+    one_by_one = segllm.look(three_rounds.image)
+    expected = [segllm.words(one_by_one, three_rounds.shown(segllm, one_by_one, number)) for number in (1, 2, 3)]
+    picture = segllm.look(three_rounds.image)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(
+            pool.map(lambda number: segllm.words(picture, three_rounds.shown(segllm, picture, number)), (1, 2, 3))
+        )
+    for ours, alone in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, alone, rtol=0, atol=1e-4)

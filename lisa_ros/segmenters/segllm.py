@@ -120,15 +120,14 @@ class SegllmSession:
 
     def _shown(self, reference: Reference) -> Shown:
         """Raises a CommandError where there is nothing to show."""
-        if not isinstance(reference, (int, np.integer)):
+        if not isinstance(reference, int):
             return self._shown_from_outside(reference)
-        number = int(reference)
-        if not 1 <= number <= len(self._turns):
+        if not 1 <= reference <= len(self._turns):
             there = f"turns 1 to {len(self._turns)} are" if self._turns else "no turn is"
-            raise CommandError(f"The command refers to turn {number}, but {there} there to refer to.")
-        shown = self._shown_again(self._turns[number - 1])
+            raise CommandError(f"The command refers to turn {reference}, but {there} there to refer to.")
+        shown = self._shown_again(self._turns[reference - 1])
         if shown is None:
-            raise CommandError(f"The command refers to turn {number}, which has no mask that fits this picture.")
+            raise CommandError(f"The command refers to turn {reference}, which has no mask that fits this picture.")
         return shown
 
     def _shown_from_outside(self, mask: Mask) -> Shown:

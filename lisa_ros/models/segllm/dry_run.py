@@ -113,10 +113,15 @@ def _network(names: Collection[str]) -> SegllmNetwork:
         num_attention_heads=1,
         num_hidden_layers=max(1, count_after(names, f"{CLIP}vision_model.encoder.layers.")),
     )
+    with torch.device("meta"):
+        return SegllmNetwork(SegllmConfig(language, "", 8, -2, {SLOT_TOKEN: 3, SEG_TOKEN: 4}), vision, _sizes(names))
+
+
+def _sizes(names: Collection[str]) -> HipieSizes:
     stages = [
         StageSizes(max(1, count_after(names, f"{BACKBONE}res{number}.")), 8, 8 * number) for number in range(2, 6)
     ]
-    sizes = HipieSizes(
+    return HipieSizes(
         stem=8,
         stages=tuple(stages),
         encoder_layers=max(1, count_after(names, ENCODER_LAYERS)),
@@ -128,5 +133,3 @@ def _network(names: Collection[str]) -> SegllmNetwork:
         queries=8,
         background=8,
     )
-    with torch.device("meta"):
-        return SegllmNetwork(SegllmConfig(language, "", 8, -2, {SLOT_TOKEN: 3, SEG_TOKEN: 4}), vision, sizes)
