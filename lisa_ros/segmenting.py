@@ -67,8 +67,8 @@ def segment_image(
 
     Returns:
         what stands in result.json: for each turn its text, raw answer, the earlier turns whose masks the model was
-        shown (from 1), masks (file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels; null for an empty mask) and
-        times in milliseconds ("first_mask" null without one).
+        shown (from 1), masks (file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels, null for an empty mask;
+        score, null where the model has none) and times in milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -97,7 +97,7 @@ def _told(
         "text": text,
         "answer": finished.answer,
         "references": list(finished.references),
-        "masks": masks,
+        "masks": [{**mask, "score": found.score} for mask, found in zip(masks, finished.objects, strict=True)],
         "timing_ms": timing,
     }
 

@@ -18,7 +18,7 @@ from lisa_ros.datasets.samples import Round
 from lisa_ros.dialogue import Turn, turn_of
 from lisa_ros.evaluation.metrics import Box
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, ObjectMask, Segmenter
+from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, ObjectMask, Segmenter
 
 FORCED_ANSWER = "[SEG]."
 
@@ -32,14 +32,12 @@ class Reply:
         masks: its masks, in the order of the answer.
         cut: whether the answer was cut at its longest allowed length.
         seconds: from the question to the last word.
-        box: the model's own box around the first mask, in the picture's pixels; None: it has none.
     """
 
     turn: Turn
     masks: tuple[Mask, ...]
     cut: bool
     seconds: float
-    box: Box | None = None
 
     def mask(self, rule: str, size: tuple[int, int]) -> Mask:
         """The mask that is judged, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
@@ -47,6 +45,22 @@ class Reply:
         if len(chosen) == 1:
             return chosen[0]
         return union(chosen, size) if chosen else np.zeros(size, dtype=np.bool_)
+
+    def score(self, rule: str) -> tuple[float | None, dict[str, float] | None]:
+        """The judged mask's score and evidence, if the model has them. Of a union: the lowest score, no evidence."""
+        objects = self.turn.objects
+        if rule == "union" and len(objects) > 1:
+            scores = [found.score for found in objects if found.score is not None]
+            return min(scores, default=None), None
+        if not objects:
+            return None, None
+        evidence = objects[0].evidence
+        return objects[0].score, None if evidence is None else dict(evidence)
+
+    @property
+    def box(self) -> Box | None:
+        """The model's own box, in the picture's pixels, where the answer is one mask and the model has one."""
+        return self.turn.objects[0].box if len(self.masks) == 1 and self.turn.objects else None
 
 
 Asking = Callable[[Frame, Round, Sequence[Turn]], Reply]
@@ -78,32 +92,38 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
     return ask
 
 
-def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512, references: str = "own") -> Asking:
+def generate(
+    segmenter: Segmenter,
+    phrasing: str,
+    max_new_tokens: int = 512,
+    answer: AnswerKind = "full",
+    references: str = "own",
+) -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
     Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
-    A round's references are handed on; LISA ignores them.
-
-    Args:
-        segmenter: the model.
-        phrasing: one of options.PHRASINGS.
-        max_new_tokens: longest answer.
-        references: one of options.REFERENCES. Where true masks are shown, they replace the answers' in later rounds.
+    With the answer "mask_only" the model is asked for one mask and none of its words, as a node can be told to.
+    A round's references are handed on as one of options.REFERENCES says; LISA ignores them. Where true masks are shown,
+    they take the place of the answers' in the rounds that follow.
     """
 
     def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
-        shown = () if references == "none" else asked.references
-        *_, end = segmenter.session(frame, turns).segment(question, shown, max_new_tokens=max_new_tokens)
+        session, shown = segmenter.session(frame, turns), () if references == "none" else asked.references
+        *_, end = session.segment(question, shown, max_new_tokens=max_new_tokens, answer=answer)
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)
         turn = turn_of(question, end, len(turns))
         seconds = time.perf_counter() - began
         if references == "true":
-            turn = replace(turn, objects=(ObjectMask(asked.truth() == 1, (0, 0)),))
-        box = end.objects[0].box if end.objects else None
-        return Reply(turn, masks, end.reason == "length", seconds, box)
+            turn = replace(turn, objects=(_true(turn.objects, asked.truth() == 1),))
+        return Reply(turn, masks, end.reason == "length", seconds)
 
     return ask
+
+
+def _true(objects: Sequence[ObjectMask], mask: Mask) -> ObjectMask:
+    """The first of an answer's objects with the true mask in place of its own, and else as the model said it."""
+    return replace(objects[0], mask=mask, region=None) if objects else ObjectMask(mask, (0, 0))
