@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from lisa_ros.models.lisa.decoding import kept_read_bytes
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import neutralize
 from lisa_ros.models.lisa.reading import Reader
+from lisa_ros.models.loaded import Loaded
 from lisa_ros.models.options import DEFAULT_CACHE
 from lisa_ros.models.segllm.configuration import SegllmConfig
 from lisa_ros.models.segllm.network import SegllmNetwork
@@ -43,7 +43,7 @@ class Answer:
     query: int
 
 
-class Segllm:
+class Segllm(Loaded):
     """A loaded SegLLM.
 
     Attributes:
@@ -62,23 +62,10 @@ class Segllm:
         cache_mib: int = DEFAULT_CACHE,
     ) -> None:
         """Made by load_segllm."""
-        self.network, self.config, self.tokenizer, self.clip, self.name = network, config, tokenizer, clip, name
-        self.reader = Reader(network, kept_read_bytes(network.device, cache_mib))
+        self.network: SegllmNetwork = network
+        self.config, self.tokenizer, self.clip, self.name = config, tokenizer, clip, name
+        self.reader: Reader = Reader(network, kept_read_bytes(network.device, cache_mib))
         self._control_texts = (*tokenizer.control_texts, *MARKERS)
-
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
-        on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
 
     def look(self, image: NDArray[np.uint8]) -> SegllmPicture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
