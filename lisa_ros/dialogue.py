@@ -49,15 +49,15 @@ class Turn:
 
 
 def turn_of(command: str, finished: Finished, before: int) -> Turn:
-    """What is kept of an answer.
+    """The turn that an answer becomes.
 
     Args:
         command: what was asked.
         finished: the answer.
         before: how many turns the model had been given; the answer's references are places in them.
     """
-    objects = tuple(replace(found, probability=None) for found in finished.objects)
-    return Turn(command, finished.answer, objects, tuple(before - place + 1 for place in finished.references))
+    backs = tuple(before - place + 1 for place in finished.references)
+    return Turn(command, finished.answer, finished.objects, backs)
 
 
 @dataclass(frozen=True)

@@ -238,10 +238,10 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_of_an_answer() -> None:
-    found = ObjectMask(np.ones((2, 2), np.bool_), (0, 5), probability=np.ones((2, 2), np.float32))
+    found = ObjectMask(np.ones((2, 2), np.bool_), (0, 5))
     kept = turn_of("the lid", Finished("[SEG]", (found,), "end", references=(1, 3)), before=3)
     assert kept.references == (3, 1), "how many turns back"
-    assert kept.objects[0].probability is None and kept.objects[0].mask is found.mask
+    assert (kept.command, kept.answer, kept.objects) == ("the lid", "[SEG]", (found,))
 
 
 def test_bounds_hold_for_what_a_store_brings(tmp_path: Path) -> None:

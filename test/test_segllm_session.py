@@ -88,12 +88,12 @@ def test_a_dialogue_through_the_doorway(segllm: Segllm, golden_segllm: Path) -> 
         assert iou(found.region.mask, golden.mask) >= 0.999
         scale = max(case.image.shape[:2]) / CANVAS
         np.testing.assert_allclose(found.box, [edge * scale for edge in golden.box], atol=0.02)
-        assert found.mask.shape == found.probability.shape == case.image.shape[:2]
+        probability = found.probability()
+        assert found.mask.shape == probability.shape == case.image.shape[:2]
         assert found.score == pytest.approx(float(golden.arrays["chosen_score"]), abs=1e-4)
-        assert ((found.probability > 0.5) == found.mask).all()
+        assert ((probability > 0.5) == found.mask).all()
         turns.append(turn_of(golden.text, finished, len(turns)))
     assert [turn.references for turn in turns] == [(), (1,)]
-    assert all(found.probability is None for turn in turns for found in turn.objects)
     again = finish(segmenter.session(frame).segment(case.rounds[0].text))
     assert iou(again.objects[0].mask, turns[0].objects[0].mask) >= 0.9999
     assert again.objects[0].box == pytest.approx(turns[0].objects[0].box, abs=1e-3)
@@ -223,9 +223,13 @@ def test_too_long_a_command_and_too_long_a_dialogue(heard: Heard) -> None:
     region = Region(np.ones((CANVAS, CANVAS), dtype=np.bool_), (0, 0, 9, 9))
     found = ObjectMask(np.ones((60, 80), dtype=np.bool_), (0, 5), region=region)
     turns = [Turn("where is it? " * 40, "[SEG]", (found,)) for _ in range(30)]
-    finished = finish(segmenter.session(frame, turns).segment("the handle", [1]))
-    assert finished.references == (1,)
+    finished = finish(segmenter.session(frame, turns).segment("the handle", [30]))
+    assert finished.references == (30,)
     assert 1 < len(heard.rounds) < 31 and len(heard.rounds[-1].shown) == 1
+    finish(segmenter.session(frame, turns, max_history_tokens=400).segment("the handle", [30]))
+    assert 1 < len(heard.rounds) < 4
+    with pytest.raises(CommandError, match="turn 1, which is no longer part"):
+        list(segmenter.session(frame, turns).segment("the handle", [1]))
 
 
 def test_control_text_steers_nothing(segllm: Segllm) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from lisa_ros.geometry import union
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.referring import Refer, ReferringError, by_marks, by_words, without_marks
+from lisa_ros.scoring import pixel_probability
 from lisa_ros.segmenter import (
     SEG_TEXT,
     AnswerKind,
@@ -66,9 +68,11 @@ class SegllmSegmenter:
         """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
         return self._segllm.look(image)
 
-    def session(self, frame: SegllmPicture, turns: Sequence[Turn] = ()) -> SegllmSession:
-        """A dialogue about a frame, after the turns it has had."""
-        return SegllmSession(self._segllm, frame, turns, self._refer)
+    def session(
+        self, frame: SegllmPicture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+    ) -> SegllmSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens)
 
 
 class SegllmSession:
@@ -77,8 +81,16 @@ class SegllmSession:
     A mask of an earlier turn is laid over *this* picture: where the camera has moved since, it shows something else.
     """
 
-    def __init__(self, segllm: Segllm, picture: SegllmPicture, turns: Sequence[Turn], refer: Refer) -> None:
+    def __init__(
+        self,
+        segllm: Segllm,
+        picture: SegllmPicture,
+        turns: Sequence[Turn],
+        refer: Refer,
+        max_history_tokens: int,
+    ) -> None:
         self._segllm, self._picture, self._turns, self._refer = segllm, picture, tuple(turns), refer
+        self._max_history_tokens = max_history_tokens
 
     def segment(
         self,
@@ -95,9 +107,9 @@ class SegllmSession:
         """
         text, meant = self._meant(command, references)
         shown = [self._shown(reference) for reference in meant]
-        rounds = self._fit(self._segllm.round_of(text, shown=shown))
-        found = self._segllm.answer(self._picture, rounds, cancelled)
         numbers = tuple(reference for reference in meant if isinstance(reference, int))
+        rounds = self._fit(self._segllm.round_of(text, shown=shown), oldest=min(numbers, default=0))
+        found = self._segllm.answer(self._picture, rounds, cancelled)
         if found is None:
             yield Finished("", (), "cancelled", numbers)
             return
@@ -153,14 +165,19 @@ class SegllmSession:
         both = union(masks, size) if masks else np.zeros(size, dtype=np.bool_)
         return self._shown_from_outside(both) if both.any() else None
 
-    def _fit(self, asked: Round) -> list[Round]:
-        """The newest turns that fit into the context, and what is asked now."""
+    def _fit(self, asked: Round, oldest: int) -> list[Round]:
+        """The newest turns that fit, and what is asked now, which refers to the turn `oldest`; 0: to none."""
+        spare = self._segllm.room(self._picture, [asked])
+        if spare < 0:
+            raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
+        longest = min(spare, self._max_history_tokens or spare)
         for first in range(len(self._turns) + 1):
             rounds = [*self._history(first), asked]
-            room = self._segllm.room(self._picture, rounds)
-            if room >= 0:
-                return rounds
-        raise CommandError(f"The command is too long for the model by {-room} tokens; say it in fewer words.")
+            if spare - self._segllm.room(self._picture, rounds) <= longest:
+                break
+        if 0 < oldest <= first:
+            raise CommandError(f"The command refers to turn {oldest}, which is no longer part of the dialogue.")
+        return rounds
 
     def _history(self, first: int) -> list[Round]:
         """The turns from `first` on, counted from 0; what they referred to before that is left out."""
@@ -178,7 +195,7 @@ class SegllmSession:
             found.logits > 0,
             (0, len(SEG_TEXT)),
             score=found.score,
-            probability=1 / (1 + np.exp(-found.logits.clip(-80, 80))),
+            probability=partial(pixel_probability, found.logits),
             region=Region(found.canvas_mask, found.box),
             box=(x0, y0, x1, y1),
         )
