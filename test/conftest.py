@@ -17,8 +17,28 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def golden_lisa() -> Path:
     """The folder golden-lisa-a; tests that need it are skipped where it is absent."""
+    return _golden_pack("golden-lisa-a")
+
+
+@pytest.fixture(scope="session")
+def golden_lira() -> Path:
+    """The folder golden-lira-a, LIRA's pieces as they are released, in toy size."""
+    return _golden_pack("golden-lira-a")
+
+
+@pytest.fixture(scope="session")
+def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as one folder, not quantized. Not to be changed."""
+    from lisa_ros.converting import Conversion, convert
+
+    folder = tmp_path_factory.mktemp("lira") / "toy"
+    convert(Conversion(golden_lira, folder, "none", device="cpu"), tell=lambda _: None)
+    return folder
+
+
+def _golden_pack(name: str) -> Path:
     packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
-    folder = packs / "golden-lisa-a"
+    folder = packs / name
     if not folder.is_dir():
-        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds golden-lisa-a")
+        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds {name}")
     return folder

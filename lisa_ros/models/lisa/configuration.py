@@ -103,7 +103,7 @@ def read_configuration(folder: Path) -> LisaConfig:
             wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
             added_tokens=_added_tokens(folder, int(raw["vocab_size"]), wrap_image),
-            converted=_converted(raw, folder),
+            converted=converted_quantization(raw, folder),
         )
     except CheckpointError:
         raise
@@ -127,7 +127,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
         CheckpointError: the folder has the weights in another quantization.
     """
     file = folder / "config.json"
-    stored = _converted(read_json(file), folder) if file.is_file() else None
+    stored = converted_quantization(read_json(file), folder) if file.is_file() else None
     if stored in (None, "none"):
         return "none" if asked == "auto" else asked
     if asked not in ("auto", stored):
@@ -138,7 +138,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
     return str(stored)
 
 
-def _converted(raw: dict[str, Any], folder: Path) -> str | None:
+def converted_quantization(raw: dict[str, Any], folder: Path) -> str | None:
     """The quantization of a folder that `lisa convert` wrote; None: of another."""
     record = raw.get(CONVERSION)
     if record is None:

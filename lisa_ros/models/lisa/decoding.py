@@ -87,13 +87,24 @@ def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
 
     Args:
         network: the model.
-        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: as kept_read_bytes has it.
     """
-    budget, on_gpu = (KEPT_READ_MIB if cache_mib == DEFAULT_CACHE else cache_mib) << 20, network.device.type == "cuda"
-    if on_gpu and cache_mib == DEFAULT_CACHE:
-        total = torch.cuda.get_device_properties(network.device).total_memory
-        budget = min(budget, int(KEPT_READ_SHARE * total))
-    return Reader(network, budget, fixed_step=on_gpu)
+    budget = kept_read_bytes(network.device, cache_mib)
+    return Reader(network, budget, fixed_step=network.device.type == "cuda")
+
+
+def kept_read_bytes(device: torch.device, cache_mib: int) -> int:
+    """Memory for what was read, bytes.
+
+    Args:
+        device: where the model is.
+        cache_mib: MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+    """
+    if cache_mib != DEFAULT_CACHE:
+        return cache_mib << 20
+    if device.type != "cuda":
+        return KEPT_READ_MIB << 20
+    return min(KEPT_READ_MIB << 20, int(KEPT_READ_SHARE * torch.cuda.get_device_properties(device).total_memory))
 
 
 class Lisa:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LIRA behind the doorway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lisa_ros.models.options import LoadOptions
+from lisa_ros.segmenter import (
+    SEG_TEXT,
+    AnswerKind,
+    CommandError,
+    Event,
+    Finished,
+    Image,
+    Mask,
+    MaskFound,
+    ObjectMask,
+    Reference,
+    TextDelta,
+)
+
+if TYPE_CHECKING:
+    from lisa_ros.dialogue import Turn
+    from lisa_ros.models.lira import Answer, Exchange, Lira, MaskStep, Picture, RefinedStep, TextStep
+
+
+def load(checkpoint: Path, options: LoadOptions | None) -> LiraSegmenter:
+    """See `lisa_ros.segmenter.load_segmenter`."""
+    from lisa_ros.models.lira import load_lira
+
+    return LiraSegmenter(load_lira(checkpoint, options))
+
+
+class LiraSegmenter:
+    """LIRA behind the doorway."""
+
+    def __init__(self, lira: Lira) -> None:
+        self._lira = lira
+
+    @property
+    def name(self) -> str:
+        """Checkpoint, precision and device, for logs."""
+        return self._lira.name
+
+    def gpu_bytes(self) -> int:
+        """See OnDevice."""
+        return self._lira.gpu_bytes()
+
+    def release(self) -> None:
+        """See OnDevice."""
+        self._lira.release()
+
+    def look(self, image: Image) -> Picture:
+        """Takes a picture to ask about; both eyes see it when they are first needed, once."""
+        return self._lira.look(image)
+
+    def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LiraSession:
+        """A dialogue about a frame, after the turns it has had."""
+        return LiraSession(self._lira, frame, turns)
+
+    def refer(self, frame: Picture, expression: str) -> tuple[str, Mask | None]:
+        """See Referring."""
+        answer, logits = self._lira.refer(frame, expression)
+        return answer, None if logits is None else logits > 0
+
+
+class LiraSession:
+    """One dialogue about one picture, with LIRA, whose history is text and close looks at what was found."""
+
+    def __init__(self, lira: Lira, picture: Picture, turns: Sequence[Turn]) -> None:
+        self._lira, self._picture = lira, picture
+        self._history = _usable([_exchange(turn) for turn in turns], picture.size)
+
+    def segment(
+        self,
+        command: str,
+        references: Sequence[Reference] = (),
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
+    ) -> Iterator[Event]:
+        """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
+
+        A MaskFound comes before the object's phrase is said and before it is marked again; Finished has both.
+        """
+        if not command.strip():
+            raise CommandError("The command is empty; say what to look for.")
+        if references:
+            raise CommandError("LIRA cannot refer to the masks of earlier turns; say in words what is meant.")
+        steps = self._lira.answer(
+            self._picture,
+            command,
+            self._fit(command, max_new_tokens),
+            max_new_tokens=max_new_tokens,
+            cancelled=cancelled,
+            mask_only=answer == "mask_only",
+        )
+        yield from _events(steps)
+
+    def _fit(self, command: str, max_new_tokens: int) -> list[Exchange]:
+        """The newest turns that fit into the context."""
+        wanted = min(max_new_tokens, self._lira.answer_room)
+        for first in range(len(self._history) + 1):
+            history = self._history[first:]
+            room = self._lira.room(self._picture, command, history)
+            if room >= wanted:
+                return history
+        raise CommandError(f"The command is too long for the model by {wanted - room} tokens; say it in fewer words.")
+
+
+def _events(steps: Iterator[MaskStep | RefinedStep | TextStep | Answer]) -> Iterator[Event]:
+    """An answer's steps as the doorway tells them."""
+    from lisa_ros.models.lira import Answer, MaskStep, RefinedStep, phrase_after
+
+    objects: list[ObjectMask] = []
+    said = 0
+    for step in steps:
+        text = step.text if isinstance(step, Answer) else step.answer.rstrip("\ufffd")
+        if len(text) > said:
+            yield TextDelta(text[said:])
+            said = len(text)
+        if isinstance(step, MaskStep):
+            end = len(step.answer)
+            found = ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end), attributes=step.attributes or {})
+            objects.append(found)
+            yield MaskFound(found)
+        elif isinstance(step, RefinedStep) and step.logits is not None:
+            objects[-1] = replace(objects[-1], refined=step.logits > 0)
+        elif isinstance(step, Answer):
+            named = (replace(one, phrase=phrase_after(step.text, one.span[1])) for one in objects)
+            yield Finished(step.text, tuple(named), step.reason)
+
+
+def _exchange(turn: Turn) -> Exchange:
+    from lisa_ros.models.lira import Exchange
+
+    return Exchange(turn.command, turn.answer, tuple((found.span[1], found.mask) for found in turn.objects))
+
+
+def _usable(turns: list[Exchange], size: tuple[int, int]) -> list[Exchange]:
+    """The newest turns, back to one whose close looks cannot be taken again in a picture of this size."""
+    for first in range(len(turns), 0, -1):
+        looks = turns[first - 1].looked_at()
+        if looks is None or any(mask.shape != size for mask in looks):
+            return turns[first:]
+    return turns
