@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
     segment.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
     segment.add_argument("--json", action="store_true", help="print result.json")
+    segment.add_argument("--refined", action="store_true", help="LIRA: each object's second mask, too")
+    segment.add_argument("--attributes", action="store_true", help="LIRA: the words that it inclines to at each object")
     add_model_options(segment)
     segment.set_defaults(run=_segment)
     _add_evaluate(commands)
@@ -85,8 +87,8 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_convert(commands: Any) -> None:
-    parser = commands.add_parser("convert", help="quantize a checkpoint once, into one folder that loads fast")
-    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA folder as released")
+    parser = commands.add_parser("convert", help="make one folder that loads fast of a checkpoint, quantized or not")
+    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA folder as released, or LIRA's released pieces")
     parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new, or empty; goes on there")
     parser.add_argument("--quantization", choices=CONVERTED_TO, default="4bit", help="(default: %(default)s)")
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
@@ -116,7 +118,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command shares which loads a model."""
     defaults = LoadOptions()
     parser.add_argument(
-        "--checkpoint", type=Path, default=embedded_checkpoint(), help="a LISA folder (default: the embedded one)"
+        "--checkpoint",
+        type=Path,
+        default=embedded_checkpoint(),
+        help="a LISA folder, or a converted LIRA (default: the embedded LISA)",
     )
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
     parser.add_argument("--template", choices=TEMPLATES, default=defaults.template, help="(default: %(default)s)")
@@ -165,6 +170,8 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         device=options.device,
         vision_tower=options.vision_tower,
         cache_mib=options.cache_mib,
+        refine=getattr(options, "refined", False),  # only `segment` offers it, and the next
+        attributes=getattr(options, "attributes", False),
     )
 
 
@@ -201,7 +208,8 @@ def _segment(options: argparse.Namespace) -> int:
         print(f"> {turn['text']}\n{turn['answer']}")
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
-            print(f"  {mask['pixels']} pixels {place}: {options.output / mask['file']}")
+            name = f"{mask['phrase']}, " if "phrase" in mask else ""
+            print(f"  {name}{mask['pixels']} pixels {place}: {options.output / mask['file']}")
     return 0
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lisa_ros.dialogue import Turn
 from lisa_ros.geometry import bounding_box, centroid_pixel
 from lisa_ros.overlay import draw_overlay
-from lisa_ros.segmenter import AnswerKind, Event, Finished, Mask, MaskFound, Segmenter
+from lisa_ros.segmenter import AnswerKind, Event, Finished, Mask, MaskFound, ObjectMask, Segmenter
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
@@ -50,13 +50,15 @@ def segment_image(
         segmenter: a loaded model.
         image: RGB (H, W, 3).
         texts: the commands, in order.
-        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255) and turn<i>_overlay.png.
+        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255), turn<i>_mask<j>_refined.png
+            where there is one, and turn<i>_overlay.png.
         max_new_tokens: longest answer.
         answer: "mask_only": one mask for each command, and no words.
 
     Returns:
         what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
-        centroid [u, v] in pixels; null for an empty mask) and times in milliseconds ("first_mask" null without one).
+        centroid [u, v] in pixels; null for an empty mask; what the model tells of phrase, refined, attributes) and
+        times in milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -70,11 +72,12 @@ def segment_image(
         finished, timing = _time(events)
         turns.append(Turn(text, finished.answer, finished.objects))
         masks = [found.mask for found in finished.objects]
+        objects = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
         told.append(
             {
                 "text": text,
                 "answer": finished.answer,
-                "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
+                "masks": objects,
                 "timing_ms": timing,
             }
         )
@@ -93,6 +96,15 @@ def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
         if isinstance(event, Finished):
             return event, {"first_mask": first_mask, "total": 1000 * (time.perf_counter() - began)}
     raise RuntimeError("the model's events ended without Finished")
+
+
+def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
+    told = _write_mask(found.mask, output, f"{name}.png")
+    told |= {"phrase": found.phrase} if found.phrase else {}
+    told |= {"attributes": found.attributes} if found.attributes else {}
+    if found.refined is not None:
+        told["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
+    return told
 
 
 def _write_mask(mask: Mask, output: Path, name: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lisa_ros.segmenting import read_image
 
 CASES = range(7)
-FREE, FORCED = (0, 2, 3), (1, 4, 5, 6)
+FREE = (0, 2, 3)
+"""The cases in which the model said everything by itself."""
 IMAGES = (0, 1)
 LOGITS = 2e-3
 """The pack's tolerance for mask and class logits, of the largest golden number; 1e-4 for all else."""
