@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lisa_ros.models.families import LIRA
+from lisa_ros.models.families import LIRA, family_of
 from lisa_ros.models.lira.pieces import holds_lira
 from lisa_ros.models.lira.released import ReleasedLira
 from lisa_ros.models.lisa.converted_files import plan_stream
+from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.filling import quantized_layers
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ LICENCE = (
 
 
 def is_source(source: Path) -> bool:
-    """Whether `lisa convert` is given LIRA's pieces."""
-    return holds_lira(source)
+    """Whether `lisa convert` is given LIRA, in pieces or converted already."""
+    return holds_lira(source) or family_of(source) == LIRA
 
 
 def work(wanted: Conversion) -> Work:
@@ -35,6 +36,8 @@ def work(wanted: Conversion) -> Work:
     """
     from lisa_ros.converting import Work, stamp
 
+    if not holds_lira(wanted.source):
+        raise CheckpointError(f"{wanted.source} is converted already; convert the pieces that it was made from")
     released = ReleasedLira(wanted.source)
     layers = quantized_layers(released.network, wanted.quantization)
 

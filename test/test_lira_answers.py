@@ -354,3 +354,12 @@ def test_one_picture_is_seen_once(lira: Lira, golden_lira: Path, monkeypatch: py
         for _ in lira.answer(picture, "Please segment the green circle.", max_new_tokens=3):
             pass
     assert len(looks) == 1
+
+
+def test_warming_up_and_releasing(converted_lira: Path) -> None:
+    lira = load_lira(converted_lira, LoadOptions(precision="fp32", device="cpu"))
+    lira.warm_up()
+    assert lira.gpu_bytes() == 0
+    lira.release()
+    with pytest.raises(AttributeError):
+        lira.look(np.zeros((8, 8, 3), dtype=np.uint8))

@@ -21,7 +21,9 @@ from lisa_ros.cli import main
 from lisa_ros.converting import Conversion, convert
 from lisa_ros.models.families import LIRA, family_of
 from lisa_ros.models.lira import MaskStep, load_lira
-from lisa_ros.models.lira.keys import merged
+from lisa_ros.models.lira.configuration import configuration_of
+from lisa_ros.models.lira.keys import merged, recipe_of
+from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.released import ReleasedLira
 from lisa_ros.models.lisa import CheckpointError
 from lisa_ros.models.options import LoadOptions
@@ -90,6 +92,18 @@ def test_every_released_tensor_is_used_or_known_not_to_be(golden_lira: Path) -> 
     assert everything == 48 + 53 + 361 + 1 + 17
 
 
+@pytest.mark.parametrize(("width", "layers", "count"), [(2048, 24, 268), (4096, 32, 348)])
+def test_trained_tensors_of_the_released_sizes(converted_lira: Path, width: int, layers: int, count: int) -> None:
+    """As many as the public code writes for LIRA-2B and LIRA-8B."""
+    raw = json.loads((converted_lira / "config.json").read_text())
+    raw["language"] |= {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": 16}
+    config = configuration_of(raw, converted_lira, "none")
+    with torch.device("meta"):
+        network = LiraNetwork(config)
+    sources = {one for key in network.state_dict() for one in recipe_of(key, config).sources}
+    assert sum(piece == "lira" for piece, _ in sources) == count
+
+
 def test_fused_layer_is_split_as_internlm2_reads_it(golden_lira: Path, converted_lira: Path) -> None:
     """Against x (W + 2 B A)' with queries, key and value of each key-value head side by side."""
     lira = torch.load(golden_lira / LIRA_FILE, weights_only=True)
@@ -138,6 +152,11 @@ def test_licences_are_told(golden_lira: Path, tmp_path: Path) -> None:
     assert "non-commercial" in (tmp_path / "out" / "LICENCES.md").read_text()
     assert family_of(tmp_path / "out") == LIRA
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".md", ".json", ".model", ".safetensors"}
+
+
+def test_a_converted_folder_is_not_converted(converted_lira: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="converted already"):
+        convert(Conversion(converted_lira, tmp_path / "again", "none", device="cpu"))
 
 
 def contents(released: ReleasedLira) -> Tensors:

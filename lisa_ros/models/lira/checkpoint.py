@@ -44,7 +44,10 @@ def load_lira(folder: Path, options: LoadOptions | None = None) -> Lira:
     tokenizer = LiraTokenizer(folder / "tokenizer.model", config.added_tokens)
     network = load_network(folder, config, options.quantization, dtype, device)
     name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
-    return Lira(network, config, tokenizer, name, options)
+    lira = Lira(network, config, tokenizer, name, options)
+    if device.type == "cuda":
+        lira.warm_up()
+    return lira
 
 
 def load_network(

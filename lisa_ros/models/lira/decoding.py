@@ -93,6 +93,14 @@ class Lira:
         if on_gpu:
             torch.cuda.empty_cache()
 
+    def warm_up(self) -> None:
+        """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
+        picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
+        for _ in self.answer(picture, "What is there?", max_new_tokens=4):
+            pass
+        for _ in self.answer(picture, "What is there?", mask_only=True):
+            pass
+
     def look(self, image: NDArray[np.uint8]) -> Picture:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
         return Picture(image, self.network, self.config)

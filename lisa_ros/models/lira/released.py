@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from lisa_ros.models.lira.configuration import LiraConfig, configuration_of
+from lisa_ros.models.lira.describing import described
 from lisa_ros.models.lira.keys import Recipe, is_unused, recipe_of
 from lisa_ros.models.lira.network import LiraNetwork
-from lisa_ros.models.lira.pieces import ReleasedTensors, described, find_pieces
+from lisa_ros.models.lira.pieces import ReleasedTensors, find_pieces
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.weights import Layout
 
