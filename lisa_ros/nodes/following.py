@@ -28,6 +28,7 @@ from lisa_ros.segmenter import Mask, MaskFound
 from lisa_ros.tracking import Follower, Tracked, TrackState
 
 _STOP_S = 5.0
+_SHOWN_LETTERS = 64
 _SAME_OBJECT = 0.3
 """Least IoU of what the model finds again with what is followed; below it, it is another thing of the same name."""
 
@@ -72,6 +73,14 @@ class Following:
         self._next_find_ns = 0
         self._thread = threading.Thread(target=self._run, name="lisa_following", daemon=True)
         self._thread.start()
+
+    @property
+    def state(self) -> str:
+        """What is followed and how, for people."""
+        answer, newest = self._answer, self._follower.newest
+        if answer is None or newest is None:
+            return "nothing"
+        return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_LETTERS]}"
 
     def answered(self, request: Request, outcome: Outcome, seen: Seen) -> None:
         """A command got its answer; its first object is followed from now on, in place of any other."""

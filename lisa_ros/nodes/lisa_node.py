@@ -34,6 +34,7 @@ from lisa_ros.nodes.dialogue_services import DialogueServices, open_dialogues
 from lisa_ros.nodes.following import Following
 from lisa_ros.nodes.frames import FrameBuffer
 from lisa_ros.nodes.guarding import guarded, guarded_by
+from lisa_ros.nodes.loading import telling
 from lisa_ros.nodes.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.request import Request
 from lisa_ros.nodes.segment_action import SegmentAction
@@ -109,9 +110,10 @@ class LisaNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model; what keeps it from that is in `trouble`."""
         self._commands.state_name = "configuring"
-        self._diagnostics.publish()
         try:
-            self._commands.start(self._load())
+            with telling(self, self._diagnostics.publish):
+                segmenter = self._load()
+            self._commands.start(segmenter)
         except LoadError as error:
             self.trouble, self._commands.state_name = str(error), "unconfigured"
             self.get_logger().error(self.trouble)
@@ -235,6 +237,7 @@ class LisaNode(LifecycleNode):
             picture_age_s=camera.age_s() if camera else None,
             max_picture_age_s=parameters.max_image_age,
             callback_errors=self.callback_errors,
+            following=self._following.state,
             gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
         )
 
