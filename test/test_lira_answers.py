@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,27 @@ def test_quantized_language_model(converted_lira: Path, golden_lira: Path, quant
     assert isinstance(step, MaskStep) and isinstance(answer, Answer)
     mask, golden = step.logits > 0, case.masks[0]
     assert np.count_nonzero(mask & golden) / np.count_nonzero(mask | golden) > 0.9
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision(converted_lira: Path, golden_lira: Path, precision: str) -> None:
+    half = load_lira(converted_lira, LoadOptions(precision=precision, device="cpu"))
+    assert half.network.omg.query_feat.dtype == torch.float32 and half.network.dtype != torch.float32
+    case = read_case(golden_lira, 0)
+    (step, _) = half.answer(half.look(case.image), case.question, mask_only=True)
+    assert isinstance(step, MaskStep)
+    mask, golden = step.logits > 0, case.masks[0]
+    assert np.count_nonzero(mask & golden) / np.count_nonzero(mask | golden) > 0.95
+
+
+def test_operators_at_the_same_time(lira: Lira, golden_lira: Path) -> None:
+    """Answers that are made together are those that each would have had alone."""
+    cases = [read_case(golden_lira, number) for number in FREE]
+    with ThreadPoolExecutor(len(cases)) as pool:
+        answers = list(pool.map(lambda case: ask(lira, case), cases))
+    for case, (steps, answer) in zip(cases, answers, strict=True):
+        assert (list(answer.ids), answer.text) == (case.emitted, case.answer)
+        check_masks(steps, case)
 
 
 def test_one_picture_is_seen_once(lira: Lira, golden_lira: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,9 @@ class LiraTokenizer:
         specials = (self.bos_token_id, int(self._sp.eos_id()), int(self._sp.unk_id()))
         self._tokens = {self._sp.id_to_piece(number): number for number in specials} | dict(added_tokens)
         self._texts = {number: text for text, number in self._tokens.items()}
-        self.control_texts = (*self._tokens, IMAGE_PLACEHOLDER)
+        # InternLM2's sentencepiece has names of its own for the chat's marks ("[UNUSED_TOKEN_145]").
+        inside = {self._sp.id_to_piece(number) for number in self._texts if number < self._sp.get_piece_size()}
+        self.control_texts = (*self._tokens, *sorted(inside - self._tokens.keys()), IMAGE_PLACEHOLDER)
         tokens = sorted(self._tokens, key=len, reverse=True)
         self._splitter = re.compile("(" + "|".join(re.escape(token) for token in tokens) + ")")
 
