@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lisa_ros.models.lira.answering import Answer, Answering, AnswerStep, MaskStep
 from lisa_ros.models.lira.attributes import AttributeReader
-from lisa_ros.models.lira.configuration import LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
+from lisa_ros.models.lira.configuration import LIRA_TOKENS, LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.picture import Picture
 from lisa_ros.models.lira.preprocessing import ANSWER_TILES, REFERRING_TILES, TileLimits
@@ -23,6 +21,7 @@ from lisa_ros.models.lira.tokenizer import LiraTokenizer
 from lisa_ros.models.lisa.decoding import PromptTooLongError, kept_read_bytes
 from lisa_ros.models.lisa.prompt import neutralize
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
+from lisa_ros.models.loaded import Loaded
 from lisa_ros.models.options import LoadOptions
 
 Marked = tuple[int, NDArray[np.bool_]]
@@ -55,7 +54,7 @@ class Exchange:
         return masks
 
 
-class Lira:
+class Lira(Loaded):
     """A loaded LIRA. `look` is cheap, a picture's first answer is dear, later ones are cheap.
 
     Attributes:
@@ -72,26 +71,13 @@ class Lira:
         self, network: LiraNetwork, config: LiraConfig, tokenizer: LiraTokenizer, name: str, options: LoadOptions
     ) -> None:
         """Made by load_lira."""
-        self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
-        self.reader = Reader(network, kept_read_bytes(network.device, options.cache_mib))
+        self.network: LiraNetwork = network
+        self.config, self.tokenizer, self.name = config, tokenizer, name
+        self.reader: Reader = Reader(network, kept_read_bytes(network.device, options.cache_mib))
         self.refine = options.refine
         self.attributes = AttributeReader(tokenizer) if options.attributes else None
-        # A model can be talked into spelling these out; its own tokens, `[SEG]` above all, stay tokens.
-        self._answer_controls = tuple(text for text in tokenizer.control_texts if text not in config.added_tokens)
-
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
-        on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
+        # A model can be talked into spelling these out; the tokens of its answers, `[SEG]` above all, stay tokens.
+        self._answer_controls = tuple(text for text in tokenizer.control_texts if text not in LIRA_TOKENS)
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""

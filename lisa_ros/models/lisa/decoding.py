@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +19,7 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.reading import Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.models.loaded import Loaded
 from lisa_ros.models.options import DEFAULT_CACHE
 
 MAX_MASKS = 64
@@ -107,7 +107,7 @@ def kept_read_bytes(device: torch.device, cache_mib: int) -> int:
     return min(KEPT_READ_MIB << 20, int(KEPT_READ_SHARE * torch.cuda.get_device_properties(device).total_memory))
 
 
-class Lisa:
+class Lisa(Loaded):
     """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
 
     Attributes:
@@ -131,27 +131,14 @@ class Lisa:
         cache_mib: int = DEFAULT_CACHE,
     ) -> None:
         """Made by load_lisa."""
-        self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
+        self.network: LisaNetwork = network
+        self.config, self.tokenizer, self.name = config, tokenizer, name
         self.template, self.clip = template, clip
-        self.reader = new_reader(network, cache_mib)
+        self.reader: Reader = new_reader(network, cache_mib)
         self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
-
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
-        on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
