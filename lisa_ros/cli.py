@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
-from lisa_ros.benchmark.options import AGAINST, SHAPES, BenchmarkOptions
+from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOptions, NodeBenchmarkOptions
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS, PROTOCOLS
 from lisa_ros.models.options import CONVERTED_TO, DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.segmenter import ANSWER_KINDS, CommandError, embedded_checkpoint, load_segmenter
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(segment)
     segment.set_defaults(run=_segment)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     _add_benchmark(commands)
     train = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
     train.add_argument("--recipe", choices=("tabletop",), default="tabletop")
@@ -70,20 +72,35 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="measure a checkpoint on a published data set")
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set lies")
-    parser.add_argument("--split", default="val", help="(default: %(default)s)")
-    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of pictures, where it is not in the usual place")
+    _add_questions(parser)
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for results; goes on there")
-    parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
-    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
+    parser.add_argument(
+        "--answer", choices=ANSWER_KINDS, default="full", help="of generate: all, or one mask, no words"
+    )
     parser.add_argument("--union", action="store_true", help="judge all masks of an answer together, not the first")
     parser.add_argument("--all-texts", action="store_true", help="ask every text of a picture, not the first alone")
     parser.add_argument("--pictures", type=_count, default=60, help="shown in the report (default: %(default)s)")
     add_model_options(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_calibrate(commands: Any) -> None:
+    parser = commands.add_parser("calibrate", help="fit the masks' scores of a checkpoint to a data set's truth")
+    _add_questions(parser)
+    add_model_options(parser)
+    parser.set_defaults(run=_calibrate)
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    """What is asked, and where it is written what came of it."""
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set lies")
+    parser.add_argument("--split", default="val", help="(default: %(default)s)")
+    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of pictures, where it is not in the usual place")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for results; goes on there")
+    parser.add_argument("--limit", type=_whole_number, help="only the first so many pictures or dialogues")
+    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
 
 
 def _add_convert(commands: Any) -> None:
@@ -97,13 +114,21 @@ def _add_convert(commands: Any) -> None:
 
 
 def _add_benchmark(commands: Any) -> None:
-    parser = commands.add_parser("benchmark", help="measure how fast a model answers")
+    parser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
+    parser.add_argument(
+        "what",
+        choices=("model", "node"),
+        nargs="?",
+        default="model",
+        help="node: lisa_node over ROS 2 (default: model)",
+    )
+    parser.add_argument("--parts", choices=NODE_PARTS, nargs="+", default=NODE_PARTS, help="of the node (default: all)")
     parser.add_argument("--shape", choices=SHAPES, default="embedded", help="(default: %(default)s)")
     parser.add_argument("--against", choices=AGAINST, help="also compute that way, and tell the ratios")
     parser.add_argument("--repeats", type=_whole_number, default=3, help="rounds; medians are told (default: 3)")
     parser.add_argument("--tokens", type=_tokens, default=64, help="of the answer that is timed (default: 64)")
     parser.add_argument("--memory-cap-gib", type=float, help="GPU memory that may be used")
-    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="(default: benchmark.json, of the node benchmark_node.json)")
     add_model_options(parser)
     parser.set_defaults(run=_benchmark, checkpoint=None)
 
@@ -208,12 +233,15 @@ def _segment(options: argparse.Namespace) -> int:
         print(f"> {turn['text']}\n{turn['answer']}")
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
+            score = "" if mask["score"] is None else f", score {mask['score']:.2f}"
             name = f"{mask['phrase']}, " if "phrase" in mask else ""
-            print(f"  {name}{mask['pixels']} pixels {place}: {options.output / mask['file']}")
+            print(f"  {name}{mask['pixels']} pixels {place}{score}: {options.output / mask['file']}")
     return 0
 
 
 def _benchmark(options: argparse.Namespace) -> int:
+    if options.what == "node":
+        return _benchmark_node(options)
     from lisa_ros.benchmarking import run_benchmark
 
     run_benchmark(
@@ -224,10 +252,27 @@ def _benchmark(options: argparse.Namespace) -> int:
             repeats=options.repeats,
             against=options.against,
             tokens=options.tokens,
-            output=options.output,
+            output=options.output or Path("benchmark.json"),
             memory_cap_gib=options.memory_cap_gib,
         )
     )
+    return 0
+
+
+def _benchmark_node(options: argparse.Namespace) -> int:
+    try:
+        from lisa_ros.nodes.benchmark.run import DemoError, run_node_benchmark
+    except ModuleNotFoundError as error:
+        raise ValueError(f"to measure the node, ROS 2 must be sourced and the package built ({error})") from error
+    asked = NodeBenchmarkOptions(
+        parts=tuple(options.parts),
+        checkpoint=options.checkpoint,
+        load=load_options(options),
+    )
+    try:
+        run_node_benchmark(asked if options.output is None else replace(asked, output=options.output))
+    except DemoError as error:
+        raise ValueError(str(error)) from error
     return 0
 
 
@@ -249,6 +294,25 @@ def _evaluate(options: argparse.Namespace) -> int:
             rule="union" if options.union else "first",
             all_texts=options.all_texts,
             pictures=options.pictures,
+            answer=options.answer,
+        )
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from lisa_ros.calibrating import Calibrating, calibrate
+    from lisa_ros.datasets.catalogue import Source
+
+    return calibrate(
+        Calibrating(
+            dataset=options.dataset,
+            source=Source(options.data, options.split, options.partition, options.images),
+            output=options.output,
+            checkpoint=options.checkpoint,
+            options=load_options(options),
+            max_new_tokens=options.max_new_tokens,
+            limit=options.limit,
+            phrasing=options.phrasing,
         )
     )
 

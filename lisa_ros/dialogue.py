@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -180,12 +180,13 @@ class Dialogues:
 
         Args:
             operator: whose dialogue.
-            turn: the turn.
+            turn: the turn; it is kept without its objects' `probability`, which takes four times a mask's memory.
             generation: from `recall`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
         """
+        turn = replace(turn, objects=tuple(replace(found, probability=None) for found in turn.objects))
         with self._lock:
             ended = self._ends.get(operator, self._end_of_others)
             if not self._max_turns or (generation is not None and generation < ended):

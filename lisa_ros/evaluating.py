@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -20,11 +21,13 @@ from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of, write_whole
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
 from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
+from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
 from lisa_ros.evaluation.tables import Row, markdown, rows_of
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.segmenter import Segmenter, load_segmenter
+from lisa_ros.scoring import FILE as SCORE_FILE
+from lisa_ros.segmenter import AnswerKind, Segmenter, load_segmenter
 
 Load = Callable[[Path, LoadOptions], Segmenter]
 
@@ -48,6 +51,9 @@ class Evaluation:
         rule: one of evaluation.options.MASK_RULES, where answers are generated.
         all_texts: ask every text that ReasonSeg has for a picture, not the first alone.
         pictures: how many questions the report shows.
+        answer: one of segmenter.ANSWER_KINDS, where answers are generated.
+        judges_scores: False: the masks' scores are still to be calibrated, so that a run goes on with whatever
+            calibration the checkpoint has.
     """
 
     dataset: str
@@ -62,6 +68,8 @@ class Evaluation:
     rule: str = "first"
     all_texts: bool = False
     pictures: int = 60
+    answer: AnswerKind = "full"
+    judges_scores: bool = True
 
     @property
     def data(self) -> DataSet:
@@ -95,6 +103,8 @@ def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
     Raises:
         ValueError: the data set, the checkpoint or the output folder cannot be used, or no question could be judged.
     """
+    if wanted.answer != "full" and wanted.protocol != "generate":
+        raise ValueError(f"answer {wanted.answer} goes with the protocol generate; {wanted.protocol} has its own")
     wanted = dataclasses.replace(wanted, source=wanted.data.settle(wanted.source), options=_settled(wanted))
     samples = _samples(wanted)
     weights = weights_of(wanted.checkpoint)
@@ -158,7 +168,7 @@ class _Run:
     def _asking(self, segmenter: Segmenter) -> Asking:
         if published := _PUBLISHED.get(self._wanted.protocol):
             return published(segmenter)
-        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens)
+        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens, self._wanted.answer)
 
     def report(self, log: ItemLog, whole: bool) -> None:
         """Prints the table and writes results.json and report.html."""
@@ -166,19 +176,23 @@ class _Run:
         items = in_order(log.items, keys)
         data = self._wanted.data
         rows = rows_of(items, explicit_absence=data.explicit_absence, by_round=data.scored_by_round)
-        self._write(items, rows, whole)
+        scores = reliability(items) if self._wanted.protocol == "generate" else None
+        self._write(items, rows, scores, whole)
         judged = [item for item in items if item.failed is None]
         failed = [item for item in items if item.failed is not None]
         if failed:
             print(f"{len(failed)} of {len(items)} failed; the first: {failed[0].failed}", file=sys.stderr)
         if rows:
             print(markdown(rows))
+        if scores:
+            print(scores.line())
+            write_whole(self._wanted.output / "scores.svg", diagram(scores) + "\n")
         print(f"{self._wanted.output / 'results.json'}\n{self._wanted.output / 'report.html'}")
         if whole and not judged:
             why = items[0].failed if items else "there are none"
             raise DataError(f"none of the questions could be judged; the first: {why}")
 
-    def _write(self, items: Sequence[Item], rows: Sequence[Row], whole: bool) -> None:
+    def _write(self, items: Sequence[Item], rows: Sequence[Row], scores: Reliability | None, whole: bool) -> None:
         wanted = self._wanted
         settings = {
             **self._identity,
@@ -187,7 +201,12 @@ class _Run:
             "limit": wanted.limit,
             "complete": whole,
         }
-        told = {**settings, "rows": rows, "items": [item.told() for item in items]}
+        told = {
+            **settings,
+            "rows": rows,
+            "scores": scores.told() if scores else None,
+            "items": [item.told() for item in items],
+        }
         write_whole(wanted.output / "results.json", json.dumps(told, indent=1) + "\n")
         about = Page(
             title=f"{wanted.dataset} {wanted.source.split}: {wanted.protocol}",
@@ -197,6 +216,7 @@ class _Run:
             samples={(variant, sample.name): sample for variant, samples in self._passes for sample in samples},
             truth_title="16 bit" if wanted.protocol == "quantization" else "truth",
             whole=whole,
+            scores=scores,
         )
         write_whole(wanted.output / "report.html", page(about, wanted.pictures))
 
@@ -241,7 +261,17 @@ def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> di
         "phrasing": wanted.asked_as,
         "mask": wanted.rule if generated else None,
         "max_new_tokens": wanted.max_new_tokens if generated else None,
+        **(_of_answers(wanted) if generated else {}),
     }
+
+
+def _of_answers(wanted: Evaluation) -> dict[str, str]:
+    """What not every run has is not named where it is not there, so that folders of earlier versions go on."""
+    named: dict[str, str] = {"answer": wanted.answer} if wanted.answer != "full" else {}
+    calibration = wanted.checkpoint / SCORE_FILE
+    if wanted.judges_scores and calibration.is_file():
+        named["score_sha256"] = hashlib.sha256(calibration.read_bytes()).hexdigest()
+    return named
 
 
 def _computed_in(options: LoadOptions, quantization: str) -> str:

@@ -92,9 +92,12 @@ class ObjectMask:
     Attributes:
         mask: where it is.
         span: [begin, end) of its `[SEG]` in the raw answer, in characters.
-        score: how likely the mask is right, 0 to 1; None: the model does not say.
-        probability: (H, W) of each pixel being the object's, float32; None: the model does not say. It is not kept
-            with a turn.
+        score: how likely the mask is right, 0 to 1: has an IoU of 0.5 or more with what was asked for. That holds where
+            the checkpoint has a calibration, see lisa_ros.scoring; without one it only ranks. None: the model does not
+            say.
+        evidence: what the score was made of, by name; a calibration is fitted to it. None: nothing.
+        probability: computes (H, W) float32, of each pixel being the object's, as the model has it; above 0.5 in the
+            mask. None: the model does not say. It holds on to a picture's worth of memory, and is not kept with a turn.
         region: what the model wants to be given again with the turn; None: nothing.
         phrase: the words of the answer that name the object; empty: the model does not say.
         refined: a second, closer look at the same object; None: there was none.
@@ -104,7 +107,8 @@ class ObjectMask:
     mask: Mask
     span: tuple[int, int]
     score: float | None = None
-    probability: NDArray[np.float32] | None = None
+    evidence: Mapping[str, float] | None = None
+    probability: Callable[[], NDArray[np.float32]] | None = None
     region: Region | None = None
     phrase: str = ""
     refined: Mask | None = None
@@ -190,8 +194,16 @@ class Segmenter(Protocol):
         """Takes a picture to ask about."""
         ...
 
-    def session(self, frame: Frame, turns: Sequence[Turn] = ()) -> Session:
-        """A dialogue about a frame, after the turns it has had."""
+    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
+        """A dialogue about a frame, after the turns it has had.
+
+        Args:
+            frame: from `look`.
+            turns: oldest first.
+            max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
+                so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
+                for any other number. A command that refers to a turn that was left out is a CommandError.
+        """
         ...
 
 

@@ -57,8 +57,8 @@ def segment_image(
 
     Returns:
         what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
-        centroid [u, v] in pixels; null for an empty mask; what the model tells of phrase, refined, attributes) and
-        times in milliseconds ("first_mask" null without one).
+        centroid [u, v] in pixels, null for an empty mask; score, null where the model has none; what else it tells:
+        phrase, refined, attributes) and times in milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -99,7 +99,7 @@ def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
 
 
 def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
-    told = _write_mask(found.mask, output, f"{name}.png")
+    told = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
     told |= {"phrase": found.phrase} if found.phrase else {}
     told |= {"attributes": found.attributes} if found.attributes else {}
     if found.refined is not None:

@@ -26,6 +26,16 @@ def test_turns_are_kept_per_operator_in_order() -> None:
     assert dialogues.turns("carl") == ()
 
 
+def test_a_turn_is_kept_without_what_only_its_answer_needs() -> None:
+    dialogues = Dialogues()
+    mask = np.ones((2, 3), dtype=np.bool_)
+    found = ObjectMask(mask, (0, 5), score=0.5, probability=lambda: np.ones((2, 3), dtype=np.float32))
+    dialogues.append("anna", Turn("where?", "[SEG]", (found,)))
+    (kept,) = dialogues.turns("anna")[0].objects
+    assert kept.probability is None and found.probability is not None
+    assert kept.mask is mask and (kept.span, kept.score) == ((0, 5), 0.5)
+
+
 def test_reset_forgets_one_operator_and_counts_anew() -> None:
     dialogues = Dialogues()
     dialogues.append("anna", turn(1))

@@ -25,6 +25,7 @@ from lisa_ros.segmenter import (
     CommandError,
     Finished,
     MaskFound,
+    ObjectMask,
     Segmenter,
     TextDelta,
     explanation_of,
@@ -61,7 +62,7 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> Any:
         def reading(self: Reading, parts: Sequence[Part] = ()) -> Outcome:
             outcome = read(self, parts)
             states.append(outcome.states)
-            return Outcome(outcome.states, [next(said, outcome.tokens[-1])])
+            return Outcome(outcome.states, [next(said, outcome.tokens[-1])], outcome.log_probs)
 
         monkeypatch.setattr(Reading, "read", reading)
         return states
@@ -255,10 +256,44 @@ def test_turns_whose_looks_are_gone_are_left_out(segmenter: Segmenter, golden_li
         assert isinstance(end, Finished) and isinstance(alone, Finished) and end.answer == alone.answer
 
 
-def segmenter_objects(case: Case) -> Iterator[Any]:
-    from lisa_ros.segmenter import ObjectMask
-
+def segmenter_objects(case: Case) -> Iterator[ObjectMask]:
     yield ObjectMask(case.masks[0][::2], (0, 5))
+
+
+def test_oldest_turns_give_way(segmenter: Segmenter, golden_lira: Path) -> None:
+    case = read_case(golden_lira, 0)
+    frame = segmenter.look(case.image)
+    turn = Turn(case.question, case.answer, (ObjectMask(case.masks[0], (0, 5)),))
+    longest = 300  # a turn takes 27 - 15 words of a prompt, its answer and a close look of 256
+
+    def heard(turns: Sequence[Turn], limit: int) -> Finished:
+        session = segmenter.session(frame, turns, max_history_tokens=limit)
+        *_, end = session.segment("Please segment the white square.")
+        assert isinstance(end, Finished)
+        return end
+
+    with_one = heard([turn], 0)
+    assert heard([turn, turn], longest).answer == with_one.answer
+    assert heard([turn], 10).answer == heard([], 0).answer
+
+
+def test_scores(segmenter: Segmenter, lira: Lira, golden_lira: Path) -> None:
+    """Firm masks have high ones; an empty one has none."""
+    case = read_case(golden_lira, 0)
+    *_, end = segmenter.session(segmenter.look(case.image)).segment(case.question)
+    assert isinstance(end, Finished)
+    (found,) = end.objects
+    assert found.evidence is not None and found.evidence["firmness"] > 1 and found.score is not None
+    assert 0.8 < found.score == found.evidence["expected_iou"] <= 1
+    logits = torch.from_numpy(case.arrays["step_logits"])
+    least = float(logits.log_softmax(-1).amax(-1)[0])  # of the first word, `[SEG]`
+    assert found.evidence["log_prob"] == pytest.approx(least, abs=1e-4)
+    assert found.probability is not None
+    assert np.array_equal(found.probability() > 0.5, found.mask)
+    *_, forced = segmenter.session(segmenter.look(case.image)).segment(case.question, answer="mask_only")
+    assert isinstance(forced, Finished) and forced.objects[0].evidence == pytest.approx(found.evidence, abs=1e-3)
+    (step,) = (step for step in ask(lira, case)[0] if isinstance(step, MaskStep))
+    assert step.coarse.shape == (48, 64)  # of 64 x 64, without the bars above and below
 
 
 def test_mask_only(segmenter: Segmenter, golden_lira: Path) -> None:

@@ -61,6 +61,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SHOWN = 4
 """Elements of a long array that are shown."""
 _PATIENCE_S = 120.0
+_ANSWER_S = 6.0
 
 
 def main() -> int:
@@ -98,11 +99,18 @@ def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
     commands = node.create_publisher(Command, f"{name}/command", 10)
     action = ActionClient(node, Segment, f"{name}/segment")
     _until(lambda: commands.get_subscription_count() and action.server_is_ready(), "the node")
-    time.sleep(3.0)  # its first pictures
     command = Command(id="1", operator_id="ann", text=LINES[0].text)
-    commands.publish(command)
-    _until(lambda: set(_TOPICS) - set(heard) <= {"tracked/points"}, f"all topics but {set(_TOPICS) - set(heard)}")
-    _until(lambda: "tracked/points" in heard and "/diagnostics" in heard, "the rest")
+
+    def all_heard() -> bool:
+        """Asks again while a publisher and a listener may not know each other yet."""
+        heard.clear()
+        commands.publish(command)
+        deadline = time.monotonic() + _ANSWER_S
+        while len(heard) <= len(_TOPICS) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(heard) > len(_TOPICS)
+
+    _until(all_heard, "all topics")
     sections = [("~/command (sent)", _yaml(command))]
     sections += [(f"~/{topic}", _yaml(heard[topic])) for topic in _TOPICS]
     sections.append(("/diagnostics", _yaml(heard["/diagnostics"])))
@@ -111,6 +119,7 @@ def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
     sent = action.send_goal_async(goal, feedback_callback=lambda message: feedback.append(message.feedback))
     handle = _result(sent)
     result = _result(handle.get_result_async()).result
+    _until(lambda: any(one.found for one in feedback), "feedback")
     found = next(one for one in feedback if one.found)
     sections += [
         ("~/segment: goal", _yaml(goal)),

@@ -18,7 +18,7 @@ import numpy as np
 from lisa_ros.datasets.samples import Round
 from lisa_ros.dialogue import Turn
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, Referring, Segmenter
+from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, Referring, Segmenter
 
 FORCED_ANSWER = "[SEG]."
 
@@ -45,6 +45,17 @@ class Reply:
         if len(chosen) == 1:
             return chosen[0]
         return union(chosen, size) if chosen else np.zeros(size, dtype=np.bool_)
+
+    def score(self, rule: str) -> tuple[float | None, dict[str, float] | None]:
+        """The judged mask's score and evidence, if the model has them. Of a union: the lowest score, no evidence."""
+        objects = self.turn.objects
+        if rule == "union" and len(objects) > 1:
+            scores = [found.score for found in objects if found.score is not None]
+            return min(scores, default=None), None
+        if not objects:
+            return None, None
+        evidence = objects[0].evidence
+        return objects[0].score, None if evidence is None else dict(evidence)
 
 
 Asking = Callable[[Frame, Round, Sequence[Turn]], Reply]
@@ -97,17 +108,19 @@ def referring(segmenter: Segmenter) -> Asking:
     return ask
 
 
-def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512) -> Asking:
+def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512, answer: AnswerKind = "full") -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
     Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
+    With the answer "mask_only" the model is asked for one mask and none of its words, as a node can be told to.
     A round's references are not handed on: LISA's history is text, and what is meant stands in the words.
     """
 
     def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
-        *_, end = segmenter.session(frame, turns).segment(question, max_new_tokens=max_new_tokens)
+        session = segmenter.session(frame, turns)
+        *_, end = session.segment(question, max_new_tokens=max_new_tokens, answer=answer)
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)

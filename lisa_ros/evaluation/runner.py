@@ -111,6 +111,7 @@ def _blank(sample: Sample, number: int, variant: str) -> Item:
 
 def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
     size: tuple[int, int] = (image.shape[0], image.shape[1])
+    score, evidence = reply.score(rule)
     item = replace(
         blank,
         asked=reply.turn.command,
@@ -119,6 +120,8 @@ def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], r
         masks=len(reply.masks),
         cut=reply.cut,
         size=size,
+        score=score,
+        evidence=evidence,
         seconds=reply.seconds,
     )
     try:

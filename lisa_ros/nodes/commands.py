@@ -218,7 +218,12 @@ class Commands:
         )
         operator = operator_name(request.operator_id)
         first = not self.dialogues.turns(operator)
-        limits = Limits(parameters.max_new_tokens, request.answer or parameters.answer)
+        limits = Limits(
+            parameters.max_new_tokens,
+            request.answer or parameters.answer,
+            max_history_tokens=parameters.max_dialogue_tokens,
+            min_score=parameters.min_score,
+        )
         outcome = ask(segmenter, self.dialogues, request, seen, limits, cancelled, started_s)
         if first and outcome.turn and parameters.follow_up_frame == "dialogue":
             self._dialogue_frames.begin(operator, seen, parameters.max_operators)

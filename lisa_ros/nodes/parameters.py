@@ -110,6 +110,9 @@ class NodeParameters:
         "full", "What commands get that do not say it: words and masks, or one mask and no words.", "full", "mask_only"
     )
     max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
+    min_score: float = _number(
+        0.0, "Lowest score of a mask that counts as an object. 0: all do. Masks without a score always do.", 0.0, 1.0
+    )
     max_image_age: float = _number(
         5.0,
         "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.",
@@ -164,6 +167,13 @@ class NodeParameters:
     max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
     max_turns: int = _number(
         8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100
+    )
+    max_dialogue_tokens: int = _number(
+        0,
+        "Tokens of the model's context that a dialogue's earlier turns may take; the oldest are left out, each as a"
+        " whole. 0: as many as it holds.",
+        0,
+        100_000,
     )
     max_operators: int = _number(
         16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000

@@ -117,9 +117,9 @@ def _markers(found: Found, header: Header) -> MarkerArray:
     return marker_message([place for place, _ in named], header, [label for _, label in named])
 
 
-def _confidence(probabilities: Sequence[NDArray[np.float32]], together: Mask, header: Header) -> Image:
+def _confidence(probabilities: Sequence[Callable[[], NDArray[np.float32]]], together: Mask, header: Header) -> Image:
     """mono8: 255 x the highest probability that any object has at the pixel."""
     highest = np.zeros(together.shape, dtype=np.float32)
     for one in probabilities:
-        np.maximum(highest, one, out=highest)
+        np.maximum(highest, one(), out=highest)
     return to_image_message(np.rint(highest * 255).astype(np.uint8), "mono8", header)

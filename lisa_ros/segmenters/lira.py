@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
 from lisa_ros.segmenter import (
     SEG_TEXT,
     AnswerKind,
@@ -25,21 +27,23 @@ from lisa_ros.segmenter import (
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lira import Answer, Exchange, Lira, MaskStep, Picture, RefinedStep, TextStep
+    from lisa_ros.models.lira import Exchange, Lira, MaskStep, Picture
+    from lisa_ros.models.lira.answering import AnswerStep
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LiraSegmenter:
     """See `lisa_ros.segmenter.load_segmenter`."""
     from lisa_ros.models.lira import load_lira
 
-    return LiraSegmenter(load_lira(checkpoint, options))
+    calibration = read_calibration(checkpoint)
+    return LiraSegmenter(load_lira(checkpoint, options), calibration)
 
 
 class LiraSegmenter:
     """LIRA behind the doorway."""
 
-    def __init__(self, lira: Lira) -> None:
-        self._lira = lira
+    def __init__(self, lira: Lira, calibration: Calibration = UNCALIBRATED) -> None:
+        self._lira, self._calibration = lira, calibration
 
     @property
     def name(self) -> str:
@@ -58,9 +62,9 @@ class LiraSegmenter:
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
         return self._lira.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LiraSession:
-        """A dialogue about a frame, after the turns it has had."""
-        return LiraSession(self._lira, frame, turns)
+    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+        return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
 
     def refer(self, frame: Picture, expression: str) -> tuple[str, Mask | None]:
         """See Referring."""
@@ -71,8 +75,11 @@ class LiraSegmenter:
 class LiraSession:
     """One dialogue about one picture, with LIRA, whose history is text and close looks at what was found."""
 
-    def __init__(self, lira: Lira, picture: Picture, turns: Sequence[Turn]) -> None:
-        self._lira, self._picture = lira, picture
+    def __init__(
+        self, lira: Lira, calibration: Calibration, picture: Picture, turns: Sequence[Turn], max_history_tokens: int
+    ) -> None:
+        self._lira, self._calibration, self._picture = lira, calibration, picture
+        self._max_history_tokens = max_history_tokens
         self._history = _usable([_exchange(turn) for turn in turns], picture.size)
 
     def segment(
@@ -100,40 +107,52 @@ class LiraSession:
             cancelled=cancelled,
             mask_only=answer == "mask_only",
         )
-        yield from _events(steps)
+        yield from self._events(steps, answer)
+
+    def _events(self, steps: Iterator[AnswerStep], kind: AnswerKind) -> Iterator[Event]:
+        """An answer's steps as the doorway tells them."""
+        from lisa_ros.models.lira import Answer, MaskStep, RefinedStep, phrase_after
+
+        objects: list[ObjectMask] = []
+        said = 0
+        for step in steps:
+            text = step.text if isinstance(step, Answer) else step.answer.rstrip("\ufffd")
+            if len(text) > said:
+                yield TextDelta(text[said:])
+                said = len(text)
+            if isinstance(step, MaskStep):
+                objects.append(self._object(step, kind))
+                yield MaskFound(objects[-1])
+            elif isinstance(step, RefinedStep) and step.logits is not None:
+                objects[-1] = replace(objects[-1], refined=step.logits > 0)
+            elif isinstance(step, Answer):
+                named = (replace(one, phrase=phrase_after(step.text, one.span[1])) for one in objects)
+                yield Finished(step.text, tuple(named), step.reason)
+
+    def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
+        evidence = weigh(step.coarse, step.log_prob)
+        end = len(step.answer)
+        return ObjectMask(
+            step.logits > 0,
+            (end - len(SEG_TEXT), end),
+            score=self._calibration.score(evidence, kind),
+            evidence=evidence.told() if evidence else None,
+            probability=partial(pixel_probability, step.logits),
+            attributes=step.attributes or {},
+        )
 
     def _fit(self, command: str, max_new_tokens: int) -> list[Exchange]:
-        """The newest turns that fit into the context."""
+        """The newest turns that fit into the context and max_history_tokens."""
         wanted = min(max_new_tokens, self._lira.answer_room)
-        for first in range(len(self._history) + 1):
+        spare = self._lira.room(self._picture, command) - wanted
+        if spare < 0:
+            raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
+        longest = min(spare, self._max_history_tokens or spare)
+        for first in range(len(self._history)):
             history = self._history[first:]
-            room = self._lira.room(self._picture, command, history)
-            if room >= wanted:
+            if spare + wanted - self._lira.room(self._picture, command, history) <= longest:
                 return history
-        raise CommandError(f"The command is too long for the model by {wanted - room} tokens; say it in fewer words.")
-
-
-def _events(steps: Iterator[MaskStep | RefinedStep | TextStep | Answer]) -> Iterator[Event]:
-    """An answer's steps as the doorway tells them."""
-    from lisa_ros.models.lira import Answer, MaskStep, RefinedStep, phrase_after
-
-    objects: list[ObjectMask] = []
-    said = 0
-    for step in steps:
-        text = step.text if isinstance(step, Answer) else step.answer.rstrip("\ufffd")
-        if len(text) > said:
-            yield TextDelta(text[said:])
-            said = len(text)
-        if isinstance(step, MaskStep):
-            end = len(step.answer)
-            found = ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end), attributes=step.attributes or {})
-            objects.append(found)
-            yield MaskFound(found)
-        elif isinstance(step, RefinedStep) and step.logits is not None:
-            objects[-1] = replace(objects[-1], refined=step.logits > 0)
-        elif isinstance(step, Answer):
-            named = (replace(one, phrase=phrase_after(step.text, one.span[1])) for one in objects)
-            yield Finished(step.text, tuple(named), step.reason)
+        return []
 
 
 def _exchange(turn: Turn) -> Exchange:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
 from lisa_ros.segmenter import (
     SEG_TEXT,
     AnswerKind,
@@ -24,21 +26,22 @@ from lisa_ros.segmenter import (
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lisa import Lisa, Picture
+    from lisa_ros.models.lisa import Lisa, MaskStep, Picture
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     """See `lisa_ros.segmenter.load_segmenter`."""
     from lisa_ros.models.lisa import load_lisa
 
-    return LisaSegmenter(load_lisa(checkpoint, options))
+    calibration = read_calibration(checkpoint)
+    return LisaSegmenter(load_lisa(checkpoint, options), calibration)
 
 
 class LisaSegmenter:
     """LISA behind the doorway."""
 
-    def __init__(self, lisa: Lisa) -> None:
-        self._lisa = lisa
+    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED) -> None:
+        self._lisa, self._calibration = lisa, calibration
 
     @property
     def name(self) -> str:
@@ -57,9 +60,9 @@ class LisaSegmenter:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
         return self._lisa.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had."""
-        return LisaSession(self._lisa, frame, turns)
+    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+        return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
     def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
         """The masks of an answer that is put into the model's mouth, see Forcible."""
@@ -77,8 +80,11 @@ class LisaSegmenter:
 class LisaSession:
     """One dialogue about one picture, with LISA, whose history is text alone."""
 
-    def __init__(self, lisa: Lisa, picture: Picture, turns: Sequence[Turn]) -> None:
-        self._lisa, self._picture = lisa, picture
+    def __init__(
+        self, lisa: Lisa, calibration: Calibration, picture: Picture, turns: Sequence[Turn], max_history_tokens: int
+    ) -> None:
+        self._lisa, self._calibration, self._picture = lisa, calibration, picture
+        self._max_history_tokens = max_history_tokens
         self._history = [(turn.command, turn.answer) for turn in turns]
 
     def segment(
@@ -98,16 +104,11 @@ class LisaSession:
         if references:
             raise CommandError("LISA cannot refer to the masks of earlier turns; say in words what is meant.")
         mask_only = answer == "mask_only"
-        history, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
+        prompt_ids, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
         objects: list[ObjectMask] = []
         said = 0
-        steps = self._lisa.answer(
-            self._picture,
-            command,
-            history,
-            max_new_tokens=room,
-            cancelled=cancelled,
-            mask_only=mask_only,
+        steps = self._lisa.answer_prompt(
+            self._picture, prompt_ids, max_new_tokens=room, cancelled=cancelled, mask_only=mask_only
         )
         for step in steps:
             if isinstance(step, Answer):
@@ -119,16 +120,31 @@ class LisaSession:
                 yield TextDelta(whole[said:])
                 said = len(whole)
             if isinstance(step, MaskStep):
-                end = len(step.answer)
-                objects.append(ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end)))
+                objects.append(self._object(step, answer))
                 yield MaskFound(objects[-1])
 
-    def _fit(self, command: str, max_new_tokens: int) -> tuple[list[tuple[str, str]], int]:
-        """(the newest turns that fit into the context, tokens left for the answer, at most max_new_tokens)."""
+    def _object(self, step: MaskStep, answer: AnswerKind) -> ObjectMask:
+        evidence = weigh(step.coarse, step.log_prob)
+        end = len(step.answer)
+        return ObjectMask(
+            step.logits > 0,
+            (end - len(SEG_TEXT), end),
+            score=self._calibration.score(evidence, answer),
+            evidence=evidence.told() if evidence else None,
+            probability=partial(pixel_probability, step.logits),
+        )
+
+    def _fit(self, command: str, max_new_tokens: int) -> tuple[list[int], int]:
+        """(the prompt with the newest turns that fit, tokens left for the answer, at most max_new_tokens)."""
         wanted = min(max_new_tokens, self._lisa.answer_room)
-        for first in range(len(self._history) + 1):
-            history = self._history[first:]
-            room = self._lisa.room(self._picture, command, history)
-            if room >= wanted:
-                return history, min(max_new_tokens, room)
-        raise CommandError(f"The command is too long for the model by {wanted - room} tokens; say it in fewer words.")
+        alone = self._lisa.prompt_ids(command)
+        spare = self._lisa.room(alone, self._picture) - wanted
+        if spare < 0:
+            raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
+        longest = min(spare, self._max_history_tokens or spare)
+        for first in range(len(self._history)):
+            prompt_ids = self._lisa.prompt_ids(command, self._history[first:])
+            added = len(prompt_ids) - len(alone)
+            if added <= longest:
+                return prompt_ids, min(max_new_tokens, spare + wanted - added)
+        return alone, min(max_new_tokens, spare + wanted)

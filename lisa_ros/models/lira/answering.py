@@ -22,6 +22,7 @@ from lisa_ros.models.lira.configuration import LOCAL_TOKEN, PHRASE_END_TOKEN, PH
 from lisa_ros.models.lira.picture import Picture
 from lisa_ros.models.lira.reading import Part, Reading
 from lisa_ros.models.lisa.decoding import MAX_MASKS
+from lisa_ros.models.lisa.language import Outcome
 
 if TYPE_CHECKING:
     from lisa_ros.models.lira.decoding import Lira
@@ -40,12 +41,16 @@ class MaskStep:
 
     Attributes:
         logits: (H, W) float32, size of the picture; the mask is logits > 0.
+        coarse: (h, w) float32, the same before upsampling, see MaskLogits.
         answer: the answer up to its `[SEG]`, that included.
+        log_prob: the logarithm of the probability that the model gives the least likely word of that answer.
         attributes: words at the `[SEG]`, where they are asked for.
     """
 
     logits: NDArray[np.float32]
+    coarse: NDArray[np.float32]
     answer: str
+    log_prob: float
     attributes: Attributes | None = None
 
 
@@ -119,13 +124,14 @@ class Answering:
         self._opening = lira.tokenizer.encode(PHRASE_OPENING)
         self._ids: list[int] = []
         self._text: list[int] = []
+        self._log_probs: list[torch.Tensor] = []
         self._masks = 0
         self._latest: NDArray[np.bool_] | None = None
         self._looked = False
 
     def steps(self) -> Iterator[AnswerStep]:
         """What the model says by itself."""
-        (token,) = self._reading.read().tokens
+        token = self._heard(self._reading.read())
         while not self._cancelled():
             self._ids.append(token)
             if token == self._end:
@@ -135,8 +141,9 @@ class Answering:
             following: int | None = None
             if token == self._seg:
                 outcome = self._reading.read([token])
-                (following,) = outcome.tokens
-                yield self._marked(outcome.states, following)
+                step = self._marked(outcome.states, outcome.tokens[0])
+                following = self._heard(outcome)
+                yield step
             else:
                 yield TextStep(self._said())
             if len(self._ids) >= self._longest or self._is_full():
@@ -153,8 +160,9 @@ class Answering:
             self._ids, self._text = [], []
             yield self._answer("cancelled")
             return
-        outcome = self._reading.read(self._ids)
-        yield self._marked(outcome.states, self._end)
+        logits = self._lira.reader.logits(self._reading.read().states)
+        self._log_probs = [logits.log_softmax(-1)[self._seg]]
+        yield self._marked(self._reading.read(self._ids).states, self._end)
         yield self._answer("end")
 
     def _next(self, token: int) -> int:
@@ -165,8 +173,12 @@ class Answering:
                 parts += [self._picture.local(self._latest), *self._opening]
             self._text += self._opening
             self._looked = True
-        (following,) = self._reading.read(parts).tokens
-        return following
+        return self._heard(self._reading.read(parts))
+
+    def _heard(self, outcome: Outcome) -> int:
+        """What is said next; how likely it was is remembered."""
+        self._log_probs.append(outcome.log_probs[0])
+        return outcome.tokens[0]
 
     def _marked(self, state: torch.Tensor, following: int) -> AnswerStep:
         """What a `[SEG]` that was just read means: another object, or the same again after a close look."""
@@ -180,9 +192,10 @@ class Answering:
         with self._lira.reader.batcher.away():
             logits = self._picture.mask_logits(state)
         if again:
-            return RefinedStep(logits, self._said())
-        self._latest = logits > 0
-        return MaskStep(logits, self._said(), self._attributes(state))
+            return RefinedStep(logits.full, self._said())
+        self._latest = logits.full > 0
+        least = float(torch.stack(self._log_probs).min())
+        return MaskStep(logits.full, logits.coarse, self._said(), least, self._attributes(state))
 
     def _attributes(self, state: torch.Tensor) -> Attributes | None:
         reader = self._lira.attributes

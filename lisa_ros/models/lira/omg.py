@@ -6,6 +6,7 @@ All of it is frozen and computes in float32, whatever the rest does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,16 @@ def upsample(logits: torch.Tensor, original: tuple[int, int]) -> torch.Tensor:
     top, left = (side - height) // 2, (side - width) // 2
     full = F.interpolate(logits.unsqueeze(1), (side, side), mode="bilinear", align_corners=False)
     return full[:, 0, top : top + height, left : left + width]
+
+
+def within_square(square: torch.Tensor, original: tuple[int, int]) -> torch.Tensor:
+    """The cells of a square (side, side) on which a picture of (H, W) pixels in its middle lies, wholly or in part."""
+    scale = square.shape[-1] / max(original)
+    spans = []
+    for length in original:
+        begin = (max(original) - length) // 2
+        spans.append(slice(math.floor(begin * scale), math.ceil((begin + length) * scale)))
+    return square[spans[0], spans[1]]
 
 
 def _pixel_decoder_config(sizes: OmgSizes) -> Mask2FormerConfig:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.lira.configuration import LiraConfig
 from lisa_ros.models.lira.network import LiraNetwork
-from lisa_ros.models.lira.omg import Seen, upsample
+from lisa_ros.models.lira.omg import Seen, upsample, within_square
 from lisa_ros.models.lira.preprocessing import (
     ANSWER_TILES,
     TileLimits,
@@ -25,6 +25,7 @@ from lisa_ros.models.lira.preprocessing import (
     omg_pixels,
     tile_pixels,
 )
+from lisa_ros.models.lisa.picture import MaskLogits
 from lisa_ros.models.lisa.preprocessing import check_image
 
 MAX_LOCAL = 64
@@ -100,12 +101,12 @@ class Picture:
                 self._local.popitem(last=False)
             return self._local[key]
 
-    def mask_logits(self, state: torch.Tensor) -> NDArray[np.float32]:
-        """Mask logits (H, W) for the state (1, hidden) at a `[SEG]`; the mask is logits > 0."""
+    def mask_logits(self, state: torch.Tensor) -> MaskLogits:
+        """The mask for the state (1, hidden) at a `[SEG]`."""
         with self._lock, torch.inference_mode():
-            logits = self._network.mask_logits(state, self._look().features)
-            out: NDArray[np.float32] = upsample(logits, self.size)[0].cpu().numpy()
-            return out
+            low = self._network.mask_logits(state, self._look().features)
+            full = upsample(low, self.size)[0]
+            return MaskLogits(full.cpu().numpy(), within_square(low[0], self.size).cpu().numpy())
 
     def _look(self) -> Seen:
         """OMG-Seg's part; called with the lock held."""
