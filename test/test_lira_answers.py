@@ -31,6 +31,7 @@ from lisa_ros.segmenter import (
     explanation_of,
     load_segmenter,
 )
+from lisa_ros.segmenters.lira import LiraSegmenter
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,10 @@ def anew(converted_lira: Path) -> Lira:
 
 
 @pytest.fixture(scope="module")
-def segmenter(converted_lira: Path) -> Segmenter:
-    return load_segmenter(converted_lira, LoadOptions(precision="fp32", device="cpu", refine=True))
+def segmenter(converted_lira: Path) -> LiraSegmenter:
+    loaded = load_segmenter(converted_lira, LoadOptions(precision="fp32", device="cpu", refine=True))
+    assert isinstance(loaded, LiraSegmenter)
+    return loaded
 
 
 @pytest.fixture
@@ -260,21 +263,19 @@ def segmenter_objects(case: Case) -> Iterator[ObjectMask]:
     yield ObjectMask(case.masks[0][::2], (0, 5))
 
 
-def test_oldest_turns_give_way(segmenter: Segmenter, golden_lira: Path) -> None:
+def test_oldest_turns_give_way(segmenter: LiraSegmenter, golden_lira: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = read_case(golden_lira, 0)
-    frame = segmenter.look(case.image)
+    frame, lira = segmenter.look(case.image), segmenter._lira
     turn = Turn(case.question, case.answer, (ObjectMask(case.masks[0], (0, 5)),))
-    longest = 300  # a turn takes 27 - 15 words of a prompt, its answer and a close look of 256
-
-    def heard(turns: Sequence[Turn], limit: int) -> Finished:
-        session = segmenter.session(frame, turns, max_history_tokens=limit)
-        *_, end = session.segment("Please segment the white square.")
-        assert isinstance(end, Finished)
-        return end
-
-    with_one = heard([turn], 0)
-    assert heard([turn, turn], longest).answer == with_one.answer
-    assert heard([turn], 10).answer == heard([], 0).answer
+    past = Exchange(case.question, case.answer, ((5, case.masks[0]),))
+    takes = lira.room(frame, "x") - lira.room(frame, "x", [past])
+    assert takes > 256
+    histories: list[int] = []
+    answer = lira.answer
+    monkeypatch.setattr(lira, "answer", lambda *a, **k: (histories.append(len(a[2])), answer(*a, **k))[1])
+    for limit in (0, 2 * takes, 2 * takes - 1, takes - 1):
+        list(segmenter.session(frame, [turn, turn], max_history_tokens=limit).segment("x", max_new_tokens=1))
+    assert histories == [2, 2, 1, 0]
 
 
 def test_scores(segmenter: Segmenter, lira: Lira, golden_lira: Path) -> None:
