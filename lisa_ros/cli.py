@@ -76,6 +76,8 @@ def _add_segment(commands: Any) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
     parser.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no words")
     parser.add_argument("--json", action="store_true", help="print result.json")
+    parser.add_argument("--refined", action="store_true", help="LIRA: each object's second mask, too")
+    parser.add_argument("--attributes", action="store_true", help="LIRA: the words that it inclines to at each object")
     add_model_options(parser)
     parser.set_defaults(run=_segment)
 
@@ -139,8 +141,10 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(commands: Any) -> None:
-    parser = commands.add_parser("convert", help="quantize a checkpoint once, into one folder that loads fast")
-    parser.add_argument("source", type=Path, metavar="SRC", help="a LISA or SegLLM folder as released")
+    parser = commands.add_parser("convert", help="make one folder that loads fast of a checkpoint, quantized or not")
+    parser.add_argument(
+        "source", type=Path, metavar="SRC", help="as released: LISA's or SegLLM's folder, LIRA's pieces"
+    )
     parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new, or empty; goes on there")
     parser.add_argument("--quantization", choices=CONVERTED_TO, default="4bit", help="(default: %(default)s)")
     parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
@@ -244,6 +248,8 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         cache_mib=options.cache_mib,
         fusion_scales=options.fusion_scales,
         explicit_references=options.explicit_references,
+        refine=getattr(options, "refined", False),  # only `segment` offers it, and the next
+        attributes=getattr(options, "attributes", False),
     )
 
 
@@ -294,7 +300,8 @@ def _segment(options: argparse.Namespace) -> int:
         for mask in turn["masks"]:
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             score = "" if mask["score"] is None else f", score {mask['score']:.2f}"
-            print(f"  {mask['pixels']} pixels {place}{score}: {options.output / mask['file']}")
+            name = f"{mask['phrase']}, " if "phrase" in mask else ""
+            print(f"  {name}{mask['pixels']} pixels {place}{score}: {options.output / mask['file']}")
     return 0
 
 

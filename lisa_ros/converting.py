@@ -49,7 +49,7 @@ class Conversion:
     """What `lisa convert` is told.
 
     Attributes:
-        source: a folder as released, LISA's or SegLLM's.
+        source: as released: LISA's or SegLLM's folder, or LIRA's pieces, see models.lira.pieces.find_pieces.
         output: the folder to write; not there yet, or empty, or what an interrupted conversion of the same left.
         quantization: of LLaMA's linear layers, one of CONVERTED_TO.
         vision_tower: the CLIP folder; None: the one that the source's config.json names.
@@ -136,11 +136,11 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
 
 def _work(wanted: Conversion) -> Work:
     """What is to be done, by the model that the source is."""
-    if family_of(wanted.source) == SEGLLM:
-        from lisa_ros import converting_segllm
+    from lisa_ros import converting_lira, converting_segllm
 
+    if family_of(wanted.source) == SEGLLM:
         return converting_segllm.work(wanted)
-    return _lisa_work(wanted)
+    return converting_lira.work(wanted) if converting_lira.is_source(wanted.source) else _lisa_work(wanted)
 
 
 def _lisa_work(wanted: Conversion) -> Work:

@@ -20,7 +20,7 @@ from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of, write_whole
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
-from lisa_ros.evaluation.protocols import Asking, generate, teacher_forced
+from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
 from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
@@ -30,6 +30,9 @@ from lisa_ros.scoring import FILE as SCORE_FILE
 from lisa_ros.segmenter import AnswerKind, Segmenter, load_segmenter
 
 Load = Callable[[Path, LoadOptions], Segmenter]
+
+_PUBLISHED: dict[str, Callable[[Segmenter], Asking]] = {"teacher_forced": teacher_forced, "referring": referring}
+"""Protocols in which a model's authors ask in their own words, and there is nothing to choose."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Evaluation:
     @property
     def asked_as(self) -> str:
         """How questions are put, one of evaluation.options.PHRASINGS."""
-        if self.protocol == "teacher_forced":
+        if self.protocol in _PUBLISHED:
             return "upstream"
         return self.phrasing or ("plain" if self.data.plain else "upstream")
 
@@ -165,9 +168,9 @@ class _Run:
         evaluate(samples, segmenter, self._asking(segmenter), log, rule=self._wanted.rule, variant=variant)
 
     def _asking(self, segmenter: Segmenter) -> Asking:
-        if self._wanted.protocol == "teacher_forced":
-            return teacher_forced(segmenter)
         wanted = self._wanted
+        if published := _PUBLISHED.get(wanted.protocol):
+            return published(segmenter)
         return generate(segmenter, wanted.asked_as, wanted.max_new_tokens, wanted.answer, wanted.references)
 
     def report(self, log: ItemLog, whole: bool) -> None:
@@ -176,7 +179,8 @@ class _Run:
         items = in_order(log.items, keys)
         data = self._wanted.data
         rows = rows_of(items, explicit_absence=data.explicit_absence, by_round=data.scored_by_round)
-        scores = reliability(items) if self._wanted.protocol == "generate" else None
+        judged_scores = self._wanted.protocol == "generate" and self._wanted.judges_scores
+        scores = reliability(items) if judged_scores else None
         self._write(items, rows, scores, whole)
         judged = [item for item in items if item.failed is None]
         failed = [item for item in items if item.failed is not None]
@@ -244,7 +248,7 @@ def _samples(wanted: Evaluation) -> list[Sample]:
 
 def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> dict[str, Any]:
     """What must be the same for two runs to be one, by the names that results.json has for it."""
-    generated = wanted.protocol != "teacher_forced"
+    generated = wanted.protocol not in _PUBLISHED
     models = ("none", *wanted.variants) if wanted.variants else (wanted.options.quantization,)
     return {
         "protocol": wanted.protocol,

@@ -33,3 +33,19 @@ def golden_lisa() -> Path:
 def golden_segllm() -> Path:
     """The folder golden-segllm-a."""
     return golden_pack("golden-segllm-a")
+
+
+@pytest.fixture(scope="session")
+def golden_lira() -> Path:
+    """The folder golden-lira-a, LIRA's pieces as they are released, in toy size."""
+    return golden_pack("golden-lira-a")
+
+
+@pytest.fixture(scope="session")
+def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as one folder, not quantized. Not to be changed."""
+    from lisa_ros.converting import Conversion, convert
+
+    folder = tmp_path_factory.mktemp("lira") / "toy"
+    convert(Conversion(golden_lira, folder, "none", device="cpu"), tell=lambda _: None)
+    return folder

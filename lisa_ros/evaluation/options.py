@@ -6,7 +6,7 @@ from __future__ import annotations
 DATASETS = ("reason_seg", "refcoco", "refcoco+", "refcocog", "grefcoco", "mr_refcoco", "tabletop")
 """The names in datasets.catalogue."""
 
-PROTOCOLS = ("teacher_forced", "generate", "quantization")
+PROTOCOLS = ("teacher_forced", "referring", "generate", "quantization")
 """How a model is asked and what it is judged by, see protocols.py."""
 
 PHRASINGS = ("upstream", "plain")

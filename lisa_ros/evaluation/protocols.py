@@ -2,6 +2,7 @@
 """How a model is asked. Numbers of different protocols say different things and never stand in one table.
 
 * teacher_forced: what LISA's paper measures. Upstream's question, and the answer "[SEG]." put into the model's mouth.
+* referring: what LIRA's paper measures. "Please segment ...", and the first mask of the answer, which ends there.
 * generate: what an operator gets. The model answers by itself; no `[SEG]` is an empty mask.
 * quantization: generate, with 4-bit and 8-bit weights, judged by what the same model answers with 16-bit ones.
 """
@@ -18,7 +19,7 @@ from lisa_ros.datasets.samples import Round
 from lisa_ros.dialogue import Turn, turn_of
 from lisa_ros.evaluation.metrics import Box
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, ObjectMask, Segmenter
+from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, ObjectMask, Referring, Segmenter
 
 FORCED_ANSWER = "[SEG]."
 
@@ -88,6 +89,27 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
         question = upstream_question(asked)
         masks = segmenter.force(frame, question, FORCED_ANSWER, turns)
         return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began)
+
+    return ask
+
+
+def referring(segmenter: Segmenter) -> Asking:
+    """The protocol of LIRA's paper, for referring expressions; every round stands for itself.
+
+    A question that the model answers without a mask is judged by an empty one. LIRA's own script leaves such a question
+    out of cIoU, so that a model gains by saying nothing.
+
+    Raises:
+        ValueError: the model has no such way to be asked.
+    """
+    if not isinstance(segmenter, Referring):
+        raise ValueError(f"{segmenter.name} has no referring protocol; use generate")
+
+    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+        began = time.perf_counter()
+        answer, mask = segmenter.refer(frame, asked.text)
+        masks = () if mask is None else (mask,)
+        return Reply(Turn(asked.text, answer), masks, False, time.perf_counter() - began)
 
     return ask
 
