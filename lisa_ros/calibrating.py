@@ -80,11 +80,11 @@ def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
     told, weights = {}, None
     for kind in ANSWER_KINDS:
         evaluation = wanted.evaluation(kind)
-        print(f"answer {kind}:")
         if status := run_evaluation(evaluation, load):
             return status
         results = json.loads((evaluation.output / "results.json").read_bytes())
         lines[kind], told[kind] = _fitted(results["items"], kind)
+        print(f"answer {kind}: fitted to {told[kind]['right']} right and {told[kind]['wrong']} wrong masks")
         weights = results["weights_sha256"]
     about = {
         "dataset": wanted.dataset,

@@ -176,7 +176,8 @@ class _Run:
         items = in_order(log.items, keys)
         data = self._wanted.data
         rows = rows_of(items, explicit_absence=data.explicit_absence, by_round=data.scored_by_round)
-        scores = reliability(items) if self._wanted.protocol == "generate" else None
+        judged_scores = self._wanted.protocol == "generate" and self._wanted.judges_scores
+        scores = reliability(items) if judged_scores else None
         self._write(items, rows, scores, whole)
         judged = [item for item in items if item.failed is None]
         failed = [item for item in items if item.failed is not None]

@@ -5,13 +5,17 @@ import ast
 import dataclasses
 import importlib.util
 import json
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from ament_index_python.packages import get_packages_with_prefixes
-from ros_harness import started, talking_node, wait_until
+from ros_harness import Process, started, talking_node, wait_until
 from std_msgs.msg import String
 
 from lisa_ros.msg import Segmentation
@@ -51,12 +55,27 @@ def keys_of(file: str, table: str) -> set[str]:
     raise AssertionError(f"{file} has no {table}")
 
 
+@contextmanager
+def launched(file: str, **given: object) -> Iterator[Process]:
+    """A process that launches a file, as `ros2 launch` does; nothing that it started outlives it."""
+    with started(launching(file, **given)) as process:
+        wait_until(lambda: "group " in process.output, "the start")
+        group = int(process.output.split("group ")[1].split()[0])
+        try:
+            yield process
+        finally:
+            process.end()
+            # On a busy machine it is killed before it has ended its nodes.
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
 def launching(file: str, **given: object) -> list[str]:
-    """The command line of a process that launches a file, as `ros2 launch` does."""
+    """The command line for that."""
     code = (
-        "import sys; from launch import LaunchService; from launch.launch_description_sources import *;"
+        "import os, sys; from launch import LaunchService; from launch.launch_description_sources import *;"
         "from launch.actions import IncludeLaunchDescription as Include;"
-        "service = LaunchService();"
+        "os.setpgrp(); print('group', os.getpid(), flush=True); service = LaunchService();"
         f"source = PythonLaunchDescriptionSource({str(ROOT / 'launch' / file)!r});"
         f"given = { ({name: str(value) for name, value in given.items()})!r};"
         "service.include_launch_description(Include(source, launch_arguments=given.items()));"
@@ -117,7 +136,7 @@ def test_launch_declares_what_is_documented(file: str) -> None:
 @pytest.mark.parametrize("checkpoint", ["/no/such/folder", "0123"])  # the second is a text too
 def test_launch_starts_the_node_with_what_was_given(checkpoint: str) -> None:
     given = {"namespace": "left", "image": "/camera/colour", "checkpoint": checkpoint, "device": "cpu"}
-    with started(launching(ONE, **given)) as process:
+    with launched(ONE, **given) as process:
         wait_until(
             lambda: (
                 f"Could not load the checkpoint {checkpoint}:" in process.output and "exit code 1" in process.output
@@ -132,7 +151,7 @@ def test_each_camera_gets_a_node_in_its_own_namespace(monkeypatch: pytest.Monkey
     monkeypatch.setenv("ROS_HOME", str(tmp_path))  # dialogues of other nodes stay where they are
     given = {"cameras": "front, wrist", "namespace": "robot", "image": "/{camera}/colour", "device": "cpu"}
     given |= {"depth": "/{camera}/depth", "camera_info": "/{camera}/info"}
-    with started(launching(SEVERAL, **given)) as process, talking_node("somebody") as node:
+    with launched(SEVERAL, **given) as process, talking_node("somebody") as node:
         depth_of_wrist = lambda: node.count_subscribers("/wrist/depth")  # noqa: E731
         wait_until(depth_of_wrist, "the subscription to depth", LOADED_S)
         for name in ("front", "wrist"):
@@ -147,7 +166,7 @@ def test_all_cameras_share_a_checkpoint_and_a_parameter_file(tmp_path: Path) -> 
     file = tmp_path / "mine.yaml"
     file.write_text("/**: {ros__parameters: {dialogue_file: '', quantization: 8bit}}\n")
     given = {"cameras": "a,b", "checkpoint": "/no/such/folder", "params_file": str(file)}
-    with started(launching(SEVERAL, **given)) as process:
+    with launched(SEVERAL, **given) as process:
         wait_until(
             lambda: process.output.count("Loading the checkpoint /no/such/folder (quantization 8bit)") == 2,
             "both nodes",
@@ -163,7 +182,7 @@ def test_cameras_that_cannot_be_namespaces_are_refused(cameras: str) -> None:
 
 @needs_launch
 def test_a_wrong_list_of_cameras_is_said_and_nothing_starts() -> None:
-    with started(launching(SEVERAL, cameras="front,front")) as process:
+    with launched(SEVERAL, cameras="front,front") as process:
         assert process.wait() == 1
         assert "cameras is 'front,front'; it must be different names" in process.output
         assert "process started" not in process.output
@@ -174,7 +193,7 @@ def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     answers: list[Segmentation] = []
     given = {"width": 320, "height": 240, "rviz": rviz_wanted(), "device": "cpu"}
-    with started(launching(DEMO, **given)) as process, talking_node("somebody") as node:
+    with launched(DEMO, **given) as process, talking_node("somebody") as node:
         node.create_subscription(Segmentation, "/lisa/segmentation", answers.append, 10)
         say = node.create_publisher(String, "/lisa/command_text", 10)
         wait_until(lambda: "Ready:" in process.output and say.get_subscription_count(), "the node", LOADED_S)
