@@ -40,11 +40,14 @@ def work(wanted: Conversion) -> Work:
     clip = find_vision_tower(wanted.source, config.vision_tower, wanted.vision_tower)
     plan = plan_network(wanted.source, config, ClipPreprocessing(clip))
     layers = quantized_layers(plan.network, wanted.quantization)
-    files = [*plan.weights.files, *description_files(wanted.source), *(clip / name for name in CLIP_DESCRIPTIONS)]
+    files = [*plan.weights.files, *description_files(wanted.source)]
     left = f"left out, since no answer depends on them: {', '.join(plan.left_over)}" if plan.left_over else ""
     return Work(
         streams=(plan_stream(plan.weights, plan.rename.get, layers, wanted.shard_bytes),),
-        stamps={"source": {file.name: stamp(file) for file in files}},
+        stamps={
+            "source": {file.name: stamp(file) for file in files},
+            "clip": {name: stamp(clip / name) for name in CLIP_DESCRIPTIONS},
+        },
         describe=partial(_describe, wanted.source, clip),
         config=read_json(wanted.source / "config.json") | {"mm_vision_tower": CLIP},
         notes=tuple(note for note in (left, LICENCES) if note),
