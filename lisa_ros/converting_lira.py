@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lisa_ros.converting import Conversion, Work, stamp
 from lisa_ros.models.families import LIRA, family_of
 from lisa_ros.models.lira.pieces import holds_lira
 from lisa_ros.models.lira.released import ReleasedLira
 from lisa_ros.models.lisa.converted_files import plan_stream
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.filling import quantized_layers
-
-if TYPE_CHECKING:
-    from lisa_ros.converting import Conversion, Work
 
 LICENCE = (
     "Licences: OMG-Seg, which is part of LIRA, is for non-commercial use only (S-Lab License 1.0); LIRA's repository "
@@ -34,8 +31,6 @@ def work(wanted: Conversion) -> Work:
     Raises:
         CheckpointError: lists every tensor that is missing, unexpected or misshapen, or says what else is amiss.
     """
-    from lisa_ros.converting import Work, stamp
-
     if not holds_lira(wanted.source):
         raise CheckpointError(f"{wanted.source} is converted already; convert the pieces that it was made from")
     released = ReleasedLira(wanted.source)
