@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue_store import DialogueStore
-    from lisa_ros.segmenter import ObjectMask
+    from lisa_ros.segmenter import Finished, ObjectMask
 
 DEFAULT_OPERATOR = "default"
 LONGEST_OPERATOR = 64
@@ -46,6 +46,18 @@ class Turn:
     answer: str
     objects: tuple[ObjectMask, ...] = ()
     references: tuple[int, ...] = ()
+
+
+def turn_of(command: str, finished: Finished, before: int) -> Turn:
+    """The turn that an answer becomes.
+
+    Args:
+        command: what was asked.
+        finished: the answer.
+        before: how many turns the model had been given; the answer's references are places in them.
+    """
+    backs = tuple(before - place + 1 for place in finished.references)
+    return Turn(command, finished.answer, finished.objects, backs)
 
 
 @dataclass(frozen=True)

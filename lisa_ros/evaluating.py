@@ -20,7 +20,7 @@ from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of, write_whole
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
-from lisa_ros.evaluation.protocols import Asking, generate, teacher_forced
+from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
 from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
@@ -30,6 +30,9 @@ from lisa_ros.scoring import FILE as SCORE_FILE
 from lisa_ros.segmenter import AnswerKind, Segmenter, load_segmenter
 
 Load = Callable[[Path, LoadOptions], Segmenter]
+
+_PUBLISHED: dict[str, Callable[[Segmenter], Asking]] = {"teacher_forced": teacher_forced, "referring": referring}
+"""Protocols in which a model's authors ask in their own words, and there is nothing to choose."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Evaluation:
         limit: only the first so many pictures or dialogues; None: all.
         phrasing: one of evaluation.options.PHRASINGS, where answers are generated; None: the data set's usual one.
         rule: one of evaluation.options.MASK_RULES, where answers are generated.
+        references: one of evaluation.options.REFERENCES, where answers are generated.
         all_texts: ask every text that ReasonSeg has for a picture, not the first alone.
         pictures: how many questions the report shows.
         answer: one of segmenter.ANSWER_KINDS, where answers are generated.
@@ -63,6 +67,7 @@ class Evaluation:
     limit: int | None = None
     phrasing: str | None = None
     rule: str = "first"
+    references: str = "own"
     all_texts: bool = False
     pictures: int = 60
     answer: AnswerKind = "full"
@@ -76,7 +81,7 @@ class Evaluation:
     @property
     def asked_as(self) -> str:
         """How questions are put, one of evaluation.options.PHRASINGS."""
-        if self.protocol == "teacher_forced":
+        if self.protocol in _PUBLISHED:
             return "upstream"
         return self.phrasing or ("plain" if self.data.plain else "upstream")
 
@@ -163,9 +168,10 @@ class _Run:
         evaluate(samples, segmenter, self._asking(segmenter), log, rule=self._wanted.rule, variant=variant)
 
     def _asking(self, segmenter: Segmenter) -> Asking:
-        if self._wanted.protocol == "teacher_forced":
-            return teacher_forced(segmenter)
-        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens, self._wanted.answer)
+        wanted = self._wanted
+        if published := _PUBLISHED.get(wanted.protocol):
+            return published(segmenter)
+        return generate(segmenter, wanted.asked_as, wanted.max_new_tokens, wanted.answer, wanted.references)
 
     def report(self, log: ItemLog, whole: bool) -> None:
         """Prints the table and writes results.json and report.html."""
@@ -227,7 +233,8 @@ def _settled(wanted: Evaluation) -> LoadOptions:
         # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
         settled_quantization(wanted.checkpoint, "none")
     settled = settled_quantization(wanted.checkpoint, wanted.options.quantization)
-    return dataclasses.replace(wanted.options, quantization=settled)
+    # What a round refers to is the data set's to say, whatever its words are.
+    return dataclasses.replace(wanted.options, quantization=settled, explicit_references=True)
 
 
 def _samples(wanted: Evaluation) -> list[Sample]:
@@ -241,7 +248,7 @@ def _samples(wanted: Evaluation) -> list[Sample]:
 
 def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> dict[str, Any]:
     """What must be the same for two runs to be one, by the names that results.json has for it."""
-    generated = wanted.protocol != "teacher_forced"
+    generated = wanted.protocol not in _PUBLISHED
     models = ("none", *wanted.variants) if wanted.variants else (wanted.options.quantization,)
     return {
         "protocol": wanted.protocol,
@@ -258,6 +265,8 @@ def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> di
         "computed_in": {model: _computed_in(wanted.options, model) for model in models},
         "phrasing": wanted.asked_as,
         "mask": wanted.rule if generated else None,
+        "references": wanted.references if generated else None,
+        "fusion_scales": wanted.options.fusion_scales,
         "max_new_tokens": wanted.max_new_tokens if generated else None,
         **(_of_answers(wanted) if generated else {}),
     }

@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -35,6 +35,9 @@ Reference = int | Mask
 
 SEG_TEXT = "[SEG]"
 
+_MARKS = re.compile(r"\[SEG\]|<image_id>|</?p>")
+"""What stands in an answer for a mask, a close look, and the two ends of an object's phrase."""
+
 AnswerKind = Literal["full", "mask_only"]
 """What is wanted of a model: all that it says, or one mask, as soon as can be, and none of its words."""
 ANSWER_KINDS: tuple[AnswerKind, ...] = ("full", "mask_only")
@@ -54,6 +57,7 @@ __all__ = [
     "ObjectMask",
     "OnDevice",
     "Reference",
+    "Referring",
     "Region",
     "Segmenter",
     "Session",
@@ -97,6 +101,9 @@ class ObjectMask:
         region: what the model wants to be given again with the turn; None: nothing.
         phrase: the words of the answer that name the object; empty: the model does not say.
         refined: a second, closer look at the same object; None: there was none.
+        box: the model's own box around it, x0, y0, x1, y1 in the picture's pixels; may reach outside of the picture and
+            differ from the mask's; None: the model does not say.
+        attributes: kind of word -> word -> how much the model inclines to it at the `[SEG]` (a logit); for the eye.
     """
 
     mask: Mask
@@ -107,6 +114,8 @@ class ObjectMask:
     region: Region | None = None
     phrase: str = ""
     refined: Mask | None = None
+    box: tuple[float, float, float, float] | None = None
+    attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,6 +233,26 @@ class Forcible(Protocol):
 
 
 @runtime_checkable
+class Referring(Protocol):
+    """A model that answers a referring expression with its first mask alone. LIRA's paper measures so."""
+
+    def refer(self, frame: Frame, expression: str) -> tuple[str, Mask | None]:
+        """The mask of a referring expression, asked for as the model's authors do.
+
+        Args:
+            frame: from `look`.
+            expression: for example "the red mug".
+
+        Returns:
+            the raw answer up to the mask, and the mask; None where the model marks nothing.
+
+        Raises:
+            CommandError: it cannot be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class OnDevice(Protocol):
     """A model that knows what it takes of a GPU."""
 
@@ -261,8 +290,8 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
 
 
 def explanation_of(answer: str) -> str:
-    """A raw answer without its `[SEG]`, for people: "Sure, [SEG] . It is red." -> "Sure. It is red."."""
-    text = re.sub(r"\s+", " ", answer.replace(SEG_TEXT, " "))
+    """A raw answer without its marks, for people: "Sure, [SEG] . It is red." -> "Sure. It is red."."""
+    text = re.sub(r"\s+", " ", _MARKS.sub(" ", answer))
     text = re.sub(r" (?=[.,;:!?])", "", text)
     text = re.sub(r"[,;:]+(?=[.!?])", "", text)  # the comma before a [SEG] that ended the sentence
     return re.sub(r"^[\s.,;:!?]+", "", text).strip()

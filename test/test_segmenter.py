@@ -100,10 +100,15 @@ def test_empty_command(segmenter: Segmenter, text: str) -> None:
         list(segmenter.session(frame).segment(text))
 
 
-def test_references_are_refused(segmenter: Segmenter) -> None:
+def test_references_change_nothing(segmenter: Segmenter) -> None:
+    """LISA's history is text: what is meant stands in the words."""
     frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
-    with pytest.raises(CommandError, match="earlier turns"):
-        list(segmenter.session(frame).segment("that one", references=[1]))
+    turns = [Turn("the square", "It is [SEG].")]
+    outside = np.ones((40, 60), dtype=np.bool_)
+    told = list(segmenter.session(frame, turns).segment("that one", references=[1, outside], max_new_tokens=4))
+    plain = list(segmenter.session(frame, turns).segment("that one", max_new_tokens=4))
+    assert isinstance(told[-1], Finished) and isinstance(plain[-1], Finished)
+    assert (told[-1].answer, told[-1].references) == (plain[-1].answer, ())
 
 
 def test_too_long_a_command_and_too_long_a_dialogue(segmenter: Segmenter) -> None:

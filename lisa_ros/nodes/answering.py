@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lisa_ros.dialogue import Dialogues, ForgottenTurnError, Turn, operator_name
+from lisa_ros.dialogue import Dialogues, ForgottenTurnError, operator_name, turn_of
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.camera import Seen
 from lisa_ros.nodes.request import Outcome, Request
@@ -78,13 +78,14 @@ def ask(
     if finished.reason == "cancelled":
         return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
     _check_shapes(finished.objects, seen)
-    turn = dialogues.append(operator, Turn(request.text, finished.answer, finished.objects), recall.generation)
+    turn = dialogues.append(operator, turn_of(request.text, finished, len(recall.turns)), recall.generation)
     return Outcome(
         *_status(finished.objects, limits.min_score),
         header=seen.header,
         answer=finished.answer,
         objects=_found(finished.objects, limits.min_score),
         turn=turn,
+        references=tuple(recall.first + place - 1 for place in finished.references),
         frame_known=seen.known,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )

@@ -96,13 +96,14 @@ class LisaSession:
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
     ) -> Iterator[Event]:
-        """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out."""
+        """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
+
+        LISA has no way to be shown earlier masks: references are ignored, and what is meant is told by the words.
+        """
         from lisa_ros.models.lisa import Answer, MaskStep
 
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
-        if references:
-            raise CommandError("LISA cannot refer to the masks of earlier turns; say in words what is meant.")
         mask_only = answer == "mask_only"
         prompt_ids, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
         objects: list[ObjectMask] = []

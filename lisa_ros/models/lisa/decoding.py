@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +19,7 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.reading import Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.models.loaded import Loaded
 from lisa_ros.models.options import DEFAULT_CACHE
 
 MAX_MASKS = 64
@@ -92,16 +92,27 @@ def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
 
     Args:
         network: the model.
-        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: as kept_read_bytes has it.
     """
-    budget, on_gpu = (KEPT_READ_MIB if cache_mib == DEFAULT_CACHE else cache_mib) << 20, network.device.type == "cuda"
-    if on_gpu and cache_mib == DEFAULT_CACHE:
-        total = torch.cuda.get_device_properties(network.device).total_memory
-        budget = min(budget, int(KEPT_READ_SHARE * total))
-    return Reader(network, budget, fixed_step=on_gpu)
+    budget = kept_read_bytes(network.device, cache_mib)
+    return Reader(network, budget, fixed_step=network.device.type == "cuda")
 
 
-class Lisa:
+def kept_read_bytes(device: torch.device, cache_mib: int) -> int:
+    """Memory for what was read, bytes.
+
+    Args:
+        device: where the model is.
+        cache_mib: MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+    """
+    if cache_mib != DEFAULT_CACHE:
+        return cache_mib << 20
+    if device.type != "cuda":
+        return KEPT_READ_MIB << 20
+    return min(KEPT_READ_MIB << 20, int(KEPT_READ_SHARE * torch.cuda.get_device_properties(device).total_memory))
+
+
+class Lisa(Loaded):
     """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
 
     Attributes:
@@ -125,27 +136,14 @@ class Lisa:
         cache_mib: int = DEFAULT_CACHE,
     ) -> None:
         """Made by load_lisa."""
-        self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
+        self.network: LisaNetwork = network
+        self.config, self.tokenizer, self.name = config, tokenizer, name
         self.template, self.clip = template, clip
-        self.reader = new_reader(network, cache_mib)
+        self.reader: Reader = new_reader(network, cache_mib)
         self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
-
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
-        on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""

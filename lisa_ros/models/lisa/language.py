@@ -120,7 +120,7 @@ class Outcome:
 
     Attributes:
         states: (wanted, hidden), after LLaMA's last norm.
-        tokens: the likeliest id after each.
+        tokens: the likeliest id after each; nothing where LLaMA has no output layer.
         log_probs: (wanted,) float32, the logarithms of those ids' probabilities; still on the device, since a mask
             asks for them, and not every word.
     """
@@ -141,7 +141,7 @@ class RaggedLlama:
     """transformers' LlamaModel and its output layer, read in rows."""
 
     def __init__(self, language: Any, lm_head: Any) -> None:
-        """Takes a LlamaModel and its output layer; they are used where they are."""
+        """Takes a LlamaModel and its output layer, None where no word is asked for; they are used where they are."""
         self._language, self._lm_head = language, lm_head
         self._config = language.config
 
@@ -159,8 +159,8 @@ class RaggedLlama:
         wanted = [row.wanted for row in rows]
         tails = [states[len(states) - row.wanted :] for states, row in zip(hidden.split(counts), rows, strict=True)]
         states = self._language.norm(torch.cat(tails))
-        if not len(states):
-            return [Outcome(states, [], states.new_empty(0, dtype=torch.float32)) for _ in rows]
+        if self._lm_head is None or not len(states):
+            return [Outcome(mine, [], mine.new_empty(0, dtype=torch.float32)) for mine in states.split(wanted)]
         ids, log_probs = likeliest(self._lm_head(states))
         tokens = ids.tolist()
         ends = [sum(wanted[: i + 1]) for i in range(len(rows))]
