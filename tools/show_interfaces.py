@@ -30,7 +30,7 @@ from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation, TrackedObject
-from lisa_ros.nodes.demo.processes import node_command, running
+from lisa_ros.nodes.demo.processes import node_command, running, share_memory
 from lisa_ros.nodes.demo.script import LINES, SEED
 from lisa_ros.srv import ListDialogues, ResetDialogue
 
@@ -66,6 +66,7 @@ _ANSWER_S = 6.0
 
 def main() -> int:
     """Asks a real node about the demo's table, and writes what it heard."""
+    share_memory()
     settings = {"seed": SEED, "width": 320, "height": 240}
     commands = {
         "sim_camera": node_command("sim_camera", _NAMESPACE, settings),
