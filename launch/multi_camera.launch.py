@@ -50,10 +50,15 @@ def generate_launch_description() -> LaunchDescription:
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """lisa.launch.py for each camera."""
     names = camera_names(LaunchConfiguration("cameras").perform(context))
-    prefix = LaunchConfiguration("namespace").perform(context).rstrip("/")
+    prefix = LaunchConfiguration("namespace").perform(context)
     topics = {topic: LaunchConfiguration(topic).perform(context) for topic in TOPICS}
     shared = {name: LaunchConfiguration(name) for name in ("params_file", *SHARED)}
-    return [one_camera({"namespace": f"{prefix}/{name}", **topics_of(name, topics), **shared}) for name in names]
+    return [one_camera({"namespace": below(prefix, name), **topics_of(name, topics), **shared}) for name in names]
+
+
+def below(namespace: str, name: str) -> str:
+    """A name below a namespace; without one, below what a launch file around this one has pushed."""
+    return f"{namespace.rstrip('/')}/{name}" if namespace else name
 
 
 def topics_of(camera: str, topics: dict[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
@@ -82,6 +83,8 @@ class FoundObject:
         bbox: (x, y, width, height), pixels.
         place: in metres; None where it is not known.
         no_place: one sentence, why not.
+        score: how likely the mask is right, 0 to 1; None: the model does not say.
+        phrase: the words of the answer that name it; empty: the model does not say.
     """
 
     mask: NDArray[np.bool_]
@@ -89,6 +92,8 @@ class FoundObject:
     bbox: tuple[int, int, int, int]
     place: Place | None = None
     no_place: str = ""
+    score: float | None = None
+    phrase: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ class LisaClient:
         operator: str = "",
         answer: str = "",
         references: Sequence[int] = (),
+        stamp: Time | None = None,
         timeout_s: float = 10.0,
     ) -> bool:
         """Sends a command, and waits until the node has taken it.
@@ -178,6 +184,7 @@ class LisaClient:
             operator: whose dialogue it continues; empty: "default".
             answer: "full" or "mask_only"; empty: as the node's parameter says.
             references: earlier turns that the text is about.
+            stamp: the command's time; with the node's command_frame "nearest", of the picture that is meant. None: now.
             timeout_s: longest wait.
 
         Returns:
@@ -194,9 +201,11 @@ class LisaClient:
             self._refused = Result(Status.NO_NODE, f"There is no action {self._lisa}/segment; does the node run?")
             return False
         command = Command(id=self._id, text=text, operator_id=operator, answer=answer, references=list(references))
+        command.stamp = stamp or Time()
         sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=self._on_feedback)
         if not self._spin_until(sent.done, until_s - time.monotonic()):
             self._refused = Result(Status.NO_NODE, f"The node did not take the command within {timeout_s:g} s.")
+            sent.add_done_callback(_take_back)
             return False
         self._goal = sent.result()
         if self._goal.accepted:
@@ -206,8 +215,16 @@ class LisaClient:
         return bool(self._goal.accepted)
 
     def is_complete(self, wait_s: float = _POLL_S) -> bool:
-        """Whether the answer is there; waits up to wait_s for it, and hears what has come meanwhile."""
-        return self._told is None or self._spin_until(self._told.done, wait_s)
+        """Whether the answer is there; waits up to wait_s for it, and hears what has come meanwhile.
+
+        True as well where none will come, since the node has ended; `result` says so.
+        """
+        if self._told is None or self._spin_until(self._told.done, wait_s):
+            return True
+        if self._action.server_is_ready():
+            return False
+        self._give_up("The node ended before it answered.")
+        return True
 
     def feedback(self) -> Feedback:
         """What has come of the answer so far."""
@@ -226,7 +243,14 @@ class LisaClient:
         if self._told is None or self._told.done():
             return False
         asked = self._goal.cancel_goal_async()
-        return self._spin_until(lambda: asked.done() and self._told.done(), timeout_s)
+        if self._spin_until(lambda: asked.done() and self._told.done(), timeout_s):
+            return True
+        self._give_up(f"The node did not stop within {timeout_s:g} s.")
+        return False
+
+    def _give_up(self, why: str) -> None:
+        """Waits no longer for the last command's answer."""
+        self._refused, self._told = Result(Status.NO_NODE, why), None
 
     def _on_feedback(self, message: Any) -> None:
         told = message.feedback
@@ -246,6 +270,12 @@ class LisaClient:
         return True
 
 
+def _take_back(sent: Any) -> None:
+    """Cancels a goal that was accepted when nobody waited for it any more."""
+    if sent.result() is not None and sent.result().accepted:
+        sent.result().cancel_goal_async()
+
+
 def _result(message: Segmentation) -> Result:
     objects = tuple(_found(found) for found in message.objects)
     return Result(Status(message.status), message.detail, message.explanation, objects, message)
@@ -256,7 +286,8 @@ def _found(message: ObjectMask) -> FoundObject:
     box = message.bbox
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
     bbox = (box.x_offset, box.y_offset, box.width, box.height)
-    return FoundObject(mask, point, bbox, _place(message), message.location_detail)
+    score = None if message.score < 0 else float(message.score)
+    return FoundObject(mask, point, bbox, _place(message), message.location_detail, score, message.phrase)
 
 
 def _place(message: ObjectMask) -> Place | None:

@@ -184,6 +184,7 @@ class Dialogues:
     def turns(self, operator: str) -> tuple[Turn, ...]:
         """The turns of one operator that are kept, oldest first."""
         with self._lock:
+            self._forget_idle()
             dialogue = self._dialogues.get(operator)
             return tuple(dialogue.turns) if dialogue else ()
 

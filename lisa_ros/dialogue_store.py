@@ -8,6 +8,7 @@ and so is what a model wants to be given again with them.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import zlib
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ import numpy as np
 
 from lisa_ros.dialogue import Turn
 from lisa_ros.segmenter import Mask, ObjectMask, Region
+
+_LOG = logging.getLogger(__name__)
 
 FORMAT = 2
 _TABLES = """
@@ -63,6 +66,7 @@ class DialogueStore:
             StoreError: it is something else, another node has it, or it cannot be written.
         """
         try:
+            self._file = file
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False, isolation_level=None)
             self._prepare(file)
@@ -71,7 +75,17 @@ class DialogueStore:
             raise StoreError(f"Dialogues cannot be kept in {file}: {reason}.") from error
 
     def load(self) -> list[StoredDialogue]:
-        """All dialogues, the one that was silent longest first."""
+        """All dialogues, the one that was silent longest first.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            return self._load()
+        except (sqlite3.Error, zlib.error, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"The dialogues in {self._file} are damaged ({error}); move the file away.") from error
+
+    def _load(self) -> list[StoredDialogue]:
         rows = self._database.execute("select * from turns order by operator, number").fetchall()
         by_operator: dict[str, list[Any]] = {}
         for row in rows:
@@ -83,23 +97,32 @@ class DialogueStore:
         return sorted(found, key=lambda dialogue: dialogue.spoken_s)
 
     def add(self, operator: str, number: int, turn: Turn, spoken_s: float) -> None:
-        """Adds a turn; it survives the process when this returns."""
+        """Adds a turn; it survives the process when this returns, unless the log says otherwise."""
         objects, masks = _packed(turn.objects)
         refers = json.dumps(turn.references)
         row = (operator, number, spoken_s, turn.command, turn.answer, objects, masks, refers)
-        self._database.execute("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._change("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def drop_before(self, operator: str, number: int) -> None:
         """Removes an operator's turns with smaller numbers."""
-        self._database.execute("delete from turns where operator = ? and number < ?", (operator, number))
+        self._change("delete from turns where operator = ? and number < ?", (operator, number))
 
     def forget(self, operator: str) -> None:
         """Removes an operator's dialogue."""
-        self._database.execute("delete from turns where operator = ?", (operator,))
+        self._change("delete from turns where operator = ?", (operator,))
 
     def close(self) -> None:
         """Lets the file go."""
         self._database.close()
+
+    def _change(self, statement: str, values: tuple[Any, ...]) -> None:
+        """A full disk must not cost an operator the answer: the dialogue goes on in memory."""
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            _LOG.error(
+                "Dialogues are not kept in %s: %s. They live in memory until it can be written.", self._file, error
+            )
 
     def _prepare(self, file: Path) -> None:
         self._database.execute("pragma locking_mode = exclusive")

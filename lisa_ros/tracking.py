@@ -40,6 +40,7 @@ class LossReason(Enum):
     HIDDEN = "too little of it is seen"
     UNLIKE = "what is there no longer looks like it"
     INCONSISTENT = "its motion could not be followed"
+    ENDED = "it is not followed any more"
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,9 @@ class Follower:
         """Takes the next frame, of any size if it is the first or nothing is followed.
 
         Args:
-            stamp_ns: its stamp, nanoseconds. One that is not newer than the last begins a new history: a bag was
-                rewound, or the clock was set, and what was followed is forgotten.
+            stamp_ns: its stamp, nanoseconds. One that is older than the last begins a new history: a bag was
+                rewound, or the clock was set, and what was followed is forgotten. A second one of the same stamp is
+                left out.
             image: kept for a while, so the caller must not change it.
 
         Returns:
@@ -163,7 +165,9 @@ class Follower:
         Raises:
             ValueError: the image's size changed while an object is followed.
         """
-        if self._frames and stamp_ns <= self._frames[-1].stamp_ns:
+        if self._frames and stamp_ns == self._frames[-1].stamp_ns:
+            return self._newest
+        if self._frames and stamp_ns < self._frames[-1].stamp_ns:
             self.forget()
         self._remember(_Kept(stamp_ns, image))
         if self._newest is not None:

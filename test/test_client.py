@@ -2,6 +2,7 @@
 """LisaClient, as a planner's author uses it, with lisa_node as another process."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,4 +90,25 @@ def test_without_a_node_it_says_so() -> None:
     with LisaClient("/nobody", context=context) as client:
         assert not client.segment("red", timeout_s=0.2)
         assert client.result().status is Status.NO_NODE and "/nobody/segment" in client.result().message
+    rclpy.shutdown(context=context)
+
+
+def test_a_node_that_was_killed_leaves_nobody_waiting(tmp_path: Path) -> None:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(private_domain()))
+    gate = tmp_path / "gate"
+    with probing("mortal") as probe, started(scripted_node("-r", "__node:=mortal")) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(pictures.message("rgb8"), "red")
+        with LisaClient("/mortal", context=context) as client:
+            assert client.segment(f"gate {gate}")
+            wait_at(gate)
+            process.send_signal(signal.SIGKILL)
+            wait_until(client.is_complete, "the end of the wait")
+            assert (client.result().status, client.result().message) == (
+                Status.NO_NODE,
+                "The node ended before it answered.",
+            )
+            assert not client.segment("red", timeout_s=0.1)
     rclpy.shutdown(context=context)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lisa_ros.nodes.demo import __main__ as demo_program
+from lisa_ros.nodes.demo import processes
 from lisa_ros.nodes.demo.script import LINES
 from lisa_ros.segmenter import embedded_checkpoint
 
@@ -120,7 +120,7 @@ def test_the_demo_keeps_to_itself_whatever_the_terminal_is_set_to(monkeypatch: p
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     monkeypatch.setenv("ROS_STATIC_PEERS", "192.0.2.1")
-    demo_program._isolate()
+    processes.isolate()
     assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert 1 <= int(os.environ["ROS_DOMAIN_ID"]) <= 100
     assert "ROS_STATIC_PEERS" not in os.environ

@@ -277,6 +277,32 @@ def test_idle_dialogues_are_forgotten(tmp_path: Path) -> None:
     later.close()
 
 
+def test_idle_dialogues_have_no_turns() -> None:
+    now = [0.0]
+    dialogues = Dialogues(max_idle_s=60, now_s=lambda: now[0])
+    dialogues.append("ann", Turn("red", "[SEG]"))
+    now[0] = 61.0
+    assert dialogues.turns("ann") == ()
+
+
+def test_a_full_disk_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = DialogueStore(tmp_path / "dialogues.sqlite")
+    store._database.execute("create trigger full before insert on turns begin select raise(fail, 'disk is full'); end")
+    dialogues = Dialogues(store=store)
+    assert dialogues.append("ann", Turn("red", "[SEG]")) == 1
+    assert [turn.command for turn in dialogues.turns("ann")] == ["red"]
+    assert "disk is full" in caplog.text and "dialogues.sqlite" in caplog.text
+    dialogues.close()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    store = DialogueStore(tmp_path / "dialogues.sqlite")
+    Dialogues(store=store).append("ann", Turn("red", "[SEG]"))
+    store._database.execute("update turns set masks = x'00'")
+    with pytest.raises(StoreError, match=r"dialogues\.sqlite are damaged"):
+        store.load()
+
+
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"no database at all, but long enough to be taken for one" * 20)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from depth_camera import DepthCamera
+from depth_camera import FRAME_ID, DepthCamera
 from geometry_msgs.msg import PoseStamped
 from moving_pictures import HEIGHT, WIDTH, ground, put, thing
 from node_probe import Probe, pixels, probing
@@ -17,8 +17,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import scripted_node, started, talking_node, wait_until
 from scripted_segmenter import pixels_of
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from lisa_ros.msg import Segmentation, TrackedObject
+from lisa_ros.nodes.conversions import to_image_message
 
 DEPTH = np.full((HEIGHT, WIDTH), 0.8, dtype=np.float32)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -135,6 +137,9 @@ def test_nothing_is_followed_with_track_false(probe: Probe, camera: DepthCamera)
         shown_until(camera, scene(20), heard.of, "the object")
         assert probe.set_parameter("track", False).successful
         try:
+            wait_until(
+                lambda: camera.show(scene(20), DEPTH) and heard.objects[-1].state == TrackedObject.LOST, "its end"
+            )
             answer = begin(camera)
             assert not any(one.id == answer.id for one in heard.objects)
         finally:
@@ -147,11 +152,30 @@ def test_a_picture_of_another_size_ends_it_and_the_node_goes_on(probe: Probe, ca
         begin(camera)
         shown_until(camera, scene(20), heard.of, "the object")
         small = scene(20)[:60, :80].copy()
+        for _ in range(2):
+            camera.show(small, DEPTH[:60, :80])
+        wait_until(lambda: heard.objects[-1].state == TrackedObject.LOST, "the end, said")
+        assert heard.objects[-1].detail == "The object is lost: it is not followed any more."
         answer = camera.ask_about("red", lambda a: bool(a.objects), picture=small, depth_m=DEPTH[:60, :80])
         assert answer.status == Segmentation.OK
         begin(camera)
         told = shown_until(camera, scene(20), heard.of, "the object again")
         assert told.state == TrackedObject.TRACKED
+
+
+def test_one_broken_picture_or_one_sent_twice_ends_nothing(probe: Probe, camera: DepthCamera) -> None:
+    with listening() as heard:
+        answer = begin(camera)
+        shown_until(camera, scene(20), heard.of, "the object")
+        header = camera.show(scene(22), DEPTH)
+        twice = to_image_message(scene(22), "rgb8", header)
+        probe.show(twice)
+        broken = to_image_message(scene(22), "rgb8", Header(stamp=probe.stamp_now(), frame_id=FRAME_ID))
+        broken.data = broken.data[:100]
+        probe.show(broken)
+        told = shown_until(camera, scene(24), heard.of, "the object after it")
+        assert told.id == answer.id and told.state == TrackedObject.TRACKED
+        assert not any(one.state == TrackedObject.LOST for one in heard.objects)
 
 
 def test_the_model_finds_what_was_lost() -> None:

@@ -18,8 +18,8 @@ def stamped(kind: type, milliseconds: int) -> Image | CameraInfo:
     return message
 
 
-def buffer(kept_s: float = 1.0, now_ms: int = BASE_MS) -> FrameBuffer:
-    return FrameBuffer(lambda: now_ms * MS, lambda: kept_s, lambda: 0.02)
+def buffer(kept_s: float = 1.0, now_ms: int = BASE_MS, patience_s: float = 0.0) -> FrameBuffer:
+    return FrameBuffer(lambda: now_ms * MS, lambda: kept_s, lambda: 0.02, lambda: patience_s)
 
 
 def test_depth_may_come_before_or_after_its_picture() -> None:
@@ -97,13 +97,50 @@ def test_a_rewound_bag_begins_anew() -> None:
 
 
 def test_depth_on_its_way_is_waited_for() -> None:
-    frames = buffer()
+    frames = buffer(patience_s=60.0)
     frames.take_depth(stamped(Image, -33))
     frames.take_image(stamped(Image, 0))
     frame, due = frames.newest(), stamped(Image, 0)
     assert frame is not None
     came = threading.Thread(target=frames.take_depth, args=(due,))
     came.start()
-    found = frame.await_depth() or frame.await_depth()
+    assert frame.await_depth() is due
     came.join()
-    assert found is due or frame.depth is due
+
+
+def test_depth_that_does_not_come_is_waited_for_once() -> None:
+    frames = buffer(patience_s=0.001)
+    frames.take_depth(stamped(Image, -33))
+    frames.take_image(stamped(Image, 0))
+    frame = frames.newest()
+    assert frame is not None and frame.depth_due_s == 0.001
+    assert frame.await_depth() is None and frame.depth_due_s == 0.0
+
+
+def test_where_no_depth_comes_none_is_waited_for() -> None:
+    frames = buffer(patience_s=60.0)
+    frames.take_image(stamped(Image, 0))
+    assert frames.newest().await_depth() is None  # type: ignore[union-attr]
+
+
+def test_a_fast_camera_gets_the_depth_of_its_very_moment() -> None:
+    """At 60 Hz the depth of the picture before is within the tolerance, too."""
+    frames = buffer(patience_s=60.0)
+    for milliseconds in (0, 16):
+        frames.take_depth(stamped(Image, milliseconds))
+        frames.take_image(stamped(Image, milliseconds))
+    frames.take_image(stamped(Image, 32))
+    frame, exact = frames.newest(), stamped(Image, 32)
+    assert frame is not None and frame.depth is not None
+    came = threading.Thread(target=frames.take_depth, args=(exact,))
+    came.start()
+    assert frame.await_depth() is exact
+    came.join()
+
+
+def test_depth_with_stamps_of_its_own_is_not_waited_for() -> None:
+    frames = buffer(patience_s=60.0)
+    near = stamped(Image, 5)
+    frames.take_depth(near)
+    frames.take_image(stamped(Image, 0))
+    assert frames.newest().await_depth() is near  # type: ignore[union-attr]

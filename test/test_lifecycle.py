@@ -2,6 +2,7 @@
 """The node's lifecycle, as a manager drives it: by its services, with lisa_node as another process."""
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from golden import read_case
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_probe import Probe, probing
-from ros_harness import Process, scripted_node, started, wait_at, wait_until
+from ros_harness import HERE, Process, scripted_node, started, wait_at, wait_until
 
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.msg import Segmentation
@@ -126,3 +127,8 @@ def test_a_released_model_is_gone(golden_lisa: Path) -> None:
     segmenter.release()
     gc.collect()
     assert weights() is None
+
+
+def test_a_node_that_has_answered_forgets_its_weights_at_cleanup(golden_lisa: Path) -> None:
+    with started([sys.executable, str(HERE / "forgetting_node.py"), str(golden_lisa)]) as process:
+        assert process.wait() == 0, process.output

@@ -187,7 +187,7 @@ def test_second_turn_through_the_cache_is_the_whole_read_anew(
     assert len(cached) == len(fresh) and cached[-1].ids == fresh[-1].ids and cached[-1].text == fresh[-1].text
     for one, other in zip(cached, fresh, strict=True):
         if isinstance(one, (MaskStep, RefinedStep)):
-            close(torch.from_numpy(one.logits), other.logits)
+            close(torch.from_numpy(one.logits), other.logits, LOGITS)
 
 
 def test_prompt_of_a_second_turn(lira: Lira, golden_lira: Path) -> None:

@@ -217,12 +217,17 @@ def test_a_command_with_a_time_is_about_the_picture_of_that_time(probe: Probe, c
 
 def test_a_follow_up_may_stay_with_the_dialogues_picture(probe: Probe, camera: DepthCamera) -> None:
     assert probe.set_parameter("follow_up_frame", "dialogue").successful
+    def taken(shown: NDArray[np.uint8]) -> bool:
+        """Whether the node has a picture that is shown now."""
+        probe.reset("")
+        header = camera.show(shown, depth())
+        return bool(probe.ask("red").header == header)
+
     try:
         probe.reset("fay")
-        camera.ask_about("red", located, picture=picture(), depth_m=depth())
+        wait_until(lambda: taken(picture()), "the first picture")
         first = probe.ask("red", "fay")
-        grey = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
-        camera.ask_about("red", lambda answer: answer.header != first.header, picture=grey, depth_m=depth())
+        wait_until(lambda: taken(np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)), "the second")
         second = probe.ask("two", "fay")
         assert (second.header, second.turn, second.frame_known) == (first.header, 2, True)
         assert located(second)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The action ~/segment, as an action client sees it, with lisa_node as another process."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,13 @@ def test_goals_and_commands_share_a_dialogue(probe: Probe) -> None:
     assert probe.send_goal("red", "emil").result()[1].turn == 1
     assert probe.ask("blue", "emil").turn == 2
     assert probe.send_goal("history", "emil").result()[1].answer == "I was told: red | blue"
+
+
+def test_goals_that_wait_hear_of_the_nodes_end(gate: Path) -> None:
+    with probing("ending") as probe, started(scripted_node("-r", "__node:=ending")) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(pictures.message("rgb8"), "red")
+        goals = [probe.send_goal(f"gate {gate}", "anna"), probe.send_goal("red", "anna")]
+        wait_at(gate)
+        process.send_signal(signal.SIGINT)
+        assert [goal.result()[1].status for goal in goals] == [Segmentation.CANCELLED] * 2

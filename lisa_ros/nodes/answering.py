@@ -92,10 +92,11 @@ def ask(
 
 
 def _told(events: Iterable[Event], request: Request, seen: Seen, min_score: float) -> Iterator[Event]:
-    """The events, of which a listener hears each as it comes, but for masks that are no objects."""
+    """The events but for masks that are no objects; a listener hears each as it comes."""
     for event in events:
-        weak = isinstance(event, MaskFound) and not _is_sure(event.object, min_score)
-        if request.listener is not None and not weak:
+        if isinstance(event, MaskFound) and not counts(event.object, min_score):
+            continue
+        if request.listener is not None:
             request.listener.hear(event, seen.header)
         yield event
 
@@ -124,12 +125,13 @@ def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
     return tuple(found for found in objects if found.mask.any())
 
 
-def _is_sure(found: ObjectMask, min_score: float) -> bool:
-    return found.score is None or found.score >= min_score
+def counts(found: ObjectMask, min_score: float) -> bool:
+    """Whether a mask is an object: it has a pixel, and its score, where it has one, is enough."""
+    return bool(found.mask.any()) and (found.score is None or found.score >= min_score)
 
 
 def _found(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[ObjectMask, ...]:
-    return tuple(found for found in _visible(objects) if _is_sure(found, min_score))
+    return tuple(found for found in objects if counts(found, min_score))
 
 
 def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:

@@ -217,7 +217,7 @@ class Commands:
             max_idle_s=60 * parameters.max_dialogue_idle,
         )
         operator = operator_name(request.operator_id)
-        first = not self.dialogues.turns(operator)
+        begins = not self.dialogues.turns(operator) or self._dialogue_frames.of(operator) is None
         limits = Limits(
             parameters.max_new_tokens,
             request.answer or parameters.answer,
@@ -225,7 +225,7 @@ class Commands:
             min_score=parameters.min_score,
         )
         outcome = ask(segmenter, self.dialogues, request, seen, limits, cancelled, started_s)
-        if first and outcome.turn and parameters.follow_up_frame == "dialogue":
+        if begins and outcome.turn and parameters.follow_up_frame == "dialogue":
             self._dialogue_frames.begin(operator, seen, parameters.max_operators)
         return outcome
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that each operator's dialogue began with, for follow-ups about it when the camera has moved on."""
+"""The picture that each operator's dialogue stays with, for follow-ups about it when the camera has moved on."""
 
 import threading
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from lisa_ros.nodes.camera import Seen
 
 
 class DialogueFrames:
-    """Kept in memory alone: after a restart, a dialogue's next turn is about a new picture. For any thread."""
+    """Kept in memory alone: after a restart, a dialogue goes on with the picture of its next turn. For any thread."""
 
     def __init__(self) -> None:
         """No dialogue has begun."""
@@ -16,7 +16,7 @@ class DialogueFrames:
         self._seen: OrderedDict[str, Seen] = OrderedDict()
 
     def begin(self, operator: str, seen: Seen, most: int) -> None:
-        """A dialogue had its first turn about this picture; `most` pictures are kept, each of another dialogue."""
+        """A dialogue stays with this picture; `most` pictures are kept, each of another dialogue."""
         with self._lock:
             self._seen[operator] = seen
             self._seen.move_to_end(operator)
@@ -26,6 +26,8 @@ class DialogueFrames:
     def of(self, operator: str) -> Seen | None:
         """The picture; None: it is not known."""
         with self._lock:
+            if operator in self._seen:
+                self._seen.move_to_end(operator)
             return self._seen.get(operator)
 
     def forget_all(self) -> None:

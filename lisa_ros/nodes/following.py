@@ -8,7 +8,7 @@ the same words, as long as no command waits for the model.
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -16,16 +16,17 @@ from rclpy.node import Node
 
 from lisa_ros.dialogue import Turn
 from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.nodes.answering import counts
 from lisa_ros.nodes.camera import Seen
 from lisa_ros.nodes.commands import Commands
-from lisa_ros.nodes.conversions import Picture, picture_from
+from lisa_ros.nodes.conversions import ImageError, Picture, picture_from
 from lisa_ros.nodes.frames import CameraFrame
 from lisa_ros.nodes.locating import Locator
 from lisa_ros.nodes.parameters import LiveParameters
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.nodes.tracked_topics import Sighting, TrackedTopics
 from lisa_ros.segmenter import Mask, MaskFound
-from lisa_ros.tracking import Follower, Tracked, TrackState
+from lisa_ros.tracking import Follower, LossReason, Tracked, TrackState, lost
 
 _STOP_S = 5.0
 _SHOWN_LETTERS = 64
@@ -68,7 +69,7 @@ class Following:
         self._answer: _Finding | None = None
         self._begun = False
         self._last_frame: CameraFrame | None = None
-        self._said_lost = False
+        self._said: Sighting | None = None
         self._finding = threading.Event()
         self._next_find_ns = 0
         self._thread = threading.Thread(target=self._run, name="lisa_following", daemon=True)
@@ -84,7 +85,7 @@ class Following:
 
     def answered(self, request: Request, outcome: Outcome, seen: Seen) -> None:
         """A command got its answer; its first object is followed from now on, in place of any other."""
-        if not outcome.objects or seen.source is None:
+        if not outcome.objects or seen.source is None or self._commands.camera is None:
             return
         recall = self._commands.dialogues.recall(request.operator_id)
         before = max(0, outcome.turn - recall.first) if outcome.turn else len(recall.turns)
@@ -92,6 +93,8 @@ class Following:
         answer = request.answer or self._parameters.current.answer
         subject = _Subject(request, recall.turns[:before], recall.positions(kept), answer)
         with self._lock:
+            if self._commands.camera is None:  # the node was deactivated meanwhile
+                return
             self._answer = _Finding(subject, seen.source, seen.picture, outcome.objects[0].mask)
             self._newest_finding, self._begun = None, False
         self.wake()
@@ -104,6 +107,7 @@ class Following:
         """Follows nothing any more."""
         with self._lock:
             self._answer = self._newest_finding = None
+            self._last_frame = None
         self.wake()
 
     def close(self) -> None:
@@ -127,10 +131,12 @@ class Following:
         with self._lock:
             answer, begun = self._answer, self._begun
             finding, self._newest_finding = self._newest_finding, None
+        self._follower.again_after_s = self._parameters.current.track_again_after
         if not self._parameters.current.track or not self._topics.listened():
             self._drop()
             return
         if answer is None:
+            self._end()
             if self._follower.newest is not None:
                 self._follower.forget()
         elif not begun:
@@ -143,8 +149,7 @@ class Following:
         with self._lock:
             if self._answer is answer:
                 self._begun = True
-        self._follower.again_after_s = self._parameters.current.track_again_after
-        self._said_lost, self._next_find_ns = False, 0
+        self._said, self._next_find_ns = None, 0
         self._follower.found(answer.frame.time_ns, answer.picture, answer.mask, cancelled=self._closing.is_set)
 
     def _correct(self, finding: _Finding) -> None:
@@ -161,17 +166,37 @@ class Following:
         if frame is None or frame is self._last_frame:
             return
         self._last_frame = frame
-        picture = picture_from(frame.image)
+        try:
+            picture = picture_from(frame.image)
+        except ImageError:  # one picture that was cut short is none
+            return
+        if answer is not None and picture.shape != answer.picture.shape:
+            self._node.get_logger().warning("The pictures have another size now; the object is not followed any more.")
+            self._drop()
+            self.forget()
+            return
         tracked = self._follower.update(frame.time_ns, picture)
         if tracked is None or answer is None:
+            self._end()
             return
-        lost = tracked.state is TrackState.LOST
-        if not (lost and self._said_lost):  # once is enough
-            found_ns = self._follower.found_ns or 0
-            found = Time(sec=found_ns // 1_000_000_000, nanosec=found_ns % 1_000_000_000)
-            self._topics.publish(Sighting(answer.subject.request, frame, picture, tracked, found))
-        self._said_lost = lost
+        self._tell(answer, frame, picture, tracked)
         self._find_again(answer.subject, frame, picture, tracked)
+
+    def _tell(self, answer: _Finding, frame: CameraFrame, picture: Picture, tracked: Tracked) -> None:
+        """Says where the object is; that it is lost, once."""
+        if tracked.state is TrackState.LOST and self._said and self._said.tracked.state is TrackState.LOST:
+            return
+        found_ns = self._follower.found_ns or 0
+        found = Time(sec=found_ns // 1_000_000_000, nanosec=found_ns % 1_000_000_000)
+        self._said = Sighting(answer.subject.request, frame, picture, tracked, found)
+        self._topics.publish(self._said)
+
+    def _end(self) -> None:
+        """Nothing is followed any more: whoever listens, now or later, must not believe an old mask."""
+        said, self._said = self._said, None
+        if said is not None and said.tracked.state is TrackState.TRACKED:
+            height, width = said.picture.shape[:2]
+            self._topics.publish(replace(said, tracked=lost((height, width), LossReason.ENDED)))
 
     def _find_again(self, subject: _Subject, frame: CameraFrame, picture: Picture, tracked: Tracked) -> None:
         model = self._commands.model
@@ -203,18 +228,22 @@ class Following:
         if model is None or camera is None:
             return None
         seen = camera.look(model.segmenter, frame, parameters.same_frame_difference)
-        stopped: Callable[[], bool] = lambda: self._closing.is_set() or not model.worker.idle  # noqa: E731
-        events = model.segmenter.session(seen.frame, subject.turns).segment(
+        worker = model.worker
+        stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
+        longest = parameters.max_dialogue_tokens
+        events = model.segmenter.session(seen.frame, subject.turns, max_history_tokens=longest).segment(
             subject.request.text,
             subject.references,
             max_new_tokens=parameters.max_new_tokens,
             cancelled=stopped,
             answer="mask_only" if subject.answer == "mask_only" else "full",
         )
-        return next((event.object.mask for event in events if isinstance(event, MaskFound)), None)
+        found = (event.object for event in events if isinstance(event, MaskFound))
+        return next((one.mask for one in found if counts(one, parameters.min_score)), None)
 
     def _drop(self) -> None:
-        """Nobody listens; whoever does later begins at the answer."""
+        """Nobody listens, or should hear; whoever does later begins at the answer."""
+        self._end()
         self._follower.forget()
         self._last_frame = None
         with self._lock:

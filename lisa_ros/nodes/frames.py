@@ -24,7 +24,6 @@ FEWEST_FRAMES = 3
 _EARLY = 8
 """Depth images and intrinsics that may come before their picture."""
 _DEPTH_RECENT_NS = 1_000_000_000
-_DEPTH_LATE_S = 0.03
 
 
 @dataclass(eq=False)
@@ -37,7 +36,8 @@ class CameraFrame:
         depth: the depth image of the same moment; None: none has come yet.
         info: the camera's intrinsics of the same moment, else the newest; None: none has come yet.
         seen: what the model made of it; the camera's business.
-        depth_due: whether depth images come, so that this one's may still be on its way.
+        depth_ns: the depth image's stamp.
+        depth_due_s: how long this one's depth image may still be waited for, seconds; 0: none is on its way.
         depth_came: set when it is there.
     """
 
@@ -46,18 +46,21 @@ class CameraFrame:
     depth: Image | None = None
     info: CameraInfo | None = None
     seen: Seen | None = None
-    depth_due: bool = False
+    depth_ns: int = 0
+    depth_due_s: float = 0.0
     depth_came: threading.Event = field(default_factory=threading.Event)
 
-    def take_depth(self, message: Image) -> None:
-        """Its depth image has come; the first one counts."""
-        self.depth = self.depth or message
-        self.depth_came.set()
+    def take_depth(self, message: Image, time_ns: int) -> None:
+        """A depth image of its moment has come; the nearest counts."""
+        if self.depth is None or abs(time_ns - self.time_ns) < abs(self.depth_ns - self.time_ns):
+            self.depth, self.depth_ns = message, time_ns
+            self.depth_came.set()
 
     def await_depth(self) -> Image | None:
-        """The depth image, for which it waits a moment where one is due."""
-        if self.depth is None and self.depth_due:
-            self.depth_came.wait(_DEPTH_LATE_S)
+        """The depth image, for which it waits, once, where one is due."""
+        patience_s, self.depth_due_s = self.depth_due_s, 0.0
+        if patience_s > 0.0 and not self.depth_came.is_set():
+            self.depth_came.wait(patience_s)
         return self.depth
 
 
@@ -65,7 +68,11 @@ class FrameBuffer:
     """The newest frames. `take_*` are called by the executor's thread, the rest by any."""
 
     def __init__(
-        self, now_ns: Callable[[], int], kept_s: Callable[[], float], tolerance_s: Callable[[], float]
+        self,
+        now_ns: Callable[[], int],
+        kept_s: Callable[[], float],
+        tolerance_s: Callable[[], float],
+        patience_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Nothing has come yet.
 
@@ -73,8 +80,10 @@ class FrameBuffer:
             now_ns: the node's time, nanoseconds.
             kept_s: how far back frames are kept, seconds.
             tolerance_s: stamps that are no farther apart are of the same moment, seconds.
+            patience_s: how long a picture's depth image is waited for where such images come, seconds.
         """
-        self._now_ns, self._kept_s, self._tolerance_s = now_ns, kept_s, tolerance_s
+        self._now_ns, self._kept_s, self._tolerance_s, self._patience_s = now_ns, kept_s, tolerance_s, patience_s
+        self._exact = False
         self._lock = threading.Lock()
         self._frames: deque[CameraFrame] = deque()
         self._depths: deque[_Stamped] = deque(maxlen=_EARLY)
@@ -86,10 +95,15 @@ class FrameBuffer:
         with self._lock:
             if self._frames and time_ns < self._frames[-1].time_ns:
                 self._frames.clear()
+            info = self._matching(self._infos, time_ns) or (self._infos[-1] if self._infos else None)
+            frame = CameraFrame(message, time_ns, info=info.message if info else None)
             depth = self._matching(self._depths, time_ns)
-            due = bool(self._depths) and abs(self._depths[-1].time_ns - time_ns) < _DEPTH_RECENT_NS
-            info = self._matching(self._infos, time_ns) or (self._infos[-1].message if self._infos else None)
-            self._frames.append(CameraFrame(message, time_ns, depth, info, depth_due=due))
+            frame.depth_due_s = self._due_s(time_ns, depth)
+            if depth is not None:
+                frame.take_depth(depth.message, depth.time_ns)
+            if frame.depth_due_s:
+                frame.depth_came.clear()
+            self._frames.append(frame)
             self._forget_old()
 
     def take_depth(self, message: Image) -> None:
@@ -98,7 +112,8 @@ class FrameBuffer:
         with self._lock:
             self._depths.append(stamped)
             for frame in self._of_moment(stamped.time_ns):
-                frame.take_depth(message)
+                self._exact |= frame.time_ns == stamped.time_ns
+                frame.take_depth(message, stamped.time_ns)
 
     def take_info(self, message: CameraInfo) -> None:
         """Keeps intrinsics, for the pictures of their moment and for those that have none yet."""
@@ -125,6 +140,13 @@ class FrameBuffer:
         stamp = message.header.stamp
         return _Stamped(nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns(), message)
 
+    def _due_s(self, time_ns: int, depth: _Stamped | None) -> float:
+        """How long to wait for a picture's depth: not where none comes, nor where the best is there already."""
+        comes = bool(self._depths) and abs(self._depths[-1].time_ns - time_ns) < _DEPTH_RECENT_NS
+        self._exact |= depth is not None and depth.time_ns == time_ns
+        best = depth is not None and (depth.time_ns == time_ns or not self._exact)
+        return self._patience_s() if comes and not best else 0.0
+
     def _forget_old(self) -> None:
         oldest_ns = self._frames[-1].time_ns - 1e9 * self._kept_s()
         while len(self._frames) > FEWEST_FRAMES and (
@@ -135,10 +157,9 @@ class FrameBuffer:
     def _of_moment(self, time_ns: int) -> Iterable[CameraFrame]:
         return (frame for frame in self._frames if self._same_moment(frame.time_ns, time_ns))
 
-    def _matching(self, messages: Iterable[_Stamped], time_ns: int) -> Any | None:
+    def _matching(self, messages: Iterable[_Stamped], time_ns: int) -> _Stamped | None:
         near = [one for one in messages if self._same_moment(one.time_ns, time_ns)]
-        nearest = min(near, key=lambda one: abs(one.time_ns - time_ns), default=None)
-        return nearest.message if nearest else None
+        return min(near, key=lambda one: abs(one.time_ns - time_ns), default=None)
 
     def _same_moment(self, first_ns: int, second_ns: int) -> bool:
         return abs(first_ns - second_ns) <= 1e9 * self._tolerance_s()

@@ -175,6 +175,8 @@ class LisaNode(LifecycleNode):
             spinning: whether it does.
         """
         self._commands.state_name = "shutting down"
+        # While the executor runs: a goal hears of its end through it.
+        self._commands.cancel_waiting(SHUT_DOWN)
         if self._commands.model is not None:
             self._commands.model.worker.stop()
         stopped_s = time.monotonic()
@@ -210,6 +212,7 @@ class LisaNode(LifecycleNode):
             # Where only the newest is answered about, others are kept until their depth has come.
             lambda: parameters.current.frame_buffer if parameters.current.command_frame == NEAREST else 0.0,
             lambda: parameters.current.sync_tolerance,
+            lambda: parameters.current.depth_wait,
         )
         self._topics = CameraTopics(self, frames, parameters.current, self._saw_picture)
         camera = Camera(self._topics.image_topic, frames, now_ns)

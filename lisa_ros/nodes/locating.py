@@ -20,9 +20,12 @@ Place = Located | NotLocated
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a frame's messages say; None where they say nothing usable, and then why."""
+    """What a frame's messages say; None where they say nothing usable, and then why.
 
-    frame: CameraFrame
+    `of` holds the messages and not the frame, which would keep all that the model saw in it.
+    """
+
+    of: tuple[Image | None, CameraInfo | None, bool]
     depth_m: NDArray[np.float32] | None
     camera: CameraModel | None
     trouble: NotLocated | None
@@ -55,19 +58,19 @@ class Locator:
 
     def _of(self, frame: CameraFrame) -> _Measured:
         with self._lock:
-            if self._measured is None or self._measured.frame is not frame or self._measured.depth_m is None:
-                self._measured = self._read(frame)
+            of = (frame.await_depth(), frame.info, self._rectified())
+            if self._measured is None or any(a is not b for a, b in zip(self._measured.of, of, strict=True)):
+                self._measured = self._read(frame, *of)
             return self._measured
 
-    def _read(self, frame: CameraFrame) -> _Measured:
+    def _read(self, frame: CameraFrame, depth: Image | None, info: CameraInfo | None, rectified: bool) -> _Measured:
         depth_m = camera = trouble = None
         try:
-            if frame.info is not None:
-                camera = self._camera_of(frame.info)
+            if info is not None:
+                camera = self._camera_of(info, rectified)
         except ValueError as error:
             trouble = NotLocated(WhyNot.NO_CAMERA, f"The camera_info cannot be used: {error}.")
         try:
-            depth = frame.await_depth()
             if depth is not None:
                 _check_frame_id(frame, depth)
                 depth_m = depth_from(depth)
@@ -75,10 +78,10 @@ class Locator:
             trouble = NotLocated(WhyNot.NOT_REGISTERED, str(error))
         except ImageError as error:
             trouble = NotLocated(WhyNot.NO_DEPTH, str(error))
-        return _Measured(frame, depth_m, camera, trouble)
+        return _Measured((depth, info, rectified), depth_m, camera, trouble)
 
-    def _camera_of(self, info: CameraInfo) -> CameraModel:
-        if self._rectified():
+    def _camera_of(self, info: CameraInfo, rectified: bool) -> CameraModel:
+        if rectified:
             rows = np.asarray(info.p, dtype=float).reshape(3, 4)[:, :3]
             camera = CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
         else:

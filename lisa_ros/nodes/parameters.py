@@ -137,6 +137,13 @@ class NodeParameters:
     sync_tolerance: float = _number(
         0.02, "Depth and camera_info belong to a picture whose stamp is no farther away, seconds.", 0.0, 10.0
     )
+    depth_wait: float = _number(
+        0.03,
+        "Longest wait for a picture's depth image where such images come, seconds; more, where depth is late. Masks do"
+        " not wait for it.",
+        0.0,
+        10.0,
+    )
     image_rectified: bool = _switch(
         False, "Pictures are without the lens's distortion: of camera_info, P counts, not K and D."
     )

@@ -6,6 +6,7 @@ import time
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
@@ -98,7 +99,7 @@ class _Watched:
             for feedback in self._untold:
                 handle.publish_feedback(feedback)
             if self._settled:
-                handle.execute()
+                _execute(handle)
 
     def hear(self, event: Event, header: Header) -> None:
         """A part of the answer, about the picture of this header."""
@@ -115,7 +116,7 @@ class _Watched:
         with self._lock:
             self.answer, self._settled = answer, True
             if self._handle is not None:
-                self._handle.execute()
+                _execute(self._handle)
 
     def _tell(self, feedback: Segment.Feedback) -> None:
         self._told_s = time.monotonic()
@@ -124,3 +125,12 @@ class _Watched:
                 self._untold.append(feedback)
             else:
                 self._handle.publish_feedback(feedback)
+
+
+def _execute(handle: ServerGoalHandle) -> None:
+    """Lets the goal have its result."""
+    try:
+        handle.execute()
+    except rclpy_implementation.RCLError:
+        # A cancel came between rclpy's look at the goal's state and its change; now it sees it.
+        handle.execute()
