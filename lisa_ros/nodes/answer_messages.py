@@ -83,7 +83,7 @@ def object_message(found: ObjectMask, header: Header, place: Place | None = None
 
 def mask_message(mask: Mask, header: Header) -> Image:
     """mono8, 0 or 255."""
-    return to_image_message(mask.astype(np.uint8) * np.uint8(255), "mono8", header)
+    return to_image_message(mask.view(np.uint8) * np.uint8(255), "mono8", header)
 
 
 def centroid_point(mask: Mask) -> Point:
