@@ -19,6 +19,7 @@ CURVES = {
     "talk": ("code", "words"),
     "joint": ("iou", "code", "words"),
     "polish": ("iou", "code", "words"),
+    "settle": ("iou", "code", "words"),
 }
 """What is drawn of each stage, in the recipe's order."""
 
