@@ -12,6 +12,12 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
+# Arguments that are topics: what the node takes, by its own names.
+TOPICS = {
+    "image": "Topic of the colour camera.",
+    "depth": "Topic of its depth, registered to the colour image.",
+    "camera_info": "Topic of its intrinsics.",
+}
 # Arguments that are parameters of the node. Empty: as the parameter file has it.
 PARAMETERS = {
     "checkpoint": "Folder of the LISA checkpoint.",
@@ -27,7 +33,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node: one per camera."),
-            DeclareLaunchArgument("image", default_value="image", description="Topic of the colour camera."),
+            *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
             DeclareLaunchArgument("params_file", default_value=defaults, description="Parameter file of the node."),
             *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in PARAMETERS.items()),
             OpaqueFunction(function=start_node),
@@ -47,7 +53,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name="lisa",
             namespace=LaunchConfiguration("namespace"),
             parameters=[LaunchConfiguration("params_file"), parameters],
-            remappings=[("image", LaunchConfiguration("image"))],
+            remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
             output="screen",
             emulate_tty=True,
         )

@@ -33,6 +33,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
 from lisa_ros.nodes.conversions import picture_from
+from lisa_ros.spatial.box import Quaternion, Vector
 
 _numbers = itertools.count(1)
 _ANSWERS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -55,6 +56,23 @@ class Status(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an object is, metres, in the camera's optical frame: that of the answer's header.
+
+    Attributes:
+        point_m: of its surface, the one that centroid_pixel stands for.
+        orientation: quaternion x, y, z, w of the box's axes; z is up where the object stands on something.
+        box_centre_m: the middle of the box around it.
+        box_size_m: along the box's axes.
+    """
+
+    point_m: Vector
+    orientation: Quaternion
+    box_centre_m: Vector
+    box_size_m: Vector
+
+
+@dataclass(frozen=True)
 class FoundObject:
     """One object of an answer.
 
@@ -62,11 +80,15 @@ class FoundObject:
         mask: (H, W), size of the camera's picture.
         centroid_pixel: (u, v) on the object, pixels; None for an empty mask.
         bbox: (x, y, width, height), pixels.
+        place: in metres; None where it is not known.
+        no_place: one sentence, why not.
     """
 
     mask: NDArray[np.bool_]
     centroid_pixel: tuple[float, float] | None
     bbox: tuple[int, int, int, int]
+    place: Place | None = None
+    no_place: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,4 +255,18 @@ def _found(message: ObjectMask) -> FoundObject:
     mask = picture_from(message.mask)[:, :, 0] > 0
     box = message.bbox
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
-    return FoundObject(mask, point, (box.x_offset, box.y_offset, box.width, box.height))
+    bbox = (box.x_offset, box.y_offset, box.width, box.height)
+    return FoundObject(mask, point, bbox, _place(message), message.location_detail)
+
+
+def _place(message: ObjectMask) -> Place | None:
+    if not message.located:
+        return None
+    axes, point = message.pose.orientation, message.pose.position
+    centre, size = message.box_centre, message.box_size
+    return Place(
+        point_m=(point.x, point.y, point.z),
+        orientation=(axes.x, axes.y, axes.z, axes.w),
+        box_centre_m=(centre.x, centre.y, centre.z),
+        box_size_m=(size.x, size.y, size.z),
+    )

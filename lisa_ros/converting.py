@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint quantized once, as one folder that loads fast: what `lisa convert` does."""
+"""A checkpoint as one folder that loads fast, quantized once: what `lisa convert` does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lisa_ros.models.families import SEGLLM, family_of
 from lisa_ros.models.lisa.aligned_files import PlannedFile
 from lisa_ros.models.lisa.checkpoint import (
     Plan,
@@ -35,7 +36,7 @@ from lisa_ros.models.options import CONVERTED_TO, DEVICES
 SHARD_BYTES = 500_000_000
 """Size from which another file is begun. What an interruption costs is at most the work on one file."""
 
-_CLIP_DESCRIPTIONS = ("config.json", "preprocessor_config.json")
+CLIP_DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 _SMALL_FILES = 10_000_000
 """bytes: more than all that is written beside weights."""
 
@@ -48,7 +49,7 @@ class Conversion:
     """What `lisa convert` is told.
 
     Attributes:
-        source: a LISA folder as released.
+        source: as released: LISA's or SegLLM's folder, or LIRA's pieces, see models.lira.pieces.find_pieces.
         output: the folder to write; not there yet, or empty, or what an interrupted conversion of the same left.
         quantization: of LLaMA's linear layers, one of CONVERTED_TO.
         vision_tower: the CLIP folder; None: the one that the source's config.json names.
@@ -70,8 +71,27 @@ class Conversion:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(choices)}")
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a conversion comes to.
+
+    Attributes:
+        streams: what is read, and the files that are written; config.json and the index speak of the first one's.
+        stamps: what must be the same for an interrupted conversion to go on, plain values by name.
+        describe: writes all that the folder has beside weights, their index and config.json.
+        config: config.json, but for the note of the conversion.
+        notes: lines for people.
+    """
+
+    streams: tuple[Stream, ...]
+    stamps: dict[str, Any]
+    describe: Callable[[Path], None]
+    config: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
 def convert(wanted: Conversion, tell: Tell = print) -> None:
-    """Writes a checkpoint as a folder of its own: LLaMA quantized, all else as it is stored, CLIP inside.
+    """Writes a checkpoint as a folder of its own: LLaMA quantized, all else as it is stored, and all of it inside.
 
     Goes on where an interrupted call with the same source and options was; a file of weights gets its name when it is
     whole, and config.json, without which no folder is a checkpoint, comes last.
@@ -91,27 +111,55 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
     check_output(output)
     device = choose_device(wanted.device)
     bitsandbytes = None if wanted.quantization == "none" else need_bitsandbytes(wanted.quantization)
-    clip = _clip_folder(wanted)
-    plan = plan_network(wanted.source, read_configuration(wanted.source), ClipPreprocessing(clip))
-    streams = plan_files(plan, wanted.quantization, wanted.shard_bytes)
-    _check_space(output, streams)
+    work = _work(wanted)
+    _check_space(output, work.streams)
     identity = {
         "format": CONVERSION_FORMAT,
         "quantization": wanted.quantization,
         "device": device.type,
         "bitsandbytes": bitsandbytes,
         "shard_bytes": wanted.shard_bytes,
-        **_stamps(wanted.source, clip, plan),
+        **work.stamps,
     }
     with claimed(output, identity):
         try:
-            _write_streams(streams, output, wanted.quantization, device)
+            _write_streams(work.streams, output, wanted.quantization, device)
         except KeyboardInterrupt:
             print("\nstopped; the same command goes on from here", file=sys.stderr)
             raise
-        _write_descriptions(wanted, clip, output, streams[0].outputs)
+        _write_descriptions(work, output, wanted.quantization)
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    for note in work.notes:
+        tell(note)
     tell(f"{output} is ready, {size / 1e9:.2f} GB; it is loaded as any checkpoint is")
+
+
+def _work(wanted: Conversion) -> Work:
+    """What is to be done, by the model that the source is."""
+    from lisa_ros import converting_lira, converting_segllm
+
+    if family_of(wanted.source) == SEGLLM:
+        return converting_segllm.work(wanted)
+    return converting_lira.work(wanted) if converting_lira.is_source(wanted.source) else _lisa_work(wanted)
+
+
+def _lisa_work(wanted: Conversion) -> Work:
+    clip = _clip_folder(wanted)
+    plan = plan_network(wanted.source, read_configuration(wanted.source), ClipPreprocessing(clip))
+
+    def describe(folder: Path) -> None:
+        for file in description_files(wanted.source):
+            if file.name != "config.json":
+                shutil.copyfile(file, folder / file.name)
+        for name in CLIP_DESCRIPTIONS:
+            shutil.copyfile(clip / name, folder / CLIP / name)
+
+    return Work(
+        streams=plan_files(plan, wanted.quantization, wanted.shard_bytes),
+        stamps=_stamps(wanted.source, clip, plan),
+        describe=describe,
+        config=read_json(wanted.source / "config.json") | {"vision_tower": CLIP, "mm_vision_tower": CLIP},
+    )
 
 
 def _clip_folder(wanted: Conversion) -> Path:
@@ -128,14 +176,14 @@ def _clip_folder(wanted: Conversion) -> Path:
 def _stamps(source: Path, clip: Path, plan: Plan) -> dict[str, dict[str, list[int]]]:
     """What tells the files of two sources apart; to read all of LISA-7B would cost more than an interruption does."""
     files = [*plan.weights.files, *description_files(source)]
-    seen = [*plan.clip_weights.files, *(clip / name for name in _CLIP_DESCRIPTIONS)]
+    seen = [*plan.clip_weights.files, *(clip / name for name in CLIP_DESCRIPTIONS)]
     return {
-        "source": {str(file.relative_to(source)): _stamp(file) for file in files},
-        "clip": {str(file.relative_to(clip)): _stamp(file) for file in seen},
+        "source": {str(file.relative_to(source)): stamp(file) for file in files},
+        "clip": {str(file.relative_to(clip)): stamp(file) for file in seen},
     }
 
 
-def _stamp(file: Path) -> list[int]:
+def stamp(file: Path) -> list[int]:
     """Size and time of the last change."""
     status = file.stat()
     return [status.st_size, status.st_mtime_ns]
@@ -200,22 +248,17 @@ def _write_file(
         raise
 
 
-def _write_descriptions(wanted: Conversion, clip: Path, folder: Path, outputs: Sequence[Output]) -> None:
+def _write_descriptions(work: Work, folder: Path, quantization: str) -> None:
     """Everything beside weights; config.json makes the folder a checkpoint, so it comes last, whole."""
-    for file in description_files(wanted.source):
-        if file.name != "config.json":
-            shutil.copyfile(file, folder / file.name)
-    for name in _CLIP_DESCRIPTIONS:
-        shutil.copyfile(clip / name, folder / CLIP / name)
+    work.describe(folder)
+    outputs = work.streams[0].outputs
     index = {
         "metadata": {"total_size": sum(layout.nbytes for one in outputs for layout in one.plan.layouts.values())},
         "weight_map": {key: one.name for one in outputs for key in one.plan.layouts},
     }
     _write_json(folder / "model.safetensors.index.json", index)
-    told: dict[str, Any] = read_json(wanted.source / "config.json")
-    told |= {"vision_tower": CLIP, "mm_vision_tower": CLIP}
-    told[CONVERSION] = {"format": CONVERSION_FORMAT, "quantization": wanted.quantization}
-    _write_json(folder / "config.json", told)
+    note = {CONVERSION: {"format": CONVERSION_FORMAT, "quantization": quantization}}
+    _write_json(folder / "config.json", work.config | note)
 
 
 def _write_json(file: Path, value: object) -> None:

@@ -7,12 +7,12 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue_store import DialogueStore
-    from lisa_ros.segmenter import ObjectMask
+    from lisa_ros.segmenter import Finished, ObjectMask
 
 DEFAULT_OPERATOR = "default"
 LONGEST_OPERATOR = 64
@@ -38,11 +38,26 @@ class Turn:
         answer: the model's raw answer, "[SEG]" in place of each object.
         objects: what was found, in the order of the answer. LISA's history is text alone; models that are fed the
             masks of earlier rounds read them here. A mask takes width x height bytes.
+        references: how many turns back those lie that the command referred to (1: the turn before); so they stay true
+            when the oldest turns are forgotten.
     """
 
     command: str
     answer: str
     objects: tuple[ObjectMask, ...] = ()
+    references: tuple[int, ...] = ()
+
+
+def turn_of(command: str, finished: Finished, before: int) -> Turn:
+    """The turn that an answer becomes.
+
+    Args:
+        command: what was asked.
+        finished: the answer.
+        before: how many turns the model had been given; the answer's references are places in them.
+    """
+    backs = tuple(before - place + 1 for place in finished.references)
+    return Turn(command, finished.answer, finished.objects, backs)
 
 
 @dataclass(frozen=True)
@@ -177,12 +192,13 @@ class Dialogues:
 
         Args:
             operator: whose dialogue.
-            turn: the turn.
+            turn: the turn; it is kept without its objects' `probability`, which takes four times a mask's memory.
             generation: from `recall`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
         """
+        turn = replace(turn, objects=tuple(replace(found, probability=None) for found in turn.objects))
         with self._lock:
             ended = self._ends.get(operator, self._end_of_others)
             if not self._max_turns or (generation is not None and generation < ended):

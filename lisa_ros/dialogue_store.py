@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dialogues in an SQLite file, so that a node that was killed goes on with them.
 
-A turn is in the file before its command is answered. Masks are kept with their turn, one bit a pixel and compressed.
+A turn is in the file before its command is answered. Masks are kept with their turn, one bit a pixel and compressed,
+and so is what a model wants to be given again with them.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lisa_ros.dialogue import Turn
-from lisa_ros.segmenter import Mask, ObjectMask
+from lisa_ros.segmenter import Mask, ObjectMask, Region
 
-FORMAT = 1
+FORMAT = 2
 _TABLES = """
 create table if not exists turns (
     operator text not null, number integer not null, spoken_s real not null,
     command text not null, answer text not null, objects text not null, masks blob not null,
+    refers text not null default '[]',
     primary key (operator, number)
 ) without rowid;
 """
+_FROM_FORMAT_1 = "alter table turns add column refers text not null default '[]';"
 
 
 class StoreError(ValueError):
@@ -81,8 +85,9 @@ class DialogueStore:
     def add(self, operator: str, number: int, turn: Turn, spoken_s: float) -> None:
         """Adds a turn; it survives the process when this returns."""
         objects, masks = _packed(turn.objects)
-        row = (operator, number, spoken_s, turn.command, turn.answer, objects, masks)
-        self._database.execute("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?)", row)
+        refers = json.dumps(turn.references)
+        row = (operator, number, spoken_s, turn.command, turn.answer, objects, masks, refers)
+        self._database.execute("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def drop_before(self, operator: str, number: int) -> None:
         """Removes an operator's turns with smaller numbers."""
@@ -101,31 +106,48 @@ class DialogueStore:
         self._database.execute("pragma journal_mode = wal")
         self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
         (found,) = self._database.execute("pragma user_version").fetchone()
-        if found not in (0, FORMAT):
+        if found not in (0, 1, FORMAT):
             raise StoreError(
                 f"Dialogues cannot be kept in {file}: it has format {found}, this version writes {FORMAT}."
             )
-        self._database.executescript(_TABLES)
-        self._database.execute(f"pragma user_version = {FORMAT}")
+        changes = _FROM_FORMAT_1 if found == 1 else _TABLES
+        self._database.executescript(f"begin; {changes} pragma user_version = {FORMAT}; commit;")
 
 
 def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
-    """Spans and shapes as JSON, and all masks' bits."""
-    told = [{"span": list(found.span), "shape": list(found.mask.shape)} for found in objects]
-    bits = b"".join(np.packbits(found.mask).tobytes() for found in objects)
-    return json.dumps(told), zlib.compress(bits)
+    """What objects are as JSON, and all masks' bits, an object's region's after its own."""
+    bits = b"".join(
+        _bits(found.mask) + (_bits(found.region.mask) if found.region is not None else b"") for found in objects
+    )
+    return json.dumps([_told(found) for found in objects]), zlib.compress(bits)
 
 
-def _turn(command: str, answer: str, told: str, packed: bytes) -> Turn:
-    bits, objects = zlib.decompress(packed), []
-    for one in json.loads(told):
-        height, width = one["shape"]
-        size = -(-height * width // 8)
-        objects.append(ObjectMask(_mask(bits[:size], height, width), tuple(one["span"])))
-        bits = bits[size:]
-    return Turn(command, answer, tuple(objects))
+def _told(found: ObjectMask) -> dict[str, Any]:
+    told: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
+    if found.region is not None:
+        told["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
+    return told
 
 
-def _mask(bits: bytes, height: int, width: int) -> Mask:
-    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
-    return flat.reshape(height, width).astype(np.bool_)
+def _turn(command: str, answer: str, told: str, packed: bytes, refers: str) -> Turn:
+    bits = BytesIO(zlib.decompress(packed))
+    objects = tuple(_object(one, bits) for one in json.loads(told))
+    return Turn(command, answer, objects, tuple(json.loads(refers)))
+
+
+def _object(told: dict[str, Any], bits: BytesIO) -> ObjectMask:
+    mask, region = _mask(bits, told["shape"]), None
+    if (kept := told.get("region")) is not None:
+        x0, y0, x1, y1 = kept["box"]
+        region = Region(_mask(bits, kept["shape"]), (x0, y0, x1, y1))
+    return ObjectMask(mask, tuple(told["span"]), score=told.get("score"), region=region)
+
+
+def _bits(mask: Mask) -> bytes:
+    return np.packbits(mask).tobytes()
+
+
+def _mask(bits: BytesIO, shape: Sequence[int]) -> Mask:
+    height, width = shape
+    packed = np.frombuffer(bits.read(-(-height * width // 8)), np.uint8)
+    return np.unpackbits(packed, count=height * width).reshape(height, width).astype(np.bool_)

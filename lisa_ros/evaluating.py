@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -19,14 +20,19 @@ from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of, write_whole
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
-from lisa_ros.evaluation.protocols import Asking, generate, teacher_forced
+from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
+from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
 from lisa_ros.evaluation.tables import Row, markdown, rows_of
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.segmenter import Segmenter, load_segmenter
+from lisa_ros.scoring import FILE as SCORE_FILE
+from lisa_ros.segmenter import AnswerKind, Segmenter, load_segmenter
 
 Load = Callable[[Path, LoadOptions], Segmenter]
+
+_PUBLISHED: dict[str, Callable[[Segmenter], Asking]] = {"teacher_forced": teacher_forced, "referring": referring}
+"""Protocols in which a model's authors ask in their own words, and there is nothing to choose."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,12 @@ class Evaluation:
         limit: only the first so many pictures or dialogues; None: all.
         phrasing: one of evaluation.options.PHRASINGS, where answers are generated; None: the data set's usual one.
         rule: one of evaluation.options.MASK_RULES, where answers are generated.
+        references: one of evaluation.options.REFERENCES, where answers are generated.
         all_texts: ask every text that ReasonSeg has for a picture, not the first alone.
         pictures: how many questions the report shows.
+        answer: one of segmenter.ANSWER_KINDS, where answers are generated.
+        judges_scores: False: the masks' scores are still to be calibrated, so that a run goes on with whatever
+            calibration the checkpoint has.
     """
 
     dataset: str
@@ -57,8 +67,11 @@ class Evaluation:
     limit: int | None = None
     phrasing: str | None = None
     rule: str = "first"
+    references: str = "own"
     all_texts: bool = False
     pictures: int = 60
+    answer: AnswerKind = "full"
+    judges_scores: bool = True
 
     @property
     def data(self) -> DataSet:
@@ -68,7 +81,7 @@ class Evaluation:
     @property
     def asked_as(self) -> str:
         """How questions are put, one of evaluation.options.PHRASINGS."""
-        if self.protocol == "teacher_forced":
+        if self.protocol in _PUBLISHED:
             return "upstream"
         return self.phrasing or ("plain" if self.data.plain else "upstream")
 
@@ -92,6 +105,8 @@ def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
     Raises:
         ValueError: the data set, the checkpoint or the output folder cannot be used, or no question could be judged.
     """
+    if wanted.answer != "full" and wanted.protocol != "generate":
+        raise ValueError(f"answer {wanted.answer} goes with the protocol generate; {wanted.protocol} has its own")
     wanted = dataclasses.replace(wanted, source=wanted.data.settle(wanted.source), options=_settled(wanted))
     samples = _samples(wanted)
     weights = weights_of(wanted.checkpoint)
@@ -153,9 +168,10 @@ class _Run:
         evaluate(samples, segmenter, self._asking(segmenter), log, rule=self._wanted.rule, variant=variant)
 
     def _asking(self, segmenter: Segmenter) -> Asking:
-        if self._wanted.protocol == "teacher_forced":
-            return teacher_forced(segmenter)
-        return generate(segmenter, self._wanted.asked_as, self._wanted.max_new_tokens)
+        wanted = self._wanted
+        if published := _PUBLISHED.get(wanted.protocol):
+            return published(segmenter)
+        return generate(segmenter, wanted.asked_as, wanted.max_new_tokens, wanted.answer, wanted.references)
 
     def report(self, log: ItemLog, whole: bool) -> None:
         """Prints the table and writes results.json and report.html."""
@@ -163,19 +179,24 @@ class _Run:
         items = in_order(log.items, keys)
         data = self._wanted.data
         rows = rows_of(items, explicit_absence=data.explicit_absence, by_round=data.scored_by_round)
-        self._write(items, rows, whole)
+        judged_scores = self._wanted.protocol == "generate" and self._wanted.judges_scores
+        scores = reliability(items) if judged_scores else None
+        self._write(items, rows, scores, whole)
         judged = [item for item in items if item.failed is None]
         failed = [item for item in items if item.failed is not None]
         if failed:
             print(f"{len(failed)} of {len(items)} failed; the first: {failed[0].failed}", file=sys.stderr)
         if rows:
             print(markdown(rows))
+        if scores:
+            print(scores.line())
+            write_whole(self._wanted.output / "scores.svg", diagram(scores) + "\n")
         print(f"{self._wanted.output / 'results.json'}\n{self._wanted.output / 'report.html'}")
         if whole and not judged:
             why = items[0].failed if items else "there are none"
             raise DataError(f"none of the questions could be judged; the first: {why}")
 
-    def _write(self, items: Sequence[Item], rows: Sequence[Row], whole: bool) -> None:
+    def _write(self, items: Sequence[Item], rows: Sequence[Row], scores: Reliability | None, whole: bool) -> None:
         wanted = self._wanted
         settings = {
             **self._identity,
@@ -184,7 +205,12 @@ class _Run:
             "limit": wanted.limit,
             "complete": whole,
         }
-        told = {**settings, "rows": rows, "items": [item.told() for item in items]}
+        told = {
+            **settings,
+            "rows": rows,
+            "scores": scores.told() if scores else None,
+            "items": [item.told() for item in items],
+        }
         write_whole(wanted.output / "results.json", json.dumps(told, indent=1) + "\n")
         about = Page(
             title=f"{wanted.dataset} {wanted.source.split}: {wanted.protocol}",
@@ -194,6 +220,7 @@ class _Run:
             samples={(variant, sample.name): sample for variant, samples in self._passes for sample in samples},
             truth_title="16 bit" if wanted.protocol == "quantization" else "truth",
             whole=whole,
+            scores=scores,
         )
         write_whole(wanted.output / "report.html", page(about, wanted.pictures))
 
@@ -206,7 +233,8 @@ def _settled(wanted: Evaluation) -> LoadOptions:
         # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
         settled_quantization(wanted.checkpoint, "none")
     settled = settled_quantization(wanted.checkpoint, wanted.options.quantization)
-    return dataclasses.replace(wanted.options, quantization=settled)
+    # What a round refers to is the data set's to say, whatever its words are.
+    return dataclasses.replace(wanted.options, quantization=settled, explicit_references=True)
 
 
 def _samples(wanted: Evaluation) -> list[Sample]:
@@ -220,7 +248,7 @@ def _samples(wanted: Evaluation) -> list[Sample]:
 
 def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> dict[str, Any]:
     """What must be the same for two runs to be one, by the names that results.json has for it."""
-    generated = wanted.protocol != "teacher_forced"
+    generated = wanted.protocol not in _PUBLISHED
     models = ("none", *wanted.variants) if wanted.variants else (wanted.options.quantization,)
     return {
         "protocol": wanted.protocol,
@@ -237,8 +265,20 @@ def _identity(wanted: Evaluation, samples: Sequence[Sample], weights: str) -> di
         "computed_in": {model: _computed_in(wanted.options, model) for model in models},
         "phrasing": wanted.asked_as,
         "mask": wanted.rule if generated else None,
+        "references": wanted.references if generated else None,
+        "fusion_scales": wanted.options.fusion_scales,
         "max_new_tokens": wanted.max_new_tokens if generated else None,
+        **(_of_answers(wanted) if generated else {}),
     }
+
+
+def _of_answers(wanted: Evaluation) -> dict[str, str]:
+    """What not every run has is not named where it is not there, so that folders of earlier versions go on."""
+    named: dict[str, str] = {"answer": wanted.answer} if wanted.answer != "full" else {}
+    calibration = wanted.checkpoint / SCORE_FILE
+    if wanted.judges_scores and calibration.is_file():
+        named["score_sha256"] = hashlib.sha256(calibration.read_bytes()).hexdigest()
+    return named
 
 
 def _computed_in(options: LoadOptions, quantization: str) -> str:

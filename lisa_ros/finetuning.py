@@ -24,7 +24,7 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import TEMPLATES
 from lisa_ros.models.lisa.weights import WeightFiles
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.segmenter import LisaSegmenter
+from lisa_ros.segmenters.lisa import LisaSegmenter
 from lisa_ros.training.finetune_options import FinetuneOptions
 from lisa_ros.training.finetuning import FinetuneStage
 from lisa_ros.training.held_out import score_held_out

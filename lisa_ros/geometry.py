@@ -39,9 +39,11 @@ def centroid_pixel(mask: Mask) -> tuple[float, float]:
     Raises:
         ValueError: the mask is empty.
     """
-    rows, columns = np.nonzero(mask)
-    if not rows.size:
+    x, y, width, height = bounding_box(mask)
+    if not width:
         raise ValueError("an empty mask has no centroid")
+    rows, columns = np.nonzero(mask[y : y + height, x : x + width])
+    rows, columns = rows + y, columns + x
     u, v = float(columns.mean()), float(rows.mean())
     if mask[round(v), round(u)]:
         return u, v

@@ -7,21 +7,22 @@ so that whoever calls needs no torch, and a stand-in for tests needs no weights.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.models.families import family_of
 from lisa_ros.models.options import LoadOptions
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lisa import Lisa, Picture
 
 Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
@@ -29,7 +30,13 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 """(H, W), size of the picture."""
 
+Reference = int | Mask
+"""An earlier turn, counted from 1, or a mask that somebody else made, of the picture's size."""
+
 SEG_TEXT = "[SEG]"
+
+_MARKS = re.compile(r"\[SEG\]|<image_id>|</?p>")
+"""What stands in an answer for a mask, a close look, and the two ends of an object's phrase."""
 
 AnswerKind = Literal["full", "mask_only"]
 """What is wanted of a model: all that it says, or one mask, as soon as can be, and none of its words."""
@@ -44,12 +51,14 @@ __all__ = [
     "Forcible",
     "Frame",
     "Image",
-    "LisaSegmenter",
     "LoadOptions",
     "Mask",
     "MaskFound",
     "ObjectMask",
     "OnDevice",
+    "Reference",
+    "Referring",
+    "Region",
     "Segmenter",
     "Session",
     "TextDelta",
@@ -64,16 +73,49 @@ class CommandError(ValueError):
 
 
 @dataclass(frozen=True)
+class Region:
+    """An object as a model is shown it again in a later turn, in the picture that the model itself works on.
+
+    Attributes:
+        mask: (H', W').
+        box: x0, y0, x1, y1 in its pixels; may say more than the mask, which can be empty.
+    """
+
+    mask: Mask
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class ObjectMask:
     """One object that an answer names.
 
     Attributes:
         mask: where it is.
         span: [begin, end) of its `[SEG]` in the raw answer, in characters.
+        score: how likely the mask is right, 0 to 1: has an IoU of 0.5 or more with what was asked for. That holds where
+            the checkpoint has a calibration, see lisa_ros.scoring; without one it only ranks. None: the model does not
+            say.
+        evidence: what the score was made of, by name; a calibration is fitted to it. None: nothing.
+        probability: computes (H, W) float32, of each pixel being the object's, as the model has it; above 0.5 in the
+            mask. None: the model does not say. It holds on to a picture's worth of memory, and is not kept with a turn.
+        region: what the model wants to be given again with the turn; None: nothing.
+        phrase: the words of the answer that name the object; empty: the model does not say.
+        refined: a second, closer look at the same object; None: there was none.
+        box: the model's own box around it, x0, y0, x1, y1 in the picture's pixels; may reach outside of the picture and
+            differ from the mask's; None: the model does not say.
+        attributes: kind of word -> word -> how much the model inclines to it at the `[SEG]` (a logit); for the eye.
     """
 
     mask: Mask
     span: tuple[int, int]
+    score: float | None = None
+    evidence: Mapping[str, float] | None = None
+    probability: Callable[[], NDArray[np.float32]] | None = None
+    region: Region | None = None
+    phrase: str = ""
+    refined: Mask | None = None
+    box: tuple[float, float, float, float] | None = None
+    attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,11 +140,13 @@ class Finished:
         answer: the raw answer, `[SEG]` in place of each object.
         objects: in the order in which the answer names them.
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
+        references: the earlier turns whose masks the model was shown, counted from 1.
     """
 
     answer: str
     objects: tuple[ObjectMask, ...]
     reason: Literal["end", "length", "cancelled"]
+    references: tuple[int, ...] = ()
 
 
 Event = MaskFound | TextDelta | Finished
@@ -117,7 +161,7 @@ class Session(Protocol):
     def segment(
         self,
         command: str,
-        references: Sequence[int] = (),
+        references: Sequence[Reference] = (),
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
@@ -127,7 +171,7 @@ class Session(Protocol):
 
         Args:
             command: what the operator said.
-            references: earlier turns whose masks the command refers to, counted from 1.
+            references: what the command refers to: earlier turns whose masks are meant, or masks from elsewhere.
             max_new_tokens: the answer is cut there.
             cancelled: asked at least once per token; when true, the answer ends there.
             answer: "mask_only": the model is not asked whether there is such a thing, only where; it always marks one.
@@ -153,8 +197,16 @@ class Segmenter(Protocol):
         """Takes a picture to ask about."""
         ...
 
-    def session(self, frame: Frame, turns: Sequence[Turn] = ()) -> Session:
-        """A dialogue about a frame, after the turns it has had."""
+    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
+        """A dialogue about a frame, after the turns it has had.
+
+        Args:
+            frame: from `look`.
+            turns: oldest first.
+            max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
+                so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
+                for any other number. A command that refers to a turn that was left out is a CommandError.
+        """
         ...
 
 
@@ -181,6 +233,26 @@ class Forcible(Protocol):
 
 
 @runtime_checkable
+class Referring(Protocol):
+    """A model that answers a referring expression with its first mask alone. LIRA's paper measures so."""
+
+    def refer(self, frame: Frame, expression: str) -> tuple[str, Mask | None]:
+        """The mask of a referring expression, asked for as the model's authors do.
+
+        Args:
+            frame: from `look`.
+            expression: for example "the red mug".
+
+        Returns:
+            the raw answer up to the mask, and the mask; None where the model marks nothing.
+
+        Raises:
+            CommandError: it cannot be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class OnDevice(Protocol):
     """A model that knows what it takes of a GPU."""
 
@@ -202,7 +274,7 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     """Loads a checkpoint folder.
 
     Args:
-        checkpoint: a LISA folder as released.
+        checkpoint: a folder as released, or as `lisa convert` wrote it; `family_of` says whose.
         options: precision, quantization, device and so on.
 
     Raises:
@@ -212,114 +284,14 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     # network many times slower; torch reads this when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # torch and transformers take seconds to import, and the callers' own import must not wait for them.
-    from lisa_ros.models.lisa import load_lisa
-
-    return LisaSegmenter(load_lisa(checkpoint, options))
+    family = importlib.import_module(f"lisa_ros.segmenters.{family_of(checkpoint)}")
+    segmenter: Segmenter = family.load(checkpoint, options)
+    return segmenter
 
 
 def explanation_of(answer: str) -> str:
-    """A raw answer without its `[SEG]`, for people: "Sure, [SEG] . It is red." -> "Sure. It is red."."""
-    text = re.sub(r"\s+", " ", answer.replace(SEG_TEXT, " "))
+    """A raw answer without its marks, for people: "Sure, [SEG] . It is red." -> "Sure. It is red."."""
+    text = re.sub(r"\s+", " ", _MARKS.sub(" ", answer))
     text = re.sub(r" (?=[.,;:!?])", "", text)
     text = re.sub(r"[,;:]+(?=[.!?])", "", text)  # the comma before a [SEG] that ended the sentence
     return re.sub(r"^[\s.,;:!?]+", "", text).strip()
-
-
-class LisaSegmenter:
-    """LISA behind the doorway."""
-
-    def __init__(self, lisa: Lisa) -> None:
-        self._lisa = lisa
-
-    @property
-    def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._lisa.name
-
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._lisa.gpu_bytes()
-
-    def release(self) -> None:
-        """See OnDevice."""
-        self._lisa.release()
-
-    def look(self, image: Image) -> Picture:
-        """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
-        return self._lisa.look(image)
-
-    def session(self, frame: Picture, turns: Sequence[Turn] = ()) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had."""
-        return LisaSession(self._lisa, frame, turns)
-
-    def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
-        """The masks of an answer that is put into the model's mouth, see Forcible."""
-        from lisa_ros.models.lisa.decoding import PromptTooLongError
-        from lisa_ros.models.lisa.forcing import forced_mask_logits
-
-        history = [(turn.command, turn.answer) for turn in turns]
-        try:
-            logits = forced_mask_logits(self._lisa, frame, command, answer, history)
-        except PromptTooLongError as error:
-            raise CommandError(f"The command is too long for the model: {error}.") from error
-        return tuple(one > 0 for one in logits)
-
-
-class LisaSession:
-    """One dialogue about one picture, with LISA, whose history is text alone."""
-
-    def __init__(self, lisa: Lisa, picture: Picture, turns: Sequence[Turn]) -> None:
-        self._lisa, self._picture = lisa, picture
-        self._history = [(turn.command, turn.answer) for turn in turns]
-
-    def segment(
-        self,
-        command: str,
-        references: Sequence[int] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
-    ) -> Iterator[Event]:
-        """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out."""
-        from lisa_ros.models.lisa import Answer, MaskStep
-
-        if not command.strip():
-            raise CommandError("The command is empty; say what to look for.")
-        if references:
-            raise CommandError("LISA cannot refer to the masks of earlier turns; say in words what is meant.")
-        mask_only = answer == "mask_only"
-        history, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
-        objects: list[ObjectMask] = []
-        said = 0
-        steps = self._lisa.answer(
-            self._picture,
-            command,
-            history,
-            max_new_tokens=room,
-            cancelled=cancelled,
-            mask_only=mask_only,
-        )
-        for step in steps:
-            if isinstance(step, Answer):
-                yield Finished(step.text, tuple(objects), step.reason)
-                return
-            # A letter of several bytes is U+FFFD until its last byte is said.
-            whole = step.answer.rstrip("\ufffd")
-            if len(whole) > said:
-                yield TextDelta(whole[said:])
-                said = len(whole)
-            if isinstance(step, MaskStep):
-                end = len(step.answer)
-                objects.append(ObjectMask(step.logits > 0, (end - len(SEG_TEXT), end)))
-                yield MaskFound(objects[-1])
-
-    def _fit(self, command: str, max_new_tokens: int) -> tuple[list[tuple[str, str]], int]:
-        """(the newest turns that fit into the context, tokens left for the answer, at most max_new_tokens)."""
-        wanted = min(max_new_tokens, self._lisa.answer_room)
-        for first in range(len(self._history) + 1):
-            history = self._history[first:]
-            room = self._lisa.room(self._picture, command, history)
-            if room >= wanted:
-                return history, min(max_new_tokens, room)
-        raise CommandError(f"The command is too long for the model by {wanted - room} tokens; say it in fewer words.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.dialogue import Turn
+from lisa_ros.dialogue import Turn, turn_of
 from lisa_ros.geometry import bounding_box, centroid_pixel
 from lisa_ros.overlay import draw_overlay
-from lisa_ros.segmenter import AnswerKind, Event, Finished, Mask, MaskFound, Segmenter
+from lisa_ros.segmenter import AnswerKind, Event, Finished, Mask, MaskFound, ObjectMask, Reference, Segmenter
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
@@ -36,6 +36,15 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
+def read_mask(file: Path) -> Mask:
+    """A mask file, (H, W): every pixel that is not black belongs to the object.
+
+    Raises:
+        ValueError: there is no such file, or OpenCV cannot read it.
+    """
+    return np.asarray(read_image(file).any(axis=2), dtype=np.bool_)
+
+
 def segment_image(
     segmenter: Segmenter,
     image: NDArray[np.uint8],
@@ -43,6 +52,7 @@ def segment_image(
     output: Path,
     max_new_tokens: int = 512,
     answer: AnswerKind = "full",
+    references: Mapping[int, Sequence[Reference]] | None = None,
 ) -> dict[str, Any]:
     """Asks one thing after the other about a picture, as one dialogue.
 
@@ -50,13 +60,17 @@ def segment_image(
         segmenter: a loaded model.
         image: RGB (H, W, 3).
         texts: the commands, in order.
-        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255) and turn<i>_overlay.png.
+        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255), turn<i>_mask<j>_refined.png
+            where there is one, and turn<i>_overlay.png.
         max_new_tokens: longest answer.
         answer: "mask_only": one mask for each command, and no words.
+        references: place of a text, counted from 0 -> what it refers to; see Session.segment.
 
     Returns:
-        what stands in result.json: for each turn its text, raw answer, masks (file, pixels, bbox [x, y, w, h],
-        centroid [u, v] in pixels; null for an empty mask) and times in milliseconds ("first_mask" null without one).
+        what stands in result.json: for each turn its text, raw answer, the earlier turns whose masks the model was
+        shown (from 1), masks (file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels, null for an empty mask;
+        score, null where the model has none; what else it tells: phrase, refined, attributes) and times in
+        milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -66,22 +80,28 @@ def segment_image(
     turns: list[Turn] = []
     told = []
     for i, text in enumerate(texts):
-        events = segmenter.session(frame, turns).segment(text, max_new_tokens=max_new_tokens, answer=answer)
-        finished, timing = _time(events)
-        turns.append(Turn(text, finished.answer, finished.objects))
+        session, meant = segmenter.session(frame, turns), (references or {}).get(i, ())
+        finished, timing = _time(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
+        turns.append(turn_of(text, finished, len(turns)))
         masks = [found.mask for found in finished.objects]
-        told.append(
-            {
-                "text": text,
-                "answer": finished.answer,
-                "masks": [_write_mask(mask, output, f"turn{i}_mask{j}.png") for j, mask in enumerate(masks)],
-                "timing_ms": timing,
-            }
-        )
+        objects = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
+        told.append(_told(text, finished, objects, timing))
         _write_rgb(output / f"turn{i}_overlay.png", draw_overlay(image, masks, f"{text}\n{finished.answer}"))
     result = {"turns": told}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _told(
+    text: str, finished: Finished, masks: list[dict[str, Any]], timing: dict[str, float | None]
+) -> dict[str, Any]:
+    return {
+        "text": text,
+        "answer": finished.answer,
+        "references": list(finished.references),
+        "masks": masks,
+        "timing_ms": timing,
+    }
 
 
 def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
@@ -93,6 +113,15 @@ def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
         if isinstance(event, Finished):
             return event, {"first_mask": first_mask, "total": 1000 * (time.perf_counter() - began)}
     raise RuntimeError("the model's events ended without Finished")
+
+
+def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
+    told = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
+    told |= {"phrase": found.phrase} if found.phrase else {}
+    told |= {"attributes": found.attributes} if found.attributes else {}
+    if found.refined is not None:
+        told["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
+    return told
 
 
 def _write_mask(mask: Mask, output: Path, name: str) -> dict[str, Any]:

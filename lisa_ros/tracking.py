@@ -134,7 +134,7 @@ class Follower:
             raise ValueError(f"again_after_s must be 0 (never) or more seconds, not {again_after_s}")
         if keep < 2:
             raise ValueError(f"at least 2 frames must be kept to catch up, not {keep}")
-        self._tracker, self._again_after_ns, self._keep = tracker, round(again_after_s * 1e9), keep
+        self._tracker, self.again_after_s, self._keep = tracker, again_after_s, keep
         self._frames: list[_Kept] = []
         self._found_ns: int | None = None
         self._newest: Tracked | None = None
@@ -143,6 +143,11 @@ class Follower:
     def newest(self) -> Tracked | None:
         """What was last said of the object; None while there is nothing to follow."""
         return self._newest
+
+    @property
+    def found_ns(self) -> int | None:
+        """Stamp of the frame in which the finder last found the object; None while there is nothing to follow."""
+        return self._found_ns
 
     def update(self, stamp_ns: int, image: Image) -> Tracked | None:
         """Takes the next frame, of any size if it is the first or nothing is followed.
@@ -194,9 +199,9 @@ class Follower:
 
     def should_find_again(self, stamp_ns: int) -> bool:
         """Whether the finder should look again: the set interval is over, or the object is lost."""
-        if self._newest is None or self._found_ns is None or not self._again_after_ns:
+        if self._newest is None or self._found_ns is None or not self.again_after_s:
             return False
-        return self._newest.state is TrackState.LOST or stamp_ns - self._found_ns >= self._again_after_ns
+        return self._newest.state is TrackState.LOST or stamp_ns - self._found_ns >= 1e9 * self.again_after_s
 
     def forget(self) -> None:
         """Follows nothing any more, and forgets all frames."""

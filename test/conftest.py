@@ -14,11 +14,38 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def golden_pack(name: str) -> Path:
+    """A pack's folder; tests that need it are skipped where it is absent."""
+    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
+    folder = packs / name
+    if not folder.is_dir():
+        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds {name}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def golden_lisa() -> Path:
-    """The folder golden-lisa-a; tests that need it are skipped where it is absent."""
-    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
-    folder = packs / "golden-lisa-a"
-    if not folder.is_dir():
-        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds golden-lisa-a")
+    """The folder golden-lisa-a."""
+    return golden_pack("golden-lisa-a")
+
+
+@pytest.fixture(scope="session")
+def golden_segllm() -> Path:
+    """The folder golden-segllm-a."""
+    return golden_pack("golden-segllm-a")
+
+
+@pytest.fixture(scope="session")
+def golden_lira() -> Path:
+    """The folder golden-lira-a, LIRA's pieces as they are released, in toy size."""
+    return golden_pack("golden-lira-a")
+
+
+@pytest.fixture(scope="session")
+def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as one folder, not quantized. Not to be changed."""
+    from lisa_ros.converting import Conversion, convert
+
+    folder = tmp_path_factory.mktemp("lira") / "toy"
+    convert(Conversion(golden_lira, folder, "none", device="cpu"), tell=lambda _: None)
     return folder

@@ -41,8 +41,14 @@ class ScriptedSegmenter:
         self.looks += 1
         return ScriptedFrame(image, self.looks)
 
-    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> "ScriptedSession":
-        return ScriptedSession(frame, tuple(turns))
+    def session(
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+    ) -> "ScriptedSession":
+        """Counts a token for each word of a command."""
+        kept = list(turns)
+        while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
+            del kept[0]
+        return ScriptedSession(frame, tuple(kept))
 
 
 @dataclass
@@ -73,7 +79,8 @@ class ScriptedSession:
         if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
             yield Finished("", (), "cancelled")
             return
-        yield from self._answer(*self._script(command, references), placed="misplaced" not in command)
+        scores = [float(word) for word in command.split() if word.startswith("0.")]
+        yield from self._answer(*self._script(command, references), placed="misplaced" not in command, scores=scores)
 
     def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
         """Says in a file that it has come here, and stays until the gate, another file, is made."""
@@ -107,12 +114,14 @@ class ScriptedSession:
                 return f"The {colour} part is {SEG}.", [pixels_of(picture, colour)]
         return "There is no such thing.", []
 
-    def _answer(self, answer: str, masks: list[Mask], placed: bool) -> Iterator[Event]:
+    def _answer(self, answer: str, masks: list[Mask], placed: bool, scores: Sequence[float] = ()) -> Iterator[Event]:
+        """A word such as 0.25 is a mask's score; masks beyond such words have none."""
         objects: list[ObjectMask] = []
         begin = 0
-        for mask in masks:
+        for i, mask in enumerate(masks):
+            score = scores[i] if i < len(scores) else None
             begin = answer.index(SEG, begin)
-            objects.append(ObjectMask(mask, (begin, begin + len(SEG)) if placed else ()))
+            objects.append(ObjectMask(mask, (begin, begin + len(SEG)) if placed else (), score=score))
             begin += len(SEG)
             yield MaskFound(objects[-1])
         yield TextDelta(answer)

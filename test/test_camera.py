@@ -10,8 +10,9 @@ import pytest
 from scripted_segmenter import ScriptedSegmenter
 from sensor_msgs.msg import Image
 
-from lisa_ros.nodes.camera import Camera, NoPictureError, Seen
+from lisa_ros.nodes.camera import NEAREST, Camera, Choice, NoPictureError, Seen
 from lisa_ros.nodes.conversions import picture_from
+from lisa_ros.nodes.frames import FrameBuffer
 
 SECOND = 1_000_000_000
 ARRIVAL_S = 1000
@@ -23,12 +24,19 @@ def stamped(seconds: int) -> Image:
     return message
 
 
+def camera_at(now_s: float) -> Camera:
+    """A camera without pictures, whose clock stands still."""
+    now_ns = lambda: int(now_s * SECOND)  # noqa: E731
+    return Camera("/image", FrameBuffer(now_ns, lambda: 0.0, lambda: 0.02), now_ns)
+
+
 def look(message: Image | None, reference_s: float, max_age_s: float = 5.0) -> Seen:
     """The picture came at ARRIVAL_S."""
-    camera = Camera("/image", lambda: ARRIVAL_S * SECOND)
+    camera = camera_at(ARRIVAL_S)
     if message is not None:
-        camera.take(message)
-    return camera.look(ScriptedSegmenter(), int(reference_s * SECOND), max_age_s, 0.0)
+        camera.frames.take_image(message)
+    frame = camera.choose(Choice(int(reference_s * SECOND), max_age_s=max_age_s))
+    return camera.look(ScriptedSegmenter(), frame, 0.0)
 
 
 def test_without_a_picture_the_topic_is_named() -> None:
@@ -68,13 +76,14 @@ def changed(seconds: int, levels: int, pixels: int = pictures.HEIGHT) -> Image:
 
 def looks(messages: list[Image], limit: float) -> int:
     """How often a camera that got these messages was looked at."""
-    camera, segmenter = Camera("/image", lambda: 0), ScriptedSegmenter()
+    camera, segmenter = camera_at(1), ScriptedSegmenter()
     for message in messages:
-        camera.take(message)
+        camera.frames.take_image(message)
         looked = segmenter.looks
-        seen = camera.look(segmenter, SECOND, 0.0, limit)
+        frame = camera.choose(Choice())
+        seen = camera.look(segmenter, frame, limit)
         assert seen.known == (segmenter.looks == looked)
-        assert camera.look(segmenter, 2 * SECOND, 0.0, limit) == dataclasses.replace(seen, known=True)
+        assert camera.look(segmenter, frame, limit) == dataclasses.replace(seen, known=True)
         assert seen.header.stamp == message.header.stamp
         assert np.array_equal(seen.picture, picture_from(message))
     return segmenter.looks
@@ -109,10 +118,35 @@ def test_a_picture_of_another_size_is_looked_at() -> None:
 
 
 def test_what_could_not_be_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera, segmenter = Camera("/image", lambda: 0), ScriptedSegmenter()
-    camera.take(stamped(1))
+    camera, segmenter = camera_at(1), ScriptedSegmenter()
+    camera.frames.take_image(stamped(1))
+    frame = camera.choose(Choice())
     with monkeypatch.context() as patched:
         patched.setattr(ScriptedSegmenter, "look", None)
         with pytest.raises(TypeError):
-            camera.look(segmenter, SECOND, 0.0, 6.0)
-    assert camera.look(segmenter, SECOND, 0.0, 6.0).frame.number == 1
+            camera.look(segmenter, frame, 6.0)
+    assert camera.look(segmenter, frame, 6.0).frame.number == 1
+
+
+def test_nearest_to_the_command() -> None:
+    camera = camera_at(ARRIVAL_S)
+    camera.frames._kept_s = lambda: 60.0
+    for seconds in (500, 502, 504, 506, 508):
+        camera.frames.take_image(stamped(seconds))
+    wanted = Choice(int(503.2 * SECOND), command_frame=NEAREST, max_age_s=5.0)
+    assert camera.choose(wanted).image.header.stamp.sec == 504
+    assert camera.choose(dataclasses.replace(wanted, stamp_ns=0, max_age_s=0.0)).image.header.stamp.sec == 508
+    with pytest.raises(NoPictureError, match=r"nearest picture on /image is from 12\.0 s before the command"):
+        camera.choose(dataclasses.replace(wanted, stamp_ns=520 * SECOND))
+    with pytest.raises(NoPictureError, match=r"from 10\.0 s after the command.*frame_buffer"):
+        camera.choose(dataclasses.replace(wanted, stamp_ns=490 * SECOND))
+
+
+def test_a_picture_that_was_set_aside_outlasts_the_buffer() -> None:
+    camera = camera_at(ARRIVAL_S)
+    camera.frames.take_image(stamped(500))
+    wanted = Choice(500 * SECOND, camera.frames.nearest(500 * SECOND), NEAREST, 5.0)
+    for seconds in range(600, 610):
+        camera.frames.take_image(stamped(seconds))
+    assert camera.frames.nearest(0).image.header.stamp.sec == 607  # type: ignore[union-attr]
+    assert camera.choose(wanted).image.header.stamp.sec == 500

@@ -8,7 +8,7 @@ import pictures
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import probing
-from ros_harness import scripted_node, started, wait_until
+from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.diagnostics import Condition, judge
@@ -88,3 +88,20 @@ def test_the_node_tells_how_it_is_doing(tmp_path: Path) -> None:
         wait_until(lambda: heard[-1].level == DiagnosticStatus.ERROR, "the error")
         probe.ask_about(pictures.message("rgb8"), "red")
         wait_until(lambda: heard[-1].level == DiagnosticStatus.OK, "recovery")
+
+
+def test_it_tells_of_itself_while_it_loads(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    told: list[str] = []
+
+    def hear(message: DiagnosticArray) -> None:
+        told.extend(value.value for status in message.status for value in status.values if value.key == "state")
+
+    with probing("loading") as probe:
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 100)
+        with started(scripted_node("-r", "__node:=loading", "-p", f"checkpoint:=gate {gate}")) as process:
+            wait_at(gate)
+            wait_until(lambda: told.count("configuring") > 2, "three times 'configuring'")
+            gate.touch()
+            probe.wait_for_node(process)
+            wait_until(lambda: "active" in told, "'active'")

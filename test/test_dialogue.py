@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dialogues: apart from each other, bounded, and safe against a reset while a command is being answered."""
 
+import json
 import sqlite3
 import threading
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lisa_ros.dialogue import Dialogues, ForgottenTurnError, OperatorError, Turn, operator_name
+from lisa_ros.dialogue import Dialogues, ForgottenTurnError, OperatorError, Turn, operator_name, turn_of
 from lisa_ros.dialogue_store import DialogueStore, StoreError
-from lisa_ros.segmenter import ObjectMask
+from lisa_ros.segmenter import Finished, ObjectMask, Region
 
 
 def turn(number: int) -> Turn:
@@ -24,6 +27,16 @@ def test_turns_are_kept_per_operator_in_order() -> None:
     assert dialogues.turns("anna") == (turn(1), turn(2))
     assert dialogues.turns("ben") == (turn(3),)
     assert dialogues.turns("carl") == ()
+
+
+def test_a_turn_is_kept_without_what_only_its_answer_needs() -> None:
+    dialogues = Dialogues()
+    mask = np.ones((2, 3), dtype=np.bool_)
+    found = ObjectMask(mask, (0, 5), score=0.5, probability=lambda: np.ones((2, 3), dtype=np.float32))
+    dialogues.append("anna", Turn("where?", "[SEG]", (found,)))
+    (kept,) = dialogues.turns("anna")[0].objects
+    assert kept.probability is None and found.probability is not None
+    assert kept.mask is mask and (kept.span, kept.score) == ((0, 5), 0.5)
 
 
 def test_reset_forgets_one_operator_and_counts_anew() -> None:
@@ -178,6 +191,57 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert again.append("anna", turn(4)) == 4
     assert [(one.operator, one.turns, one.last_turn) for one in again.summaries()] == [("ben", 1, 1), ("anna", 2, 4)]
     again.close()
+
+
+def test_a_store_keeps_what_a_later_turn_is_shown(tmp_path: Path) -> None:
+    region = Region(np.eye(9, dtype=np.bool_), (-1.5, 0.0, 8.25, 9.0))
+    plain, shown = seen_turn(1), seen_turn(2)
+    objects = (replace(shown.objects[0], region=region, score=0.75), shown.objects[1])
+    dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    dialogues.append("anna", plain)
+    dialogues.append("anna", replace(shown, objects=objects, references=(1,)))
+    dialogues.close()
+    again = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    first, second = again.turns("anna")
+    assert same(first, plain) and same(second, shown)
+    assert (first.references, second.references) == ((), (1,))
+    kept, other = second.objects
+    assert kept.region is not None and np.array_equal(kept.region.mask, region.mask)
+    assert (kept.region.box, kept.score, other.region, other.score) == (region.box, 0.75, None, None)
+    again.close()
+
+
+def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    """As 0.1 wrote it: no column for references, and nothing of an object but its mask."""
+    old = seen_turn(1)
+    told = json.dumps([{"span": list(found.span), "shape": list(found.mask.shape)} for found in old.objects])
+    bits = zlib.compress(b"".join(np.packbits(found.mask).tobytes() for found in old.objects))
+    with sqlite3.connect(tmp_path / "d.sqlite") as database:
+        database.execute(
+            "create table turns (operator text not null, number integer not null, spoken_s real not null,"
+            " command text not null, answer text not null, objects text not null, masks blob not null,"
+            " primary key (operator, number)) without rowid"
+        )
+        database.execute(
+            "insert into turns values (?, ?, ?, ?, ?, ?, ?)", ("anna", 4, 1.0, old.command, old.answer, told, bits)
+        )
+        database.execute("pragma user_version = 1")
+    database.close()
+    dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    recall = dialogues.recall("anna")
+    assert recall.first == 4 and same(recall.turns[0], old)
+    assert dialogues.append("anna", replace(seen_turn(2), references=(1,))) == 5
+    dialogues.close()
+    again = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    assert [one.references for one in again.turns("anna")] == [(), (1,)]
+    again.close()
+
+
+def test_what_is_kept_of_an_answer() -> None:
+    found = ObjectMask(np.ones((2, 2), np.bool_), (0, 5))
+    kept = turn_of("the lid", Finished("[SEG]", (found,), "end", references=(1, 3)), before=3)
+    assert kept.references == (3, 1), "how many turns back"
+    assert (kept.command, kept.answer, kept.objects) == ("the lid", "[SEG]", (found,))
 
 
 def test_bounds_hold_for_what_a_store_brings(tmp_path: Path) -> None:

@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 
 from lisa_ros.datasets.tabletop import sample_of
+from lisa_ros.evaluation.identity import one_hash, weights_of
 from lisa_ros.evaluation.items import Item, ItemLog
 from lisa_ros.evaluation.protocols import generate
+from lisa_ros.evaluation.reliability import reliability
 from lisa_ros.evaluation.runner import evaluate
-from lisa_ros.models.lisa.checkpoint import WeightFiles
+from lisa_ros.models.lisa.checkpoint import WeightFiles, load_lisa
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.scoring import read_calibration
 from lisa_ros.segmenter import Segmenter, embedded_checkpoint, load_segmenter
 from lisa_ros.simulation.scene import View
 from lisa_ros.simulation.tabletop import Tabletop
+from lisa_ros.training.export import export_checkpoint
 from lisa_ros.training.questions import conversation
 
 MEGABYTE = 1_000_000
@@ -91,6 +95,31 @@ def test_what_is_absent_is_refused_and_what_is_present_is_not(judged: list[Item]
     present = [item.refused for item in judged if not item.absent]
     assert np.mean(absent) >= 0.8
     assert np.mean(present) <= 0.08
+
+
+def test_its_scores_were_fitted_to_these_weights() -> None:
+    """If not: lisa calibrate --dataset tabletop --split validation --output FOLDER, after every training."""
+    about = read_calibration(embedded_checkpoint()).about
+    assert about["weights_sha256"] == one_hash(weights_of(embedded_checkpoint()))
+    assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "validation", None)
+
+
+def test_scores_on_new_scenes(judged: list[Item]) -> None:
+    """Some hundred masks, a tenth of them wrong: loose bounds, but a score that says nothing is far beyond them."""
+    found = reliability(judged)
+    assert found is not None
+    assert found.masks >= 2 * SCENES
+    assert found.auroc is not None and found.auroc >= 0.75
+    assert abs(found.score - found.right) <= 0.08
+    assert found.brier < found.right * (1 - found.right), "it must be better than always saying how many are right"
+
+
+def test_scores_do_not_outlive_their_weights(tmp_path: Path) -> None:
+    lisa = load_lisa(embedded_checkpoint(), LoadOptions(precision="fp32", device="cpu"))
+    (tmp_path / "score.json").write_text("{}")
+    export_checkpoint(lisa.network, lisa.config, embedded_checkpoint() / "tokenizer.model", tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    assert not (tmp_path / "score.json").exists()
 
 
 def test_it_looks_at_the_picture(segmenter: Segmenter, views: list[View], judged: list[Item], tmp_path: Path) -> None:

@@ -34,11 +34,13 @@ from lisa_ros.datasets.samples import DataError, Round, Sample
 from lisa_ros.dialogue import Turn
 from lisa_ros.evaluating import Evaluation, run_evaluation
 from lisa_ros.evaluation.items import Item, ItemLog, OutputError
-from lisa_ros.evaluation.protocols import generate
+from lisa_ros.evaluation.protocols import Reply, generate
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.evaluation.tables import markdown, rows_of
+from lisa_ros.geometry import bounding_box
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.segmenter import CommandError, Finished, ObjectMask
 
 RED, BLUE = box_mask(RED_BOX), box_mask(BLUE_BOX)
 
@@ -373,6 +375,68 @@ def test_dialogues_have_the_models_own_answers_as_history(dialogues: Evaluation)
     assert (every["items"], one["items"], two["items"], three["items"]) == (4, 2, 1, 1)
     assert one["mean_iou"] == pytest.approx(0.5, abs=1e-3) and one["overall_iou"] == pytest.approx(0.5, abs=1e-3)
     assert (one["box_precision"], two["box_precision"]) == (pytest.approx(0.5), pytest.approx(1))
+
+
+@dataclass
+class ReferringModel(Model):
+    """Says a box of its own, and remembers what it was shown."""
+
+    shown: list[tuple[tuple[int, ...], list[NDArray[np.bool_]]]] = field(default_factory=list)
+
+    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> Any:
+        shown = self.shown
+
+        class Session:
+            def segment(self, command: str, references: Sequence[int] = (), **more: Any) -> Any:
+                if "history" in command:
+                    raise CommandError("The command cannot be asked.")
+                shown.append((tuple(references), [found.mask for turn in turns for found in turn.objects]))
+                everything = np.ones(frame.picture.shape[:2], dtype=np.bool_)
+                left, top, width, height = bounding_box(RED)
+                box = (left, top, left + width, top + height)
+                found = ObjectMask(everything, (0, 5), box=tuple(map(float, box)))
+                yield Finished("[SEG]", (found,), "end", tuple(references))
+
+        return Session()
+
+
+@pytest.mark.parametrize("references", ["own", "true", "none"])
+def test_what_a_model_is_shown_of_earlier_rounds(dialogues: Evaluation, references: str) -> None:
+    model = ReferringModel()
+    run_evaluation(changed(dialogues, references=references), Loader([model]))
+    (first, none), (second, masks), (third, _) = model.shown
+    assert (first, third, none) == ((), (), [])
+    assert second == (() if references == "none" else (1,))
+    assert np.array_equal(masks[0], RED) == (references == "true")
+    _, one, two, three = results(dialogues)["rows"]
+    assert (one["box_precision"], two["box_precision"]) == (pytest.approx(1), pytest.approx(0)), "the model's own box"
+    assert three["failed"] == 1
+
+
+def test_references_of_other_kinds_are_another_run(dialogues: Evaluation) -> None:
+    run_evaluation(dialogues, Loader([ReferringModel()]))
+    with pytest.raises(OutputError, match="references was 'own', now 'true'"):
+        run_evaluation(changed(dialogues, references="true"), Loader([ReferringModel()]))
+
+
+def test_references_skip_a_round_that_could_not_be_asked(tmp_path: Path) -> None:
+    """What failed is no turn of the dialogue; the numbers of rounds become places among those that are."""
+    asked: list[tuple[int, ...]] = []
+
+    def ask(frame: Any, asked_round: Round, turns: Sequence[Turn]) -> Reply:
+        asked.append(asked_round.references)
+        if asked_round.text == "fails":
+            raise CommandError("It cannot be asked.")
+        return Reply(Turn(asked_round.text, ""), (), False, 0.0)
+
+    rounds = tuple(
+        Round(text, True, lambda: RED.astype(np.uint8), references=meant)
+        for text, meant in (("one", ()), ("fails", (1,)), ("three", (1, 2)), ("four", (3,)))
+    )
+    sample = Sample("0", lambda: np.zeros((*RED.shape, 3), np.uint8), rounds, dialogue=True)
+    with ItemLog(tmp_path / "items.jsonl") as log:
+        evaluate([sample], ScriptedSegmenter(), ask, log)
+    assert asked == [(), (1,), (1,), (2,)]
 
 
 def test_a_dialogue_that_was_cut_off_begins_anew(dialogues: Evaluation) -> None:

@@ -14,7 +14,8 @@ from lisa_ros.models.lisa import Lisa, PromptTooLongError, load_lisa
 from lisa_ros.models.lisa.forcing import forced_mask_logits
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.segmenter import CommandError, Forcible, LisaSegmenter
+from lisa_ros.segmenter import CommandError, Forcible
+from lisa_ros.segmenters.lisa import LisaSegmenter
 
 
 @pytest.fixture(scope="module")

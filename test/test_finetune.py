@@ -71,6 +71,8 @@ def test_from_pictures_to_a_folder_that_segments(
     assert main([*segment, "--output", str(answer), "--device", "cpu"]) == 0
     assert (answer / "result.json").is_file()
     assert not equal(tensors(output), tensors(embedded_checkpoint()))
+    assert (embedded_checkpoint() / "score.json").is_file()
+    assert not (output / "score.json").exists(), "scores were fitted to other weights"
 
 
 def test_an_output_that_is_not_empty_is_left_alone(

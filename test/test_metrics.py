@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lisa_ros.evaluation.metrics import (
     Overlap,
-    box_iou,
+    box_around,
+    boxes_iou,
     intersection_over_union,
     overlap,
     score,
@@ -127,10 +128,15 @@ def upstream(pictures: list[list[tuple[NDArray[np.bool_], NDArray[np.uint8]]]]) 
 
 
 def test_boxes() -> None:
-    assert box_iou(mask(["##..", "...."]) == 1, mask([".##.", "...."]) == 1) == pytest.approx(1 / 3)
-    assert box_iou(mask(["#...", "...."]) == 1, mask(["...#", "...."]) == 1) == 0
-    assert box_iou(np.zeros((2, 4), bool), mask(["#...", "...."]) == 1) == 0
-    assert box_iou(np.zeros((2, 4), bool), np.zeros((2, 4), bool)) == 0
+    def iou(*masks: list[str]) -> float:
+        one, other = (box_around(mask(rows) == 1) for rows in masks)
+        return boxes_iou(one, other)
+
+    assert iou(["##..", "...."], [".##.", "...."]) == pytest.approx(1 / 3)
+    assert iou(["#...", "...."], ["...#", "...."]) == 0
+    assert iou(["....", "...."], ["#...", "...."]) == 0
+    assert iou(["....", "...."], ["....", "...."]) == 0
+    assert boxes_iou((-1.0, 0.0, 1.0, 2.0), (0.0, 0.0, 1.0, 2.0)) == pytest.approx(1 / 2)
 
 
 def test_rounds() -> None:

@@ -24,6 +24,7 @@ from lisa_ros.nodes import answers as answers_module
 from lisa_ros.nodes.answers import Answers
 from lisa_ros.nodes.camera import Seen
 from lisa_ros.nodes.conversions import to_image_message
+from lisa_ros.nodes.parameters import LiveParameters
 from lisa_ros.nodes.request import Outcome, Request
 from lisa_ros.segmenter import ObjectMask
 
@@ -541,7 +542,7 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(answers_module, "draw_overlay", counted)
     with talking_node("drawer") as node:
-        answers = Answers(node)
+        answers = Answers(node, LiveParameters(node, lambda: False))
         seen = Seen(Header(frame_id="camera"), pictures.colours(), None, False)
         found = ObjectMask(pixels_of(seen.picture, "red"), (0, 5))
         outcome = Outcome(Segmentation.OK, header=seen.header, answer="[SEG]", objects=(found,))

@@ -36,7 +36,7 @@ def test_no_parameter_is_declared_and_never_read() -> None:
                 for node in ast.walk(ast.parse(source.read_text()))
                 if isinstance(node, ast.Attribute) and is_parameters_object(node.value)
             }
-    assert read == set(FIELDS)
+    assert read - {"current"} == set(FIELDS)
 
 
 def is_parameters_object(expression: ast.expr) -> bool:
@@ -71,7 +71,9 @@ def test_every_parameter_is_described_and_bounded(name: str) -> None:
     assert described.description.endswith(".")
     default = FIELDS[name].default
     bounds = parameters.FIELD_BOUNDS[name]
-    if isinstance(default, (str, bool)):
+    if isinstance(default, bool):
+        return
+    if isinstance(default, str):
         assert bounds.read_only or bounds.at_configure or "One of: " in described.additional_constraints
         return
     (limits,) = [*described.integer_range, *described.floating_point_range]

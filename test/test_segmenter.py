@@ -100,10 +100,15 @@ def test_empty_command(segmenter: Segmenter, text: str) -> None:
         list(segmenter.session(frame).segment(text))
 
 
-def test_references_are_refused(segmenter: Segmenter) -> None:
+def test_references_change_nothing(segmenter: Segmenter) -> None:
+    """LISA's history is text: what is meant stands in the words."""
     frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
-    with pytest.raises(CommandError, match="earlier turns"):
-        list(segmenter.session(frame).segment("that one", references=[1]))
+    turns = [Turn("the square", "It is [SEG].")]
+    outside = np.ones((40, 60), dtype=np.bool_)
+    told = list(segmenter.session(frame, turns).segment("that one", references=[1, outside], max_new_tokens=4))
+    plain = list(segmenter.session(frame, turns).segment("that one", max_new_tokens=4))
+    assert isinstance(told[-1], Finished) and isinstance(plain[-1], Finished)
+    assert (told[-1].answer, told[-1].references) == (plain[-1].answer, ())
 
 
 def test_too_long_a_command_and_too_long_a_dialogue(segmenter: Segmenter) -> None:
@@ -113,6 +118,53 @@ def test_too_long_a_command_and_too_long_a_dialogue(segmenter: Segmenter) -> Non
     turns = [Turn("where is it? " * 40, "It is [SEG].") for _ in range(40)]
     *_, finished = segmenter.session(frame, turns).segment("and now?", max_new_tokens=4)
     assert isinstance(finished, Finished)
+
+
+def asked_prompts(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The prompts that are read from now on, in order."""
+    reader, prompts = segmenter._lisa.reader, []  # type: ignore[attr-defined]
+    begin = reader.begin
+
+    def remember(picture: object, prompt_ids: list[int]) -> object:
+        prompts.append(list(prompt_ids))
+        return begin(picture, prompt_ids)
+
+    monkeypatch.setattr(reader, "begin", remember)
+    return prompts
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_the_oldest_turns_fall_off_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """A limit that the newest `kept` turns just fit into; one token less, and the oldest of them is left out."""
+    frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
+    history = [("the red one", "It is [SEG] ."), ("the blue square", "[SEG] ."), ("the third thing there", "Sure.")]
+    turns = [Turn(command, answer) for command, answer in history]
+    lisa = segmenter._lisa  # type: ignore[attr-defined]
+    expected = [lisa.prompt_ids("and now?", history[len(history) - n :]) for n in (kept, max(kept - 1, 0))]
+    needed = len(expected[0]) - len(lisa.prompt_ids("and now?"))
+    prompts = asked_prompts(segmenter, monkeypatch)
+    for limit in (needed or 1, needed - 1 or 1):
+        list(segmenter.session(frame, turns, max_history_tokens=limit).segment("and now?", max_new_tokens=1))
+    assert prompts == (expected if kept else [expected[0]] * 2)
+
+
+def test_no_limit_but_the_context(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
+    history = [("where is it? " * 12, "It is [SEG] .")] * 3
+    turns = [Turn(command, answer) for command, answer in history]
+    prompts = asked_prompts(segmenter, monkeypatch)
+    for limit in (0, 100_000):
+        list(segmenter.session(frame, turns, max_history_tokens=limit).segment("and now?", max_new_tokens=1))
+    assert prompts == [segmenter._lisa.prompt_ids("and now?", history)] * 2  # type: ignore[attr-defined]
+
+
+def test_a_command_without_history_is_tokenized_once(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    lisa = segmenter._lisa  # type: ignore[attr-defined]
+    made, prompt_ids = [], lisa.prompt_ids
+    monkeypatch.setattr(lisa, "prompt_ids", lambda *asked: made.append(asked) or prompt_ids(*asked))
+    frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
+    list(segmenter.session(frame).segment("the red square", max_new_tokens=1))
+    assert len(made) == 1
 
 
 def test_cancelling_ends_within_a_token(segmenter: Segmenter) -> None:
@@ -192,7 +244,7 @@ def test_lisa_segment(golden_lisa: Path, tmp_path: Path) -> None:
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 255}
     assert iou(mask > 0, case.mask_logits[0] > 0) >= 0.999
-    assert told["pixels"] == np.count_nonzero(mask)
+    assert told["pixels"] == np.count_nonzero(mask) and 0 < told["score"] < 1
     x, y, width, height = told["bbox"]
     assert np.count_nonzero(mask[y : y + height, x : x + width]) == told["pixels"]
     u, v = told["centroid"]

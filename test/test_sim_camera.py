@@ -20,16 +20,22 @@ import yaml
 
 rclpy = pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.context import Context  # noqa: E402 - only where ROS is
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from std_msgs.msg import Header, String  # noqa: E402
 
-from lisa_ros.nodes.sim_camera import SimCameraParameters  # noqa: E402
+from lisa_ros.nodes.sim_camera import (  # noqa: E402
+    SimCameraParameters,
+    camera_pose_message,
+    transform_message,
+)
 from lisa_ros.simulation.scene import View  # noqa: E402
 from lisa_ros.simulation.tabletop import Tabletop  # noqa: E402
+from lisa_ros.spatial.rotation import transform_of  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 # Two runs on one machine, and other tests, must not hear each other.
@@ -165,6 +171,30 @@ def test_objects_are_told_to_late_comers_and_agree_with_the_picture(
         assert truth.instances[round(v), round(u)] == entry["instance"]
         depth = float(truth.depth_m[round(v), round(u)])
         assert abs(entry["position_m"][2] - depth) < 0.15
+
+
+def test_the_cameras_pose_takes_told_positions_to_the_table(
+    camera: subprocess.Popen[bytes], listener: Listener, truth: View
+) -> None:
+    poses: list[PoseStamped] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    listener.node.create_subscription(PoseStamped, "sim_camera/camera_pose", poses.append, latched)
+    listener.wait_for(lambda: bool(poses and listener.objects), "the pose and the objects")
+    told = poses[0].pose
+    assert poses[0].header.frame_id == "table"
+    o, p = told.orientation, told.position
+    to_table = transform_of((p.x, p.y, p.z), (o.x, o.y, o.z, o.w))
+    for entry, thing in zip(listener.objects[0], truth.objects, strict=True):
+        assert (to_table @ [*entry["position_m"], 1.0])[:3] == pytest.approx(thing.position_m, abs=1e-6)
+
+
+def test_tf_is_told_the_same_pose(truth: View) -> None:
+    pose = camera_pose_message(truth.camera)
+    message = transform_message(pose, Header(frame_id="table"), "camera")
+    assert (message.header.frame_id, message.child_frame_id) == ("table", "camera")
+    place, point = message.transform.translation, pose.position
+    assert [place.x, place.y, place.z] == [point.x, point.y, point.z] == truth.camera.pose[:3, 3].tolist()
+    assert message.transform.rotation == pose.orientation
 
 
 def test_a_moving_scene_changes(restless_camera: subprocess.Popen[bytes], listener: Listener) -> None:

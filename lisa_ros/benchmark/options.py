@@ -10,6 +10,7 @@ from lisa_ros.models.options import LoadOptions
 
 SHAPES = ("embedded", "mini", "7b", "13b")
 AGAINST = ("upstream-style",)
+NODE_PARTS = ("idling", "added_time", "flood", "restarting")
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,34 @@ class BenchmarkOptions:
     tokens: int = 64
     output: Path = Path("benchmark.json")
     memory_cap_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class NodeBenchmarkOptions:
+    """One measurement of lisa_node; needs ROS.
+
+    Attributes:
+        parts: of NODE_PARTS, in the order in which they are measured.
+        checkpoint: None: the one that comes with the package.
+        load: as the node's parameters of the same names.
+        output: JSON file.
+        width, height: of the simulated camera's pictures, pixels.
+        rate_hz: of its pictures.
+        operators, commands: of the flood; each of the operators sends so many commands.
+        pairs: of commands whose added time is measured.
+        idle_s: that the node is watched while nobody asks.
+        timeout_s: longest wait for a node or an answer.
+    """
+
+    parts: tuple[str, ...] = NODE_PARTS
+    checkpoint: Path | None = None
+    load: LoadOptions = field(default_factory=LoadOptions)
+    output: Path = Path("benchmark_node.json")
+    width: int = 1280
+    height: int = 720
+    rate_hz: float = 30.0
+    operators: int = 8
+    commands: int = 100
+    pairs: int = 40
+    idle_s: float = 20.0
+    timeout_s: float = 180.0

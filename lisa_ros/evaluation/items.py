@@ -42,9 +42,12 @@ class Item:
         size: (H, W) of the picture.
         intersection, union: in pixels, of the mask that is judged and the truth.
         iou: upstream's, 1 where both are empty.
-        box_iou: of the boxes around both; None where the truth is empty.
+        box_iou: of the model's own box, else the one around its mask, and the one around the truth; None where the
+            truth is empty.
         found_pixels, true_pixels: the mask's and the truth's size.
         found: the mask, see `datasets.masks.decode_mask`.
+        score: how likely the model takes the judged mask to be right; None: it has none, or does not say.
+        evidence: what the score was made of, by name.
         seconds: that the answer took.
         failed: why it could not be judged; then the numbers mean nothing.
     """
@@ -71,6 +74,8 @@ class Item:
     found_pixels: int = 0
     true_pixels: int = 0
     found: str = ""
+    score: float | None = None
+    evidence: dict[str, float] | None = None
     seconds: float = 0.0
     failed: str | None = None
 

@@ -19,6 +19,9 @@ from lisa_ros.geometry import bounding_box
 Mask = NDArray[np.bool_]
 """(H, W)."""
 
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
+
 _IOU_EPSILON = np.float32(1e-5)
 _COUNT_EPSILON = np.float32(1e-5)
 _CIOU_EPSILON = np.float32(1e-10)
@@ -59,14 +62,19 @@ def intersection_over_union(found: Mask, true: Mask) -> float:
     return np.count_nonzero(found & true) / either if either else 1.0
 
 
-def box_iou(found: Mask, true: Mask) -> float:
-    """IoU of the boxes around two masks (H, W); 0 where one of them is empty."""
-    x, y, width, height = bounding_box(found)
-    u, v, breadth, length = bounding_box(true)
-    wide = max(0, min(x + width, u + breadth) - max(x, u))
-    high = max(0, min(y + height, v + length) - max(y, v))
-    either = width * height + breadth * length - wide * high
-    return wide * high / either if either else 0.0
+def box_around(mask: Mask) -> Box:
+    """The box around a mask (H, W); without area where the mask is empty."""
+    x, y, width, height = bounding_box(mask)
+    return x, y, x + width, y + height
+
+
+def boxes_iou(one: Box, other: Box) -> float:
+    """IoU of two boxes; 0 where one has no area."""
+    (x, y, right, bottom), (u, v, farther, lower) = one, other
+    wide = max(0, min(right, farther) - max(x, u))
+    high = max(0, min(bottom, lower) - max(y, v))
+    either = (right - x) * (bottom - y) + (farther - u) * (lower - v) - wide * high
+    return wide * high / either if either > 0 else 0.0
 
 
 @dataclass(frozen=True)

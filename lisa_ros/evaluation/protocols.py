@@ -2,6 +2,7 @@
 """How a model is asked. Numbers of different protocols say different things and never stand in one table.
 
 * teacher_forced: what LISA's paper measures. Upstream's question, and the answer "[SEG]." put into the model's mouth.
+* referring: what LIRA's paper measures. "Please segment ...", and the first mask of the answer, which ends there.
 * generate: what an operator gets. The model answers by itself; no `[SEG]` is an empty mask.
 * quantization: generate, with 4-bit and 8-bit weights, judged by what the same model answers with 16-bit ones.
 """
@@ -10,14 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lisa_ros.datasets.samples import Round
-from lisa_ros.dialogue import Turn
+from lisa_ros.dialogue import Turn, turn_of
+from lisa_ros.evaluation.metrics import Box
 from lisa_ros.geometry import union
-from lisa_ros.segmenter import Finished, Forcible, Frame, Mask, Segmenter
+from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, ObjectMask, Referring, Segmenter
 
 FORCED_ANSWER = "[SEG]."
 
@@ -44,6 +46,22 @@ class Reply:
         if len(chosen) == 1:
             return chosen[0]
         return union(chosen, size) if chosen else np.zeros(size, dtype=np.bool_)
+
+    def score(self, rule: str) -> tuple[float | None, dict[str, float] | None]:
+        """The judged mask's score and evidence, if the model has them. Of a union: the lowest score, no evidence."""
+        objects = self.turn.objects
+        if rule == "union" and len(objects) > 1:
+            scores = [found.score for found in objects if found.score is not None]
+            return min(scores, default=None), None
+        if not objects:
+            return None, None
+        evidence = objects[0].evidence
+        return objects[0].score, None if evidence is None else dict(evidence)
+
+    @property
+    def box(self) -> Box | None:
+        """The model's own box, in the picture's pixels, where the answer is one mask and the model has one."""
+        return self.turn.objects[0].box if len(self.masks) == 1 and self.turn.objects else None
 
 
 Asking = Callable[[Frame, Round, Sequence[Turn]], Reply]
@@ -75,21 +93,59 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
     return ask
 
 
-def generate(segmenter: Segmenter, phrasing: str, max_new_tokens: int = 512) -> Asking:
+def referring(segmenter: Segmenter) -> Asking:
+    """The protocol of LIRA's paper, for referring expressions; every round stands for itself.
+
+    A question that the model answers without a mask is judged by an empty one. LIRA's own script leaves such a question
+    out of cIoU, so that a model gains by saying nothing.
+
+    Raises:
+        ValueError: the model has no such way to be asked.
+    """
+    if not isinstance(segmenter, Referring):
+        raise ValueError(f"{segmenter.name} has no referring protocol; use generate")
+
+    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+        began = time.perf_counter()
+        answer, mask = segmenter.refer(frame, asked.text)
+        masks = () if mask is None else (mask,)
+        return Reply(Turn(asked.text, answer), masks, False, time.perf_counter() - began)
+
+    return ask
+
+
+def generate(
+    segmenter: Segmenter,
+    phrasing: str,
+    max_new_tokens: int = 512,
+    answer: AnswerKind = "full",
+    references: str = "own",
+) -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
     Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
-    A round's references are not handed on: LISA's history is text, and what is meant stands in the words.
+    With the answer "mask_only" the model is asked for one mask and none of its words, as a node can be told to.
+    A round's references are handed on as one of options.REFERENCES says; LISA ignores them. Where true masks are shown,
+    they take the place of the answers' in the rounds that follow.
     """
 
     def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
-        *_, end = segmenter.session(frame, turns).segment(question, max_new_tokens=max_new_tokens)
+        session, shown = segmenter.session(frame, turns), () if references == "none" else asked.references
+        *_, end = session.segment(question, shown, max_new_tokens=max_new_tokens, answer=answer)
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)
-        turn = Turn(question, end.answer, end.objects)
-        return Reply(turn, masks, end.reason == "length", time.perf_counter() - began)
+        turn = turn_of(question, end, len(turns))
+        seconds = time.perf_counter() - began
+        if references == "true":
+            turn = replace(turn, objects=(_true(turn.objects, asked.truth() == 1),))
+        return Reply(turn, masks, end.reason == "length", seconds)
 
     return ask
+
+
+def _true(objects: Sequence[ObjectMask], mask: Mask) -> ObjectMask:
+    """The first of an answer's objects with the true mask in place of its own, and else as the model said it."""
+    return replace(objects[0], mask=mask, region=None) if objects else ObjectMask(mask, (0, 0))

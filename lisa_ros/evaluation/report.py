@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import IGNORE, Round, Sample, Truth
 from lisa_ros.evaluation.items import Item
+from lisa_ros.evaluation.reliability import Reliability, diagram, limit_rows
 from lisa_ros.evaluation.runner import load_image
 from lisa_ros.evaluation.tables import Row, cells_of
 from lisa_ros.overlay import draw_overlay
@@ -50,6 +51,7 @@ class Page:
         samples: (variant, sample's name) -> the sample, for pictures and truths.
         truth_title: what the second picture shows.
         whole: whether the run came to its end.
+        scores: how good the masks' scores are; None where there are none.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Page:
     samples: Mapping[tuple[str, str], Sample]
     truth_title: str = "truth"
     whole: bool = True
+    scores: Reliability | None = None
 
 
 def page(about: Page, pictures: int) -> str:
@@ -69,7 +72,8 @@ def page(about: Page, pictures: int) -> str:
     parts = [
         f"<h1>{_escape(about.title)}</h1>",
         "" if about.whole else '<p class="partial">This run was stopped before its end; the numbers are partial.</p>',
-        _table(about.rows),
+        _table(cells_of(about.rows)),
+        _scores(about.scores),
         _settings(about.settings),
         _failures(failed),
         f"<h2>Pictures, worst first</h2><p class=note>{len(shown)} of {len(judged)} questions that were judged.</p>",
@@ -79,11 +83,18 @@ def page(about: Page, pictures: int) -> str:
     return f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
 
 
-def _table(rows: Sequence[Row]) -> str:
-    titles, *lines = cells_of(rows)
+def _table(cells: Sequence[Sequence[str]]) -> str:
+    titles, *lines = cells
     head = "".join(f"<th>{_escape(title)}" for title in titles)
     body = "".join("<tr>" + "".join(f"<td>{_escape(cell)}" for cell in line) for line in lines)
     return f"<table><tr>{head}{body}</table>"
+
+
+def _scores(found: Reliability | None) -> str:
+    if found is None:
+        return ""
+    limits = _table(limit_rows(found.limits))
+    return f"<h2>Scores</h2><p>{_escape(found.line())}.</p>{diagram(found)}{limits}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
@@ -107,10 +118,11 @@ def _failures(failed: Sequence[Item]) -> str:
 def _article(item: Item, about: Page) -> str:
     place = f"{item.sample}, round {item.round}" + (f", {item.variant}" if item.variant else "")
     group = f" · {item.group}" if item.group else ""
+    score = "" if item.score is None else f", score {item.score:.3f}"
     expected = f"<p><b>expected:</b> {_escape(item.expected)}</p>" if item.expected is not None else ""
     cut = " <span class=note>(cut at its longest length)</span>" if item.cut else ""
     return (
-        f"<article><p><b>IoU {item.iou:.3f}</b> · {_escape(place + group)} · {item.masks} mask(s)</p>"
+        f"<article><p><b>IoU {item.iou:.3f}</b> · {_escape(place + group)} · {item.masks} mask(s){score}</p>"
         f"<p><b>asked:</b> {_escape(item.asked)}</p><p><b>answer:</b> {_escape(item.answer) or '(empty)'}{cut}</p>"
         f"{expected}{_pictures(item, about)}</article>"
     )

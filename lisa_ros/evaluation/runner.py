@@ -15,7 +15,7 @@ from lisa_ros.datasets.masks import encode_mask
 from lisa_ros.datasets.samples import ImageSource, Round, Sample, Truth
 from lisa_ros.dialogue import Turn
 from lisa_ros.evaluation.items import Item, ItemLog, Key
-from lisa_ros.evaluation.metrics import box_iou, overlap
+from lisa_ros.evaluation.metrics import Box, box_around, boxes_iou, overlap
 from lisa_ros.evaluation.protocols import Asking, Reply
 from lisa_ros.segmenter import Segmenter
 from lisa_ros.segmenting import read_image
@@ -79,15 +79,18 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
         yield from (_failed(blank, error) for blank in blanks)
         return
     turns: list[Turn] = []
+    places: dict[int, int] = {}
     for asked, blank in zip(sample.rounds, blanks, strict=True):
         if not sample.dialogue and log.judged(blank.key):
             continue
         try:
-            reply = ask(frame, asked, turns if sample.dialogue else ())
+            meant = tuple(places[number] for number in asked.references if number in places)
+            reply = ask(frame, replace(asked, references=meant), turns if sample.dialogue else ())
         except ValueError as error:
             yield _failed(blank, error)
             continue
         turns.append(reply.turn)
+        places[blank.round] = len(turns)  # a round that could not be asked is no turn
         yield _judged(blank, reply, asked, image, rule)
 
 
@@ -111,6 +114,7 @@ def _blank(sample: Sample, number: int, variant: str) -> Item:
 
 def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
     size: tuple[int, int] = (image.shape[0], image.shape[1])
+    score, evidence = reply.score(rule)
     item = replace(
         blank,
         asked=reply.turn.command,
@@ -119,16 +123,18 @@ def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], r
         masks=len(reply.masks),
         cut=reply.cut,
         size=size,
+        score=score,
+        evidence=evidence,
         seconds=reply.seconds,
     )
     try:
         truth = asked.truth()
-        return _scored(item, reply.mask(rule, size), truth)
+        return _scored(item, reply.mask(rule, size), truth, reply.box)
     except (ValueError, OSError) as error:
         return _failed(item, error)
 
 
-def _scored(item: Item, found: NDArray[np.bool_], truth: Truth) -> Item:
+def _scored(item: Item, found: NDArray[np.bool_], truth: Truth, box: Box | None) -> Item:
     both = overlap(found, truth)
     true = truth == 1
     true_pixels = int(np.count_nonzero(true))
@@ -137,7 +143,7 @@ def _scored(item: Item, found: NDArray[np.bool_], truth: Truth) -> Item:
         intersection=both.intersection,
         union=both.union,
         iou=both.iou,
-        box_iou=box_iou(found, true) if true_pixels else None,
+        box_iou=boxes_iou(box or box_around(found), box_around(true)) if true_pixels else None,
         found_pixels=int(np.count_nonzero(found)),
         true_pixels=true_pixels,
         found=encode_mask(found),

@@ -29,6 +29,11 @@ class LoadOptions:
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
         cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
+        fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
+            loader comes to do; None: the checkpoint's own, which training ended with.
+        explicit_references: SegLLM alone: whether words such as "it" choose no earlier masks, see lisa_ros.referring.
+        refine: LIRA marks each object a second time after a close look; decode that mask, too.
+        attributes: read off LIRA, for each object, which words it would go on with.
     """
 
     template: str = "llava_v1"
@@ -37,6 +42,10 @@ class LoadOptions:
     device: str = "auto"
     vision_tower: str | None = None
     cache_mib: int = DEFAULT_CACHE
+    fusion_scales: str | None = None
+    explicit_references: bool = False
+    refine: bool = False
+    attributes: bool = False
 
     def check(self) -> None:
         """Raises a ValueError that names a choice which is none, and what it can be."""

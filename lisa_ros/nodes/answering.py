@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lisa_ros.dialogue import Dialogues, ForgottenTurnError, Turn, operator_name
+from lisa_ros.dialogue import Dialogues, ForgottenTurnError, operator_name, turn_of
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.camera import Seen
 from lisa_ros.nodes.request import Outcome, Request
@@ -25,10 +25,14 @@ class Limits:
     Attributes:
         max_new_tokens: longest answer.
         answer: "full", or "mask_only" for one mask and no words.
+        max_history_tokens: see Segmenter.session; 0: as many as the model's context holds.
+        min_score: masks with a lower score are no objects; those that have no score are.
     """
 
     max_new_tokens: int
     answer: str
+    max_history_tokens: int = 0
+    min_score: float = 0.0
 
 
 def ask(
@@ -59,7 +63,7 @@ def ask(
     recall = dialogues.recall(operator)
     try:
         references = recall.positions(request.references)
-        session = segmenter.session(seen.frame, recall.turns)
+        session = segmenter.session(seen.frame, recall.turns, max_history_tokens=limits.max_history_tokens)
         events = session.segment(
             request.text,
             references,
@@ -67,29 +71,31 @@ def ask(
             cancelled=cancelled,
             answer="mask_only" if limits.answer == "mask_only" else "full",
         )
-        heard = _listen(_told(events, request, seen))
+        heard = _listen(_told(events, request, seen, limits.min_score))
     except (CommandError, ForgottenTurnError) as error:
         return Outcome(Segmentation.REJECTED, str(error), seen.header)
     finished = heard.finished
     if finished.reason == "cancelled":
         return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
     _check_shapes(finished.objects, seen)
-    turn = dialogues.append(operator, Turn(request.text, finished.answer, finished.objects), recall.generation)
+    turn = dialogues.append(operator, turn_of(request.text, finished, len(recall.turns)), recall.generation)
     return Outcome(
-        *_status(finished.objects),
+        *_status(finished.objects, limits.min_score),
         header=seen.header,
         answer=finished.answer,
-        objects=_visible(finished.objects),
+        objects=_found(finished.objects, limits.min_score),
         turn=turn,
+        references=tuple(recall.first + place - 1 for place in finished.references),
         frame_known=seen.known,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )
 
 
-def _told(events: Iterable[Event], request: Request, seen: Seen) -> Iterator[Event]:
-    """The events, of which a listener hears each as it comes."""
+def _told(events: Iterable[Event], request: Request, seen: Seen, min_score: float) -> Iterator[Event]:
+    """The events, of which a listener hears each as it comes, but for masks that are no objects."""
     for event in events:
-        if request.listener is not None:
+        weak = isinstance(event, MaskFound) and not _is_sure(event.object, min_score)
+        if request.listener is not None and not weak:
             request.listener.hear(event, seen.header)
         yield event
 
@@ -118,9 +124,21 @@ def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
     return tuple(found for found in objects if found.mask.any())
 
 
-def _status(objects: tuple[ObjectMask, ...]) -> tuple[int, str]:
-    if _visible(objects):
+def _is_sure(found: ObjectMask, min_score: float) -> bool:
+    return found.score is None or found.score >= min_score
+
+
+def _found(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in _visible(objects) if _is_sure(found, min_score))
+
+
+def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:
+    if _found(objects, min_score):
         return Segmentation.OK, ""
+    if weak := _visible(objects):
+        best = max(found.score or 0.0 for found in weak)
+        marked = "an object, but its" if len(weak) == 1 else f"{len(weak)} objects, but the highest"
+        return Segmentation.NO_OBJECT, f"The model marked {marked} score is {best:.3f}; min_score is {min_score:g}."
     if objects:
         return Segmentation.NO_OBJECT, "The model named an object, but marked no pixel of it."
     return Segmentation.NO_OBJECT, "The model's answer names no object in the picture."

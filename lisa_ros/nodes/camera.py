@@ -1,33 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest picture of the camera, kept as a message and decoded only when a command needs it."""
+"""Which picture a command is about, decoded and looked at only when a command needs it."""
 
-import dataclasses
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from lisa_ros.nodes.conversions import Picture, picture_from
-from lisa_ros.nodes.request import nanoseconds
+from lisa_ros.nodes.frames import CameraFrame, FrameBuffer
 from lisa_ros.segmenter import Frame, Segmenter
 from lisa_ros.stillness import same_scene
 
-# Sensor data (best effort is compatible with cameras of either kind), but only the newest.
-CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+NEWEST, NEAREST = "newest", "nearest"
+COMMAND_FRAMES = (NEWEST, NEAREST)
+"""Of the camera's pictures: the newest, or the one nearest to the command's own time."""
 
 
 class NoPictureError(Exception):
     """There is no picture to answer about; the text is one sentence for the operator."""
-
-
-@dataclass(frozen=True)
-class _Taken:
-    message: Image | CompressedImage
-    time_ns: int
 
 
 @dataclass(frozen=True)
@@ -39,75 +30,105 @@ class Seen:
         picture: RGB, (H, W, 3).
         frame: what the model saw, maybe in an earlier picture.
         known: whether an earlier command was about this frame.
+        source: the messages; None: the picture came from no camera.
     """
 
     header: Header
     picture: Picture
     frame: Frame
     known: bool
+    source: CameraFrame | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which picture is wanted.
+
+    Attributes:
+        stamp_ns: the command's own time, nanoseconds; 0: it has none.
+        kept: a picture that was set aside for it; None: none was.
+        command_frame: one of COMMAND_FRAMES; a command without a time is about the newest.
+        max_age_s: oldest picture wanted, seconds; 0: any.
+    """
+
+    stamp_ns: int = 0
+    kept: CameraFrame | None = None
+    command_frame: str = NEWEST
+    max_age_s: float = 0.0
+
+    @property
+    def nearest(self) -> bool:
+        """Whether the command's time decides."""
+        return self.command_frame == NEAREST and self.stamp_ns > 0
 
 
 class Camera:
-    """One camera topic. `take` is called by the executor's thread, the rest by any of the worker's."""
+    """One camera's pictures. Safe to use from several threads."""
 
-    def __init__(self, topic: str, now_ns: Callable[[], int]) -> None:
-        """Nothing has come yet; `now_ns` tells the node's time, nanoseconds."""
-        self.topic = topic
+    def __init__(self, topic: str, frames: FrameBuffer, now_ns: Callable[[], int]) -> None:
+        """Of the pictures in `frames`; `topic` is for people, `now_ns` tells the node's time, nanoseconds."""
+        self.topic, self.frames = topic, frames
         self._now_ns = now_ns
-        self._newest: _Taken | None = None
-        self._seen: tuple[_Taken, Seen] | None = None
         self._looked_at: tuple[Picture, Frame] | None = None
         self._looking = threading.Lock()
 
-    def take(self, message: Any) -> None:
-        """Keep a message; the one before it is forgotten."""
-        stamp = message.header.stamp
-        # Drivers that set no stamp leave it at zero; such a picture is as old as its arrival.
-        self._newest = _Taken(message, nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns())
-
     def age_s(self) -> float | None:
         """Of the newest picture, seconds; None: none has come."""
-        newest = self._newest
+        newest = self.frames.newest()
         return None if newest is None else (self._now_ns() - newest.time_ns) / 1e9
 
-    def look(self, segmenter: Segmenter, reference_ns: int, max_age_s: float, same_frame_difference: float) -> Seen:
-        """The newest picture, looked at once however many commands ask about it; once for all of a still scene.
-
-        Args:
-            segmenter: who looks.
-            reference_ns: the time that the picture's age is counted back from.
-            max_age_s: oldest picture wanted, seconds; 0: any.
-            same_frame_difference: limit of `same_scene`, levels of 255.
+    def choose(self, choice: Choice) -> CameraFrame:
+        """The picture that a command is about.
 
         Raises:
             NoPictureError: none has come, or it is too old.
-            ImageError: it cannot be decoded.
         """
-        newest = self._newest
-        if newest is None:
+        if choice.nearest:
+            there = [one for one in (choice.kept, self.frames.nearest(choice.stamp_ns)) if one is not None]
+            chosen = min(there, key=lambda one: abs(one.time_ns - choice.stamp_ns), default=None)
+        else:
+            chosen = self.frames.newest()
+        if chosen is None:
             raise NoPictureError(
                 f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
             )
-        self._check_age(newest, reference_ns, max_age_s)
+        self._check_age(chosen, choice)
+        return chosen
+
+    def look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> Seen:
+        """A picture, looked at once however many commands ask about it; once for all of a still scene.
+
+        Args:
+            segmenter: who looks.
+            frame: from `choose`.
+            same_frame_difference: limit of `same_scene`, levels of 255.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
         with self._looking:
-            seen = self._seen_in(newest, segmenter, same_frame_difference)
-            self._seen = (newest, dataclasses.replace(seen, known=True))
+            seen = frame.seen or self._first_look(segmenter, frame, same_frame_difference)
+            frame.seen = seen if seen.known else replace(seen, known=True)
             return seen
 
-    def _seen_in(self, taken: _Taken, segmenter: Segmenter, same_frame_difference: float) -> Seen:
-        if self._seen is not None and self._seen[0] is taken:
-            return self._seen[1]
-        picture = picture_from(taken.message)
+    def _first_look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> Seen:
+        picture = picture_from(frame.image)
         # Compared with what was looked at, and not with the picture before: slow changes add up.
         known = self._looked_at is not None and same_scene(self._looked_at[0], picture, same_frame_difference)
         if self._looked_at is None or not known:
             self._looked_at = (picture, segmenter.look(picture))
-        return Seen(taken.message.header, picture, self._looked_at[1], known)
+        return Seen(frame.image.header, picture, self._looked_at[1], known, frame)
 
-    def _check_age(self, taken: _Taken, reference_ns: int, max_age_s: float) -> None:
-        age_s = (reference_ns - taken.time_ns) / 1e9
-        if max_age_s > 0 and age_s > max_age_s:
+    def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
+        age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
+        if 0 < choice.max_age_s < age_s:
+            which = "nearest" if choice.nearest else "newest"
             raise NoPictureError(
-                f"The newest picture on {self.topic} is from {age_s:.1f} s before the command; max_image_age allows"
-                f" {max_age_s:g} s."
+                f"The {which} picture on {self.topic} is from {age_s:.1f} s before the command; max_image_age allows"
+                f" {choice.max_age_s:g} s."
+            )
+        if choice.nearest and 0 < choice.max_age_s < -age_s:
+            raise NoPictureError(
+                f"The nearest picture on {self.topic} is from {-age_s:.1f} s after the command, so those of its time"
+                f" are gone; frame_buffer says how long they are kept."
             )

@@ -70,6 +70,13 @@ _ENCODINGS = {
 
 SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
 
+# Of REP-118: whole millimetres, 0 where nothing was measured, or metres. Some drivers call the first mono16.
+_DEPTH_ENCODINGS = {
+    "16UC1": _Encoding(None, sample_bytes=2),
+    "mono16": _Encoding(None, sample_bytes=2),
+    "32FC1": _Encoding(None, sample_bytes=4),
+}
+
 _REASONS = {
     "8UC3": "it does not say in which order its channels are: publish rgb8 or bgr8",
     "8UC4": "it does not say in which order its channels are: publish rgba8 or bgra8",
@@ -92,6 +99,26 @@ def picture_from(message: Image | CompressedImage) -> Picture:
     return _from_raw(message)
 
 
+def depth_from(message: Image) -> NDArray[np.float32]:
+    """Decode a depth camera's message (REP-118).
+
+    Returns:
+        metres along the optical axis, float32, (height, width); a copy of its own. Where nothing was measured it is 0,
+        NaN or infinite.
+
+    Raises:
+        ImageError: the message is empty, truncated, contradicts itself, or has an encoding that is no depth.
+    """
+    encoding = _DEPTH_ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise ImageError(f"The depth image has encoding {message.encoding!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
+    order = ">" if message.is_bigendian else "<"
+    rows = _packed_rows(message, encoding)
+    if encoding.sample_bytes == 2:
+        return rows.view(np.dtype(f"{order}u2")).astype(np.float32) * np.float32(0.001)
+    return rows.view(np.dtype(f"{order}f4")).astype(np.float32)
+
+
 def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header") -> Image:
     """Make a message with tight rows.
 
@@ -105,6 +132,11 @@ def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header")
     data.frombytes(np.ascontiguousarray(pixels).reshape(-1).data)
     height, width = pixels.shape[:2]
     return Image(header=header, height=height, width=width, encoding=encoding, step=len(data) // height, data=data)
+
+
+def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
+    """A ROS time stamp as one number."""
+    return seconds * 1_000_000_000 + nanoseconds_part
 
 
 def _from_raw(message: Image) -> Picture:

@@ -29,6 +29,7 @@ class Condition:
         picture_age_s: of the newest picture; None: there was none.
         max_picture_age_s: what may be answered about; 0: any.
         callback_errors: since the start.
+        following: what is said of the object that is followed.
         gpu_bytes: memory that the model takes on a GPU; 0 without one.
     """
 
@@ -40,6 +41,7 @@ class Condition:
     max_picture_age_s: float
     callback_errors: int
     gpu_bytes: int
+    following: str = "nothing"
 
 
 class Diagnostics:
@@ -78,6 +80,7 @@ class Diagnostics:
             "total p50 (ms)": f"{counted.total_ms(0.5):.0f}",
             "total p95 (ms)": f"{counted.total_ms(0.95):.0f}",
             **{f"answers {name}": counted.answers(getattr(Segmentation, name)) for name in _STATUSES},
+            "following": condition.following,
             "callback errors": condition.callback_errors,
             "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
             "GPU memory (MB)": condition.gpu_bytes // 1_000_000,

@@ -51,6 +51,11 @@ def _configured_number(default: int, description: str, minimum: int, maximum: in
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, at_configure=True)})
 
 
+def _switch(default: bool, description: str) -> Any:
+    """True or false, which may be changed while the node runs."""
+    return field(default=default, metadata={"bounds": Bounds(description)})
+
+
 def _choice(default: str, description: str, *choices: str) -> Any:
     """A text that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description, choices)})
@@ -84,6 +89,10 @@ class NodeParameters:
     )
     vision_tower: str = _configured("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
     image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    use_depth: bool = _fixed(
+        True,
+        "Subscribe to `depth` and `camera_info`. False: their transport is spared, and nothing has a place in metres.",
+    )
     cache_mib: int = _configured_number(
         -1,
         "Memory for what the model has read, MiB, so that nothing is read twice. -1: 1024, on a GPU at most 5 % of it.",
@@ -101,9 +110,43 @@ class NodeParameters:
         "full", "What commands get that do not say it: words and masks, or one mask and no words.", "full", "mask_only"
     )
     max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
+    min_score: float = _number(
+        0.0, "Lowest score of a mask that counts as an object. 0: all do. Masks without a score always do.", 0.0, 1.0
+    )
     max_image_age: float = _number(
         5.0,
         "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.",
+        0.0,
+        1e9,
+    )
+    command_frame: str = _choice(
+        "newest",
+        "Picture that a command with a stamp is about: the newest when its turn comes, or the nearest to its stamp.",
+        "newest",
+        "nearest",
+    )
+    frame_buffer: float = _number(
+        1.0, "How far back pictures are kept for command_frame nearest, seconds; 64 pictures at most.", 0.0, 60.0
+    )
+    follow_up_frame: str = _choice(
+        "newest",
+        "Picture that a dialogue's further turns are about: as the first, or always that of its first turn.",
+        "newest",
+        "dialogue",
+    )
+    sync_tolerance: float = _number(
+        0.02, "Depth and camera_info belong to a picture whose stamp is no farther away, seconds.", 0.0, 10.0
+    )
+    image_rectified: bool = _switch(
+        False, "Pictures are without the lens's distortion: of camera_info, P counts, not K and D."
+    )
+    points_organised: bool = _switch(
+        False, "`~/points` has a point for every pixel, NaN outside of the object. False: the object's points alone."
+    )
+    track: bool = _switch(True, "Follow the answered object on `~/tracked/*` while someone listens there.")
+    track_again_after: float = _number(
+        5.0,
+        "Seconds after which the model looks again for the object that is followed, when no command waits. 0: never.",
         0.0,
         1e9,
     )
@@ -124,6 +167,13 @@ class NodeParameters:
     max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
     max_turns: int = _number(
         8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100
+    )
+    max_dialogue_tokens: int = _number(
+        0,
+        "Tokens of the model's context that a dialogue's earlier turns may take; the oldest are left out, each as a"
+        " whole. 0: as many as it holds.",
+        0,
+        100_000,
     )
     max_operators: int = _number(
         16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000

@@ -11,6 +11,8 @@ from std_msgs.msg import Header
 
 from lisa_ros.dialogue import DEFAULT_OPERATOR
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.conversions import nanoseconds
+from lisa_ros.nodes.frames import CameraFrame
 from lisa_ros.segmenter import Event, ObjectMask
 
 
@@ -32,6 +34,7 @@ class Request:
         stamp_ns: the command's own time, nanoseconds; 0: none was set.
         answer: the kind of answer that is wanted; empty: the node's parameter says it.
         listener: who watches; None: nobody.
+        frame: the picture nearest to stamp_ns when it was received; None: none was set aside.
         taken_back: set when the sender does not want the answer any more.
         received_s: monotonic seconds, for `queued_ms`.
     """
@@ -43,11 +46,12 @@ class Request:
     stamp_ns: int = 0
     answer: str = ""
     listener: Listener | None = None
+    frame: CameraFrame | None = None
     taken_back: threading.Event = field(default_factory=threading.Event)
     received_s: float = field(default_factory=time.monotonic)
 
     @staticmethod
-    def from_command(message: Command, listener: Listener | None = None) -> "Request":
+    def from_command(message: Command, listener: Listener | None = None, frame: CameraFrame | None = None) -> "Request":
         """The command of one message; an empty id and operator are filled in."""
         return Request(
             id=message.id or uuid.uuid4().hex,
@@ -57,6 +61,7 @@ class Request:
             stamp_ns=nanoseconds(message.stamp.sec, message.stamp.nanosec),
             answer=message.answer,
             listener=listener,
+            frame=frame,
         )
 
     @staticmethod
@@ -75,6 +80,7 @@ class Outcome:
         header: of the picture the answer is about; None without one.
         objects: those with at least one pixel, in the order of the answer.
         turn: its number in the operator's dialogue; 0: none.
+        references: numbers of the turns whose masks the model was shown.
     """
 
     status: int
@@ -83,6 +89,7 @@ class Outcome:
     answer: str = ""
     objects: tuple[ObjectMask, ...] = ()
     turn: int = 0
+    references: tuple[int, ...] = ()
     frame_known: bool = False
     first_mask_ms: float = 0.0
     total_ms: float = 0.0
@@ -92,8 +99,3 @@ class Outcome:
     def answered(self) -> bool:
         """Whether the model gave an answer."""
         return self.status in (Segmentation.OK, Segmentation.NO_OBJECT)
-
-
-def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
-    """A ROS time stamp as one number."""
-    return seconds * 1_000_000_000 + nanoseconds_part

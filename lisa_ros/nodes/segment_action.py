@@ -3,7 +3,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -13,7 +12,8 @@ from std_msgs.msg import Header
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.answers import object_message, sendable
+from lisa_ros.nodes.answer_messages import object_message, sendable
+from lisa_ros.nodes.commands import Commands
 from lisa_ros.nodes.guarding import guarded_by
 from lisa_ros.nodes.request import Request
 from lisa_ros.segmenter import Event, MaskFound, TextDelta
@@ -27,15 +27,9 @@ _RESULT_KEPT_S = 60
 class SegmentAction:
     """Makes requests of goals. A goal is accepted or rejected at once; `~/segmentation` says why it was rejected."""
 
-    def __init__(self, node: Node, accept: Callable[[Request], bool], cancel: Callable[[Request], None]) -> None:
-        """Create the server on the node.
-
-        Args:
-            node: the node.
-            accept: takes a request, or refuses and answers it.
-            cancel: takes a request back that was accepted.
-        """
-        self._accept, self._cancel = accept, cancel
+    def __init__(self, node: Node, commands: Commands) -> None:
+        """Create the server on the node."""
+        self._commands = commands
         self._accepted: dict[int, _Watched] = {}
         self._running: dict[bytes, _Watched] = {}
         self._server = ActionServer(
@@ -56,8 +50,8 @@ class SegmentAction:
 
     def _on_goal(self, goal: Segment.Goal) -> GoalResponse:
         watched = _Watched()
-        watched.request = Request.from_command(goal.command, listener=watched)
-        if not self._accept(watched.request):
+        watched.request = self._commands.request(goal.command, listener=watched)
+        if not self._commands.accept(watched.request):
             return GoalResponse.REJECT
         self._accepted[id(goal)] = watched
         return GoalResponse.ACCEPT
@@ -68,7 +62,7 @@ class SegmentAction:
         watched.watch(handle)
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        self._cancel(self._running[bytes(handle.goal_id.uuid)].request)
+        self._commands.take_back(self._running[bytes(handle.goal_id.uuid)].request)
         return CancelResponse.ACCEPT
 
     def _on_result(self, handle: ServerGoalHandle) -> Segment.Result:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, TransformStamped, Vector3
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
@@ -26,6 +27,12 @@ from lisa_ros.nodes.guarding import guarded
 from lisa_ros.nodes.starting import StartError, start_ros
 from lisa_ros.simulation.scene import Camera, View
 from lisa_ros.simulation.tabletop import Tabletop
+from lisa_ros.spatial.box import quaternion
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # it is on no package index, only in a ROS 2 that was installed
+    TFMessage = None
 
 
 def _parameter(default: Any, description: str, least: float = 0.0, most: float = 0.0) -> Any:
@@ -42,6 +49,7 @@ class SimCameraParameters:
     height: int = _parameter(480, "Height of the pictures, pixels.", 16, 4096)
     rate_hz: float = _parameter(5.0, "Pictures published a second.", 0.1, 100.0)
     frame_id: str = _parameter("camera_color_optical_frame", "The frame_id of every header.")
+    table_frame_id: str = _parameter("table", "The frame that the camera's pose is told in: on the table top, z up.")
     rearrange_period_s: float = _parameter(
         0.0, "Seconds after which other things are dropped onto the table. 0: the scene stays.", 0.0, 86400.0
     )
@@ -71,6 +79,9 @@ class SimCamera(Node):
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._objects = self.create_publisher(String, "~/objects", latched)
+        self._camera_pose = self.create_publisher(PoseStamped, "~/camera_pose", latched)
+        self._transforms = self.create_publisher(TFMessage, "/tf_static", latched) if TFMessage else None
+        self._table_frame_id = parameters.table_frame_id
         self._take_view()
         self.create_timer(1.0 / parameters.rate_hz, self._publish)
         if parameters.rearrange_period_s > 0.0:
@@ -87,6 +98,14 @@ class SimCamera(Node):
         self._messages = picture_messages(view, self._header)
         self._info_message = camera_info_message(view.camera, self._header)
         self._objects.publish(String(data=json.dumps(describe_objects(view))))
+        self._tell_pose(view.camera)
+
+    def _tell_pose(self, camera: Camera) -> None:
+        header = Header(frame_id=self._table_frame_id, stamp=self.get_clock().now().to_msg())
+        pose = camera_pose_message(camera)
+        self._camera_pose.publish(PoseStamped(header=header, pose=pose))
+        if self._transforms is not None:
+            self._transforms.publish(TFMessage(transforms=[transform_message(pose, header, self._frame_id)]))
 
     @guarded
     def _rearrange(self) -> None:
@@ -127,6 +146,20 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     )
 
 
+def camera_pose_message(camera: Camera) -> Pose:
+    """Where the camera's optical frame is in the table's."""
+    x, y, z, w = quaternion(camera.pose[:3, :3])
+    position = (float(value) for value in camera.pose[:3, 3])
+    return Pose(position=Point(**dict(zip("xyz", position, strict=True))), orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def transform_message(pose: Pose, header: Header, child_frame_id: str) -> TransformStamped:
+    """The same for TF."""
+    place = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+    transform = Transform(translation=place, rotation=pose.orientation)
+    return TransformStamped(header=header, child_frame_id=child_frame_id, transform=transform)
+
+
 def describe_objects(view: View) -> list[dict[str, Any]]:
     """What the picture shows, for JSON.
 
@@ -153,7 +186,7 @@ def _declared(node: Node) -> SimCameraParameters:
 
 
 def _declare(node: Node, entry: dataclasses.Field[Any]) -> Any:
-    descriptor = _descriptor(entry)
+    descriptor = parameter_descriptor(entry)
     try:
         return node.declare_parameter(entry.name, entry.default, descriptor).value
     except ParameterException as error:
@@ -162,7 +195,8 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> Any:
         raise ValueError(f"Parameter {entry.name} must be {kind}{bounds} ({error}).") from error
 
 
-def _descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:
+def parameter_descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:
+    """What `ros2 param describe` shows of a parameter."""
     descriptor = ParameterDescriptor(description=entry.metadata["description"], read_only=True)
     least, most = entry.metadata["least"], entry.metadata["most"]
     if isinstance(entry.default, int):

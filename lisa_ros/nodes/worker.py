@@ -55,6 +55,12 @@ class Worker(Generic[Item]):
         with self._changed:
             return len(self._waiting)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being done."""
+        with self._changed:
+            return not self._waiting and not self._busy
+
     def submit(self, item: Item, limit: int) -> bool:
         """Put an item into the queue, unless `limit` items wait already or the worker is stopping."""
         with self._changed:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -79,6 +79,18 @@ class CameraModel:
         v, u = np.mgrid[0 : self.height, 0 : self.width]
         pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float64)
         return self.rays_of(pixels).reshape(self.height, self.width, 2).astype(np.float32)
+
+    def cropped(self, rows: slice, columns: slice) -> CameraModel:
+        """The camera that takes this part of the picture; pixels that both have share their rays.
+
+        Args:
+            rows: a slice with start and stop.
+            columns: the same.
+        """
+        k = (*self.k[:2], self.k[2] - columns.start, *self.k[3:5], self.k[5] - rows.start, *self.k[6:])
+        part = replace(self, width=columns.stop - columns.start, height=rows.stop - rows.start, k=k)
+        part.__dict__["rays"] = self.rays[rows, columns]  # where cached_property would put them
+        return part
 
     def rays_of(self, pixels: Floats) -> Floats:
         """The rays of pixels (u, v), whole numbers at the pixels' middles: their x and y at z = 1.

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.geometry import centroid_pixel
+from lisa_ros.geometry import bounding_box, centroid_pixel
 from lisa_ros.spatial.box import OrientedBox, Vector, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
-from lisa_ros.spatial.support import support_of
+from lisa_ros.spatial.support import RING_PX, support_of
 
 __all__ = ["LocateSettings", "Located", "NotLocated", "OrientedBox", "WhyNot", "locate"]
 
@@ -111,6 +111,25 @@ def locate(
     amiss = _amiss(mask, depth_m, camera)
     if amiss is not None:
         return amiss
+    rows, columns = _window(mask)
+    part = rows, columns
+    found = _locate(image[part], mask[part], depth_m[part], camera.cropped(rows, columns), settings)
+    if isinstance(found, NotLocated):
+        return found
+    return replace(found, points=found.points.shifted(rows.start, columns.start, (mask.shape[0], mask.shape[1])))
+
+
+def _window(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns of all that counts for an object: its mask and what is around it."""
+    x, y, width, height = bounding_box(mask)
+    top, left = max(0, y - RING_PX), max(0, x - RING_PX)
+    bottom, right = min(mask.shape[0], y + height + RING_PX), min(mask.shape[1], x + width + RING_PX)
+    return slice(top, bottom), slice(left, right)
+
+
+def _locate(
+    image: NDArray[np.uint8], mask: Mask, depth_m: Depth, camera: CameraModel, settings: LocateSettings
+) -> Located | NotLocated:
     inner = core(mask, settings.points)
     share = float(np.count_nonzero(measured(depth_m) & inner) / np.count_nonzero(inner))
     points = points_of(object_pixels(mask, depth_m, settings.points), image, depth_m, camera)

@@ -8,7 +8,7 @@ rest: the background is such a part, and each flying pixel is one by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -64,6 +64,10 @@ class ObjectPoints:
         rgb = np.zeros((*self.shape, 3), dtype=np.uint8)
         xyz[self.rows, self.columns], rgb[self.rows, self.columns] = self.xyz, self.rgb
         return xyz, rgb
+
+    def shifted(self, down: int, right: int, shape: tuple[int, int]) -> ObjectPoints:
+        """The same points in a picture of another shape, in which their own one lies so far down and to the right."""
+        return replace(self, rows=self.rows + down, columns=self.columns + right, shape=shape)
 
 
 def measured(depth_m: Depth) -> Mask:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.keys import VISION_PREFIX, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
+from lisa_ros.scoring import FILE as SCORE_FILE
 from lisa_ros.training.architecture import CLIP, CLIP_PREPROCESSING, LANGUAGE
 
 
@@ -24,8 +25,10 @@ def export_checkpoint(network: LisaNetwork, config: LisaConfig, tokenizer_model:
         network: float32 on the CPU.
         config: what the network was built with.
         tokenizer_model: sentencepiece model, copied.
-        folder: made where missing; files of the same names are replaced.
+        folder: made where missing; files of the same names are replaced. A calibration of scores is deleted, since it
+            was fitted to other weights.
     """
+    (folder / SCORE_FILE).unlink(missing_ok=True)
     clip = folder / config.vision_tower
     clip.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().to(torch.float16).contiguous() for key, value in network.state_dict().items()}

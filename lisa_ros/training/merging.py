@@ -15,6 +15,7 @@ from lisa_ros.models.lisa.configuration import read_json
 from lisa_ros.models.lisa.descriptions import description_files
 from lisa_ros.models.lisa.keys import lisa_key
 from lisa_ros.models.lisa.weights import WeightFiles
+from lisa_ros.scoring import FILE as SCORE_FILE
 from lisa_ros.training.lora import Learned
 
 SHARD_BYTES = 5_000_000_000
@@ -42,7 +43,8 @@ def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard
     folder.mkdir(parents=True)
     _write_weights(source, learned, folder, shard_bytes)
     for file in description_files(source):
-        shutil.copyfile(file, folder / file.name)
+        if file.name != SCORE_FILE:  # it was fitted to masks that other weights made
+            shutil.copyfile(file, folder / file.name)
     _bring_clip(source, clip, folder)
 
 

@@ -142,7 +142,7 @@ def plan_network(folder: Path, config: LisaConfig, clip: ClipPreprocessing) -> P
     """Compares all that a checkpoint says of itself, before any tensor is read. See load_lisa for what it raises."""
     weights, clip_weights = WeightFiles(folder), WeightFiles(clip.folder)
     stored, clip_stored = weights.shapes(), clip_weights.shapes()
-    vision = _read_vision_config(clip.folder)
+    vision = read_vision_config(clip.folder)
     sam = read_sizes({key.removeprefix(SAM_PREFIX): shape for key, shape in stored.items()})
     _check_parts(folder, config, vision, sam, clip)
     network = _build(folder, config, vision, sam)
@@ -181,7 +181,8 @@ def load_network(
     return network.eval().requires_grad_(False)
 
 
-def _read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
+def read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
+    """CLIP's sizes, from its folder's config.json; a CheckpointError where it has none."""
     raw = read_json(clip_folder / "config.json")
     try:
         return CLIPVisionConfig(**raw.get("vision_config", raw))
@@ -201,17 +202,7 @@ def _check_parts(
     folder: Path, config: LisaConfig, vision: CLIPVisionConfig, sam: SamSizes, clip: ClipPreprocessing
 ) -> None:
     """Raises a CheckpointError where two parts, each right by itself, do not fit together."""
-    faults = []
-    if vision.hidden_size != config.vision_width:
-        faults.append(
-            f"CLIP in {clip.folder} is {vision.hidden_size} wide, but mm_hidden_size is {config.vision_width}"
-            " (is it the right CLIP?)"
-        )
-    if clip.size != (vision.image_size, vision.image_size):
-        faults.append(
-            f"CLIP in {clip.folder} takes pictures of {vision.image_size} pixels, but its"
-            f" preprocessor_config.json makes them {clip.size}"
-        )
+    faults = vision_faults(config.vision_width, vision, clip)
     if config.out_dim != sam.prompt_width:
         faults.append(f"out_dim is {config.out_dim}, but SAM's prompts are {sam.prompt_width} wide")
     if not -vision.num_hidden_layers - 1 <= config.select_layer <= vision.num_hidden_layers:
@@ -220,3 +211,18 @@ def _check_parts(
         )
     if faults:
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
+
+
+def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing) -> list[str]:
+    """What is wrong with a CLIP whose features should be `width` wide, a clause each."""
+    faults = []
+    if vision.hidden_size != width:
+        faults.append(
+            f"CLIP in {clip.folder} is {vision.hidden_size} wide, but mm_hidden_size is {width} (is it the right CLIP?)"
+        )
+    if clip.size != (vision.image_size, vision.image_size):
+        faults.append(
+            f"CLIP in {clip.folder} takes pictures of {vision.image_size} pixels, but its"
+            f" preprocessor_config.json makes them {clip.size}"
+        )
+    return faults

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,15 @@ def read_configuration(folder: Path) -> LisaConfig:
     wrap_image = bool(raw.get("mm_use_im_start_end", True))
     try:
         return LisaConfig(
-            language=_language(raw),
+            language=language_config(raw),
             # As upstream: vision_tower wins, mm_vision_tower may be a path of the machine it was trained on.
             vision_tower=str(raw.get("vision_tower") or raw.get("mm_vision_tower") or ""),
             vision_width=int(raw["mm_hidden_size"]),
             select_layer=int(raw.get("mm_vision_select_layer", -2)),
             wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
-            added_tokens=_added_tokens(folder, int(raw["vocab_size"]), wrap_image),
-            converted=_converted(raw, folder),
+            added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), _needed_tokens(wrap_image)),
+            converted=converted_quantization(raw, folder),
         )
     except CheckpointError:
         raise
@@ -127,7 +128,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
         CheckpointError: the folder has the weights in another quantization.
     """
     file = folder / "config.json"
-    stored = _converted(read_json(file), folder) if file.is_file() else None
+    stored = converted_quantization(read_json(file), folder) if file.is_file() else None
     if stored in (None, "none"):
         return "none" if asked == "auto" else asked
     if asked not in ("auto", stored):
@@ -138,7 +139,7 @@ def settled_quantization(folder: Path, asked: str) -> str:
     return str(stored)
 
 
-def _converted(raw: dict[str, Any], folder: Path) -> str | None:
+def converted_quantization(raw: dict[str, Any], folder: Path) -> str | None:
     """The quantization of a folder that `lisa convert` wrote; None: of another."""
     record = raw.get(CONVERSION)
     if record is None:
@@ -161,7 +162,8 @@ def _check_projector(raw: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _language(raw: dict[str, Any]) -> LlamaConfig:
+def language_config(raw: dict[str, Any]) -> LlamaConfig:
+    """The LLaMA that a config.json describes; raises what Python and transformers do for values that it has not."""
     rope = {"rope_type": "default", "rope_theta": float(raw.get("rope_theta") or 10000.0)}
     scaling = raw.get("rope_scaling")
     if scaling:  # transformers 4.31 wrote {"type", "factor"}
@@ -184,13 +186,21 @@ def _language(raw: dict[str, Any]) -> LlamaConfig:
     )
 
 
-def _added_tokens(folder: Path, vocab_size: int, wrap_image: bool) -> dict[str, int]:
+def _needed_tokens(wrap_image: bool) -> list[str]:
+    return [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
+
+
+def read_added_tokens(folder: Path, vocab_size: int, needed: Sequence[str]) -> dict[str, int]:
+    """Token text -> id, from added_tokens.json.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or lacks a token that is needed.
+    """
     path = folder / "added_tokens.json"
     tokens = read_json(path)
     wrong = [text for text, number in tokens.items() if not text or type(number) is not int]
     if wrong or len(set(tokens.values())) != len(tokens):
         raise CheckpointError(f"{path} must give each token, none empty, an id of its own; it has {tokens}")
-    needed = [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
     absent = [token for token in needed if token not in tokens]
     if absent:
         raise CheckpointError(f"{path} lacks {', '.join(absent)}; it has {', '.join(tokens) or 'nothing'}")

@@ -8,19 +8,32 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from lisa_ros.models.lisa.aligned_files import FilePlan
 from lisa_ros.models.lisa.checkpoint import Plan
 from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Rename, quantized_layers
+from lisa_ros.models.lisa.filling import Rename, Tensors, quantized_layers
 from lisa_ros.models.lisa.keys import clip_key, lisa_key
 from lisa_ros.models.lisa.quantized_weights import quantize_weight
-from lisa_ros.models.lisa.weights import Layout, WeightFiles
+from lisa_ros.models.lisa.weights import Layout
 
 CLIP = "clip"
 """CLIP's folder in the output."""
+
+
+class Source(Tensors, Protocol):
+    """Where what is converted comes from: WeightFiles, or a source of one's own."""
+
+    def layouts(self) -> dict[str, Layout]:
+        """Key -> type and shape of every tensor, in the order of `tensors`."""
+        ...
+
+    def keys(self) -> Iterator[str]:
+        """Every key, as often as it stands there."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,11 +106,11 @@ class Stream:
 
     Attributes:
         weights: the source.
-        rename: source's key -> LisaNetwork's name; None: it is not copied.
+        rename: source's key -> the network's name; None: it is not copied.
         outputs: in the order in which `weights` yields their entries.
     """
 
-    weights: WeightFiles
+    weights: Source
     rename: Rename
     outputs: tuple[Output, ...]
 
@@ -118,12 +131,29 @@ def plan_files(plan: Plan, quantization: str, shard_bytes: int) -> tuple[Stream,
         CheckpointError: a tensor stands in two files, or holds no floating-point numbers.
     """
     layers = quantized_layers(plan.network, quantization)
-    shards = list(_shards(_entries(plan.weights, lisa_key, layers), shard_bytes))
-    names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
-    lisa = tuple(_output(name, shard) for name, shard in zip(names, shards, strict=True))
     (seen,) = _shards(_entries(plan.clip_weights, clip_key, {}), sys.maxsize)
     clip = _output(f"{CLIP}/model.safetensors", seen)
-    return Stream(plan.weights, lisa_key, lisa), Stream(plan.clip_weights, clip_key, (clip,))
+    return plan_stream(plan.weights, lisa_key, layers, shard_bytes), Stream(plan.clip_weights, clip_key, (clip,))
+
+
+def plan_stream(
+    weights: Source, rename: Rename, layers: Mapping[str, Mapping[str, Layout]], shard_bytes: int
+) -> Stream:
+    """Plans the files of one source.
+
+    Args:
+        weights: the source, not quantized.
+        rename: its keys -> the network's names; None for what is not copied.
+        layers: of which parts are written instead of a weight, see `quantized_layers`.
+        shard_bytes: size from which another file is begun.
+
+    Raises:
+        CheckpointError: a tensor stands in two files, or holds no floating-point numbers.
+    """
+    shards = list(_shards(_entries(weights, rename, layers), shard_bytes))
+    names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
+    outputs = tuple(_output(name, shard) for name, shard in zip(names, shards, strict=True))
+    return Stream(weights, rename, outputs)
 
 
 def _output(name: str, entries: Sequence[Entry]) -> Output:
@@ -131,8 +161,8 @@ def _output(name: str, entries: Sequence[Entry]) -> Output:
     return Output(name, tuple(entries), FilePlan(layouts))
 
 
-def _entries(weights: WeightFiles, rename: Rename, layers: Mapping[str, Mapping[str, Layout]]) -> Iterator[Entry]:
-    twice = [key for key, count in Counter(key for key, _ in weights.tensors()).items() if count > 1]
+def _entries(weights: Source, rename: Rename, layers: Mapping[str, Mapping[str, Layout]]) -> Iterator[Entry]:
+    twice = [key for key, count in Counter(weights.keys()).items() if count > 1]
     if twice:
         raise CheckpointError(f"{weights.folder} has tensors in more than one of its files: {', '.join(twice)}")
     for released, layout in weights.layouts().items():

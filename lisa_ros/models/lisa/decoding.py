@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +19,7 @@ from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.reading import Reader, Reading
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.models.loaded import Loaded
 from lisa_ros.models.options import DEFAULT_CACHE
 
 MAX_MASKS = 64
@@ -33,8 +33,8 @@ KEPT_READ_MIB = 1024
 KEPT_READ_SHARE = 0.05
 """... and never more than this share of a GPU's memory: 13B with 4-bit weights is to fit into 12 GiB."""
 
-Step = tuple[int, torch.Tensor]
-"""A token, and the state (1, hidden) that said it."""
+Step = tuple[int, torch.Tensor, torch.Tensor]
+"""A token, the state (1, hidden) that said it, and the logarithm of the probability that it gave it, ()."""
 
 
 class PromptTooLongError(ValueError):
@@ -47,11 +47,16 @@ class MaskStep:
 
     Attributes:
         logits: (H, W) float32, size of the picture; the mask is logits > 0.
+        coarse: (h, w) float32, the same before upsampling, see MaskLogits.
         answer: the answer so far, this `[SEG]` last.
+        log_prob: the logarithm of the probability that the model gives the least likely word of that answer. Words that
+            were put into its mouth count as any.
     """
 
     logits: NDArray[np.float32]
+    coarse: NDArray[np.float32]
     answer: str
+    log_prob: float
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,27 @@ def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
 
     Args:
         network: the model.
-        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: as kept_read_bytes has it.
     """
-    budget, on_gpu = (KEPT_READ_MIB if cache_mib == DEFAULT_CACHE else cache_mib) << 20, network.device.type == "cuda"
-    if on_gpu and cache_mib == DEFAULT_CACHE:
-        total = torch.cuda.get_device_properties(network.device).total_memory
-        budget = min(budget, int(KEPT_READ_SHARE * total))
-    return Reader(network, budget, fixed_step=on_gpu)
+    budget = kept_read_bytes(network.device, cache_mib)
+    return Reader(network, budget, fixed_step=network.device.type == "cuda")
 
 
-class Lisa:
+def kept_read_bytes(device: torch.device, cache_mib: int) -> int:
+    """Memory for what was read, bytes.
+
+    Args:
+        device: where the model is.
+        cache_mib: MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
+    """
+    if cache_mib != DEFAULT_CACHE:
+        return cache_mib << 20
+    if device.type != "cuda":
+        return KEPT_READ_MIB << 20
+    return min(KEPT_READ_MIB << 20, int(KEPT_READ_SHARE * torch.cuda.get_device_properties(device).total_memory))
+
+
+class Lisa(Loaded):
     """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
 
     Attributes:
@@ -120,27 +136,14 @@ class Lisa:
         cache_mib: int = DEFAULT_CACHE,
     ) -> None:
         """Made by load_lisa."""
-        self.network, self.config, self.tokenizer, self.name = network, config, tokenizer, name
+        self.network: LisaNetwork = network
+        self.config, self.tokenizer, self.name = config, tokenizer, name
         self.template, self.clip = template, clip
-        self.reader = new_reader(network, cache_mib)
+        self.reader: Reader = new_reader(network, cache_mib)
         self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
         self._control_texts = (*tokenizer.control_texts, *template.markers)
         # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
-
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
-        on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
@@ -178,12 +181,26 @@ class Lisa:
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
     ) -> Iterator[MaskStep | TextStep | Answer]:
-        """Answers a command, greedily. Several threads may be answered at the same time.
+        """Answers a command after the history of its dialogue, see answer_prompt and prompt_ids."""
+        prompt_ids = self.prompt_ids(command, history)
+        return self.answer_prompt(
+            picture, prompt_ids, max_new_tokens=max_new_tokens, cancelled=cancelled, mask_only=mask_only
+        )
+
+    def answer_prompt(
+        self,
+        picture: Picture,
+        prompt_ids: Sequence[int],
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        mask_only: bool = False,
+    ) -> Iterator[MaskStep | TextStep | Answer]:
+        """Answers a prompt, greedily. Several threads may be answered at the same time.
 
         Args:
             picture: from `look`.
-            command: what the operator typed.
-            history: earlier commands about it and the raw answers.
+            prompt_ids: from `prompt_ids`.
             max_new_tokens: the answer is cut there.
             cancelled: asked before every token; when true, the answer ends there.
             mask_only: put MASK_ONLY_ANSWER into the model's mouth: one mask, always, and no word of the model's own.
@@ -194,10 +211,9 @@ class Lisa:
         Raises:
             PromptTooLongError: prompt, picture and answer do not fit into the context.
         """
-        prompt_ids = self.prompt_ids(command, history)
         forced = self._forced(MASK_ONLY_ANSWER) if mask_only else None
         wanted = len(forced) if forced else max_new_tokens
-        if (room := self._room(prompt_ids, picture)) < wanted:
+        if (room := self.room(prompt_ids, picture)) < wanted:
             raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {wanted}")
         with picture.expecting_masks():
             reading = self.reader.begin(picture, prompt_ids)
@@ -215,16 +231,19 @@ class Lisa:
     ) -> Iterator[MaskStep | TextStep | Answer]:
         """What was said, as `answer` yields it."""
         ids: list[int] = []
+        log_probs: list[torch.Tensor] = []
         masks = 0
         reason: Literal["end", "length", "cancelled"] = "cancelled"
         while not cancelled() and (step := next(said, None)) is not None:
-            token, state = step
+            token, state, log_prob = step
             ids.append(token)
+            log_probs.append(log_prob)
             masks += token == self.config.seg_token_id
             if token == self.config.seg_token_id and masks <= MAX_MASKS:
                 with self.reader.batcher.away():
                     logits = picture.mask_logits(state)
-                yield MaskStep(logits, self.tokenizer.decode_answer(ids))
+                least = float(torch.stack(log_probs).min())
+                yield MaskStep(logits.full, logits.coarse, self.tokenizer.decode_answer(ids), least)
             elif token != self.tokenizer.eos_token_id:
                 yield TextStep(self.tokenizer.decode_answer(ids))
             if token == self.tokenizer.eos_token_id or len(ids) == longest:
@@ -232,11 +251,8 @@ class Lisa:
                 break
         yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
-    def room(self, picture: Picture, command: str, history: Sequence[Exchange] = ()) -> int:
+    def room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
         """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
-        return self._room(self.prompt_ids(command, history), picture)
-
-    def _room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
         prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
         return self.config.language.max_position_embeddings - prompt
 
@@ -267,7 +283,7 @@ class Lisa:
                 if ended:
                     self.drafts.remember(said)
                     reading.keep(said)
-                yield tokens[i], outcome.states[i : i + 1]
+                yield tokens[i], outcome.states[i : i + 1], outcome.log_probs[i]
                 if ended:
                     return
 
@@ -279,6 +295,8 @@ class Lisa:
         last = max(i for i, token in enumerate(ids) if token == self.config.seg_token_id)
         states = reading.read(ids[:last]).states
         reading.keep(ids[:last])
+        with torch.inference_mode():
+            log_probs = self.network.lm_head(states).float().log_softmax(-1)
         for i, token in enumerate(ids):
             place = min(i, last)
-            yield token, states[place : place + 1]
+            yield token, states[place : place + 1], log_probs[place, token]

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
+from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from lisa_ros.models.lisa.configuration import LisaConfig
@@ -36,20 +37,22 @@ class Tensors(Protocol):
 
 
 def check_keys(
-    network: LisaNetwork,
+    network: nn.Module,
     stored: Mapping[str, Shape],
     rename: Mapping[str, str | None],
     folder: Path,
     quantization: str = "none",
+    told_key: Callable[[str], str] = released_key,
 ) -> None:
     """Compares what a folder holds with what the network needs, before any tensor is read.
 
     Args:
         network: on the meta device, not yet quantized.
         stored: key in the files -> shape.
-        rename: key in the files -> LisaNetwork's name; None for what is not loaded.
+        rename: key in the files -> the network's name; None for what is not loaded.
         folder: for the message.
         quantization: that LLaMA's linear layers have in the files.
+        told_key: the network's name -> key in the files, for what is missing there.
 
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
@@ -65,7 +68,7 @@ def check_keys(
         if key in found and stored[found[key]] != shape
     ]
     faults = [
-        ("missing", [released_key(key) for key in needed if key not in found]),
+        ("missing", [told_key(key) for key in needed if key not in found]),
         ("unexpected", [released for key, released in found.items() if key not in needed]),
         ("misshapen", misshapen),
     ]
@@ -74,19 +77,19 @@ def check_keys(
         raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
 
 
-def quantized_layers(network: LisaNetwork, quantization: str) -> dict[str, dict[str, Layout]]:
+def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[str, Layout]]:
     """The layers of which a file in a quantization has parts instead of a weight.
 
     Args:
-        network: not yet quantized.
+        network: not yet quantized; its `language` is what is quantized.
         quantization: of the file; nothing is quantized in "none".
 
     Returns:
-        LisaNetwork's name of the layer -> part -> type and shape.
+        the network's name of the layer -> part -> type and shape.
     """
     if quantization == "none":
         return {}
-    shapes = linear_shapes(network.language)
+    shapes = linear_shapes(network.get_submodule("language"))
     return {f"language.{name}": part_layouts(shape, quantization) for name, shape in shapes.items()}
 
 
@@ -95,12 +98,13 @@ class Filler:
 
     def __init__(
         self,
-        network: LisaNetwork,
+        network: nn.Module,
         dtype: torch.dtype,
         device: torch.device,
         parts: Mapping[str, Mapping[str, Layout]] | None = None,
         *,
         mapped: bool = False,
+        dtype_of: Callable[[str], torch.dtype] | None = None,
     ) -> None:
         """Takes the network and how it is filled.
 
@@ -110,10 +114,12 @@ class Filler:
             device: where.
             parts: what the files have instead of some layers' weights, see `quantized_layers`.
             mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
+            dtype_of: the network's name of a tensor -> what it computes in; None: as LISA's tensors do.
         """
         self._modules = dict(network.named_modules())
         self._dtype, self._device = dtype, device
         self._mapped = mapped
+        self._dtype_of = dtype_of or self._dtype_in_lisa
         self._parts = {f"{layer}.{part}": (layer, part) for layer, names in (parts or {}).items() for part in names}
         self._layouts = parts or {}
         self._waiting: dict[str, dict[str, torch.Tensor]] = {}
@@ -162,7 +168,7 @@ class Filler:
         else:
             setattr(module, name, nn.Parameter(placed, requires_grad=False))
 
-    def _dtype_of(self, key: str) -> torch.dtype:
+    def _dtype_in_lisa(self, key: str) -> torch.dtype:
         """SAM's small parts stay in float32 in every precision; fp16 would overflow in the encoder's neck."""
         if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.")):
             return torch.float32
@@ -173,9 +179,14 @@ class Filler:
 
 def fill_buffers(network: LisaNetwork, config: LisaConfig, device: torch.device) -> None:
     """Gives the buffers that no checkpoint holds their values; on the meta device they got none."""
-    network.language.rotary_emb = LlamaRotaryEmbedding(config.language).to(device)
-    embeddings = network.vision_tower.embeddings
-    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)
+    fill_transformer_buffers(network, config.language, device)
     sam = network.visual_model
     sam.pixel_mean = torch.tensor(SAM_PIXEL_MEAN, device=device).view(3, 1, 1)
     sam.pixel_std = torch.tensor(SAM_PIXEL_STD, device=device).view(3, 1, 1)
+
+
+def fill_transformer_buffers(network: Any, language: LlamaConfig, device: torch.device) -> None:
+    """The buffers of LLaMA, the network's `language`, and of CLIP, its `vision_tower`."""
+    network.language.rotary_emb = LlamaRotaryEmbedding(language).to(device)
+    embeddings = network.vision_tower.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)

@@ -43,8 +43,8 @@ def forced_mask_logits(
     prompt_ids = lisa.prompt_ids(command, history)
     # What follows the last [SEG] cannot change a mask: LLaMA looks back only.
     needed = said[: places[-1]]
-    over = len(needed) - lisa.room(picture, command, history)
+    over = len(needed) - lisa.room(prompt_ids, picture)
     if over > 0:
         raise PromptTooLongError(f"it exceeds the context by {over} tokens")
     states = lisa.reader.begin(picture, prompt_ids).read(needed).states
-    return [picture.mask_logits(states[place : place + 1]) for place in places]
+    return [picture.mask_logits(states[place : place + 1]).full for place in places]

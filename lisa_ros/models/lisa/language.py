@@ -120,18 +120,28 @@ class Outcome:
 
     Attributes:
         states: (wanted, hidden), after LLaMA's last norm.
-        tokens: the likeliest id after each.
+        tokens: the likeliest id after each; nothing where LLaMA has no output layer.
+        log_probs: (wanted,) float32, the logarithms of those ids' probabilities; still on the device, since a mask
+            asks for them, and not every word.
     """
 
     states: torch.Tensor
     tokens: list[int]
+    log_probs: torch.Tensor
+
+
+def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest ids (n,) by (n, vocabulary) logits, and the logarithms of their probabilities, (n,) float32."""
+    logits = logits.float()
+    ids = logits.argmax(-1)  # not max: of equally likely ids it may take another
+    return ids, logits.gather(-1, ids.unsqueeze(-1))[:, 0] - logits.logsumexp(-1)
 
 
 class RaggedLlama:
     """transformers' LlamaModel and its output layer, read in rows."""
 
     def __init__(self, language: Any, lm_head: Any) -> None:
-        """Takes a LlamaModel and its output layer; they are used where they are."""
+        """Takes a LlamaModel and its output layer, None where no word is asked for; they are used where they are."""
         self._language, self._lm_head = language, lm_head
         self._config = language.config
 
@@ -149,11 +159,13 @@ class RaggedLlama:
         wanted = [row.wanted for row in rows]
         tails = [states[len(states) - row.wanted :] for states, row in zip(hidden.split(counts), rows, strict=True)]
         states = self._language.norm(torch.cat(tails))
-        tokens = self._lm_head(states).float().argmax(-1).tolist() if len(states) else []
+        if self._lm_head is None or not len(states):
+            return [Outcome(mine, [], mine.new_empty(0, dtype=torch.float32)) for mine in states.split(wanted)]
+        ids, log_probs = likeliest(self._lm_head(states))
+        tokens = ids.tolist()
         ends = [sum(wanted[: i + 1]) for i in range(len(rows))]
-        return [
-            Outcome(mine, tokens[end - len(mine) : end]) for mine, end in zip(states.split(wanted), ends, strict=True)
-        ]
+        parts = zip(states.split(wanted), log_probs.split(wanted), ends, strict=True)
+        return [Outcome(mine, tokens[end - len(mine) : end], own) for mine, own, end in parts]
 
     def _states(self, rows: Sequence[Row], counts: Sequence[int]) -> torch.Tensor:
         """What comes out of the last layer, (all new, hidden)."""

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +22,19 @@ _numbers = itertools.count(1)
 
 Features = tuple[torch.Tensor, tuple[int, int]]
 """SAM's features (1, prompt_width, grid, grid), and the (h, w) of the picture inside SAM's square input."""
+
+
+@dataclass(frozen=True)
+class MaskLogits:
+    """One mask, before it is one.
+
+    Attributes:
+        full: (H, W) float32, size of the picture; the mask is full > 0.
+        coarse: (h, w) float32, as the mask decoder made them: the picture's part of its square, before upsampling.
+    """
+
+    full: NDArray[np.float32]
+    coarse: NDArray[np.float32]
 
 
 class Picture:
@@ -75,13 +90,14 @@ class Picture:
         finally:
             self._ahead.end()
 
-    def mask_logits(self, state: torch.Tensor) -> NDArray[np.float32]:
-        """Mask logits (H, W) for the state (1, hidden) that said `[SEG]`."""
+    def mask_logits(self, state: torch.Tensor) -> MaskLogits:
+        """The mask for the state (1, hidden) that said `[SEG]`."""
         features, resized = self._seen_for_masks()
         with torch.inference_mode():
-            logits = self._network.upsample(self._network.mask_logits(state, features), resized, self.size)
-            out: NDArray[np.float32] = logits[0].cpu().numpy()
-            return out
+            low = self._network.mask_logits(state, features)
+            full = self._network.upsample(low, resized, self.size)
+            height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
+            return MaskLogits(full[0].cpu().numpy(), low[0, :height, :width].cpu().numpy())
 
     def _seen_for_masks(self) -> Features:
         with self._sam_lock:

@@ -3,18 +3,42 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 
 from lisa_ros.models.lisa.batching import Batcher
 from lisa_ros.models.lisa.language import Outcome, RaggedLlama, Row, RowCache
-from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.picture import Picture
 from lisa_ros.models.lisa.prefixes import ROOM_FOR_ANSWER, Key, PrefixStore, positions
 from lisa_ros.models.lisa.static_step import ROOM, StaticStep, static_step
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
+
+
+class Seen(Protocol):
+    """A picture as far as reading goes: its number among ids, negative, and what is held while it is read."""
+
+    number: int
+    reading: threading.Lock
+
+
+class Decoding(Protocol):
+    """A network as far as reading goes; `lm_head` is None where no word is asked of it."""
+
+    language: Any
+    lm_head: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:
+        """See LisaNetwork.embed."""
+        ...
 
 
 class Reader:
@@ -25,7 +49,7 @@ class Reader:
         prefixes: what is kept.
     """
 
-    def __init__(self, network: LisaNetwork, budget_bytes: int, *, fixed_step: bool = False) -> None:
+    def __init__(self, network: Decoding, budget_bytes: int, *, fixed_step: bool = False) -> None:
         """Takes the network, how much memory kept caches may take, and whether single words go StaticStep's way."""
         self._network = network
         self._llama = RaggedLlama(network.language, network.lm_head)
@@ -47,11 +71,23 @@ class Reader:
         key = tuple(picture.number if number == IMAGE_TOKEN_INDEX else number for number in prompt_ids)
         with torch.inference_mode():
             inputs = self._network.embed(torch.tensor(prompt_ids, device=self._network.device), visual)[0]
-        with picture.reading:  # whoever asks about the same picture at the same time finds it read
-            cache = self._read_head(picture, key, inputs, len(visual))
-        return Reading(self, key, len(visual), cache, inputs[cache.length :])
+        return self.begin_embedded(picture, key, inputs, len(visual))
 
-    def _read_head(self, picture: Picture, key: Key, inputs: torch.Tensor, patches: int) -> RowCache:
+    def begin_embedded(self, picture: Seen, key: Key, inputs: torch.Tensor, patches: int) -> Reading:
+        """As begin, for a prompt that is embedded already.
+
+        Args:
+            picture: what the prompt shows first.
+            key: the prompt's ids, with the picture's number in place of its patches; whatever else decides the inputs
+                must have an id of its own.
+            inputs: (length, hidden).
+            patches: positions that the picture takes.
+        """
+        with picture.reading:  # whoever asks about the same picture at the same time finds it read
+            cache = self._read_head(picture, key, inputs, patches)
+        return Reading(self, key, patches, cache, inputs[cache.length :])
+
+    def _read_head(self, picture: Seen, key: Key, inputs: torch.Tensor, patches: int) -> RowCache:
         head = key[: key.index(picture.number) + 1]
         end = positions(head, patches)
         cache = self.prefixes.begun(key, patches, len(inputs) - 1, len(inputs))

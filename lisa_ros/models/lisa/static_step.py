@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from lisa_ros.models.lisa.language import Outcome, RowCache
+from lisa_ros.models.lisa.language import Outcome, RowCache, likeliest
 
 ROOM = 768
 """Positions of the fixed cache: a first prompt takes 300 to 350. An answer that outgrows it moves out."""
@@ -39,7 +39,7 @@ class StaticStep:
         self._places = torch.arange(cache.room, device=weight.device)
         self._guest: weakref.ref[RowCache] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._state = self._likeliest = self._position
+        self._state = self._likeliest = self._log_prob = self._position
         if weight.is_cuda:
             self._capture()
 
@@ -67,7 +67,7 @@ class StaticStep:
         else:
             self._compute()
         cache.length += 1
-        return Outcome(self._state.clone(), self._likeliest.tolist())
+        return Outcome(self._state.clone(), self._likeliest.tolist(), self._log_prob.clone())
 
     def _capture(self) -> None:
         stream = torch.cuda.Stream(self._word.device)
@@ -89,7 +89,7 @@ class StaticStep:
             hidden = hidden + self._attend(index, layer.self_attn, layer.input_layernorm(hidden), turns, seen)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         self._state = self._language.norm(hidden)[0]
-        self._likeliest = self._lm_head(self._state).float().argmax(-1)
+        self._likeliest, self._log_prob = likeliest(self._lm_head(self._state))
 
     def _attend(
         self,

@@ -49,7 +49,7 @@ class LisaTokenizer:
                 f"{model_file.parent}/tokenizer_config.json has legacy: false; LISA's checkpoints have true "
                 "(false is another tokenization, LISA++'s)"
             )
-        self._sp = _load_sentencepiece(model_file)
+        self._sp = load_sentencepiece(model_file)
         self._added = dict(added_tokens)
         self._added_text = {number: text for text, number in added_tokens.items()}
         self.bos_token_id = int(self._sp.bos_id())
@@ -133,10 +133,19 @@ class LisaTokenizer:
         return str(self._sp.decode(known)) if known else ""
 
 
-def _load_sentencepiece(model_file: Path) -> SentencePieceProcessor:
+def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePieceProcessor:
+    """The sentencepiece model of a checkpoint folder.
+
+    Args:
+        model_file: tokenizer.model.
+        change: what is appended to the file's protocol buffer, whose fields it so replaces.
+
+    Raises:
+        CheckpointError: the file is missing or is no sentencepiece model.
+    """
     if not model_file.is_file():
-        raise CheckpointError(f"{model_file} is missing; a LISA checkpoint folder has LLaMA's tokenizer.model")
+        raise CheckpointError(f"{model_file} is missing; a checkpoint folder has the language model's tokenizer.model")
     try:
-        return SentencePieceProcessor(model_file=str(model_file))
+        return SentencePieceProcessor(model_proto=model_file.read_bytes() + change)
     except Exception as error:  # sentencepiece raises bare RuntimeErrors and OSErrors
         raise CheckpointError(f"{model_file} is no sentencepiece model: {error}") from error

@@ -72,6 +72,10 @@ class WeightFiles:
             found |= {key: Layout.of(tensor) for key, tensor in _opened(file)}
         return found
 
+    def keys(self) -> Iterator[str]:
+        """Every key, once for each file that it stands in; the tensors' bytes are not read."""
+        return (key for key, _ in self.tensors())
+
     def read_ahead(self) -> None:
         """Asks the system to read the files now, in one go; a mapped file's pages come one by one otherwise."""
         for file in self.files:
@@ -104,7 +108,7 @@ def _opened(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
     if file.suffix != ".safetensors":
         yield from _read_pickle(file).items()
         return
-    with _open_safetensors(file) as tensors:
+    with open_safetensors(file) as tensors:
         for key in tensors.keys():  # noqa: SIM118 (not a mapping)
             yield key, _get(tensors, key, file)
 
@@ -135,7 +139,12 @@ def _indexed_files(folder: Path, index: Path) -> list[Path]:
     return sorted({folder / name for name in names.values()})
 
 
-def _open_safetensors(file: Path) -> Any:
+def open_safetensors(file: Path) -> Any:
+    """A safetensors file, mapped.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     try:
         return safe_open(file, framework="pt", device="cpu")
     except SafetensorError as error:
@@ -150,9 +159,14 @@ def _get(tensors: Any, key: str, file: Path) -> torch.Tensor:
     return tensor
 
 
-def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
+def load_pickle(file: Path) -> Any:
+    """What torch saved in a file, tensors mapped where that is possible; nothing in it is run.
+
+    Raises:
+        CheckpointError: it is damaged, or holds more than plain data.
+    """
     try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} is refused: it is no plain file of tensors, reading it would run code from it "
@@ -160,6 +174,10 @@ def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
         ) from error
     except Exception as error:  # damaged bytes can raise anything
         raise CheckpointError(f"{file} is damaged or no PyTorch file: {type(error).__name__}: {error}") from error
+
+
+def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
+    tensors = load_pickle(file)
     if not isinstance(tensors, dict) or not all(isinstance(key, str) and _is_plain(t) for key, t in tensors.items()):
         raise CheckpointError(f"{file} does not hold dense tensors by name, as a checkpoint's shard does")
     return tensors

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 from lisa_ros.nodes.demo import report
 from lisa_ros.nodes.demo.failure import DemoError
 from lisa_ros.nodes.demo.operators import Operators, operators
-from lisa_ros.nodes.demo.processes import node_command, running
+from lisa_ros.nodes.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.nodes.demo.scene import Scene
 from lisa_ros.nodes.demo.script import LINES, SEED
 
@@ -38,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
-    _isolate()
+    isolate()
+    share_memory()
     try:
         return _run(options, interrupted)
     except (DemoError, OSError) as error:
@@ -47,13 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ndemo: interrupted", file=sys.stderr)
         return 130
-
-
-def _isolate() -> None:
-    """Whatever the terminal is set to: nothing is sent beyond this machine, and two demos do not hear each other."""
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    os.environ.pop("ROS_STATIC_PEERS", None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ament_index_python.packages import get_package_prefix
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 from lisa_ros.nodes.demo.failure import DemoError
 
@@ -36,6 +36,27 @@ class Child:
             lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
             tail = "\n".join(f"    {line}" for line in lines) or "    (nothing)"
             raise DemoError(f"{self.name} ended early with exit code {code}. The end of {self.log}:\n{tail}")
+
+
+def isolate() -> None:
+    """For this process and its children: nothing is sent beyond this machine, and no other run is heard.
+
+    Whatever the terminal is set to.
+    """
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+def share_memory() -> None:
+    """For this process and its children: pictures of any size through shared memory, as docs/interfaces.md tells it.
+
+    Unless the terminal has settings of its own. Fast DDS's default holds 512 kB: already a colour and a depth picture
+    of 320 x 240 together are more, and some are lost.
+    """
+    profiles = str(Path(get_package_share_directory("lisa_ros")) / "config" / "fastdds.xml")
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        os.environ.setdefault(name, profiles)
 
 
 def node_command(executable: str, namespace: str, parameters: Mapping[str, object]) -> list[str]:

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from lisa_ros.geometry import Mask, centroid_pixel, union
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.conversions import picture_from
+from lisa_ros.nodes.conversions import nanoseconds, picture_from
 from lisa_ros.nodes.demo.scene import Scene
 from lisa_ros.nodes.demo.script import Line
-from lisa_ros.nodes.request import nanoseconds
 from lisa_ros.overlay import draw_overlay
 
 ANSWERED = ("OK", "NO_OBJECT")

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HIPIE's sizes, read from the shapes of a checkpoint's tensors: config.json says nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.sam import Shape
+from lisa_ros.models.segllm.backbone import StageSizes
+from lisa_ros.models.segllm.hipie import HipieSizes
+from lisa_ros.models.segllm.keys import DETR, FUSION, TRANSFORMER, count_after, decoder_layers
+
+BACKBONE = f"{DETR}backbone.0.backbone."
+ENCODER_LAYERS = f"{TRANSFORMER}encoder.layers."
+
+
+def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
+    """HIPIE's sizes.
+
+    Args:
+        shapes: released name -> shape.
+
+    Raises:
+        CheckpointError: a tensor that tells a size is missing.
+    """
+
+    def size(name: str, axis: int = 0) -> int:
+        shape = shapes.get(name, ())
+        if len(shape) <= axis:
+            raise CheckpointError(f"the checkpoint has no tensor {name}, which tells a size of SegLLM's HIPIE")
+        return shape[axis]
+
+    def stage(number: int) -> StageSizes:
+        prefix = f"{BACKBONE}res{number}."
+        first = f"{prefix}0."
+        return StageSizes(count_after(shapes, prefix), size(f"{first}conv1.weight"), size(f"{first}conv3.weight"))
+
+    return HipieSizes(
+        stem=size(f"{BACKBONE}stem.conv1.weight"),
+        stages=tuple(stage(number) for number in range(2, 6)),
+        encoder_layers=count_after(shapes, ENCODER_LAYERS),
+        encoder_inner=size(f"{ENCODER_LAYERS}0.linear1.weight"),
+        decoder_layers=decoder_layers(shapes),
+        decoder_inner=size(f"{TRANSFORMER}decoder.layers.0.linear1.weight"),
+        fusion=size(f"{FUSION}attn.v_proj.weight"),
+        words=size(f"{FUSION}gamma_l"),
+        queries=size(f"{TRANSFORMER}tgt_embed.weight"),
+        background=size(f"{TRANSFORMER}tgt_embed_bg.weight"),
+    )

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Following the object that was answered last through the camera's pictures, on a thread of its own.
+
+Only while someone listens: `~/tracked/*`. Now and then, and when the object is lost, the model looks for it again with
+the same words, as long as no command waits for the model.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+
+from lisa_ros.dialogue import Turn
+from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.nodes.camera import Seen
+from lisa_ros.nodes.commands import Commands
+from lisa_ros.nodes.conversions import Picture, picture_from
+from lisa_ros.nodes.frames import CameraFrame
+from lisa_ros.nodes.locating import Locator
+from lisa_ros.nodes.parameters import LiveParameters
+from lisa_ros.nodes.request import Outcome, Request
+from lisa_ros.nodes.tracked_topics import Sighting, TrackedTopics
+from lisa_ros.segmenter import Mask, MaskFound
+from lisa_ros.tracking import Follower, Tracked, TrackState
+
+_STOP_S = 5.0
+_SHOWN_LETTERS = 64
+_SAME_OBJECT = 0.3
+"""Least IoU of what the model finds again with what is followed; below it, it is another thing of the same name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """An object to follow: the command that named it, and what the dialogue was before that."""
+
+    request: Request
+    turns: tuple[Turn, ...]
+    references: tuple[int, ...]
+    answer: str
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A mask of the model's. `followed`: where the object was thought to be in the same picture; None: nobody knew."""
+
+    subject: _Subject
+    frame: CameraFrame
+    picture: Picture
+    mask: Mask
+    followed: Mask | None = None
+
+
+class Following:
+    """Owns the thread, and the follower, which no other thread touches."""
+
+    def __init__(self, node: Node, parameters: LiveParameters, commands: Commands) -> None:
+        """Creates the topics on the node, and starts the thread."""
+        self._node, self._parameters, self._commands = node, parameters, commands
+        locator = Locator(lambda: parameters.current.image_rectified)
+        self._topics = TrackedTopics(node, locator, lambda: parameters.current.points_organised)
+        self._follower = Follower(FlowTracker())
+        self._woken, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._newest_finding: _Finding | None = None
+        self._answer: _Finding | None = None
+        self._begun = False
+        self._last_frame: CameraFrame | None = None
+        self._said_lost = False
+        self._finding = threading.Event()
+        self._next_find_ns = 0
+        self._thread = threading.Thread(target=self._run, name="lisa_following", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> str:
+        """What is followed and how, for people."""
+        answer, newest = self._answer, self._follower.newest
+        if answer is None or newest is None:
+            return "nothing"
+        return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_LETTERS]}"
+
+    def answered(self, request: Request, outcome: Outcome, seen: Seen) -> None:
+        """A command got its answer; its first object is followed from now on, in place of any other."""
+        if not outcome.objects or seen.source is None:
+            return
+        recall = self._commands.dialogues.recall(request.operator_id)
+        before = max(0, outcome.turn - recall.first) if outcome.turn else len(recall.turns)
+        kept = tuple(number for number in outcome.references if recall.first <= number < recall.first + before)
+        answer = request.answer or self._parameters.current.answer
+        subject = _Subject(request, recall.turns[:before], recall.positions(kept), answer)
+        with self._lock:
+            self._answer = _Finding(subject, seen.source, seen.picture, outcome.objects[0].mask)
+            self._newest_finding, self._begun = None, False
+        self.wake()
+
+    def wake(self) -> None:
+        """A picture has come."""
+        self._woken.set()
+
+    def forget(self) -> None:
+        """Follows nothing any more."""
+        with self._lock:
+            self._answer = self._newest_finding = None
+        self.wake()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._closing.set()
+        self._woken.set()
+        self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._woken.wait()
+            self._woken.clear()
+            try:
+                self._step()
+            except Exception:  # the thread must outlive whatever a camera sends
+                self._node.get_logger().error(f"The object is not followed any more:\n{traceback.format_exc()}")
+                self._drop()
+                self.forget()
+
+    def _step(self) -> None:
+        with self._lock:
+            answer, begun = self._answer, self._begun
+            finding, self._newest_finding = self._newest_finding, None
+        if not self._parameters.current.track or not self._topics.listened():
+            self._drop()
+            return
+        if answer is None:
+            if self._follower.newest is not None:
+                self._follower.forget()
+        elif not begun:
+            self._begin(answer)
+        elif finding is not None and finding.subject is answer.subject:
+            self._correct(finding)
+        self._follow(answer)
+
+    def _begin(self, answer: _Finding) -> None:
+        with self._lock:
+            if self._answer is answer:
+                self._begun = True
+        self._follower.again_after_s = self._parameters.current.track_again_after
+        self._said_lost, self._next_find_ns = False, 0
+        self._follower.found(answer.frame.time_ns, answer.picture, answer.mask, cancelled=self._closing.is_set)
+
+    def _correct(self, finding: _Finding) -> None:
+        """Takes the model's new mask, unless it is another thing than what is followed."""
+        newest = self._follower.newest
+        known = newest is not None and newest.state is TrackState.TRACKED and finding.followed is not None
+        if known and _iou(finding.mask, finding.followed) < _SAME_OBJECT:
+            return
+        self._follower.found(finding.frame.time_ns, finding.picture, finding.mask, cancelled=self._closing.is_set)
+
+    def _follow(self, answer: _Finding | None) -> None:
+        camera = self._commands.camera
+        frame = camera.frames.newest() if camera is not None else None
+        if frame is None or frame is self._last_frame:
+            return
+        self._last_frame = frame
+        picture = picture_from(frame.image)
+        tracked = self._follower.update(frame.time_ns, picture)
+        if tracked is None or answer is None:
+            return
+        lost = tracked.state is TrackState.LOST
+        if not (lost and self._said_lost):  # once is enough
+            found_ns = self._follower.found_ns or 0
+            found = Time(sec=found_ns // 1_000_000_000, nanosec=found_ns % 1_000_000_000)
+            self._topics.publish(Sighting(answer.subject.request, frame, picture, tracked, found))
+        self._said_lost = lost
+        self._find_again(answer.subject, frame, picture, tracked)
+
+    def _find_again(self, subject: _Subject, frame: CameraFrame, picture: Picture, tracked: Tracked) -> None:
+        model = self._commands.model
+        due = self._follower.should_find_again(frame.time_ns) and frame.time_ns >= self._next_find_ns
+        if not due or model is None or self._finding.is_set() or not model.worker.idle:
+            return
+        self._next_find_ns = frame.time_ns + round(1e9 * self._parameters.current.track_again_after)
+        self._finding.set()
+        followed = tracked.mask if tracked.state is TrackState.TRACKED else None
+        threading.Thread(
+            target=self._find, args=(subject, frame, picture, followed), name="lisa_finding", daemon=True
+        ).start()
+
+    def _find(self, subject: _Subject, frame: CameraFrame, picture: Picture, followed: Mask | None) -> None:
+        try:
+            mask = self._ask(subject, frame)
+            if mask is not None and mask.any():
+                with self._lock:
+                    self._newest_finding = _Finding(subject, frame, picture, mask, followed)
+                self.wake()
+        except Exception:  # following goes on without it
+            self._node.get_logger().error(f"The model did not look again:\n{traceback.format_exc()}")
+        finally:
+            self._finding.clear()
+
+    def _ask(self, subject: _Subject, frame: CameraFrame) -> Mask | None:
+        """The model's first mask; None: it names nothing, or a command came."""
+        model, camera, parameters = self._commands.model, self._commands.camera, self._parameters.current
+        if model is None or camera is None:
+            return None
+        seen = camera.look(model.segmenter, frame, parameters.same_frame_difference)
+        stopped: Callable[[], bool] = lambda: self._closing.is_set() or not model.worker.idle  # noqa: E731
+        events = model.segmenter.session(seen.frame, subject.turns).segment(
+            subject.request.text,
+            subject.references,
+            max_new_tokens=parameters.max_new_tokens,
+            cancelled=stopped,
+            answer="mask_only" if subject.answer == "mask_only" else "full",
+        )
+        return next((event.object.mask for event in events if isinstance(event, MaskFound)), None)
+
+    def _drop(self) -> None:
+        """Nobody listens; whoever does later begins at the answer."""
+        self._follower.forget()
+        self._last_frame = None
+        with self._lock:
+            self._begun = False
+
+
+def _iou(first: Mask, second: Mask | None) -> float:
+    if second is None or first.shape != second.shape:
+        return 0.0
+    union = np.count_nonzero(first | second)
+    return float(np.count_nonzero(first & second) / union) if union else 0.0
