@@ -103,6 +103,37 @@ def test_files_that_are_not_whole_are_problems_of_their_samples(tmp_path: Path) 
     assert usable(samples[:1]) == samples[:1]
 
 
+def test_a_dialogue_is_read_turn_by_turn(tmp_path: Path) -> None:
+    square = [{"label": "target", "points": [[1, 1], [4, 1], [4, 4], [1, 4]]}]
+    turns = [
+        {"text": "the mug", "answer": "Sure, it is [SEG].", "shapes": square},
+        {"text": "and the blue one?", "answer": "There is no blue mug here.", "shapes": []},
+    ]
+    (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": {"dialogue": turns}}))
+    assert sample.dialogue and sample.problem is None
+    assert [(one.text, one.answer) for one in sample.rounds] == [(one["text"], one["answer"]) for one in turns]
+    assert [int((one.truth() == 1).sum()) for one in sample.rounds] == [16, 0]
+
+
+@pytest.mark.parametrize(
+    ("turns", "part"),
+    [
+        ([], "one turn or more"),
+        ("the mug", "one turn or more"),
+        ([{"text": "the mug", "shapes": []}], "a text, an answer and shapes"),
+        ([{"text": "the mug", "answer": "No.", "shapes": None}], "'shapes'"),
+        ([{"text": "the mug", "answer": "[SEG].", "shapes": []}], "one [SEG] is expected with shapes"),
+        (
+            [{"text": "the mug", "answer": "Sure.", "shapes": [{"label": "target", "points": [[1, 1], [2, 2]]}]}],
+            "one [SEG] is expected with shapes",
+        ),
+    ],
+)
+def test_a_dialogue_that_is_none_is_a_problem(tmp_path: Path, turns: object, part: str) -> None:
+    (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": {"dialogue": turns}}))
+    assert part in (sample.problem or "") and str(tmp_path) in (sample.problem or "")
+
+
 @pytest.mark.parametrize("bad", [[], [[1]], "points", [[1, None]], [[1, float("nan")]], [[1e300, 2]], [[[1, 2]]]])
 def test_points_that_are_none(tmp_path: Path, bad: object) -> None:
     said = reason("what?", shapes=[{"label": "target", "points": bad}])

@@ -109,11 +109,12 @@ def test_old_examples_are_asked_in_english(tmp_path: Path) -> None:
     views = [view({1: ("teddy bear", "green"), 2: ("bowl", "white")})] * 30
     assert write_old(views, tmp_path / "old", seed=3) == 30
     samples = read_reason_seg(tmp_path / "old")
-    denied = [sample for sample in samples if not (sample.rounds[0].truth() == 1).any()]
-    assert 0 < len(denied) < 20
-    assert all(sample.rounds[0].answer for sample in denied)
-    assert all(sample.rounds[0].is_sentence for sample in samples)
-    assert not any(sample.rounds[0].answer for sample in samples if sample not in denied)
+    assert all(sample.dialogue and sample.problem is None for sample in samples)
+    assert {len(sample.rounds) for sample in samples} == {1, 2, 3, 4}
+    rounds = [one for sample in samples for one in sample.rounds]
+    denied = [one for one in rounds if not (one.truth() == 1).any()]
+    assert 0 < len(denied) < len(rounds) / 2
+    assert all(("[SEG]" in (one.answer or "")) == (one not in denied) for one in rounds)
 
 
 def test_a_negative_number_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

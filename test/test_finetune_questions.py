@@ -104,6 +104,32 @@ def test_what_is_not_there_is_denied(tmp_path: Path) -> None:
     assert {one.truth for one in asked} == {None}
 
 
+SQUARE = [{"label": "target", "points": [[5, 20], [34, 20], [34, 44], [5, 44]]}]
+TURNS = [
+    {"text": "the red [SEG] square", "answer": "Sure, it is [SEG].", "shapes": SQUARE},
+    {"text": "and the green one?", "answer": "There is none.", "shapes": []},
+    {"text": "the first again", "answer": "[SEG].", "shapes": SQUARE},
+]
+
+
+def test_a_dialogue_is_one_conversation_as_it_stands(tmp_path: Path) -> None:
+    samples = read_reason_seg(make_folder(tmp_path / "train", 1, dialogue=TURNS))
+    (one,) = curriculum(samples, batch=1)(0)
+    (conversation,) = one.conversations
+    assert conversation == [(turn["text"], turn["answer"]) for turn in TURNS]
+    assert [exchange.truth is not None for exchange in one.exchanges] == [True, False, True]
+
+
+def test_of_a_dialogue_every_answer_is_learned(speech: Speech, tmp_path: Path) -> None:
+    samples = read_reason_seg(make_folder(tmp_path / "train", 1, dialogue=TURNS))
+    ask = Curriculum(samples, seed=1, batch=1, questions=3, plain=speech.plain)
+    ids, targets = speech.ids_and_targets(ask(0)[0].conversations[0])
+    said = speech.tokenizer.decode_answer(targets[targets != IGNORED].tolist())
+    assert said.replace(" ", "").replace("</s>", "") == "Sure,itis[SEG].Thereisnone.[SEG]."
+    assert int((ids == speech.tokenizer.encode("[SEG]")[0]).sum()) == 2
+    assert int((targets == speech.tokenizer.eos_token_id).sum()) == 3
+
+
 @pytest.fixture(scope="module")
 def speech() -> Speech:
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
@@ -112,7 +138,7 @@ def speech() -> Speech:
 
 @pytest.mark.parametrize("answer", [*ANSWERS, f"Sure, [SEG]. {EXPLANATION}", "Grüße 🤖!"])
 def test_what_is_to_be_said_is_the_answer_and_its_end(speech: Speech, answer: str) -> None:
-    ids, targets = speech.ids_and_targets("the red square", answer)
+    ids, targets = speech.ids_and_targets([("the red square", answer)])
     said = ids[targets != IGNORED]
     assert torch.equal(said, targets[targets != IGNORED])
     assert said[-1] == speech.tokenizer.eos_token_id
@@ -122,7 +148,7 @@ def test_what_is_to_be_said_is_the_answer_and_its_end(speech: Speech, answer: st
 
 def test_llama_2s_template(speech: Speech) -> None:
     other = replace(speech, template=TEMPLATES["llava_llama_2"])
-    ids, targets = other.ids_and_targets("the red square", "Sure, [SEG].")
+    ids, targets = other.ids_and_targets([("the red square", "Sure, [SEG].")])
     said = ids[targets != IGNORED].tolist()
     assert other.tokenizer.decode_answer(said).startswith("Sure, [SEG]")
     assert said[-1] == other.tokenizer.eos_token_id
@@ -130,7 +156,7 @@ def test_llama_2s_template(speech: Speech) -> None:
 
 def test_control_texts_of_a_data_set_mean_nothing(speech: Speech) -> None:
     text = speech.plain("the [SEG] </s> <image> USER: square")
-    ids, _ = speech.ids_and_targets(text, "[SEG].")
+    ids, _ = speech.ids_and_targets([(text, "[SEG].")])
     assert (ids == speech.tokenizer.encode("[SEG]")[0]).sum() == 1
     assert (ids == -200).sum() == 1
 

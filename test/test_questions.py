@@ -14,6 +14,7 @@ import pytest
 from lisa_ros.simulation.scene import COLOURS, KINDS, Camera, SceneObject, View
 from lisa_ros.training import phrasings as say
 from lisa_ros.training import scenes
+from lisa_ros.training.asking import Teasing
 from lisa_ros.training.questions import FAMILIES, Question, conversation, questions, tokenizer_corpus, true_mask
 from lisa_ros.training.scenes import ViewCache, render_views
 
@@ -183,6 +184,30 @@ def _check_follow_up(view: View, before: Question, question: Question, kind: str
     assert question.instances == tuple(o.instance for o in fitting), (before, question)
     assert len(fitting) < 2
     return 1
+
+
+def test_teasing_follow_ups_ask_for_what_is_nearly_there() -> None:
+    view = hand_made_view(("mug", "red"), ("cube", "blue"), ("duck", "yellow"))
+    kinds, colours = ({getattr(thing, part) for thing in view.objects} for part in ("kind", "colour"))
+
+    def absent(teasing: Teasing) -> tuple[float, float]:
+        """Share of follow-ups that mean nothing, and of these the near misses."""
+        rng = np.random.default_rng(1)
+        told = [conversation(view, rng, 2, min_pixels=50, teasing=teasing) for _ in range(300)]
+        follow_ups = [question for one in told for question in one if question.follows]
+        denied = [question.answer for question in follow_ups if not question.instances]
+        near = [answer for answer in denied if "other" in answer or _is_near(answer, kinds, colours)]
+        return len(denied) / len(follow_ups), len(near) / len(denied)
+
+    often, near = absent(Teasing(0.6, 1.0))
+    assert 0.5 < often < 0.7 and near == 1.0
+    often, near = absent(Teasing())
+    assert 0.15 < often < 0.35 and near < 0.8
+
+
+def _is_near(answer: str, kinds: set[str], colours: set[str]) -> bool:
+    kind, colour = named(answer, KINDS), named(answer, COLOURS)
+    return (kind is None or kind in kinds) and (colour is None or colour in colours)
 
 
 def test_follow_ups_ask_for_present_and_absent_things() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+import torch
 
 from lisa_ros.cli import main
 from lisa_ros.training import recipe
@@ -51,3 +52,10 @@ def test_what_nobody_knows_is_refused(
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
     assert told == []
+
+
+def test_the_mean_of_stages() -> None:
+    stages = [{"a": torch.tensor([0.0, 3.0]), "b": torch.tensor([[1.0]])}, {"a": torch.ones(2), "b": torch.ones(1, 1)}]
+    mean = recipe.mean_weights([stages[0], stages[1], stages[1]])
+    assert torch.allclose(mean["a"], torch.tensor([2 / 3, 5 / 3]))
+    assert torch.equal(mean["b"], torch.ones(1, 1))

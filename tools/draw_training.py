@@ -18,6 +18,8 @@ CURVES = {
     "look": ("code", "words"),
     "talk": ("code", "words"),
     "joint": ("iou", "code", "words"),
+    "polish": ("iou", "code", "words"),
+    "settle": ("iou", "code", "words"),
 }
 """What is drawn of each stage, in the recipe's order."""
 

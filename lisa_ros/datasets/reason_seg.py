@@ -3,6 +3,9 @@
 
 `{"text": ["..."], "is_sentence": true, "shapes": [{"label": "target", "points": [[x, y], ...]}, ...]}`. Labels are
 "target", "ignore" and the deprecated "flag". What is done with them is what upstream's utils/data_processing.py does.
+
+Our own addition, for `lisa finetune`, are dialogues: `{"dialogue": [{"text": "...", "answer": "...", "shapes": [...]},
+...]}`. The answer is what the model is to say, with one `[SEG]` where there are shapes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from lisa_ros.datasets.files import PICTURES, read_json_file
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, Truth
 from lisa_ros.segmenting import read_image
 
+SEG = "[SEG]"
+"""Stands for the mask in the answers of dialogues."""
+
 Points = NDArray[np.int32]
 """(n, 2): x, y in pixels."""
 
@@ -35,7 +41,8 @@ def read_reason_seg(folder: Path, explanations: Path | None = None) -> list[Samp
     Returns:
         a sample for each picture, by name; a round for each text, each to be asked afresh. Upstream's validation asks
         the first text alone. A JSON file that is missing, damaged or, like two of the test set's, without "shapes"
-        makes a sample with a problem (upstream's code ends with an exception there).
+        makes a sample with a problem (upstream's code ends with an exception there). A dialogue makes a sample whose
+        rounds are its turns.
 
     Raises:
         DataError: there is no such folder, no picture in it, or a damaged file of explanations.
@@ -76,16 +83,35 @@ def paint(shapes: Sequence[tuple[str, Any]], size: tuple[int, int]) -> Truth:
 def _read_sample(image: Path, answer: str | None) -> Sample:
     annotation = image.with_suffix(".json")
     try:
-        texts, is_sentence, shapes = _read_annotation(annotation)
+        said = read_json_file(annotation)
+        if isinstance(said, dict) and "dialogue" in said:
+            return Sample(image.name, image, _read_dialogue(image, annotation, said["dialogue"]), dialogue=True)
+        texts, is_sentence, shapes = _read_annotation(annotation, said)
     except (DataError, OSError) as error:
         return Sample(image.name, image, problem=str(error))
     truth = partial(_truth, image, annotation, shapes)
     return Sample(image.name, image, tuple(Round(text, is_sentence, truth, answer) for text in texts))
 
 
-def _read_annotation(file: Path) -> tuple[list[str], bool, list[tuple[str, Any]]]:
+def _read_dialogue(image: Path, file: Path, turns: Any) -> tuple[Round, ...]:
+    if not isinstance(turns, list) or not turns:
+        raise DataError(f"{file} has {turns!r:.80} for 'dialogue'; a list of one turn or more is expected")
+    return tuple(_read_turn(image, file, turn) for turn in turns)
+
+
+def _read_turn(image: Path, file: Path, turn: Any) -> Round:
+    keys = ("text", "answer")
+    if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) and turn[key].strip() for key in keys):
+        raise DataError(f"{file} has the turn {turn!r:.80}; an object with a text, an answer and shapes is expected")
+    shapes = _shapes(file, turn.get("shapes"))
+    wanted = 1 if any(label.lower() != "flag" and "ignore" not in label.lower() for label, _ in shapes) else 0
+    if turn["answer"].count(SEG) != wanted:
+        raise DataError(f"{file} has the answer {turn['answer']!r:.80}; one {SEG} is expected with shapes, else none")
+    return Round(turn["text"], True, partial(_truth, image, file, shapes), turn["answer"])
+
+
+def _read_annotation(file: Path, said: Any) -> tuple[list[str], bool, list[tuple[str, Any]]]:
     """(texts, is_sentence, (label, points) of the shapes)."""
-    said = read_json_file(file)
     if not isinstance(said, dict):
         raise DataError(f'{file} is no JSON object with "text", "is_sentence" and "shapes"')
     missing = [key for key in ("text", "is_sentence", "shapes") if key not in said]

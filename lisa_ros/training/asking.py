@@ -53,15 +53,36 @@ class Asked:
     topic: Topic | None = None
 
 
+@dataclass(frozen=True)
+class Teasing:
+    """How often follow-ups ask for what is not there.
+
+    Attributes:
+        absent: share of follow-ups that mean nothing.
+        near: share of these that ask for a kind and a colour which are both there, but not together, or for another one
+            of a kind; the rest take what comes, most often a kind that is nowhere in sight.
+    """
+
+    absent: float = 0.25
+    near: float = 0.0
+
+
+PLAIN = Teasing()
+"""What evaluation asks."""
+
+
 class Voice:
     """How one operator happens to speak: every random choice of words is made here."""
 
-    def __init__(self, rng: np.random.Generator, held_out: bool, learning: bool = False) -> None:
+    def __init__(
+        self, rng: np.random.Generator, held_out: bool, learning: bool = False, teasing: Teasing = PLAIN
+    ) -> None:
         """Speak with this source of chance, only held-out phrasings or only the others.
 
         A learning voice never relates two kinds of thing that are reserved for evaluation.
         """
         self.rng = rng
+        self.teasing = teasing
         self.held_out = held_out
         self.learning = learning
 

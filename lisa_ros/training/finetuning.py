@@ -29,7 +29,7 @@ SHOWN_SIZE = (320, 240)
 
 
 class FinetuneStage(nn.Module):
-    """Questions about pictures, each a conversation of its own; the questions of a picture share its features.
+    """Questions about pictures, each a conversation of its own, and dialogues; those of a picture share its features.
 
     The loss is upstream's: cross-entropy of the answers' words, mean over the batch's words, and the masks' BCE and
     DICE at the pictures' own sizes. Pixels marked as not to be judged count as background, as upstream trains.
@@ -125,8 +125,8 @@ class FinetuneStage(nn.Module):
         rows, targets = [], []
         for one, look in zip(asked, looks, strict=True):
             tokens = look.tokens.to(device)
-            for exchange in one.exchanges:
-                ids, wanted = self._speech.ids_and_targets(exchange.question, exchange.answer)
+            for conversation in one.conversations:
+                ids, wanted = self._speech.ids_and_targets(conversation)
                 rows.append(self.network.embed(ids.to(device), tokens)[0].to(self.network.dtype))
                 targets.append(spread_and_shift(ids, wanted, len(tokens)))
         # Padding comes after everything that counts, and attention is causal: it needs no mask.
@@ -160,15 +160,26 @@ class FinetuneStage(nn.Module):
         return torch.autocast(self.network.device.type, dtype=self.network.dtype)
 
     def _check_length(self, sample: Sample, room: int) -> None:
-        for asked in sample.rounds:
-            question = max(REASON_QUESTIONS, key=len).format(text=self._speech.plain(asked.text))
-            answer = f"{max(ANSWERS, key=len)} {self._speech.plain(asked.answer or '')}"
-            length = len(self._speech.ids_and_targets(question, answer)[0])
+        for text, conversation in self._longest(sample):
+            length = len(self._speech.ids_and_targets(conversation)[0])
             if length > room:
                 raise DataError(
-                    f"{sample.name}: {asked.text!r:.60} with its answer is {length} tokens long; "
+                    f"{sample.name}: {text!r:.60} with its answer is {length} tokens long; "
                     f"beside the picture there is room for {room}"
                 )
+
+    def _longest(self, sample: Sample) -> list[tuple[str, list[tuple[str, str]]]]:
+        """The conversations about a picture, each as long as it can become, and what is asked in it first."""
+        plain = self._speech.plain
+        if sample.dialogue:
+            return [
+                (sample.rounds[0].text, [(plain(asked.text), plain(asked.answer or "")) for asked in sample.rounds])
+            ]
+        question, answer = max(REASON_QUESTIONS, key=len), max(ANSWERS, key=len)
+        return [
+            (asked.text, [(question.format(text=plain(asked.text)), f"{answer} {plain(asked.answer or '')}")])
+            for asked in sample.rounds
+        ]
 
 
 def _row(asked: AskedPicture, logits: torch.Tensor) -> NDArray[np.uint8]:

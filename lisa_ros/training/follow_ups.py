@@ -11,9 +11,6 @@ from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
 from lisa_ros.training.descriptions import Description, Sight
 from lisa_ros.training.relations import in_place, is_reserved
 
-ABSENT_FOLLOW_UPS = 0.25
-"""Share of follow-ups that ask for something that is not there."""
-
 
 @dataclass(frozen=True)
 class _Link:
@@ -34,10 +31,12 @@ def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     links = [*_other_colours(sight, before), *_the_other(sight, before), *_same_colour(sight, before)]
     links = [link for link in links if link.things or not (voice.learning and link.description.is_unseen)]
     links += _neighbours(sight, before, voice.learning)
-    wants_absent = voice.chance(ABSENT_FOLLOW_UPS)
+    wants_absent = voice.chance(voice.teasing.absent)
     options = [link for link in links if bool(link.things) != wants_absent]
     if not options:
         return None
+    if wants_absent and voice.teasing.near:
+        options = _nearest_misses(sight, voice, options)
     tables = list(dict.fromkeys(id(link.table) for link in options))  # first how to go on, then where to
     table = voice.choose(tables)
     return _ask_link(voice.choose([link for link in options if id(link.table) == table]), voice)
@@ -51,6 +50,14 @@ def _ask_link(link: _Link, voice: Voice) -> Asked:
     question = asked_for("follow", voice.typed(phrasing.request.format(**words)), answer, link.things)
     named = Description() if link.place else link.description  # "the thing next to it": nobody said of what kind it is
     return Asked(replace(question, follows=True, related_to=link.anchor), Topic(named, link.things))
+
+
+def _nearest_misses(sight: Sight, voice: Voice, options: list[_Link]) -> list[_Link]:
+    """Links whose kind and colour are there, but not together; all of them where there is none, or by chance."""
+    kinds = {None} | {thing.kind for thing in sight.things}
+    colours = {None} | {thing.colour for thing in sight.things}
+    near = [link for link in options if link.description.kind in kinds and link.description.colour in colours]
+    return near if near and voice.chance(voice.teasing.near) else options
 
 
 def _link(sight: Sight, table: say.Phrasings, description: Description) -> list[_Link]:

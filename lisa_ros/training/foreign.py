@@ -5,8 +5,8 @@ The embedded model has never seen a word of it. `python -m lisa_ros.training.for
 in ReasonSeg's format.
 
 Each example is a view, one object of it and two noun phrases that mean it alone: "die Tasse", "eine Tasse".
-Where asked for, OUT/old gets examples of what the model knows, in its own English: learned along, they keep it from
-forgetting.
+Where asked for, OUT/old gets dialogues of the kind that the model knows, in its own English: learned along, they keep
+it from forgetting.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.training.descriptions import Description, Sight
-from lisa_ros.training.questions import MIN_SHARE, WEIGHTS, conversation, true_mask
+from lisa_ros.training.questions import MIN_SHARE, conversation, true_mask
 from lisa_ros.training.scenes import (
     DEFAULT_CACHE,
     SPLITS,
@@ -59,8 +59,8 @@ NOUNS: dict[str, tuple[str, str]] = {
 SEED = 1
 """Of the English questions."""
 
-OLD_FAMILIES = {family: share for family, share in WEIGHTS.items() if family not in ("explain", "follow")}
-"""Families of questions that stand alone and whose answers are a mask, or say that nothing is there."""
+OLD_TURNS = 4
+"""Of an English dialogue, at most."""
 
 Annotation = dict[str, Any]
 
@@ -128,12 +128,10 @@ def write_examples(found: Sequence[Example], folder: Path) -> None:
 
 
 def write_old(views: Sequence[View], folder: Path, seed: int) -> int:
-    """English questions of every family that stands alone, one about each view; what they deny has no shapes.
-
-    What is said then goes into explanatory/train.json beside the folder.
+    """English dialogues, one about each view, of one to OLD_TURNS questions of all families with the answers learned.
 
     Returns:
-        the number of examples.
+        the number of dialogues.
 
     Raises:
         FileExistsError: the folder is there.
@@ -141,19 +139,11 @@ def write_old(views: Sequence[View], folder: Path, seed: int) -> int:
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    denied = []
-    count = 0
     for i, view in enumerate(views):
-        for question in conversation(view, rng, 1, weights=OLD_FAMILIES):
-            found = shapes(true_mask(view, question))
-            _write(folder / f"old_{i:04}", view, {"text": [question.text], "is_sentence": True, "shapes": found})
-            count += 1
-            if not found:
-                denied.append({"image": f"old_{i:04}.png", "query": question.text, "outputs": question.answer})
-    explanations = folder.parent / "explanatory" / "train.json"
-    explanations.parent.mkdir(exist_ok=True)
-    explanations.write_text(json.dumps(denied, ensure_ascii=False) + "\n", encoding="utf-8")
-    return count
+        asked = conversation(view, rng, int(rng.integers(1, OLD_TURNS + 1)), learning=True)
+        turns = [{"text": q.text, "answer": q.answer, "shapes": shapes(true_mask(view, q))} for q in asked]
+        _write(folder / f"old_{i:04}", view, {"dialogue": turns})
+    return len(views)
 
 
 def _write(stem: Path, view: View, annotation: Annotation) -> None:

@@ -15,6 +15,7 @@ from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX, LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
+from lisa_ros.training.asking import PLAIN, Teasing
 from lisa_ros.training.batches import (
     IGNORED,
     Dialogue,
@@ -75,6 +76,7 @@ class DialogueStage(nn.Module):
         crowding: int | None = None,
         kept: int | None = None,
         trains_clip: bool = True,
+        teasing: Teasing = PLAIN,
     ) -> None:
         """Trains all of `network` but SAM; where it sees no pictures, LLaMA and its heads alone.
 
@@ -93,6 +95,7 @@ class DialogueStage(nn.Module):
             families: of questions that are asked.
             kept: patches of each picture that LLaMA is shown, see pretraining.telling_patches; None: all.
             trains_clip: CLIP learns too, where it sees pictures.
+            teasing: how often follow-ups ask for what is not there.
             crowding: steps after which one more thing is shown that is not meant; None: all are shown always.
         """
         super().__init__()
@@ -107,7 +110,7 @@ class DialogueStage(nn.Module):
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._sees, self._code_weight = sees, code_weight
         self._families = {family: WEIGHTS[family] for family in families}
-        self._crowding, self._kept = crowding, kept
+        self._crowding, self._kept, self._teasing = crowding, kept, teasing
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def describe(self, number: int) -> str:
@@ -151,7 +154,7 @@ class DialogueStage(nn.Module):
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
-        return conversation(view, rng, turns, weights=self._families, learning=True)
+        return conversation(view, rng, turns, weights=self._families, learning=True, teasing=self._teasing)
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
         """(n, PROMPT_WIDTH); where nothing is to be seen, they do not tell where."""

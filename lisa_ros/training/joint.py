@@ -68,3 +68,12 @@ class JointStage(DialogueStage):
             start = end
         nothing = prompts.sum() * torch.cat([dialogue.masks for dialogue in dialogues])
         return torch.cat(logits) if logits else nothing
+
+
+class PolishStage(JointStage):
+    """As JointStage, but what SAM's encoder sees stays as it is."""
+
+    def __init__(self, network: LisaNetwork, *rest: Any, **more: Any) -> None:
+        """Arguments as of DialogueStage."""
+        super().__init__(network, *rest, **more)
+        network.visual_model.image_encoder.requires_grad_(False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import View
 from lisa_ros.training import families, relations
-from lisa_ros.training.asking import Asked, Family, Question, Topic, Voice
+from lisa_ros.training.asking import PLAIN, Asked, Family, Question, Teasing, Topic, Voice
 from lisa_ros.training.corpus import tokenizer_corpus
 from lisa_ros.training.descriptions import Sight
 from lisa_ros.training.follow_ups import follow
@@ -69,6 +69,7 @@ def conversation(
     min_pixels: int | None = None,
     weights: Mapping[str, float] = WEIGHTS,
     learning: bool = False,
+    teasing: Teasing = PLAIN,
 ) -> list[Question]:
     """A dialogue about one view; a follow-up comes only right after the turn it leans on.
 
@@ -80,6 +81,7 @@ def conversation(
         min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the picture.
         weights: share of each family of `FAMILIES`; families left out are not asked.
         learning: keep to the pairs of kinds that training may relate to each other.
+        teasing: how often follow-ups ask for what is not there.
 
     Returns:
         `turns` questions, or fewer where the view gives no occasion for the families asked for.
@@ -89,7 +91,7 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    sight, voice = Sight(view, least), Voice(rng, held_out, learning)
+    sight, voice = Sight(view, least), Voice(rng, held_out, learning, teasing)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]

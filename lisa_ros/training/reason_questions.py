@@ -15,7 +15,8 @@ Differently:
   one, so that a model can learn to say that something is not there;
 * noun phrases, and sentences about pictures without an explanation, are at times asked just as they stand, which is
   what a robot's operators type;
-* every picture comes equally often, while upstream draws them.
+* every picture comes equally often, while upstream draws them;
+* a dialogue is one conversation, its turns asked and answered as they stand.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lisa_ros.datasets.reason_seg import SEG
 from lisa_ros.datasets.samples import Round, Sample, Truth
 
 PHRASE_QUESTIONS = (
@@ -78,6 +80,12 @@ class AskedPicture:
     sample: Sample
     exchanges: tuple[Exchange, ...]
 
+    @property
+    def conversations(self) -> list[list[tuple[str, str]]]:
+        """Questions with their answers, those of a dialogue in one conversation, others each in its own."""
+        said = [(exchange.question, exchange.answer) for exchange in self.exchanges]
+        return [said] if self.sample.dialogue else [[one] for one in said]
+
 
 class Curriculum:
     """Which pictures and questions each batch has: the same for the same seed and number, in every run."""
@@ -111,12 +119,19 @@ class Curriculum:
         return self._samples[int(order[index])]
 
     def _ask(self, sample: Sample, rng: np.random.Generator) -> AskedPicture:
+        if sample.dialogue:
+            return AskedPicture(sample, tuple(self._turn(asked) for asked in sample.rounds))
         count = min(self._questions, len(sample.rounds))
         chosen = rng.choice(len(sample.rounds), count, replace=False)
         alone = rng.random() < EXPLANATION_ALONE
         explained = rng.random() < 0.5
         exchanges = (self._exchange(sample.rounds[i], rng, alone=alone, explained=explained) for i in sorted(chosen))
         return AskedPicture(sample, tuple(exchanges))
+
+    def _turn(self, asked: Round) -> Exchange:
+        said, seg, rest = (asked.answer or NOTHING_THERE).partition(SEG)
+        answer = f"{self._plain(said)}{seg}{self._plain(rest)}"
+        return Exchange(self._plain(asked.text), answer.strip(), asked.truth if seg else None)
 
     def _exchange(self, asked: Round, rng: np.random.Generator, *, alone: bool, explained: bool) -> Exchange:
         text = self._plain(asked.text.strip())

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A question and its answer as the ids that a checkpoint learns from."""
+"""Questions and their answers as the ids that a checkpoint learns from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from lisa_ros.models.lisa.prompt import Template, build_prompt, neutralize
+from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
 from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX, LisaTokenizer
 
 IGNORED = -100
@@ -26,18 +27,25 @@ class Speech:
         """A text of a data set as plain words: control texts in it mean nothing, as when an operator types them."""
         return neutralize(text, (*self.tokenizer.control_texts, *self.template.markers))
 
-    def ids_and_targets(self, question: str, answer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A conversation of one question.
+    def ids_and_targets(self, exchanges: Sequence[Exchange]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A conversation, every answer of which is to be said.
+
+        Args:
+            exchanges: questions, plain already, with their answers; one or more.
 
         Returns:
             (length,) int64 ids, IMAGE_TOKEN_INDEX where the picture goes; and as many targets: the id where the model
-            has to say it (the answer and its end), IGNORED elsewhere.
+            has to say it (an answer and its end), IGNORED elsewhere.
         """
-        ids, asked = (
-            self.tokenizer.encode_prompt(build_prompt(self.template, [(question, said)], wrap_image=self.wrap_image))
-            for said in (answer, "")
-        )
-        return torch.tensor(ids), torch.tensor([IGNORED] * len(asked) + ids[len(asked) :])
+        ids = self._ids(exchanges)
+        targets = [IGNORED] * len(ids)
+        for i, (question, _) in enumerate(exchanges):
+            start, end = len(self._ids([*exchanges[:i], (question, "")])), len(self._ids(exchanges[: i + 1]))
+            targets[start:end] = ids[start:end]
+        return torch.tensor(ids), torch.tensor(targets)
+
+    def _ids(self, exchanges: Sequence[Exchange]) -> list[int]:
+        return self.tokenizer.encode_prompt(build_prompt(self.template, exchanges, wrap_image=self.wrap_image))
 
 
 def spread_and_shift(ids: torch.Tensor, targets: torch.Tensor, patches: int) -> torch.Tensor:
