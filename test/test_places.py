@@ -217,6 +217,7 @@ def test_a_command_with_a_time_is_about_the_picture_of_that_time(probe: Probe, c
 
 def test_a_follow_up_may_stay_with_the_dialogues_picture(probe: Probe, camera: DepthCamera) -> None:
     assert probe.set_parameter("follow_up_frame", "dialogue").successful
+
     def taken(shown: NDArray[np.uint8]) -> bool:
         """Whether the node has a picture that is shown now."""
         probe.reset("")
