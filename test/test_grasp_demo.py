@@ -91,7 +91,7 @@ def test_the_gripper_comes_down_on_the_thing(nodes: None, view: View) -> None:
 
 def test_what_cannot_be_grasped_is_said(nodes: None, view: View) -> None:
     first_success("Where is the blue bottle?")
-    too_wide = plan("and the plate of the same colour?", "--opening", "0.02")
+    too_wide = plan("the yellow plate", "--opening", "0.02")
     assert too_wide.returncode == 1
     assert "grasp: The gripper would have to open" in too_wide.stderr and "Traceback" not in too_wide.stderr
     absent = plan("the green duck")
