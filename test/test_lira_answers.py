@@ -360,8 +360,37 @@ def test_what_cannot_be_asked(segmenter: Segmenter, golden_lira: Path) -> None:
     session = segmenter.session(segmenter.look(read_case(golden_lira, 0).image))
     with pytest.raises(CommandError, match="empty"):
         list(session.segment("  "))
-    with pytest.raises(CommandError, match="cannot refer"):
-        list(session.segment("that", references=[1]))
+    with pytest.raises(CommandError, match="empty"):
+        list(session.segment("[REF:1]"))
+
+
+def test_references_change_nothing(segmenter: Segmenter, golden_lira: Path) -> None:
+    """LIRA cannot be shown chosen masks, and `[REF:1]` is no word of the operator's; neither now nor in the history."""
+    case = read_case(golden_lira, 0)
+    frame, mask = segmenter.look(case.image), np.ones(case.image.shape[:2], dtype=np.bool_)
+    objects = (ObjectMask(case.masks[0], (0, 5)),)
+    plain = [Turn(case.question, case.answer, objects)]
+    marked = [Turn(f"{case.question} [REF:1]", case.answer, objects)]
+    told = [
+        [event.text for event in segmenter.session(frame, turns).segment(command, said) if isinstance(event, TextDelta)]
+        for turns, command, said in (
+            (plain, "the blue circle", ()),
+            (plain, "the blue circle", (1, mask)),
+            (marked, "the blue circle [REF:1]", ()),
+        )
+    ]
+    assert told[0] == told[1] == told[2] and told[0]
+
+
+def test_marks_of_references_are_not_read(segmenter: LiraSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    lira = segmenter._lira
+    answer = lira.answer
+    monkeypatch.setattr(lira, "answer", lambda *a, **k: (asked.append(a[1:3]), answer(*a, **k))[1])
+    frame = segmenter.look(np.zeros((48, 64, 3), dtype=np.uint8))
+    turns = [Turn("a [REF:1] mug", "No.")]
+    list(segmenter.session(frame, turns).segment("its lid [REF:1]", max_new_tokens=1))
+    assert asked == [("its lid", [Exchange("a mug", "No.")])]
 
 
 def test_a_look_without_a_mask_is_a_word(lira: Lira, golden_lira: Path, forced: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.referring import without_marks
 from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
 from lisa_ros.segmenter import (
     SEG_TEXT,
@@ -62,8 +63,10 @@ class LiraSegmenter:
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
         return self._lira.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+    def session(
+        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> LiraSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
 
     def refer(self, frame: Picture, expression: str) -> tuple[str, Mask | None]:
@@ -93,12 +96,15 @@ class LiraSession:
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
-        A MaskFound comes before the object's phrase is said and before it is marked again; Finished has both.
+        A MaskFound comes before the object's phrase is said and before it is marked again; Finished has both. LIRA has
+        no way to be shown chosen masks: references and `[REF:...]` are ignored, what is meant is told by the words.
         """
+        command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
-        if references:
-            raise CommandError("LIRA cannot refer to the masks of earlier turns; say in words what is meant.")
+        if cancelled():  # before the picture is looked at, which is dear
+            yield Finished("", (), "cancelled")
+            return
         steps = self._lira.answer(
             self._picture,
             command,
@@ -158,7 +164,8 @@ class LiraSession:
 def _exchange(turn: Turn) -> Exchange:
     from lisa_ros.models.lira import Exchange
 
-    return Exchange(turn.command, turn.answer, tuple((found.span[1], found.mask) for found in turn.objects))
+    marked = tuple((found.span[1], found.mask) for found in turn.objects)
+    return Exchange(without_marks(turn.command), turn.answer, marked)
 
 
 def _usable(turns: list[Exchange], size: tuple[int, int]) -> list[Exchange]:

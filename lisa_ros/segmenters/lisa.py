@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
+from lisa_ros.referring import without_marks
 from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
 from lisa_ros.segmenter import (
     SEG_TEXT,
@@ -60,8 +61,10 @@ class LisaSegmenter:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
         return self._lisa.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+    def session(
+        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> LisaSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
     def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
@@ -85,7 +88,7 @@ class LisaSession:
     ) -> None:
         self._lisa, self._calibration, self._picture = lisa, calibration, picture
         self._max_history_tokens = max_history_tokens
-        self._history = [(turn.command, turn.answer) for turn in turns]
+        self._history = [(without_marks(turn.command), turn.answer) for turn in turns]
 
     def segment(
         self,
@@ -98,10 +101,12 @@ class LisaSession:
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
-        LISA has no way to be shown earlier masks: references are ignored, and what is meant is told by the words.
+        LISA has no way to be shown earlier masks: references and `[REF:...]` are ignored, and what is meant is told by
+        the words.
         """
         from lisa_ros.models.lisa import Answer, MaskStep
 
+        command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
         mask_only = answer == "mask_only"
