@@ -19,6 +19,7 @@ from lisa_ros.models.segllm.checkpoint import plan_network
 from lisa_ros.models.segllm.configuration import read_configuration
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
 
+LICENCES_FILE = "LICENCES.md"
 LICENCES = (
     "SegLLM's repository states no licence for its weights; LLaMA's licence and CLIP's hold for what is in them. "
     "Ask its authors before you pass the folder on"
@@ -55,7 +56,8 @@ def work(wanted: Conversion) -> Work:
 
 
 def _describe(source: Path, clip: Path, folder: Path) -> None:
-    """Copies what lies beside weights, but for config.json."""
+    """Copies what lies beside weights, but for config.json, and says whose licences go on."""
+    (folder / LICENCES_FILE).write_text(f"Licences: {LICENCES}.\n", encoding="utf-8")
     for file in description_files(source):
         if file.name != "config.json":
             shutil.copyfile(file, folder / file.name)

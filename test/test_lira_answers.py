@@ -17,11 +17,12 @@ from golden_lira import CASES, FREE, LOGITS, Case, close, read_case, tensor
 from lisa_ros.dialogue import Turn
 from lisa_ros.models.lira import Answer, Exchange, Lira, MaskStep, Picture, RefinedStep, load_lira
 from lisa_ros.models.lira.omg import upsample
-from lisa_ros.models.lira.reading import Part, Reading
+from lisa_ros.models.lira.reading import Part, Reader, Reading
 from lisa_ros.models.lisa.decoding import PromptTooLongError
 from lisa_ros.models.lisa.language import Outcome
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.segmenter import (
+    AnswerKind,
     CommandError,
     Finished,
     MaskFound,
@@ -310,12 +311,36 @@ def test_mask_only(segmenter: Segmenter, golden_lira: Path) -> None:
 def test_cancelling_ends_within_a_token(lira: Lira, golden_lira: Path) -> None:
     case = read_case(golden_lira, 3)
     for after in (0, 1, 2, 5):
-        asked = iter(range(100))
+        asked = iter(range(-2, 100))  # it is asked twice before it has read the prompt
         *steps, answer = lira.answer(
             look(lira, case), case.question, cancelled=lambda left=after, asked=asked: next(asked) >= left
         )
         assert (answer.reason, len(answer.ids), len(steps)) == ("cancelled", after, after)
         assert list(answer.ids) == case.emitted[:after]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_cancelling_spares_what_is_dear(
+    anew: Lira, golden_lira: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """Before the picture is read by the language model, and before the rest of the prompt is."""
+    done: list[str] = []
+    for kind, name in ((Reader, "begin"), (Reading, "read")):
+        original = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *a, o=original, n=name: (done.append(n), o(*a))[1])
+    asked = iter(range(100))
+    case = read_case(golden_lira, 0)
+    (answer,) = anew.answer(look(anew, case), case.question, cancelled=lambda: next(asked) >= before)
+    assert isinstance(answer, Answer) and (answer.reason, answer.ids, answer.text) == ("cancelled", (), "")
+    assert done == ["begin"][:before]
+
+
+@pytest.mark.parametrize("answer", ["full", "mask_only"])
+def test_cancelling_before_anything_is_seen(segmenter: LiraSegmenter, answer: AnswerKind) -> None:
+    frame = segmenter.look(np.zeros((48, 64, 3), dtype=np.uint8))
+    events = segmenter.session(frame).segment("a mug", cancelled=lambda: True, answer=answer)
+    assert list(events) == [Finished("", (), "cancelled")]
+    assert frame.numbers == [], "neither eye has seen the picture"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

@@ -260,6 +260,7 @@ def test_converted_is_the_same(golden_segllm: Path, tmp_path: Path, quantization
     names = json.loads((tmp_path / "out" / INDEX).read_text())["weight_map"]
     assert not any(name.startswith(("lm_head", "model.segmentator.hipie.text_encoder")) for name in names)
     assert (tmp_path / "out" / "clip" / "preprocessor_config.json").is_file()
+    assert "states no licence" in (tmp_path / "out" / "LICENCES.md").read_text()
     plain = load_segllm(golden_segllm, LoadOptions(precision="fp32", device="cpu", quantization=quantization))
     again = load_segllm(tmp_path / "out", FP32)
     assert torch.equal(words(again, golden_segllm), words(plain, golden_segllm))

@@ -131,6 +131,9 @@ class Answering:
 
     def steps(self) -> Iterator[AnswerStep]:
         """What the model says by itself."""
+        if self._cancelled():
+            yield Answer("", self._prompt, (), "cancelled")
+            return
         token = self._heard(self._reading.read())
         while not self._cancelled():
             self._ids.append(token)
