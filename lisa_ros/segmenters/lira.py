@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.referring import without_marks
-from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
+from lisa_ros.scoring import UNCALIBRATED, Calibration, read_calibration
 from lisa_ros.segmenter import (
-    SEG_TEXT,
     AnswerKind,
     CommandError,
     Event,
@@ -25,10 +23,11 @@ from lisa_ros.segmenter import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmenters.marked import marked_object
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lira import Exchange, Lira, MaskStep, Picture
+    from lisa_ros.models.lira import Exchange, Lira, Picture
     from lisa_ros.models.lira.answering import AnswerStep
 
 
@@ -127,25 +126,14 @@ class LiraSession:
                 yield TextDelta(text[said:])
                 said = len(text)
             if isinstance(step, MaskStep):
-                objects.append(self._object(step, kind))
+                found = marked_object(step, self._calibration, kind)
+                objects.append(replace(found, attributes=step.attributes or {}))
                 yield MaskFound(objects[-1])
             elif isinstance(step, RefinedStep) and step.logits is not None:
                 objects[-1] = replace(objects[-1], refined=step.logits > 0)
             elif isinstance(step, Answer):
                 named = (replace(one, phrase=phrase_after(step.text, one.span[1])) for one in objects)
                 yield Finished(step.text, tuple(named), step.reason)
-
-    def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
-        evidence = weigh(step.coarse, step.log_prob)
-        end = len(step.answer)
-        return ObjectMask(
-            step.logits > 0,
-            (end - len(SEG_TEXT), end),
-            score=self._calibration.score(evidence, kind),
-            evidence=evidence.told() if evidence else None,
-            probability=partial(pixel_probability, step.logits),
-            attributes=step.attributes or {},
-        )
 
     def _fit(self, command: str, max_new_tokens: int) -> list[Exchange]:
         """The newest turns that fit into the context and max_history_tokens."""
