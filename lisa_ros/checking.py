@@ -36,7 +36,7 @@ def check_checkpoint(folder: Path, vision_tower: str | None = None, tell: Callab
     names = names_in(folder)
     if family_of(folder) != SEGLLM and not (names and is_segllm(names)):
         return _check_lisa(folder, vision_tower, tell)
-    if names is not None and not _check_names(names, tell):
+    if names is not None and not _check_names(folder, names, tell):
         return False
     if not (folder / "config.json").is_file() or not _has_weights(folder):
         tell("only names were compared: without config.json and the weights beside the index, shapes are not known")
@@ -45,10 +45,11 @@ def check_checkpoint(folder: Path, vision_tower: str | None = None, tell: Callab
     return True
 
 
-def _check_names(names: list[str], tell: Callable[[str], None]) -> bool:
+def _check_names(folder: Path, names: list[str], tell: Callable[[str], None]) -> bool:
     from lisa_ros.models.segllm.dry_run import dry_run
 
-    verdict = dry_run(names)
+    count, stored = _said_of_llama(folder)
+    verdict = dry_run(names, count, stored)
     layers = ", ".join(f"{part} {count}" for part, count in verdict.layers.items())
     tell(
         f"SegLLM, {len(names)} tensors: {verdict.loaded} loaded, {verdict.skipped} skipped on purpose; layers: {layers}"
@@ -57,8 +58,25 @@ def _check_names(names: list[str], tell: Callable[[str], None]) -> bool:
         if listed:
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
             tell(f"{len(listed)} {title}: {', '.join(listed[:_SHOWN])}{more}")
-    tell("all names that are needed are there" if verdict.would_load else "it would not load")
+    # Layers that are missing at the end of a part, as a whole, leave no trace among names.
+    unsure = "each part" if count is None else "each part but LLaMA"
+    tell(
+        f"all names that are needed are there, if {unsure} has as many layers as its names tell"
+        if verdict.would_load
+        else "it would not load"
+    )
     return verdict.would_load
+
+
+def _said_of_llama(folder: Path) -> tuple[int | None, str]:
+    """(how many layers it has, its quantization in the files), as far as there is a config.json that says so."""
+    from lisa_ros.models.lisa.configuration import converted_quantization, read_json
+
+    if not (folder / "config.json").is_file():
+        return None, "none"
+    raw = read_json(folder / "config.json")
+    count = raw.get("num_hidden_layers")
+    return count if isinstance(count, int) and count > 0 else None, converted_quantization(raw, folder) or "none"
 
 
 def _has_weights(folder: Path) -> bool:
@@ -70,8 +88,10 @@ def _check_segllm(folder: Path, vision_tower: str | None, tell: Callable[[str], 
     from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
     from lisa_ros.models.segllm.checkpoint import plan_network
     from lisa_ros.models.segllm.configuration import read_configuration
+    from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
 
     config = read_configuration(folder)
+    SegllmTokenizer(folder / "tokenizer.model", config.added_tokens)
     clip = ClipPreprocessing(find_vision_tower(folder, config.vision_tower, vision_tower))
     plan_network(folder, config, clip)
     tell(f"{folder}: names and shapes fit; it would load")

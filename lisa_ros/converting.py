@@ -113,15 +113,7 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
     bitsandbytes = None if wanted.quantization == "none" else need_bitsandbytes(wanted.quantization)
     work = _work(wanted)
     _check_space(output, work.streams)
-    identity = {
-        "format": CONVERSION_FORMAT,
-        "quantization": wanted.quantization,
-        "device": device.type,
-        "bitsandbytes": bitsandbytes,
-        "shard_bytes": wanted.shard_bytes,
-        **work.stamps,
-    }
-    with claimed(output, identity):
+    with claimed(output, _identity(wanted, device, bitsandbytes, work)):
         try:
             _write_streams(work.streams, output, wanted.quantization, device)
         except KeyboardInterrupt:
@@ -132,6 +124,18 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
     for note in work.notes:
         tell(note)
     tell(f"{output} is ready, {size / 1e9:.2f} GB; it is loaded as any checkpoint is")
+
+
+def _identity(wanted: Conversion, device: torch.device, bitsandbytes: str | None, work: Work) -> dict[str, Any]:
+    """What must be the same for an interrupted conversion to go on."""
+    return {
+        "format": CONVERSION_FORMAT,
+        "quantization": wanted.quantization,
+        "device": device.type,
+        "bitsandbytes": bitsandbytes,
+        "shard_bytes": wanted.shard_bytes,
+        **work.stamps,
+    }
 
 
 def _work(wanted: Conversion) -> Work:

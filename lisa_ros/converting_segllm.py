@@ -15,10 +15,11 @@ from lisa_ros.models.lisa.descriptions import description_files
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.filling import quantized_layers
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
-from lisa_ros.models.segllm.checkpoint import plan_network
+from lisa_ros.models.segllm.checkpoint import Plan, plan_network
 from lisa_ros.models.segllm.configuration import read_configuration
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
 
+LICENCES_FILE = "LICENCES.md"
 LICENCES = (
     "SegLLM's repository states no licence for its weights; LLaMA's licence and CLIP's hold for what is in them. "
     "Ask its authors before you pass the folder on"
@@ -40,22 +41,28 @@ def work(wanted: Conversion) -> Work:
     clip = find_vision_tower(wanted.source, config.vision_tower, wanted.vision_tower)
     plan = plan_network(wanted.source, config, ClipPreprocessing(clip))
     layers = quantized_layers(plan.network, wanted.quantization)
-    files = [*plan.weights.files, *description_files(wanted.source)]
     left = f"left out, since no answer depends on them: {', '.join(plan.left_over)}" if plan.left_over else ""
     return Work(
         streams=(plan_stream(plan.weights, plan.rename.get, layers, wanted.shard_bytes),),
-        stamps={
-            "source": {file.name: stamp(file) for file in files},
-            "clip": {name: stamp(clip / name) for name in CLIP_DESCRIPTIONS},
-        },
+        stamps=_stamps(wanted.source, clip, plan),
         describe=partial(_describe, wanted.source, clip),
         config=read_json(wanted.source / "config.json") | {"mm_vision_tower": CLIP},
         notes=tuple(note for note in (left, LICENCES) if note),
     )
 
 
+def _stamps(source: Path, clip: Path, plan: Plan) -> dict[str, dict[str, list[int]]]:
+    """See Work.stamps."""
+    files = [*plan.weights.files, *description_files(source)]
+    return {
+        "source": {file.name: stamp(file) for file in files},
+        "clip": {name: stamp(clip / name) for name in CLIP_DESCRIPTIONS},
+    }
+
+
 def _describe(source: Path, clip: Path, folder: Path) -> None:
-    """Copies what lies beside weights, but for config.json."""
+    """Copies what lies beside weights, but for config.json, and says whose licences go on."""
+    (folder / LICENCES_FILE).write_text(f"Licences: {LICENCES}.\n", encoding="utf-8")
     for file in description_files(source):
         if file.name != "config.json":
             shutil.copyfile(file, folder / file.name)

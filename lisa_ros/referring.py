@@ -28,7 +28,13 @@ _LAST = re.compile(
 _IT = re.compile(r"\b(?:it|its|itself)\b", re.IGNORECASE)
 _THEM = re.compile(rf"\b(?:them|both|(?:these|those)(?: two)?(?: {_THING}s)?{_END})", re.IGNORECASE)
 # "the cup with a spoon in it": what "it" means stands in the same sentence.
-_OWN_IT = re.compile(r"\b(?:with|that has|which has|having|has|containing)\b[^.;!?]*?\b(?:it|its|itself|them)\b", re.I)
+# Not "the lid that goes with it", where nothing stands between that "it" could mean.
+_OWN_IT = re.compile(
+    r"\b(?:with|that has|which has|having|has|containing)\b(?! +(?:it|itself|them)\b)"
+    r"[^.;!?]*?\b(?:it|its|itself|them)\b"
+    r"|(?<=\w )and (?:its|their)\b",  # "the mug and its handle"; a sentence that begins so goes on from the last turn
+    re.I,
+)
 _PAIR = 2
 
 
@@ -42,40 +48,48 @@ class Referred:
 
     Attributes:
         text: its words, without `[REF:...]`.
-        turns: what they refer to, counted from 1, in the order of the dialogue.
+        turns: what they refer to: places among the turns that are kept, counted from 1; of `[REF:...]` in the order in
+            which they are named, of words in the dialogue's.
+        outright: whether a `[REF:...]` says so; else words made the rule think so.
     """
 
     text: str
     turns: tuple[int, ...] = ()
+    outright: bool = False
 
 
-Refer = Callable[[str, int], Referred]
-"""A rule: a command and how many turns there were before it -> what it says."""
+Refer = Callable[[str, int, int], Referred]
+"""A rule: a command, how many turns are kept before it, and the number that the first of them has in its dialogue,
+where numbers count from 1 since the dialogue began -> what it says."""
 
 
-def by_words(command: str, turns: int) -> Referred:
+def by_words(command: str, turns: int, first: int = 1) -> Referred:
     """The rule: `[REF:...]` where there is one, else ordinals, "that one", "it", "them" and their like.
 
-    Words that would mean a turn that there is not mean none.
+    Words that would mean a turn that there is not, or not any more, mean none.
 
     Raises:
-        ReferringError: a `[REF:...]` names a turn that there is not.
+        ReferringError: a `[REF:...]` names a turn that there is not, or not any more.
     """
-    marked = by_marks(command, turns)
-    if _MARK.search(command):
+    marked = by_marks(command, turns, first)
+    if marked.outright:
         return marked
-    return Referred(marked.text, tuple(sorted(_meant(marked.text, turns))))
+    return Referred(marked.text, tuple(sorted(_meant(marked.text, turns, first))))
 
 
-def by_marks(command: str, turns: int) -> Referred:
+def by_marks(command: str, turns: int, first: int = 1) -> Referred:
     """As `by_words`, for `[REF:...]` alone."""
     said = [mark.group(1) for mark in _MARK.finditer(command)]
-    numbers = sorted({int(number) for one in said for number in re.findall(r"\d+", one)})
+    numbers = dict.fromkeys(int(number) for one in said for number in re.findall(r"\d+", one))
     for number in numbers:
-        if not 1 <= number <= turns:
-            there = f"turns 1 to {turns} are" if turns else "no turn is"
-            raise ReferringError(f"The command says [REF:{number}], but {there} there to refer to.")
-    return Referred(without_marks(command), tuple(numbers))
+        if not first <= number < first + turns:
+            raise ReferringError(f"The command says [REF:{number}], but {there_are(turns, first)} there to refer to.")
+    return Referred(without_marks(command), tuple(number - first + 1 for number in numbers), bool(said))
+
+
+def there_are(turns: int, first: int) -> str:
+    """The turns that are kept, for a message: "turns 3 to 8 are", "no turn is"."""
+    return f"turns {first} to {first + turns - 1} are" if turns else "no turn is"
 
 
 def without_marks(command: str) -> str:
@@ -86,11 +100,11 @@ def without_marks(command: str) -> str:
     return re.sub(r" (?=[.,;:!?])", "", text)
 
 
-def _meant(text: str, turns: int) -> set[int]:
+def _meant(text: str, turns: int, first: int) -> set[int]:
     if not turns:
         return set()
-    found = {_ORDINALS.index(ordinal.group(1).lower()) + 1 for ordinal in _ORDINAL.finditer(text)}
-    found = {number for number in found if number <= turns}
+    found = {_ORDINALS.index(ordinal.group(1).lower()) + 2 - first for ordinal in _ORDINAL.finditer(text)}
+    found = {place for place in found if 1 <= place <= turns}
     elsewhere = _OWN_IT.sub(" ", text)
     if _THEM.search(elsewhere):
         found |= set(range(max(1, turns - _PAIR + 1), turns + 1))

@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 """(H, W), size of the picture."""
 
 Reference = int | Mask
-"""An earlier turn, counted from 1, or a mask that somebody else made, of the picture's size."""
+"""An earlier turn, its place in a session's turns counted from 1, or somebody else's mask of the picture's size."""
 
 SEG_TEXT = "[SEG]"
 
@@ -171,7 +171,8 @@ class Session(Protocol):
 
         Args:
             command: what the operator said.
-            references: what the command refers to: earlier turns whose masks are meant, or masks from elsewhere.
+            references: what the command refers to: earlier turns whose masks are meant, or masks from elsewhere. Models
+                that cannot be shown earlier masks ignore them.
             max_new_tokens: the answer is cut there.
             cancelled: asked at least once per token; when true, the answer ends there.
             answer: "mask_only": the model is not asked whether there is such a thing, only where; it always marks one.
@@ -197,7 +198,9 @@ class Segmenter(Protocol):
         """Takes a picture to ask about."""
         ...
 
-    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
+    def session(
+        self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> Session:
         """A dialogue about a frame, after the turns it has had.
 
         Args:
@@ -206,6 +209,9 @@ class Segmenter(Protocol):
             max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
                 so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
                 for any other number. A command that refers to a turn that was left out is a CommandError.
+            first: the number that the first of `turns` has in its dialogue, which may have lost older ones. What the
+                operator's words count ("the first one", `[REF:1]`) and what an error says counts since the dialogue
+                began; the `references` of a command and of its answer are places in `turns`.
         """
         ...
 

@@ -69,8 +69,8 @@ def segment_image(
     Returns:
         what stands in result.json: for each turn its text, raw answer, the earlier turns whose masks the model was
         shown (from 1), masks (file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels, null for an empty mask;
-        score, null where the model has none; what else it tells: phrase, refined, attributes) and times in
-        milliseconds ("first_mask" null without one).
+        score, null where the model has none; what else it tells: box [x0, y0, x1, y1], its own, in pixels, phrase,
+        refined, attributes) and times in milliseconds ("first_mask" null without one).
 
     Raises:
         CommandError: a text that the model cannot be asked.
@@ -117,6 +117,7 @@ def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
 
 def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
     told = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
+    told |= {"box": list(found.box)} if found.box is not None else {}
     told |= {"phrase": found.phrase} if found.phrase else {}
     told |= {"attributes": found.attributes} if found.attributes else {}
     if found.refined is not None:

@@ -42,19 +42,20 @@ class ScriptedSegmenter:
         return ScriptedFrame(image, self.looks)
 
     def session(
-        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
     ) -> "ScriptedSession":
         """Counts a token for each word of a command."""
         kept = list(turns)
         while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
             del kept[0]
-        return ScriptedSession(frame, tuple(kept))
+        return ScriptedSession(frame, tuple(kept), first)
 
 
 @dataclass
 class ScriptedSession:
     frame: ScriptedFrame
     turns: tuple[Turn, ...] = field(default=())
+    first: int = 1
 
     def segment(
         self,
@@ -95,6 +96,8 @@ class ScriptedSession:
         picture = self.frame.picture
         if "history" in command:
             return "I was told: " + " | ".join(turn.command for turn in self.turns), []
+        if "numbering" in command:
+            return f"The first of {len(self.turns)} is turn {self.first}.", []
         if "references" in command:
             return f"References {list(references)}.", []
         if "frame" in command:

@@ -91,3 +91,11 @@ def test_the_oldest_turns_are_left_out_of_what_the_model_is_told(tokens: int, to
     outcome = put("history", limits(max_history_tokens=tokens), dialogues)
     assert outcome.answer == f"I was told: {told}"
     assert len(dialogues.turns("ann")) == 3
+
+
+def test_the_model_is_told_how_the_operator_counts() -> None:
+    """Also when the oldest turns are forgotten."""
+    dialogues = Dialogues(max_turns=2)
+    for _ in range(5):
+        dialogues.append("ann", Turn("one", "answer"))
+    assert put("numbering", limits(), dialogues).answer == "The first of 2 is turn 4."

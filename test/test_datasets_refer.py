@@ -228,7 +228,7 @@ def test_rounds_of_a_dialogue(tmp_path: Path) -> None:
         f"Sure. [MASK-DECODE:{RED_ID}]",
         "And this?",
         "<FAKE_MASK_OUT>",
-        f"[MASK-ENCODE:{RED_ID}] Again",
+        f"[MASK-ENCODE:{RED_ID}][BOX-ENCODE:{RED_ID}][MASK-ENCODE:{BLUE_ID}][MASK-ENCODE:x|refcoco|13] Again",
         f"[MASK-DECODE:{BLUE_ID}]",
     )
     (sample,) = read_mr_refcoco(write_mr_refcoco(tmp_path, [dialogue]))
@@ -239,7 +239,7 @@ def test_rounds_of_a_dialogue(tmp_path: Path) -> None:
         "Nothing of and.",
         "Again",
     ]
-    assert [asked.references for asked in sample.rounds] == [(), (1,), (1, 2), (3,)]
+    assert [asked.references for asked in sample.rounds] == [(), (1,), (2, 1), (3, 2)]
     assert np.array_equal(sample.rounds[1].truth() == 1, box_mask(BLUE_BOX))
     assert all(asked.is_sentence for asked in sample.rounds)
 

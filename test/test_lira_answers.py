@@ -17,11 +17,12 @@ from golden_lira import CASES, FREE, LOGITS, Case, close, read_case, tensor
 from lisa_ros.dialogue import Turn
 from lisa_ros.models.lira import Answer, Exchange, Lira, MaskStep, Picture, RefinedStep, load_lira
 from lisa_ros.models.lira.omg import upsample
-from lisa_ros.models.lira.reading import Part, Reading
+from lisa_ros.models.lira.reading import Part, Reader, Reading
 from lisa_ros.models.lisa.decoding import PromptTooLongError
 from lisa_ros.models.lisa.language import Outcome
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.segmenter import (
+    AnswerKind,
     CommandError,
     Finished,
     MaskFound,
@@ -310,12 +311,36 @@ def test_mask_only(segmenter: Segmenter, golden_lira: Path) -> None:
 def test_cancelling_ends_within_a_token(lira: Lira, golden_lira: Path) -> None:
     case = read_case(golden_lira, 3)
     for after in (0, 1, 2, 5):
-        asked = iter(range(100))
+        asked = iter(range(-2, 100))  # it is asked twice before it has read the prompt
         *steps, answer = lira.answer(
             look(lira, case), case.question, cancelled=lambda left=after, asked=asked: next(asked) >= left
         )
         assert (answer.reason, len(answer.ids), len(steps)) == ("cancelled", after, after)
         assert list(answer.ids) == case.emitted[:after]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_cancelling_spares_what_is_dear(
+    anew: Lira, golden_lira: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """Before the picture is read by the language model, and before the rest of the prompt is."""
+    done: list[str] = []
+    for kind, name in ((Reader, "begin"), (Reading, "read")):
+        original = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *a, o=original, n=name: (done.append(n), o(*a))[1])
+    asked = iter(range(100))
+    case = read_case(golden_lira, 0)
+    (answer,) = anew.answer(look(anew, case), case.question, cancelled=lambda: next(asked) >= before)
+    assert isinstance(answer, Answer) and (answer.reason, answer.ids, answer.text) == ("cancelled", (), "")
+    assert done == ["begin"][:before]
+
+
+@pytest.mark.parametrize("answer", ["full", "mask_only"])
+def test_cancelling_before_anything_is_seen(segmenter: LiraSegmenter, answer: AnswerKind) -> None:
+    frame = segmenter.look(np.zeros((48, 64, 3), dtype=np.uint8))
+    events = segmenter.session(frame).segment("a mug", cancelled=lambda: True, answer=answer)
+    assert list(events) == [Finished("", (), "cancelled")]
+    assert frame.numbers == [], "neither eye has seen the picture"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -360,8 +385,37 @@ def test_what_cannot_be_asked(segmenter: Segmenter, golden_lira: Path) -> None:
     session = segmenter.session(segmenter.look(read_case(golden_lira, 0).image))
     with pytest.raises(CommandError, match="empty"):
         list(session.segment("  "))
-    with pytest.raises(CommandError, match="cannot refer"):
-        list(session.segment("that", references=[1]))
+    with pytest.raises(CommandError, match="empty"):
+        list(session.segment("[REF:1]"))
+
+
+def test_references_change_nothing(segmenter: Segmenter, golden_lira: Path) -> None:
+    """LIRA cannot be shown chosen masks, and `[REF:1]` is no word of the operator's; neither now nor in the history."""
+    case = read_case(golden_lira, 0)
+    frame, mask = segmenter.look(case.image), np.ones(case.image.shape[:2], dtype=np.bool_)
+    objects = (ObjectMask(case.masks[0], (0, 5)),)
+    plain = [Turn(case.question, case.answer, objects)]
+    marked = [Turn(f"{case.question} [REF:1]", case.answer, objects)]
+    told = [
+        [event.text for event in segmenter.session(frame, turns).segment(command, said) if isinstance(event, TextDelta)]
+        for turns, command, said in (
+            (plain, "the blue circle", ()),
+            (plain, "the blue circle", (1, mask)),
+            (marked, "the blue circle [REF:1]", ()),
+        )
+    ]
+    assert told[0] == told[1] == told[2] and told[0]
+
+
+def test_marks_of_references_are_not_read(segmenter: LiraSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    lira = segmenter._lira
+    answer = lira.answer
+    monkeypatch.setattr(lira, "answer", lambda *a, **k: (asked.append(a[1:3]), answer(*a, **k))[1])
+    frame = segmenter.look(np.zeros((48, 64, 3), dtype=np.uint8))
+    turns = [Turn("a [REF:1] mug", "No.")]
+    list(segmenter.session(frame, turns).segment("its lid [REF:1]", max_new_tokens=1))
+    assert asked == [("its lid", [Exchange("a mug", "No.")])]
 
 
 def test_a_look_without_a_mask_is_a_word(lira: Lira, golden_lira: Path, forced: Any) -> None:

@@ -24,6 +24,7 @@ from lisa_ros.models.lira import MaskStep, load_lira
 from lisa_ros.models.lira.configuration import configuration_of
 from lisa_ros.models.lira.keys import merged, recipe_of
 from lisa_ros.models.lira.network import LiraNetwork
+from lisa_ros.models.lira.pieces import find_pieces, holds_lira
 from lisa_ros.models.lira.released import ReleasedLira
 from lisa_ros.models.lisa import CheckpointError
 from lisa_ros.models.options import LoadOptions
@@ -212,6 +213,77 @@ def test_a_missing_piece_is_named(pieces: Path, name: str) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(CheckpointError, match=f"lacks {path.name}"):
         ReleasedLira(pieces)
+
+
+@pytest.mark.parametrize("home", ["", "pretrained"])
+def test_pieces_without_the_trained_part(pieces: Path, tmp_path: Path, home: str) -> None:
+    """They are LIRA's all the same, not a damaged LISA."""
+    (pieces / home).mkdir(exist_ok=True)
+    shutil.rmtree(pieces / "model_weight")
+    if home:
+        (pieces / "omg_llava").rename(pieces / home / "omg_llava")
+    with pytest.raises(CheckpointError, match=r"lacks model_weight/LIRA-\*\.pth"):
+        convert(Conversion(pieces, tmp_path / "out", "none", device="cpu"))
+
+
+def test_a_file_named_from_its_own_folder(pieces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pieces / "model_weight")
+    assert holds_lira(Path("LIRA-toy.pth")) and find_pieces(Path("LIRA-toy.pth")).internvl.name == "InternVL2-toy"
+
+
+def test_a_file_that_is_a_link_into_a_cache(pieces: Path, tmp_path: Path) -> None:
+    (pieces / LIRA_FILE).rename(tmp_path / "blob")
+    (pieces / LIRA_FILE).symlink_to(tmp_path / "blob")
+    assert find_pieces(pieces / LIRA_FILE).internvl == pieces / "InternVL2-toy"
+
+
+def test_a_file_of_internvl_that_is_missing(pieces: Path) -> None:
+    (pieces / "InternVL2-toy" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"InternVL2-toy/config\.json is missing; a checkpoint folder has it"):
+        ReleasedLira(pieces)
+
+
+def set_json(file: Path, **entries: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
+def test_a_tokenizer_without_added_tokens(pieces: Path) -> None:
+    set_json(pieces / "InternVL2-toy" / "tokenizer_config.json", added_tokens_decoder={})
+    (pieces / "InternVL2-toy" / "added_tokens.json").unlink()
+    with pytest.raises(CheckpointError, match="vocabulary has 661 rows"):
+        ReleasedLira(pieces)
+
+
+@pytest.mark.parametrize("entry", ["llm_config", "vision_config"])
+def test_a_damaged_description_of_internvl(pieces: Path, entry: str) -> None:
+    set_json(pieces / "InternVL2-toy" / "config.json", **{entry: None})
+    with pytest.raises(CheckpointError, match=r"InternVL2-toy/config\.json or .* has a value that no LIRA has"):
+        ReleasedLira(pieces)
+
+
+def test_lora_scale_is_told_beside_the_pieces(pieces: Path, golden_lira: Path) -> None:
+    key = "language.layers.0.self_attn.o_proj.weight"
+    base, twice = (dict(ReleasedLira(folder).tensors())[key].float() for folder in (without_lora(pieces), golden_lira))
+    shutil.copyfile(golden_lira / LIRA_FILE, pieces / LIRA_FILE)
+    set_json(pieces / "config.json", llm={"lora_scale": 4})
+    four_times = dict(ReleasedLira(pieces).tensors())[key].float()
+    assert (twice - base).abs().max() > 1e-3
+    assert torch.allclose(four_times - base, 2 * (twice - base), atol=1e-5)
+    query = "language.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(contents(ReleasedLira(pieces))[query], contents(ReleasedLira(golden_lira))[query])
+    set_json(pieces / "config.json", llm={"lora_scale": "much"})
+    with pytest.raises(CheckpointError, match=r"llm\.lora_scale is 'much'"):
+        ReleasedLira(pieces)
+
+
+def without_lora(pieces: Path) -> Path:
+    change(pieces / LIRA_FILE, lambda tensors: [one.zero_() for key, one in tensors.items() if "lora_B" in key])
+    return pieces
+
+
+def test_all_that_is_read_counts_for_going_on(golden_lira: Path) -> None:
+    """A conversion that was interrupted goes on only where nothing has changed."""
+    assert golden_lira / "InternVL2-toy" / "added_tokens.json" in find_pieces(golden_lira).files
 
 
 def test_code_in_a_piece_is_refused(pieces: Path) -> None:

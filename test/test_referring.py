@@ -26,6 +26,11 @@ from lisa_ros.referring import Referred, ReferringError, by_marks, by_words
         ("what is between them?", (2, 3)),
         ("the lid of both", (2, 3)),
         ("the mug behind these two", (2, 3)),
+        ("the lid that goes with it", (3,)),
+        ("what can I cut with it?", (3,)),
+        ("the person who has it", (3,)),
+        ("And its handle?", (3,)),
+        ("it and its handle", (3,)),
     ],
 )
 def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
@@ -45,6 +50,10 @@ def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
         "the item",
         "the mug before the bowl",
         "the kitten",
+        "the mug and its handle",
+        "the dog and its leash",
+        "the chairs and their legs",
+        "the mug with its lid",
     ],
 )
 def test_words_that_do_not_refer(command: str) -> None:
@@ -65,14 +74,14 @@ def test_them_after_one_turn_is_that_one() -> None:
     [
         ("the handle of [REF:2].", "the handle of.", (2,)),
         ("[REF:1] what is next to it", "what is next to it", (1,)),
-        ("the thing between [REF:3] and [ref: 1]", "the thing between and", (1, 3)),
+        ("the thing between [REF:3] and [ref: 1]", "the thing between and", (3, 1)),
         ("both of [REF:1,2] please", "both of please", (1, 2)),
         ("it [REF:none]", "it", ()),
     ],
 )
 def test_marks_go_before_words(command: str, text: str, turns: tuple[int, ...]) -> None:
-    assert by_words(command, 3) == Referred(text, turns)
-    assert by_marks(command, 3) == Referred(text, turns)
+    assert by_words(command, 3) == Referred(text, turns, outright=True)
+    assert by_marks(command, 3) == Referred(text, turns, outright=True)
 
 
 def test_marks_alone() -> None:
@@ -83,3 +92,25 @@ def test_marks_alone() -> None:
 def test_a_mark_without_its_turn(number: int, turns: int, said: str) -> None:
     with pytest.raises(ReferringError, match=said):
         by_words(f"the handle of [REF:{number}]", turns)
+
+
+@pytest.mark.parametrize(
+    ("command", "places"),
+    [
+        ("the lid of the fourth one", (1,)),
+        ("the lid of the first one", ()),
+        ("the lid of it", (2,)),
+        ("the lid of both", (1, 2)),
+        ("[REF:5] the lid", (2,)),
+        ("[REF:5,4] the lid", (2, 1)),
+    ],
+)
+def test_where_the_oldest_turns_are_forgotten_numbers_stay(command: str, places: tuple[int, ...]) -> None:
+    """Of five turns the last two are kept."""
+    assert by_words(command, 2, first=4).turns == places
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_a_mark_of_a_forgotten_turn(number: int) -> None:
+    with pytest.raises(ReferringError, match=rf"\[REF:{number}\], but turns 4 to 5 are there"):
+        by_words(f"the lid of [REF:{number}]", 2, first=4)

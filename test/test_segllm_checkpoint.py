@@ -21,7 +21,7 @@ from lisa_ros.models.families import SEGLLM, family_of
 from lisa_ros.models.lisa import CheckpointError
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.models.segllm import Segllm, load_segllm
-from lisa_ros.models.segllm.keys import BOX, CLASSIFIER, FUSION, TRANSFORMER
+from lisa_ros.models.segllm.keys import BOX, CLASSIFIER, DETR, FUSION, HIPIE, TRANSFORMER
 
 FP32 = LoadOptions(precision="fp32", device="cpu")
 GAMMA = f"{FUSION}gamma_v"
@@ -171,7 +171,66 @@ def test_the_index_alone_tells(golden_segllm: Path, tmp_path: Path, name: str) -
     told: list[str] = []
     assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), tell=told.append)
     assert "655 tensors" in told[0] and "HIPIE's encoder 2" in told[0]
-    assert "all names that are needed are there" in told
+    assert "all names that are needed are there, if each part has as many layers as its names tell" in told
+
+
+def test_last_layers_that_are_missing_are_told(golden_segllm: Path, tmp_path: Path) -> None:
+    """By config.json's count; names alone tell nothing of them."""
+
+    def change(names: dict[str, str]) -> None:
+        for name in [name for name in names if name.startswith("model.layers.2.")]:
+            del names[name]
+
+    folder, told = only_index(golden_segllm, tmp_path / "f", change), list[str]()
+    assert check_checkpoint(folder, tell=told.append)
+    shutil.copyfile(golden_segllm / "config.json", folder / "config.json")
+    assert not check_checkpoint(folder, tell=told.append)
+    assert any("missing: model.layers.2.input_layernorm.weight" in line for line in told)
+
+
+EXTRA = (
+    "model.layers.0.self_attn.q_proj.bias",
+    f"{HIPIE}detr.mask_head.dcn.weight",
+    f"{DETR}backbone.0.backbone.stem.fc.weight",
+)
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_more_than_is_known_of_a_known_part(
+    whole: Segllm, golden_segllm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """It is loaded all the same, and told of."""
+    folder = remade(golden_segllm, tmp_path / "f", lambda tensors: tensors.update({name: torch.ones(1)}))
+    assert_same_weights(load_segllm(folder, FP32), whole)
+    assert f"1 tensors that are not known: {name}" in caplog.text
+
+
+def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    plain, more = (
+        only_index(golden_segllm, tmp_path / folder, lambda names, extra=extra: names.update(dict.fromkeys(extra, "x")))
+        for folder, extra in (("plain", ()), ("more", EXTRA))
+    )
+    assert check_checkpoint(plain, tell=told.append) and check_checkpoint(more, tell=told.append)
+    loaded = [line.partition(", ")[2].partition(" tensors: ") for line in told if " tensors: " in line]
+    assert [int(count) for count, _, _ in loaded] == [655, 658]
+    assert loaded[0][2] == loaded[1][2], "neither loaded nor skipped on purpose"
+    assert f"3 not known, left out: {', '.join(sorted(EXTRA))}" in told
+
+
+@pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
+def test_converted_folders_are_checked(golden_segllm: Path, tmp_path: Path, quantization: str) -> None:
+    told: list[str] = []
+    convert(Conversion(golden_segllm, tmp_path / "out", quantization, device="cpu"), lambda line: None)
+    assert check_checkpoint(tmp_path / "out", tell=told.append)
+    assert " 0 skipped" in told[0] and "missing" not in "".join(told) and "not known" not in "".join(told)
+
+
+def test_the_tokenizer_is_checked(golden_segllm: Path, tmp_path: Path) -> None:
+    folder = remade(golden_segllm, tmp_path / "f", lambda tensors: None)
+    (folder / "tokenizer.model").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model"):
+        check_checkpoint(folder, tell=lambda line: None)
 
 
 def test_an_index_that_lacks_a_name(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +260,7 @@ def test_converted_is_the_same(golden_segllm: Path, tmp_path: Path, quantization
     names = json.loads((tmp_path / "out" / INDEX).read_text())["weight_map"]
     assert not any(name.startswith(("lm_head", "model.segmentator.hipie.text_encoder")) for name in names)
     assert (tmp_path / "out" / "clip" / "preprocessor_config.json").is_file()
+    assert "states no licence" in (tmp_path / "out" / "LICENCES.md").read_text()
     plain = load_segllm(golden_segllm, LoadOptions(precision="fp32", device="cpu", quantization=quantization))
     again = load_segllm(tmp_path / "out", FP32)
     assert torch.equal(words(again, golden_segllm), words(plain, golden_segllm))

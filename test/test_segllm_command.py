@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from golden import iou
-from golden_segllm import read_golden_case
+from golden_segllm import CANVAS, read_golden_case
 from tiny_datasets import said, write_mr_refcoco
 
 from lisa_ros.cli import main
@@ -32,6 +32,9 @@ def test_segment(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     turns = json.loads(capsys.readouterr().out)["turns"]
     assert [(turn["answer"], turn["references"]) for turn in turns] == [("[SEG]", []), ("[SEG]", [1])]
     canvas = Canvas.of(case.image)
+    scale = max(case.image.shape[:2]) / CANVAS
+    for turn, golden in zip(turns, case.rounds, strict=True):
+        assert turn["masks"][0]["box"] == pytest.approx([edge * scale for edge in golden.box], abs=0.02)
     for i, golden in enumerate(case.rounds):
         found = read_mask(tmp_path / turns[i]["masks"][0]["file"])
         logits = canvas.in_original(canvas.upsampled(torch.from_numpy(golden.arrays["mask_logits"])))
@@ -65,7 +68,8 @@ def test_evaluate(golden_segllm: Path, tmp_path: Path) -> None:
     )
     data = write_mr_refcoco(tmp_path / "data", [dialogue])
     basis = ["evaluate", "--dataset", "mr_refcoco", "--data", str(data), "--protocol", "generate"]
-    assert main([*basis, "--checkpoint", str(golden_segllm), "--output", str(tmp_path / "out"), *CPU]) == 0
+    basis += ["--checkpoint", str(golden_segllm), *CPU]
+    assert main([*basis, "--output", str(tmp_path / "out")]) == 0
     told = json.loads((tmp_path / "out" / "results.json").read_text())
     assert told["references"] == "own"
     rows = {row["row"]: row for row in told["rows"]}
@@ -73,3 +77,7 @@ def test_evaluate(golden_segllm: Path, tmp_path: Path) -> None:
         assert (row["items"], row["failed"]) == (1, 0)
         assert 0 <= row["mean_iou"] <= 1 and 0 <= row["box_precision"] <= 1
     assert all(item["masks"] == 1 and item["found_pixels"] for item in told["items"])
+    assert main([*basis, "--references", "none", "--output", str(tmp_path / "none")]) == 0
+    alone = json.loads((tmp_path / "none" / "results.json").read_text())["items"]
+    found = [[item["found_pixels"] for item in items] for items in (told["items"], alone)]
+    assert found[0][0] == found[1][0] and found[0][1] != found[1][1], "the reference counts, in the second round alone"

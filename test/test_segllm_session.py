@@ -14,7 +14,7 @@ import torch
 from golden import iou
 from golden_segllm import CANVAS, GoldenCase, read_golden_case
 
-from lisa_ros.dialogue import Turn, turn_of
+from lisa_ros.dialogue import Dialogues, Turn, turn_of
 from lisa_ros.models.options import LoadOptions
 from lisa_ros.models.segllm import Answer, Segllm, load_segllm
 from lisa_ros.models.segllm.prompt import Round
@@ -154,6 +154,63 @@ def test_words_choose_references(heard: Heard) -> None:
     assert (finished.references, heard.rounds[-1].text) == ((1,), "the handle")
 
 
+def test_numbers_count_since_the_dialogue_began(heard: Heard) -> None:
+    """Of five turns a node has kept two; places and numbers, given outright or in words, mean the same turns."""
+    segmenter = SegllmSegmenter(heard)
+    frame = segmenter.look(np.full((60, 80, 3), 7, dtype=np.uint8))
+    dialogues = Dialogues(max_turns=2)
+    for turn in talk(segmenter, frame, [(f"thing {i}", ()) for i in range(5)]):
+        dialogues.append("ann", turn)
+    recall = dialogues.recall("ann")
+
+    def refer(command: str, numbers: Sequence[int] = ()) -> tuple[int, ...]:
+        session = segmenter.session(frame, recall.turns, first=recall.first)
+        return finish(session.segment(command, recall.positions(numbers))).references
+
+    assert refer("the lid", [5]) == refer("the lid [REF:5]") == refer("the lid of the fifth one") == (2,)
+    assert refer("the lid", [5, 4]) == refer("the lid [REF:5,4]") == (2, 1)
+    assert refer("the lid of the first one") == ()
+    with pytest.raises(CommandError, match=r"\[REF:2\], but turns 4 to 5 are"):
+        refer("the lid [REF:2]")
+    session = segmenter.session(frame, recall.turns, first=recall.first)
+    with pytest.raises(CommandError, match="turn 6, but turns 4 to 5 are"):
+        list(session.segment("the lid", [3]))
+
+
+def test_a_guess_that_cannot_be_shown_is_no_error(heard: Heard) -> None:
+    """The word rule chose the last turn, which has no mask; who says it outright is told."""
+    segmenter = SegllmSegmenter(heard)
+    frame = segmenter.look(np.full((60, 80, 3), 7, dtype=np.uint8))
+    turns = [*talk(segmenter, frame, [("the mug", ())]), Turn("hello", "Hello.")]
+    session = segmenter.session(frame, turns, first=4)
+    assert finish(session.segment("its handle")).references == ()
+    assert finish(session.segment("what is between them")).references == (1,)
+    for command, references in (("its handle", [2]), ("its handle [REF:5]", [])):
+        with pytest.raises(CommandError, match="turn 5, which has no mask"):
+            list(session.segment(command, references))
+
+
+def test_a_guess_that_is_left_out_is_no_error(heard: Heard) -> None:
+    segmenter = SegllmSegmenter(heard)
+    frame = segmenter.look(np.full((60, 80, 3), 7, dtype=np.uint8))
+    turns = talk(segmenter, frame, [("the mug", ())])
+    session = segmenter.session(frame, turns, max_history_tokens=3, first=4)
+    assert finish(session.segment("its handle")).references == ()
+    assert [len(asked.shown) for asked in heard.rounds] == [0]
+    for command, references in (("its handle", [1]), ("its handle [REF:4]", [])):
+        with pytest.raises(CommandError, match="turn 4, which is no longer part"):
+            list(session.segment(command, references))
+
+
+def test_any_whole_number_is_a_turn(heard: Heard) -> None:
+    segmenter = SegllmSegmenter(heard)
+    frame = segmenter.look(np.full((60, 80, 3), 7, dtype=np.uint8))
+    turns = talk(segmenter, frame, [("the mug", ())])
+    reference: Any = np.int64(1)
+    finished = finish(segmenter.session(frame, turns).segment("the lid", [reference]))
+    assert finished.references == (1,) and type(finished.references[0]) is int
+
+
 def test_history_keeps_its_references(heard: Heard) -> None:
     """An earlier turn that referred to one before it is read with that mask again, however often turns were dropped."""
     segmenter = SegllmSegmenter(heard)
@@ -199,6 +256,8 @@ def test_a_turn_of_another_model_can_be_referred_to(heard: Heard) -> None:
         ([np.zeros((60, 80), dtype=np.bool_)], "0 pixels"),
         ([np.ones((6, 8), dtype=np.bool_)], "60 x 80"),
         ([np.ones((60, 80), dtype=np.uint8)], "boolean"),
+        ([True], "True is neither"),
+        (["1"], "'1' is neither"),
     ],
 )
 def test_what_cannot_be_referred_to(heard: Heard, references: list[Reference], said: str) -> None:

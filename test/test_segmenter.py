@@ -111,6 +111,17 @@ def test_references_change_nothing(segmenter: Segmenter) -> None:
     assert (told[-1].answer, told[-1].references) == (plain[-1].answer, ())
 
 
+def test_marks_of_references_are_not_read(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
+    prompts = asked_prompts(segmenter, monkeypatch)
+    turns = [Turn("a [REF:1] mug", "It is [SEG] .")]
+    list(segmenter.session(frame, turns).segment("its lid [REF:1]", max_new_tokens=1))
+    lisa = segmenter._lisa  # type: ignore[attr-defined]
+    assert prompts == [lisa.prompt_ids("its lid", [("a mug", "It is [SEG] .")])]
+    with pytest.raises(CommandError, match="empty"):
+        list(segmenter.session(frame, turns).segment("[REF:1]"))
+
+
 def test_too_long_a_command_and_too_long_a_dialogue(segmenter: Segmenter) -> None:
     frame = segmenter.look(np.zeros((40, 60, 3), dtype=np.uint8))
     with pytest.raises(CommandError, match="too long"):

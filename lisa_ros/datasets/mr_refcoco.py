@@ -61,8 +61,10 @@ def read_mr_refcoco(folder: Path, split: str = "val", images: Path | None = None
 
     Returns:
         a sample for each dialogue, in order; a round for each mask that is asked for, with the placeholders taken out
-        of its text. `references` are the earlier rounds whose masks the text is about. Rounds without a mask to judge
-        (SegLLM's `<FAKE_MASK_OUT>`) are left out, and not counted, as in SegLLM's evaluation.
+        of its text. `references` are the earlier rounds whose masks the text is about, in the placeholders' order;
+        where in the text they stood is lost (SegLLM's code puts what it shows in their place). Rounds without a mask to
+        judge (SegLLM's `<FAKE_MASK_OUT>`) are left out, and not counted, as in SegLLM's evaluation; a reference to the
+        mask of such a round, for which SegLLM's code shows the true one, is left out, too.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -166,11 +168,14 @@ def _spoken(value: str) -> str:
 
 
 def _references(value: str, targets: Sequence[Target]) -> tuple[int, ...]:
-    """The rounds, counted from 1, whose masks the placeholders name; the latest, where a mask was asked for twice."""
+    """The rounds, counted from 1, whose masks the placeholders name, in the order in which these stand.
+
+    Where a mask was asked for twice, the latest round; none where none asked for it.
+    """
     bodies = [body for kind, body in _PLACEHOLDER.findall(value) if kind in ("MASK-ENCODE", "BOX-ENCODE")]
     asked = [body.split("|")[-1] for body in bodies]
     latest = {target.number: i for i, target in enumerate(targets, start=1)}
-    return tuple(sorted({latest[number] for number in asked if number in latest}))
+    return tuple(dict.fromkeys(latest[number] for number in asked if number in latest))
 
 
 def _truth(target: Target, lookup: Lookup) -> Truth:

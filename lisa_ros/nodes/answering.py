@@ -63,7 +63,9 @@ def ask(
     recall = dialogues.recall(operator)
     try:
         references = recall.positions(request.references)
-        session = segmenter.session(seen.frame, recall.turns, max_history_tokens=limits.max_history_tokens)
+        session = segmenter.session(
+            seen.frame, recall.turns, max_history_tokens=limits.max_history_tokens, first=recall.first
+        )
         events = session.segment(
             request.text,
             references,

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
+from lisa_ros.referring import without_marks
+from lisa_ros.scoring import UNCALIBRATED, Calibration, read_calibration
 from lisa_ros.segmenter import (
-    SEG_TEXT,
     AnswerKind,
     CommandError,
     Event,
@@ -24,10 +23,11 @@ from lisa_ros.segmenter import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmenters.marked import marked_object
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lira import Exchange, Lira, MaskStep, Picture
+    from lisa_ros.models.lira import Exchange, Lira, Picture
     from lisa_ros.models.lira.answering import AnswerStep
 
 
@@ -62,8 +62,10 @@ class LiraSegmenter:
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
         return self._lira.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+    def session(
+        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> LiraSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
 
     def refer(self, frame: Picture, expression: str) -> tuple[str, Mask | None]:
@@ -93,12 +95,15 @@ class LiraSession:
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
-        A MaskFound comes before the object's phrase is said and before it is marked again; Finished has both.
+        A MaskFound comes before the object's phrase is said and before it is marked again; Finished has both. LIRA has
+        no way to be shown chosen masks: references and `[REF:...]` are ignored, what is meant is told by the words.
         """
+        command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
-        if references:
-            raise CommandError("LIRA cannot refer to the masks of earlier turns; say in words what is meant.")
+        if cancelled():  # before the picture is looked at, which is dear
+            yield Finished("", (), "cancelled")
+            return
         steps = self._lira.answer(
             self._picture,
             command,
@@ -121,25 +126,14 @@ class LiraSession:
                 yield TextDelta(text[said:])
                 said = len(text)
             if isinstance(step, MaskStep):
-                objects.append(self._object(step, kind))
+                found = marked_object(step, self._calibration, kind)
+                objects.append(replace(found, attributes=step.attributes or {}))
                 yield MaskFound(objects[-1])
             elif isinstance(step, RefinedStep) and step.logits is not None:
                 objects[-1] = replace(objects[-1], refined=step.logits > 0)
             elif isinstance(step, Answer):
                 named = (replace(one, phrase=phrase_after(step.text, one.span[1])) for one in objects)
                 yield Finished(step.text, tuple(named), step.reason)
-
-    def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
-        evidence = weigh(step.coarse, step.log_prob)
-        end = len(step.answer)
-        return ObjectMask(
-            step.logits > 0,
-            (end - len(SEG_TEXT), end),
-            score=self._calibration.score(evidence, kind),
-            evidence=evidence.told() if evidence else None,
-            probability=partial(pixel_probability, step.logits),
-            attributes=step.attributes or {},
-        )
 
     def _fit(self, command: str, max_new_tokens: int) -> list[Exchange]:
         """The newest turns that fit into the context and max_history_tokens."""
@@ -158,7 +152,8 @@ class LiraSession:
 def _exchange(turn: Turn) -> Exchange:
     from lisa_ros.models.lira import Exchange
 
-    return Exchange(turn.command, turn.answer, tuple((found.span[1], found.mask) for found in turn.objects))
+    marked = tuple((found.span[1], found.mask) for found in turn.objects)
+    return Exchange(without_marks(turn.command), turn.answer, marked)
 
 
 def _usable(turns: list[Exchange], size: tuple[int, int]) -> list[Exchange]:

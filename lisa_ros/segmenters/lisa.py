@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.scoring import UNCALIBRATED, Calibration, pixel_probability, read_calibration, weigh
+from lisa_ros.referring import without_marks
+from lisa_ros.scoring import UNCALIBRATED, Calibration, read_calibration
 from lisa_ros.segmenter import (
-    SEG_TEXT,
     AnswerKind,
     CommandError,
     Event,
@@ -23,10 +22,11 @@ from lisa_ros.segmenter import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmenters.marked import marked_object
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
-    from lisa_ros.models.lisa import Lisa, MaskStep, Picture
+    from lisa_ros.models.lisa import Answer, Lisa, MaskStep, Picture, TextStep
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
@@ -60,8 +60,10 @@ class LisaSegmenter:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
         return self._lisa.look(image)
 
-    def session(self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+    def session(
+        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> LisaSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
     def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
@@ -85,7 +87,7 @@ class LisaSession:
     ) -> None:
         self._lisa, self._calibration, self._picture = lisa, calibration, picture
         self._max_history_tokens = max_history_tokens
-        self._history = [(turn.command, turn.answer) for turn in turns]
+        self._history = [(without_marks(turn.command), turn.answer) for turn in turns]
 
     def segment(
         self,
@@ -98,19 +100,25 @@ class LisaSession:
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
-        LISA has no way to be shown earlier masks: references are ignored, and what is meant is told by the words.
+        LISA has no way to be shown earlier masks: references and `[REF:...]` are ignored, and what is meant is told by
+        the words.
         """
-        from lisa_ros.models.lisa import Answer, MaskStep
-
+        command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
         mask_only = answer == "mask_only"
         prompt_ids, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
-        objects: list[ObjectMask] = []
-        said = 0
         steps = self._lisa.answer_prompt(
             self._picture, prompt_ids, max_new_tokens=room, cancelled=cancelled, mask_only=mask_only
         )
+        yield from self._events(steps, answer)
+
+    def _events(self, steps: Iterator[MaskStep | TextStep | Answer], kind: AnswerKind) -> Iterator[Event]:
+        """An answer's steps as the doorway tells them."""
+        from lisa_ros.models.lisa import Answer, MaskStep
+
+        objects: list[ObjectMask] = []
+        said = 0
         for step in steps:
             if isinstance(step, Answer):
                 yield Finished(step.text, tuple(objects), step.reason)
@@ -121,19 +129,8 @@ class LisaSession:
                 yield TextDelta(whole[said:])
                 said = len(whole)
             if isinstance(step, MaskStep):
-                objects.append(self._object(step, answer))
+                objects.append(marked_object(step, self._calibration, kind))
                 yield MaskFound(objects[-1])
-
-    def _object(self, step: MaskStep, answer: AnswerKind) -> ObjectMask:
-        evidence = weigh(step.coarse, step.log_prob)
-        end = len(step.answer)
-        return ObjectMask(
-            step.logits > 0,
-            (end - len(SEG_TEXT), end),
-            score=self._calibration.score(evidence, answer),
-            evidence=evidence.told() if evidence else None,
-            probability=partial(pixel_probability, step.logits),
-        )
 
     def _fit(self, command: str, max_new_tokens: int) -> tuple[list[int], int]:
         """(the prompt with the newest turns that fit, tokens left for the answer, at most max_new_tokens)."""

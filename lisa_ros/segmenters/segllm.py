@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from lisa_ros.geometry import union
 from lisa_ros.models.options import LoadOptions
-from lisa_ros.referring import Refer, ReferringError, by_marks, by_words, without_marks
+from lisa_ros.referring import Refer, ReferringError, by_marks, by_words, there_are, without_marks
 from lisa_ros.scoring import pixel_probability
 from lisa_ros.segmenter import (
     SEG_TEXT,
@@ -69,10 +71,30 @@ class SegllmSegmenter:
         return self._segllm.look(image)
 
     def session(
-        self, frame: SegllmPicture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+        self, frame: SegllmPicture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
     ) -> SegllmSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens)
+        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens, first)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A command.
+
+    Attributes:
+        text: its words.
+        shown: what it refers to: a turn's place, counted from 1, or 0 for a mask from elsewhere, and what is shown.
+        outright: whether somebody said so; else the rule thinks so, and nobody misses what cannot be shown.
+    """
+
+    text: str
+    shown: tuple[tuple[int, Shown], ...]
+    outright: bool
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The turns among what it refers to."""
+        return tuple(place for place, _ in self.shown if place)
 
 
 class SegllmSession:
@@ -88,9 +110,10 @@ class SegllmSession:
         turns: Sequence[Turn],
         refer: Refer,
         max_history_tokens: int,
+        first: int,
     ) -> None:
         self._segllm, self._picture, self._turns, self._refer = segllm, picture, tuple(turns), refer
-        self._max_history_tokens = max_history_tokens
+        self._max_history_tokens, self._first = max_history_tokens, first
 
     def segment(
         self,
@@ -105,42 +128,46 @@ class SegllmSession:
 
         Where the dialogue is longer than the model's context, its oldest turns are left out.
         """
-        text, meant = self._meant(command, references)
-        shown = [self._shown(reference) for reference in meant]
-        numbers = tuple(reference for reference in meant if isinstance(reference, int))
-        rounds = self._fit(self._segllm.round_of(text, shown=shown), oldest=min(numbers, default=0))
-        found = self._segllm.answer(self._picture, rounds, cancelled)
+        asked = self._asked(command, references)
+        first = self._first_that_fits(self._round(asked))
+        asked = self._without_lost(asked, first)
+        found = self._segllm.answer(self._picture, [*self._history(first), self._round(asked)], cancelled)
         if found is None:
-            yield Finished("", (), "cancelled", numbers)
+            yield Finished("", (), "cancelled", asked.places)
             return
         yield TextDelta(SEG_TEXT)
         marked = self._object(found)
         yield MaskFound(marked)
-        yield Finished(SEG_TEXT, (marked,), "end", numbers)
+        yield Finished(SEG_TEXT, (marked,), "end", asked.places)
 
-    def _meant(self, command: str, references: Sequence[Reference]) -> tuple[str, Sequence[Reference]]:
+    def _asked(self, command: str, references: Sequence[Reference]) -> _Asked:
         """What is said, and what it refers to: what is given outright, or what the words come to."""
         if not without_marks(command).strip():
             raise CommandError("The command is empty; say what to look for.")
         if len(references):
-            return without_marks(command), references
+            return _Asked(without_marks(command), tuple(map(self._shown, references)), True)
         try:
-            said = self._refer(command, len(self._turns))
+            said = self._refer(command, len(self._turns), self._first)
         except ReferringError as error:
             raise CommandError(str(error)) from error
-        return said.text, said.turns
+        if said.outright:
+            return _Asked(said.text, tuple(map(self._shown, said.turns)), True)
+        guessed = ((place, self._shown_again(self._turns[place - 1])) for place in said.turns)
+        return _Asked(said.text, tuple((place, shown) for place, shown in guessed if shown is not None), False)
 
-    def _shown(self, reference: Reference) -> Shown:
-        """Raises a CommandError where there is nothing to show."""
-        if not isinstance(reference, int):
-            return self._shown_from_outside(reference)
-        if not 1 <= reference <= len(self._turns):
-            there = f"turns 1 to {len(self._turns)} are" if self._turns else "no turn is"
-            raise CommandError(f"The command refers to turn {reference}, but {there} there to refer to.")
-        shown = self._shown_again(self._turns[reference - 1])
+    def _shown(self, reference: Reference) -> tuple[int, Shown]:
+        """As _Asked.shown has it. Raises a CommandError where there is nothing to show."""
+        if isinstance(reference, np.ndarray) and reference.ndim:
+            return 0, self._shown_from_outside(reference)
+        place = _place(reference)
+        number = place + self._first - 1
+        if not 1 <= place <= len(self._turns):
+            there = there_are(len(self._turns), self._first)
+            raise CommandError(f"The command refers to turn {number}, but {there} there to refer to.")
+        shown = self._shown_again(self._turns[place - 1])
         if shown is None:
-            raise CommandError(f"The command refers to turn {reference}, which has no mask that fits this picture.")
-        return shown
+            raise CommandError(f"The command refers to turn {number}, which has no mask that fits this picture.")
+        return place, shown
 
     def _shown_from_outside(self, mask: Mask) -> Shown:
         from lisa_ros.models.segllm.shown import shown_from_outside
@@ -165,19 +192,27 @@ class SegllmSession:
         both = union(masks, size) if masks else np.zeros(size, dtype=np.bool_)
         return self._shown_from_outside(both) if both.any() else None
 
-    def _fit(self, asked: Round, oldest: int) -> list[Round]:
-        """The newest turns that fit, and what is asked now, which refers to the turn `oldest`; 0: to none."""
+    def _round(self, asked: _Asked) -> Round:
+        return self._segllm.round_of(asked.text, shown=[shown for _, shown in asked.shown])
+
+    def _first_that_fits(self, asked: Round) -> int:
+        """The oldest turn, counted from 0, from which on all fit beside what is asked now."""
         spare = self._segllm.room(self._picture, [asked])
         if spare < 0:
             raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
         longest = min(spare, self._max_history_tokens or spare)
-        for first in range(len(self._turns) + 1):
-            rounds = [*self._history(first), asked]
-            if spare - self._segllm.room(self._picture, rounds) <= longest:
-                break
-        if 0 < oldest <= first:
-            raise CommandError(f"The command refers to turn {oldest}, which is no longer part of the dialogue.")
-        return rounds
+        for first in range(len(self._turns)):
+            if spare - self._segllm.room(self._picture, [*self._history(first), asked]) <= longest:
+                return first
+        return len(self._turns)
+
+    def _without_lost(self, asked: _Asked, first: int) -> _Asked:
+        """Without what the rule chose of turns before `first`; where it was said outright, that is an error."""
+        lost = [place for place in asked.places if place <= first]
+        if lost and asked.outright:
+            number = min(lost) + self._first - 1
+            raise CommandError(f"The command refers to turn {number}, which is no longer part of the dialogue.")
+        return replace(asked, shown=tuple(one for one in asked.shown if one[0] not in lost))
 
     def _history(self, first: int) -> list[Round]:
         """The turns from `first` on, counted from 0; what they referred to before that is left out."""
@@ -199,3 +234,14 @@ class SegllmSession:
             region=Region(found.canvas_mask, found.box),
             box=(x0, y0, x1, y1),
         )
+
+
+def _place(reference: object) -> int:
+    """A turn's place, of any whole number; a CommandError for what is none."""
+    try:
+        if isinstance(reference, bool | np.bool_):
+            raise TypeError
+        return index(reference)  # type: ignore[arg-type]
+    except TypeError:
+        told = f"A reference is the number of a turn or a mask; {reference!r} is neither."
+        raise CommandError(told) from None

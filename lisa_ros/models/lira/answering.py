@@ -131,6 +131,9 @@ class Answering:
 
     def steps(self) -> Iterator[AnswerStep]:
         """What the model says by itself."""
+        if self._cancelled():  # to read the prompt is dear
+            yield self._answer("cancelled")
+            return
         token = self._heard(self._reading.read())
         while not self._cancelled():
             self._ids.append(token)
@@ -138,14 +141,8 @@ class Answering:
                 yield self._answer("end")
                 return
             self._text.append(token)
-            following: int | None = None
-            if token == self._seg:
-                outcome = self._reading.read([token])
-                step = self._marked(outcome.states, outcome.tokens[0])
-                following = self._heard(outcome)
-                yield step
-            else:
-                yield TextStep(self._said())
+            step, following = self._step(token)
+            yield step
             if len(self._ids) >= self._longest or self._is_full():
                 yield self._answer("length")
                 return
@@ -164,6 +161,14 @@ class Answering:
         self._log_probs = [logits.log_softmax(-1)[self._seg]]
         yield self._marked(self._reading.read(self._ids).states, self._end)
         yield self._answer("end")
+
+    def _step(self, token: int) -> tuple[AnswerStep, int | None]:
+        """What a token that was said comes to, and what is said then, where that is known already."""
+        if token != self._seg:
+            return TextStep(self._said()), None
+        outcome = self._reading.read([token])
+        step = self._marked(outcome.states, outcome.tokens[0])
+        return step, self._heard(outcome)
 
     def _next(self, token: int) -> int:
         """Reads a token that was said, and a close look behind `<image_id>`; what is said then."""

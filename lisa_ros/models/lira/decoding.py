@@ -157,7 +157,7 @@ class Lira(Loaded):
             command: what the operator typed.
             history: earlier turns about it.
             max_new_tokens: the answer is cut there; what the model is shown between does not count.
-            cancelled: asked before every token; when true, the answer ends there.
+            cancelled: asked before the prompt is read and before every token; when true, the answer ends there.
             mask_only: put `[SEG]` into the model's mouth: one mask, always, and no word of the model's own.
 
         Yields:
@@ -166,7 +166,11 @@ class Lira(Loaded):
         Raises:
             PromptTooLongError: the prompt does not fit into the context.
         """
-        answering = self._begin(picture, self.prompt(picture, command, history), max_new_tokens, cancelled)
+        parts = self.prompt(picture, command, history)  # looks at the picture; reading it is as dear
+        if cancelled():
+            yield Answer("", tuple(parts), (), "cancelled")
+            return
+        answering = self._begin(picture, parts, max_new_tokens, cancelled)
         with self.reader.batcher.present():
             yield from answering.forced(SEG_TOKEN) if mask_only else answering.steps()
 

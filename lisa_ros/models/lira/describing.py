@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lisa_ros.models.lira.configuration import LIRA_TOKENS, OmgSizes, SefeSizes, told_sizes
-from lisa_ros.models.lira.keys import CLASSES
+from lisa_ros.models.lira.keys import CLASSES, LORA_SCALE
 from lisa_ros.models.lira.pieces import Pieces, ReleasedTensors
 from lisa_ros.models.lisa.configuration import read_json
 from lisa_ros.models.lisa.errors import CheckpointError
@@ -37,8 +38,26 @@ def described(pieces: Pieces, tensors: ReleasedTensors) -> dict[str, Any]:
             "sefe": told_sizes(_sefe_sizes(tensors, told.get("sefe", {}))),
             "added_tokens": _added_tokens(pieces.internvl, rows),
         }
+    except CheckpointError:
+        raise
     except KeyError as error:
         raise CheckpointError(f"{pieces.internvl}/config.json has no field {error}; InternVL2's has it") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        files = " or ".join(str(file) for file in (pieces.internvl / "config.json", pieces.sizes) if file)
+        raise CheckpointError(f"{files} has a value that no LIRA has: {error}") from error
+
+
+def lora_scale(pieces: Pieces) -> float:
+    """The language model's alpha / r: the released sizes', where no file beside the pieces says another.
+
+    Raises:
+        CheckpointError: it is no positive number.
+    """
+    told = read_json(pieces.sizes).get("llm", {}) if pieces.sizes else {}
+    scale = told.get("lora_scale", LORA_SCALE) if isinstance(told, dict) else told
+    if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < math.inf:
+        raise CheckpointError(f"{pieces.sizes}: llm.lora_scale is {scale!r}; a positive number is right")
+    return float(scale)
 
 
 def _language(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +126,7 @@ def _added_tokens(internvl: Path, rows: int) -> dict[str, int]:
     if (internvl / "added_tokens.json").is_file():
         tokens |= read_json(internvl / "added_tokens.json")
     pieces = int(load_sentencepiece(internvl / "tokenizer.model").get_piece_size())
-    length = max(pieces, *(number + 1 for number in tokens.values()))
+    length = max([pieces, *(number + 1 for number in tokens.values())])
     if length + len(LIRA_TOKENS) != rows:
         raise CheckpointError(
             f"LIRA's vocabulary has {rows} rows, but {internvl.name}'s tokenizer has {length} tokens: with LIRA's "

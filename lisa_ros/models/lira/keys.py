@@ -17,7 +17,7 @@ import torch
 from lisa_ros.models.lira.configuration import LiraConfig
 
 LORA_SCALE = 2.0
-"""alpha / r of both released sizes: 256 / 128 and 512 / 256. No file says it."""
+"""alpha / r of both released sizes: 256 / 128 and 512 / 256. No released file says it."""
 
 Released = tuple[str, str]
 """Piece and name."""
@@ -144,15 +144,19 @@ def is_unused(released: Released) -> bool:
     return _UNUSED.fullmatch(":".join(released)) is not None
 
 
-def recipe_of(key: str, config: LiraConfig) -> Recipe:
+def recipe_of(key: str, config: LiraConfig, lora_scale: float = LORA_SCALE) -> Recipe:
     """How a tensor of LiraNetwork is made.
+
+    Args:
+        key: its name.
+        config: of the network.
+        lora_scale: alpha / r of the language model's LoRA.
 
     Raises:
         KeyError: no such tensor is known.
     """
-    for special in (_language, _vision_attention, _trunk):
-        if recipe := special(key, config):
-            return recipe
+    if recipe := _language(key, config, lora_scale) or _vision_attention(key) or _trunk(key):
+        return recipe
     for pattern, piece, released in _COPIES:
         if match := re.fullmatch(pattern, key):
             name = match.expand(released)
@@ -161,27 +165,28 @@ def recipe_of(key: str, config: LiraConfig) -> Recipe:
     raise KeyError(key)
 
 
-def _language(key: str, config: LiraConfig) -> Recipe | None:
+def _language(key: str, config: LiraConfig, scale: float) -> Recipe | None:
     """The language model's linear layers: base and LoRA, merged."""
+    merge = partial(merged, scale=scale)
     if key == "lm_head.weight":
         lira = "llm.base_model.model.output"
-        return Recipe((("lira", f"{lira}.base_layer.weight"), *_lora(lira)), merged)
+        return Recipe((("lira", f"{lira}.base_layer.weight"), *_lora(lira)), merge)
     match = re.fullmatch(r"language\.layers\.(\d+)\.((self_attn|mlp)\.(\w)\w*_proj)\.weight", key)
     if match is None:
         return None
     one = f"layers.{match[1]}.{_MERGED.get(match[2], 'attention.wqkv')}"
     sources = (("internvl", f"language_model.model.{one}.weight"), *_lora(f"llm.base_model.model.model.{one}"))
     if match[2] in _MERGED:
-        return Recipe(sources, merged)
+        return Recipe(sources, merge)
     heads, pairs = config.language.num_attention_heads, int(config.language.num_key_value_heads or 0)
-    return Recipe(sources, partial(_part_of_wqkv, match[4], heads, pairs))
+    return Recipe(sources, partial(_part_of_wqkv, match[4], heads, pairs, merge))
 
 
 def _lora(prefix: str) -> tuple[Released, Released]:
     return ("lira", f"{prefix}.lora_A.default.weight"), ("lira", f"{prefix}.lora_B.default.weight")
 
 
-def _vision_attention(key: str, _: LiraConfig) -> Recipe | None:
+def _vision_attention(key: str) -> Recipe | None:
     match = re.fullmatch(r"eye\.vision\.encoder\.layer\.(\d+)\.attention\.([qkv])_proj\.(.+)", key)
     if match is None:
         return None
@@ -189,7 +194,7 @@ def _vision_attention(key: str, _: LiraConfig) -> Recipe | None:
     return Recipe((source,), partial(_third, "qkv".index(match[2])))
 
 
-def _trunk(key: str, _: LiraConfig) -> Recipe | None:
+def _trunk(key: str) -> Recipe | None:
     match = re.fullmatch(r"omg\.backbone\.stages\.(\d)\.(downsampling_layer|layers)\.(\d+)\.(\w+)(?:\.(.+))?", key)
     if match is None:
         return None
@@ -209,16 +214,22 @@ def _third(index: int, qkv: torch.Tensor) -> torch.Tensor:
     return qkv.chunk(3)[index]
 
 
-def merged(base: torch.Tensor, lora_a: torch.Tensor, lora_b: torch.Tensor) -> torch.Tensor:
-    """A weight (out, in) with its LoRA: base + LORA_SCALE * B A, added in float32 and rounded once."""
-    return (base.float() + LORA_SCALE * (lora_b.float() @ lora_a.float())).to(base.dtype)
+def merged(base: torch.Tensor, lora_a: torch.Tensor, lora_b: torch.Tensor, scale: float = LORA_SCALE) -> torch.Tensor:
+    """A weight (out, in) with its LoRA: base + scale * B A, added in float32 and rounded once."""
+    return (base.float() + scale * (lora_b.float() @ lora_a.float())).to(base.dtype)
 
 
 def _part_of_wqkv(
-    part: str, heads: int, pairs: int, base: torch.Tensor, lora_a: torch.Tensor, lora_b: torch.Tensor
+    part: str,
+    heads: int,
+    pairs: int,
+    merge: Callable[..., torch.Tensor],
+    base: torch.Tensor,
+    lora_a: torch.Tensor,
+    lora_b: torch.Tensor,
 ) -> torch.Tensor:
     """Queries, keys or values of InternLM2's fused layer, where each key-value head stands behind its queries."""
-    fused = merged(base, lora_a, lora_b)
+    fused = merge(base, lora_a, lora_b)
     groups = heads // pairs
     rows = fused.reshape(pairs, groups + 2, -1, fused.shape[-1])
     chosen = {"q": slice(0, groups), "k": slice(groups, groups + 1), "v": slice(groups + 1, groups + 2)}[part]

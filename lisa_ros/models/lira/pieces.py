@@ -46,20 +46,27 @@ class Pieces:
     @property
     def files(self) -> list[Path]:
         """All that a conversion reads."""
-        told = [self.internvl / name for name in ("config.json", "tokenizer.model", "tokenizer_config.json")]
+        names = ("config.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json")
+        told = [self.internvl / name for name in names]
         found = [self.lira, self.omg, self.classes, self.trunk, self.sizes, *WeightFiles(self.internvl).files, *told]
         return [file for file in found if file is not None and file.is_file()]
 
 
 def holds_lira(source: Path) -> bool:
-    """Whether a folder, or a file in it, is of LIRA's released pieces."""
-    return bool(_lira_files(source))
+    """Whether a folder, or a file in it, is of LIRA's released pieces; OMG-Seg alone is enough to tell a folder."""
+    return bool(_lira_files(source)) or any((folder / OMG_FILE).is_file() for folder in _omg_folders(source))
 
 
 def _lira_files(source: Path) -> list[Path]:
+    # "LIRA-2B.pth" alone says nothing of its folder. Links are not followed: what a cache's point to has other names.
+    source = source.absolute()
     if source.is_file():
         return [source] if source.match(LIRA_FILES) else []
     return sorted(source.glob(LIRA_FILES))
+
+
+def _omg_folders(root: Path) -> list[Path]:
+    return [root / "omg_llava", root / "pretrained" / "omg_llava"]
 
 
 def find_pieces(source: Path) -> Pieces:
@@ -79,8 +86,7 @@ def find_pieces(source: Path) -> Pieces:
     size = lira.stem.removeprefix("LIRA-")
     fitting = [folder for folder in named if folder.name == f"InternVL2-{size}"]
     internvl = _only(fitting or named, f"InternVL2-{size}", root)
-    folders = [place / "omg_llava" for place in places]
-    omg = _only([folder / OMG_FILE for folder in folders if (folder / OMG_FILE).is_file()], OMG_FILE, root)
+    omg = _only([folder / OMG_FILE for folder in _omg_folders(root) if (folder / OMG_FILE).is_file()], OMG_FILE, root)
     classes = _only([omg.with_name(CLASSES_FILE)] if omg.with_name(CLASSES_FILE).is_file() else [], CLASSES_FILE, root)
     trunk = next((omg.with_name(name) for name in TRUNK_FILES if omg.with_name(name).is_file()), None)
     sizes = root / "config.json"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lisa_ros.models.lira.configuration import LiraConfig, configuration_of
-from lisa_ros.models.lira.describing import described
+from lisa_ros.models.lira.describing import described, lora_scale
 from lisa_ros.models.lira.keys import Recipe, is_unused, recipe_of
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.pieces import ReleasedTensors, find_pieces
@@ -43,7 +43,8 @@ class ReleasedLira:
         self.config: LiraConfig = configuration_of(self.description, self.folder, "none")
         with torch.device("meta"):
             self.network = LiraNetwork(self.config)
-        self._recipes = {key: recipe_of(key, self.config) for key in self.network.state_dict()}
+        scale = lora_scale(self.pieces)
+        self._recipes = {key: recipe_of(key, self.config, scale) for key in self.network.state_dict()}
         self._check()
 
     def layouts(self) -> dict[str, Layout]:

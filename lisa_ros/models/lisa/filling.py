@@ -57,10 +57,7 @@ def check_keys(
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
     """
-    needed = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    for layer, parts in quantized_layers(network, quantization).items():
-        del needed[f"{layer}.weight"]
-        needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
+    needed = needed_shapes(network, quantization)
     found = {ours: released for released, ours in rename.items() if ours is not None}
     misshapen = [
         f"{found[key]} {stored[found[key]]} instead of {shape}"
@@ -75,6 +72,20 @@ def check_keys(
     told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
     if told:
         raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
+
+
+def needed_shapes(network: nn.Module, quantization: str) -> dict[str, Shape]:
+    """What a folder must hold: the network's name of each tensor, or of the parts that it has instead -> shape.
+
+    Args:
+        network: as check_keys has it.
+        quantization: that LLaMA's linear layers have in the files.
+    """
+    needed: dict[str, Shape] = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    for layer, parts in quantized_layers(network, quantization).items():
+        del needed[f"{layer}.weight"]
+        needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
+    return needed
 
 
 def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[str, Layout]]:

@@ -20,7 +20,7 @@ from lisa_ros.models.lisa.checkpoint import (
 )
 from lisa_ros.models.lisa.configuration import settled_quantization
 from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Filler, check_keys, fill_transformer_buffers, quantized_layers
+from lisa_ros.models.lisa.filling import Filler, check_keys, fill_transformer_buffers, needed_shapes, quantized_layers
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.quantization import quantize_linears
 from lisa_ros.models.lisa.weights import WeightFiles
@@ -29,7 +29,7 @@ from lisa_ros.models.segllm.answering import Segllm
 from lisa_ros.models.segllm.configuration import SegllmConfig, read_configuration
 from lisa_ros.models.segllm.fusion_scales import take_fusion_scales
 from lisa_ros.models.segllm.hipie import HipieSizes
-from lisa_ros.models.segllm.keys import decoder_layers, leftovers, released_key, renaming
+from lisa_ros.models.segllm.keys import decoder_layers, released_key, sorted_out
 from lisa_ros.models.segllm.network import SegllmNetwork
 from lisa_ros.models.segllm.sizes import read_sizes
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
@@ -87,10 +87,10 @@ def plan_network(folder: Path, config: SegllmConfig, clip: ClipPreprocessing) ->
     if faults := vision_faults(config.vision_width, vision, clip):
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
     network = build_network(folder, config, vision, sizes)
-    rename = renaming(stored)
+    rename, left_over = sorted_out(stored, needed_shapes(network, config.stored))
     released = partial(released_key, layers=decoder_layers(stored))
     check_keys(network, stored, rename, folder, config.stored, released)
-    return Plan(network, weights, rename, leftovers(stored))
+    return Plan(network, weights, rename, left_over)
 
 
 def build_network(folder: Path, config: SegllmConfig, vision: CLIPVisionConfig, sizes: HipieSizes) -> SegllmNetwork:

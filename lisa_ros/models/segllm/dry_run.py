@@ -12,6 +12,7 @@ from transformers import CLIPVisionConfig, LlamaConfig
 
 from lisa_ros.models.lisa.configuration import read_json
 from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.lisa.filling import needed_shapes
 from lisa_ros.models.segllm.backbone import StageSizes
 from lisa_ros.models.segllm.configuration import SEG_TOKEN, SLOT_TOKEN, SegllmConfig
 from lisa_ros.models.segllm.hipie import HipieSizes
@@ -21,9 +22,8 @@ from lisa_ros.models.segllm.keys import (
     TRANSFORMER,
     count_after,
     decoder_layers,
-    leftovers,
     released_key,
-    renaming,
+    sorted_out,
 )
 from lisa_ros.models.segllm.network import SegllmNetwork
 from lisa_ros.models.segllm.sizes import BACKBONE, ENCODER_LAYERS
@@ -75,19 +75,25 @@ def is_segllm(names: Collection[str]) -> bool:
     return any(name.startswith(HIPIE) for name in names)
 
 
-def dry_run(names: Collection[str]) -> Verdict:
-    """Compares names with those that a network of as many layers needs."""
-    network = _network(names)
+def dry_run(names: Collection[str], llama_layers: int | None = None, stored: str = "none") -> Verdict:
+    """Compares names with those that a network of as many layers needs.
+
+    Args:
+        names: of a folder's tensors.
+        llama_layers: that LLaMA should have; None: as many as the names tell, and where the last ones are missing as a
+            whole, that is not noticed. So it is with CLIP's and HIPIE's layers always.
+        stored: the quantization that LLaMA's linear layers have in the files, one of CONVERTED_TO.
+    """
+    network = _network(names, llama_layers or count_after(names, "model.layers."))
     decoder = decoder_layers(names)
-    needed = {released_key(key, decoder) for key in network.state_dict()}
-    renamed = renaming(names)
-    found = {released_key(ours, decoder) for ours in renamed.values() if ours is not None}
-    left_over = leftovers(names)
+    needed = needed_shapes(network, stored)
+    renamed, left_over = sorted_out(names, needed)
+    found = {ours for ours in renamed.values() if ours is not None}
     loaded = sum(ours is not None for ours in renamed.values())
     return Verdict(
         loaded=loaded,
         skipped=len(renamed) - loaded - len(left_over),
-        missing=tuple(sorted(needed - found)),
+        missing=tuple(sorted(released_key(key, decoder) for key in needed if key not in found)),
         left_over=tuple(left_over),
         layers={
             "LLaMA": network.language.config.num_hidden_layers,
@@ -98,14 +104,14 @@ def dry_run(names: Collection[str]) -> Verdict:
     )
 
 
-def _network(names: Collection[str]) -> SegllmNetwork:
+def _network(names: Collection[str], llama_layers: int) -> SegllmNetwork:
     """As many layers as the names tell, one or more of each, as narrow as can be, on the meta device."""
     language = LlamaConfig(
         vocab_size=8,
         hidden_size=8,
         intermediate_size=8,
         num_attention_heads=1,
-        num_hidden_layers=max(1, count_after(names, "model.layers.")),
+        num_hidden_layers=max(1, llama_layers),
     )
     vision = CLIPVisionConfig(
         hidden_size=8,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 HIPIE = "model.segmentator.hipie."
 DETR = f"{HIPIE}detr.detr."
@@ -75,6 +75,21 @@ def renaming(names: Iterable[str]) -> dict[str, str | None]:
     layers = decoder_layers(names)
     known = set(names)
     return {name: None if _twin(name) in known - {name} else _segllm_key(_twin(name), layers) for name in names}
+
+
+def sorted_out(names: Iterable[str], needed: Container[str]) -> tuple[dict[str, str | None], list[str]]:
+    """What is loaded, and what is left over and told of.
+
+    Args:
+        names: of a folder's tensors.
+        needed: SegllmNetwork's names of all that it has a place for.
+
+    Returns:
+        `renaming`, without what has a known part's name but no place there, and `leftovers` with it, sorted.
+    """
+    rename = renaming(names)
+    placeless = [name for name, ours in rename.items() if ours is not None and ours not in needed]
+    return rename | dict.fromkeys(placeless), sorted([*leftovers(rename), *placeless])
 
 
 def leftovers(names: Iterable[str]) -> list[str]:

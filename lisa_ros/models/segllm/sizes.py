@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from lisa_ros.models.lisa.errors import CheckpointError
 from lisa_ros.models.lisa.sam import Shape
@@ -24,21 +25,10 @@ def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
     Raises:
         CheckpointError: a tensor that tells a size is missing.
     """
-
-    def size(name: str, axis: int = 0) -> int:
-        shape = shapes.get(name, ())
-        if len(shape) <= axis:
-            raise CheckpointError(f"the checkpoint has no tensor {name}, which tells a size of SegLLM's HIPIE")
-        return shape[axis]
-
-    def stage(number: int) -> StageSizes:
-        prefix = f"{BACKBONE}res{number}."
-        first = f"{prefix}0."
-        return StageSizes(count_after(shapes, prefix), size(f"{first}conv1.weight"), size(f"{first}conv3.weight"))
-
+    size = partial(_size, shapes)
     return HipieSizes(
         stem=size(f"{BACKBONE}stem.conv1.weight"),
-        stages=tuple(stage(number) for number in range(2, 6)),
+        stages=tuple(_stage(shapes, number) for number in range(2, 6)),
         encoder_layers=count_after(shapes, ENCODER_LAYERS),
         encoder_inner=size(f"{ENCODER_LAYERS}0.linear1.weight"),
         decoder_layers=decoder_layers(shapes),
@@ -48,3 +38,15 @@ def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
         queries=size(f"{TRANSFORMER}tgt_embed.weight"),
         background=size(f"{TRANSFORMER}tgt_embed_bg.weight"),
     )
+
+
+def _size(shapes: Mapping[str, Shape], name: str) -> int:
+    if not shapes.get(name):
+        raise CheckpointError(f"the checkpoint has no tensor {name}, which tells a size of SegLLM's HIPIE")
+    return shapes[name][0]
+
+
+def _stage(shapes: Mapping[str, Shape], number: int) -> StageSizes:
+    prefix = f"{BACKBONE}res{number}."
+    inner, outer = (_size(shapes, f"{prefix}0.conv{place}.weight") for place in (1, 3))
+    return StageSizes(count_after(shapes, prefix), inner, outer)
