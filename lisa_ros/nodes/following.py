@@ -36,10 +36,13 @@ _SAME_OBJECT = 0.3
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """An object to follow: the command that named it, and what the dialogue was before that."""
+    """An object to follow: the command that named it, and what the dialogue was before that; `first` is the number of
+    its oldest turn that is kept.
+    """
 
     request: Request
     turns: tuple[Turn, ...]
+    first: int
     references: tuple[int, ...]
     answer: str
 
@@ -91,7 +94,7 @@ class Following:
         before = max(0, outcome.turn - recall.first) if outcome.turn else len(recall.turns)
         kept = tuple(number for number in outcome.references if recall.first <= number < recall.first + before)
         answer = request.answer or self._parameters.current.answer
-        subject = _Subject(request, recall.turns[:before], recall.positions(kept), answer)
+        subject = _Subject(request, recall.turns[:before], recall.first, recall.positions(kept), answer)
         with self._lock:
             if self._commands.camera is None:  # the node was deactivated meanwhile
                 return
@@ -231,7 +234,8 @@ class Following:
         worker = model.worker
         stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
         longest = parameters.max_dialogue_tokens
-        events = model.segmenter.session(seen.frame, subject.turns, max_history_tokens=longest).segment(
+        session = model.segmenter.session(seen.frame, subject.turns, max_history_tokens=longest, first=subject.first)
+        events = session.segment(
             subject.request.text,
             subject.references,
             max_new_tokens=parameters.max_new_tokens,
