@@ -36,9 +36,7 @@ _SAME_OBJECT = 0.3
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """An object to follow: the command that named it, and what the dialogue was before that; `first` is the number of
-    its oldest turn that is kept.
-    """
+    """An object to follow: the command that named it, and the dialogue's turns before that, `first` the oldest one."""
 
     request: Request
     turns: tuple[Turn, ...]
