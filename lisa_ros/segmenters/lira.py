@@ -23,6 +23,7 @@ from lisa_ros.segmenter import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmenters.loaded import LoadedSegmenter
 from lisa_ros.segmenters.marked import marked_object
 
 if TYPE_CHECKING:
@@ -39,24 +40,12 @@ def load(checkpoint: Path, options: LoadOptions | None) -> LiraSegmenter:
     return LiraSegmenter(load_lira(checkpoint, options), calibration)
 
 
-class LiraSegmenter:
+class LiraSegmenter(LoadedSegmenter):
     """LIRA behind the doorway."""
 
     def __init__(self, lira: Lira, calibration: Calibration = UNCALIBRATED) -> None:
+        super().__init__(lira)
         self._lira, self._calibration = lira, calibration
-
-    @property
-    def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._lira.name
-
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._lira.gpu_bytes()
-
-    def release(self) -> None:
-        """See OnDevice."""
-        self._lira.release()
 
     def look(self, image: Image) -> Picture:
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""

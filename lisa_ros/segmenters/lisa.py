@@ -22,6 +22,7 @@ from lisa_ros.segmenter import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmenters.loaded import LoadedSegmenter
 from lisa_ros.segmenters.marked import marked_object
 
 if TYPE_CHECKING:
@@ -37,24 +38,12 @@ def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     return LisaSegmenter(load_lisa(checkpoint, options), calibration)
 
 
-class LisaSegmenter:
+class LisaSegmenter(LoadedSegmenter):
     """LISA behind the doorway."""
 
     def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED) -> None:
+        super().__init__(lisa)
         self._lisa, self._calibration = lisa, calibration
-
-    @property
-    def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._lisa.name
-
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._lisa.gpu_bytes()
-
-    def release(self) -> None:
-        """See OnDevice."""
-        self._lisa.release()
 
     def look(self, image: Image) -> Picture:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""

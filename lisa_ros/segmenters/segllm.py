@@ -30,6 +30,7 @@ from lisa_ros.segmenter import (
     Region,
     TextDelta,
 )
+from lisa_ros.segmenters.loaded import LoadedSegmenter
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue import Turn
@@ -46,25 +47,13 @@ def load(checkpoint: Path, options: LoadOptions | None) -> SegllmSegmenter:
     return SegllmSegmenter(load_segllm(checkpoint, options), by_marks if explicit else by_words)
 
 
-class SegllmSegmenter:
+class SegllmSegmenter(LoadedSegmenter):
     """SegLLM behind the doorway."""
 
     def __init__(self, segllm: Segllm, refer: Refer = by_words) -> None:
         """Takes the model, and the rule by which words refer to earlier turns where a command says none outright."""
+        super().__init__(segllm)
         self._segllm, self._refer = segllm, refer
-
-    @property
-    def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._segllm.name
-
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._segllm.gpu_bytes()
-
-    def release(self) -> None:
-        """See OnDevice."""
-        self._segllm.release()
 
     def look(self, image: Image) -> SegllmPicture:
         """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
