@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ _TOPICS: dict[str, Any] = {
     "tracked/pose": PoseStamped,
     "tracked/points": PointCloud2,
 }
+with suppress(ImportError):  # an optional package of ROS 2
+    from vision_msgs.msg import LabelInfo
+
+    _TOPICS["label_info"] = LabelInfo
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SHOWN = 4
 """Elements of a long array that are shown."""
@@ -83,7 +88,7 @@ def _talk() -> str:
     node = rclpy.create_node("reader")
     heard: dict[str, Any] = {}
     for topic, kind in _TOPICS.items():
-        qos = _LATCHED if kind in (Segmentation, TrackedObject) else 10
+        qos = _LATCHED if topic in ("segmentation", "tracked/object", "label_info") else 10
         node.create_subscription(kind, f"{_NAMESPACE}/lisa/{topic}", lambda m, t=topic: heard.__setitem__(t, m), qos)
     best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
     node.create_subscription(
@@ -104,7 +109,8 @@ def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
 
     def all_heard() -> bool:
         """Asks again while a publisher and a listener may not know each other yet."""
-        heard.clear()
+        for topic in set(heard) - {"label_info"}:  # which is sent once
+            heard.pop(topic, None)
         commands.publish(command)
         deadline = time.monotonic() + _ANSWER_S
         while len(heard) <= len(_TOPICS) and time.monotonic() < deadline:
@@ -112,7 +118,7 @@ def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
         return len(heard) > len(_TOPICS)
 
     _until(all_heard, "all topics")
-    sections = [("~/command (sent)", _yaml(command))]
+    sections = [("~/command (sent)", _yaml(command)), ("~/command_text (sent)", _yaml(String(data=command.text)))]
     sections += [(f"~/{topic}", _yaml(heard[topic])) for topic in _TOPICS]
     sections.append(("/diagnostics", _yaml(heard["/diagnostics"])))
     feedback: list[Any] = []
@@ -179,8 +185,9 @@ def _plain(value: Any) -> str:
 def _page(sections: list[tuple[str, str]]) -> str:
     head = (
         "# What the node says\n\nOne command about the demo's table (320 x 240, the checkpoint that comes with the"
-        " package), as `ros2 topic echo`\nshows it, long arrays cut. Written by `tools/show_interfaces.py`; what the"
-        " fields mean stands in [interfaces.md](interfaces.md)\nand [`msg/`](../msg).\n"
+        " package), as `ros2 topic echo`\nshows it, long arrays cut (`~/label_info` with vision_msgs installed)."
+        " Written by `tools/show_interfaces.py`; what\nthe fields mean stands in [interfaces.md](interfaces.md)"
+        " and [`msg/`](../msg).\n"
     )
     return head + "".join(f"\n## {title}\n\n```yaml\n{text}```\n" for title, text in sections)
 
