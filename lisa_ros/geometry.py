@@ -51,6 +51,12 @@ def centroid_pixel(mask: Mask) -> tuple[float, float]:
     return float(columns[nearest]), float(rows[nearest])
 
 
+def intersection_over_union(one: Mask, other: Mask) -> float:
+    """IoU of two masks (H, W); 1 where both are empty."""
+    either = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / either if either else 1.0
+
+
 def union(masks: Iterable[Mask], shape: tuple[int, int]) -> Mask:
     """All masks in one; empty, of the given (H, W), where there are none."""
     together = np.zeros(shape, dtype=np.bool_)

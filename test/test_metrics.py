@@ -14,11 +14,11 @@ from lisa_ros.evaluation.metrics import (
     Overlap,
     box_around,
     boxes_iou,
-    intersection_over_union,
     overlap,
     score,
     score_round,
 )
+from lisa_ros.geometry import intersection_over_union
 
 
 def mask(rows: list[str]) -> NDArray[np.uint8]:

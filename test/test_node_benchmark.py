@@ -19,13 +19,13 @@ import pytest
 pytest.importorskip("rclpy")
 
 from lisa_ros.benchmark.options import NODE_PARTS
+from lisa_ros.geometry import intersection_over_union as iou
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.benchmark.added_time import Pair, summarise
 from lisa_ros.nodes.benchmark.asking import Heard
 from lisa_ros.nodes.benchmark.bars import bars, table
 from lisa_ros.nodes.benchmark.flood import Flood, judge
 from lisa_ros.nodes.benchmark.processor import Meter, process_s, running_threads_s
-from lisa_ros.nodes.benchmark.restarting import iou
 
 
 def heard(operator: str, number: int, came_s: float, sent_s: float = 0.0, status: int = Segmentation.OK) -> Heard:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from moving_pictures import HEIGHT, WIDTH, Mask, Picture, ground, pattern, put, thing
 
-from lisa_ros.benchmark.tracking import follow, iou
+from lisa_ros.benchmark.tracking import follow
 from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.geometry import intersection_over_union as iou
 from lisa_ros.optical_flow import apart_from
 from lisa_ros.simulation.moving import moving_frames
 from lisa_ros.tracking import Follower, LossReason, Tracked, Tracker, TrackState, lost

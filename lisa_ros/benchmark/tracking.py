@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.geometry import intersection_over_union as iou
 from lisa_ros.simulation.moving import MovingFrame, read_sequence
 from lisa_ros.tracking import Mask, Tracker, TrackState
 
@@ -103,12 +104,6 @@ def follow(name: str, frames: Sequence[MovingFrame], start: str, tracker: Tracke
         name, start, float(np.mean(seen)), min(well_seen), float(np.mean(still)), _gone_after(frames), lost_after,
         float(np.median(clock_ms)), float(np.median(cpu_ms)),
     )  # fmt: skip
-
-
-def iou(one: Mask, other: Mask) -> float:
-    """Intersection over union; 1 where both are empty."""
-    union = np.count_nonzero(one | other)
-    return 1.0 if not union else np.count_nonzero(one & other) / union
 
 
 def _gone_after(frames: Sequence[MovingFrame]) -> int | None:

@@ -56,12 +56,6 @@ def overlap(found: Mask, truth: Truth) -> Overlap:
     return Overlap(int(np.count_nonzero(found & true)), int(np.count_nonzero((found & judged) | true)))
 
 
-def intersection_over_union(found: Mask, true: Mask) -> float:
-    """IoU of two masks (H, W), without upstream's epsilon; 1 where both are empty."""
-    either = np.count_nonzero(found | true)
-    return np.count_nonzero(found & true) / either if either else 1.0
-
-
 def box_around(mask: Mask) -> Box:
     """The box around a mask (H, W); without area where the mask is empty."""
     x, y, width, height = bounding_box(mask)

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from lisa_ros.dialogue import Turn
 from lisa_ros.flow_tracking import FlowTracker
+from lisa_ros.geometry import intersection_over_union
 from lisa_ros.nodes.answering import counts
 from lisa_ros.nodes.camera import Seen
 from lisa_ros.nodes.commands import Commands
@@ -156,8 +156,8 @@ class Following:
     def _correct(self, finding: _Finding) -> None:
         """Takes the model's new mask, unless it is another thing than what is followed."""
         newest = self._follower.newest
-        known = newest is not None and newest.state is TrackState.TRACKED and finding.followed is not None
-        if known and _iou(finding.mask, finding.followed) < _SAME_OBJECT:
+        followed = finding.followed if newest is not None and newest.state is TrackState.TRACKED else None
+        if followed is not None and intersection_over_union(finding.mask, followed) < _SAME_OBJECT:
             return
         self._follower.found(finding.frame.time_ns, finding.picture, finding.mask, cancelled=self._closing.is_set)
 
@@ -250,10 +250,3 @@ class Following:
         self._last_frame = None
         with self._lock:
             self._begun = False
-
-
-def _iou(first: Mask, second: Mask | None) -> float:
-    if second is None or first.shape != second.shape:
-        return 0.0
-    union = np.count_nonzero(first | second)
-    return float(np.count_nonzero(first & second) / union) if union else 0.0

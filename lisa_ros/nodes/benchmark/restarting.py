@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.geometry import intersection_over_union
 from lisa_ros.nodes.benchmark.asking import Asker
 from lisa_ros.nodes.demo.processes import Child
 from lisa_ros.nodes.demo.script import LINES, Thing
@@ -56,8 +57,8 @@ def measure_restarting(
     return Restarting(
         first_turn=first.turn,
         next_turn=following.turn,
-        first_iou=iou(first_mask.pixels(), true_mask(view, _FIRST.meant)),
-        next_iou=iou(next_mask.pixels(), true_mask(view, _NEXT.meant)),
+        first_iou=intersection_over_union(first_mask.pixels(), true_mask(view, _FIRST.meant)),
+        next_iou=intersection_over_union(next_mask.pixels(), true_mask(view, _NEXT.meant)),
     )
 
 
@@ -65,9 +66,3 @@ def true_mask(view: View, meant: Thing) -> NDArray[np.bool_]:
     """(H, W): the pixels of all things of that kind and colour."""
     numbers = [thing.instance for thing in view.objects if (thing.colour, thing.kind) == (meant.colour, meant.kind)]
     return np.isin(view.instances, np.array(numbers, dtype=np.uint8))
-
-
-def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """What both have over what either has; 1 where both are empty."""
-    either = int(np.count_nonzero(one | other))
-    return float(np.count_nonzero(one & other) / either) if either else 1.0

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.geometry import Mask, centroid_pixel, union
+from lisa_ros.geometry import Mask, centroid_pixel, intersection_over_union, union
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.conversions import nanoseconds, picture_from
 from lisa_ros.nodes.demo.scene import Scene
@@ -126,8 +126,7 @@ def _centroid(mask: Mask) -> tuple[float, float] | None:
 
 
 def _iou(marked: Mask, truth: Mask) -> float | None:
-    together = np.count_nonzero(marked | truth)
-    return np.count_nonzero(marked & truth) / together if together else None
+    return intersection_over_union(marked, truth) if marked.any() or truth.any() else None
 
 
 def mean_iou(rows: Iterable[Row]) -> float:
