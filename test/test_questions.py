@@ -15,6 +15,7 @@ from lisa_ros.simulation.scene import COLOURS, KINDS, Camera, SceneObject, View
 from lisa_ros.training import phrasings as say
 from lisa_ros.training import scenes
 from lisa_ros.training.asking import Teasing
+from lisa_ros.training.contrast import draw_contrast, with_a_twin
 from lisa_ros.training.questions import FAMILIES, Question, conversation, questions, tokenizer_corpus, true_mask
 from lisa_ros.training.scenes import ViewCache, render_views
 
@@ -203,6 +204,71 @@ def test_teasing_follow_ups_ask_for_what_is_nearly_there() -> None:
     assert 0.5 < often < 0.7 and near == 1.0
     often, near = absent(Teasing())
     assert 0.15 < often < 0.35 and near < 0.8
+
+
+def test_an_answer_that_marks_one_thing_names_it() -> None:
+    told: dict[bool, set[bool]] = {True: set(), False: set()}
+    for view in (CROWDED, SPARSE):
+        names = {thing.instance: f"The {thing.colour} {thing.kind}" for thing in view.objects}
+        for question in (question for one in talk(view) for question in one):
+            single = len(question.instances) == 1
+            told[single].add(single and f"[SEG]. {names[question.instances[0]]}" in question.answer)
+            told[single].add(not single and ". The " in question.answer)
+    assert told == {True: {True, False}, False: {False}}
+
+
+def test_teasing_asks_for_the_other_one_where_it_may() -> None:
+    view = hand_made_view(("mug", "red"), ("mug", "blue"), ("duck", "yellow"), ("book", "white"))
+
+    def share(other: float) -> float:
+        rng = np.random.default_rng(1)
+        told = [conversation(view, rng, 2, min_pixels=50, teasing=Teasing(other=other)) for _ in range(300)]
+        follow_ups = [question.text for one in told for question in one if question.follows]
+        return sum("other" in text for text in follow_ups) / len(follow_ups)
+
+    assert share(1.0) > 2 * share(0.0)
+
+
+def test_contrasts_ask_for_the_other_one_as_often_where_there_is_none() -> None:
+    views = [hand_made_view(("mug", "red"), ("mug", "blue"), ("duck", "yellow"), ("book", "white")), SPARSE]
+    rng = np.random.default_rng(2)
+
+    def draw() -> tuple[int, View]:
+        number = int(rng.integers(len(views)))
+        return number, views[number]
+
+    present = absent = 0
+    for _ in range(200):
+        (number, view), asked = draw_contrast(draw, rng)
+        assert view is views[number]
+        before, last = asked[0], asked[-1]
+        if not (last.follows and "other" in last.text):
+            continue
+        present, absent = present + bool(last.instances), absent + (not last.instances)
+        if last.instances:
+            (one,), (other,) = before.instances, last.instances
+            kinds = {thing.instance: thing.kind for thing in view.objects}
+            assert one != other and kinds[one] == kinds[other]
+    assert present > 70 and absent > 70
+
+
+def test_a_contrast_about_what_cannot_be_asked_for_is_an_ordinary_dialogue() -> None:
+    """None of these views has two of a kind, so there is never another one."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        (number, view), asked = draw_contrast(lambda: (7, SPARSE), rng)
+        assert (number, view) == (7, SPARSE)
+        assert 1 <= len(asked) <= 2
+
+
+def test_a_twin_is_of_another_colour() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        twins = with_a_twin(SPARSE, rng).objects
+        assert twins[0].kind == twins[1].kind in {"mug", "teddy bear"}
+        assert [thing.colour for thing in twins] == ["red", "blue"]
+    same = hand_made_view(("mug", "red"), ("cube", "red"))
+    assert with_a_twin(same, rng) is same
 
 
 def _is_near(answer: str, kinds: set[str], colours: set[str]) -> bool:

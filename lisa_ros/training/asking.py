@@ -61,10 +61,12 @@ class Teasing:
         absent: share of follow-ups that mean nothing.
         near: share of these that ask for a kind and a colour which are both there, but not together, or for another one
             of a kind; the rest take what comes, most often a kind that is nowhere in sight.
+        other: share of follow-ups that ask for "the other one" wherever one may.
     """
 
     absent: float = 0.25
     near: float = 0.0
+    other: float = 0.0
 
 
 PLAIN = Teasing()
@@ -119,3 +121,8 @@ Family = Callable[[Sight, Voice, Topic | None], Asked | None]
 def asked_for(family: str, text: str, answer: str, things: Sequence[SceneObject]) -> Question:
     """A question about these objects, all of them or, for something absent, none."""
     return Question(family, text, answer, tuple(sorted(thing.instance for thing in things)))
+
+
+def marking(opening: str, things: Sequence[SceneObject]) -> str:
+    """The answer that marks these objects. A single one is named too: what a later turn leans on is then in words."""
+    return f"{opening} The {things[0].colour} {things[0].kind}." if len(things) == 1 else opening

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.training import phrasings as say
-from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
+from lisa_ros.training.asking import Asked, Topic, Voice, asked_for, marking
 from lisa_ros.training.descriptions import Description, Sight, every_description
 
 
@@ -25,7 +25,9 @@ def direct(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     phrasing = voice.phrasing(say.ONE_OBJECT)
     text = phrasing.request.format(x=f"the {description.noun(voice.choose(say.COLOUR_NOUNS))}")
     things = sight.clear(description)
-    return Asked(asked_for("direct", voice.typed(text), phrasing.opening, things), Topic(description, things))
+    return Asked(
+        asked_for("direct", voice.typed(text), marking(phrasing.opening, things), things), Topic(description, things)
+    )
 
 
 def _usable(sight: Sight) -> list[tuple[say.Use, SceneObject]]:
@@ -40,7 +42,7 @@ def use(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     use, thing = voice.choose(options)
     phrasing = voice.phrasing(say.FOR_A_USE)
     text = voice.typed(phrasing.request.format(x=voice.use(use)))
-    return Asked(asked_for("use", text, phrasing.opening, (thing,)))
+    return Asked(asked_for("use", text, marking(phrasing.opening, (thing,)), (thing,)))
 
 
 def several(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject
 from lisa_ros.training import phrasings as say
-from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
+from lisa_ros.training.asking import Asked, Topic, Voice, asked_for, marking
 from lisa_ros.training.descriptions import Description, Sight
 from lisa_ros.training.relations import in_place, is_reserved
 
@@ -37,6 +37,8 @@ def follow(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
         return None
     if wants_absent and voice.teasing.near:
         options = _nearest_misses(sight, voice, options)
+    if voice.teasing.other and voice.chance(voice.teasing.other):
+        options = [link for link in options if link.table is say.THE_OTHER] or options
     tables = list(dict.fromkeys(id(link.table) for link in options))  # first how to go on, then where to
     table = voice.choose(tables)
     return _ask_link(voice.choose([link for link in options if id(link.table) == table]), voice)
@@ -46,7 +48,7 @@ def _ask_link(link: _Link, voice: Voice) -> Asked:
     phrasing = voice.phrasing(link.table)
     place = voice.choose(say.PLACES[link.place]) if link.place else ""
     words = {"kind": link.description.kind or "thing", "colour": link.description.colour or "", "place": place}
-    answer = phrasing.opening if link.things else link.refusal
+    answer = marking(phrasing.opening, link.things) if link.things else link.refusal
     question = asked_for("follow", voice.typed(phrasing.request.format(**words)), answer, link.things)
     named = Description() if link.place else link.description  # "the thing next to it": nobody said of what kind it is
     return Asked(replace(question, follows=True, related_to=link.anchor), Topic(named, link.things))

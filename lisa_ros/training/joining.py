@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,13 +23,13 @@ from lisa_ros.training.batches import (
     Rng,
     clip_batch,
     draw_numbered,
-    draw_view,
     make_dialogue,
     sam_point,
     shared_look,
     step_rng,
 )
 from lisa_ros.training.codes import COLOUR_NAMES, WAVES, Meaning, codes, waves
+from lisa_ros.training.contrast import Drawn, draw_contrast, with_a_twin
 from lisa_ros.training.descriptions import middle
 from lisa_ros.training.hints import GRID, NAMED, READ_WIDTH, hints, owners, stacked
 from lisa_ros.training.pretraining import patch_features, telling_patches
@@ -77,6 +78,7 @@ class DialogueStage(nn.Module):
         kept: int | None = None,
         trains_clip: bool = True,
         teasing: Teasing = PLAIN,
+        contrasts: int = 0,
     ) -> None:
         """Trains all of `network` but SAM; where it sees no pictures, LLaMA and its heads alone.
 
@@ -96,6 +98,7 @@ class DialogueStage(nn.Module):
             kept: patches of each picture that LLaMA is shown, see pretraining.telling_patches; None: all.
             trains_clip: CLIP learns too, where it sees pictures.
             teasing: how often follow-ups ask for what is not there.
+            contrasts: how many of a batch's dialogues are lessons of contrast.py.
             crowding: steps after which one more thing is shown that is not meant; None: all are shown always.
         """
         super().__init__()
@@ -111,20 +114,21 @@ class DialogueStage(nn.Module):
         self._sees, self._code_weight = sees, code_weight
         self._families = {family: WEIGHTS[family] for family in families}
         self._crowding, self._kept, self._teasing = crowding, kept, teasing
+        self._contrasts = contrasts
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def describe(self, number: int) -> str:
         """The views and questions of a batch."""
-        rng = step_rng(self._seed, self.name, number)
-        drawn = [draw_numbered(self._views, rng) for _ in range(self._batch)]
-        asked = [[question.text for question in self._ask(view, rng)] for _, view in drawn]
-        return "; ".join(f"view {number}: {texts}" for (number, _), texts in zip(drawn, asked, strict=True))
+        drawn, asked = self._draw(step_rng(self._seed, self.name, number))
+        texts = [[question.text for question in questions] for questions in asked]
+        return "; ".join(f"view {number}: {said}" for (number, _), said in zip(drawn, texts, strict=True))
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
         rng = step_rng(self._seed, self.name, number)
-        views = [draw_view(self._views, rng) for _ in range(self._batch)]
-        dialogues = [make_dialogue(view, self._ask(view, rng), self._tokenizer) for view in views]
+        drawn, asked = self._draw(rng)
+        views = [view for _, view in drawn]
+        dialogues = [make_dialogue(*pair, self._tokenizer) for pair in zip(views, asked, strict=True)]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             shown = [self._uncrowded(*pair, number, rng) for pair in zip(views, dialogues, strict=True)]
             seen = self._see(shown, rng)
@@ -151,6 +155,17 @@ class DialogueStage(nn.Module):
     ) -> tuple[torch.Tensor, Scalars]:
         """Loss and scalars with what masks add to them: nothing here."""
         return loss, scalars
+
+    def _draw(self, rng: Rng) -> tuple[list[Drawn], list[list[Question]]]:
+        """The views of a batch with their numbers, and what is asked about each."""
+        drawn = [draw_numbered(self._views, rng) for _ in range(self._batch - self._contrasts)]
+        asked = [self._ask(view, rng) for _, view in drawn]
+        lessons = [draw_contrast(partial(self._draw_lesson, rng), rng) for _ in range(self._contrasts)]
+        return drawn + [one for one, _ in lessons], asked + [questions for _, questions in lessons]
+
+    def _draw_lesson(self, rng: Rng) -> Drawn:
+        number, view = draw_numbered(self._views, rng)
+        return number, with_a_twin(view, rng) if self._sees == "hints" else view
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))

@@ -10,7 +10,9 @@
 7. joint: everything together, through masks;
 8. polish: LLaMA and SAM's decoder once more, on many follow-ups that mean nothing;
 9. settle: the same on about as many of them as are asked later;
-10. export: the mean of joint, polish and settle as a checkpoint folder.
+10. recall: from the mean of the last three, LLaMA learns on hints to tell "the other one" (contrast.py);
+11. finish and again: as settle, with some of these lessons; alike but for their chance;
+12. export: the mean of finish and again as a checkpoint folder.
 
 Eyes, glance, and words with look need nothing of each other, so they may run beside each other (`--stages`).
 Every stage resumes where it was stopped.
@@ -30,6 +32,7 @@ from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.training import hint_reading
 from lisa_ros.training.architecture import embedded_configuration, new_network
 from lisa_ros.training.asking import PLAIN, Teasing
 from lisa_ros.training.codes import waves_from_fourier
@@ -43,7 +46,10 @@ from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCa
 from lisa_ros.training.trainer import Schedule, train
 from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
 
-STAGES = ("render", "eyes", "glance", "words", "look", "talk", "joint", "polish", "settle", "export")
+STAGES = (
+    *("render", "eyes", "glance", "words", "look", "talk", "joint", "polish", "settle", "recall", "finish", "again"),
+    "export",
+)
 
 EYES = Schedule(steps=2600, learning_rate=2e-3, muon_rate=0.02)
 GLANCE = Schedule(steps=9000, learning_rate=2e-3, muon_rate=0.02)
@@ -53,6 +59,8 @@ TALK = Schedule(steps=4500, learning_rate=1e-3, muon_rate=0.01, warmup=30)
 JOINT = Schedule(steps=700, learning_rate=2e-4, muon_rate=0.003, warmup=20)
 POLISH = Schedule(steps=1400, learning_rate=4e-4, muon_rate=0.006, warmup=30)
 SETTLE = Schedule(steps=400, learning_rate=2e-4, muon_rate=0.003, warmup=20)
+RECALL = Schedule(steps=700, learning_rate=8e-4, muon_rate=0.008, warmup=30)
+FINISH = Schedule(steps=700, learning_rate=4e-4, muon_rate=0.006, warmup=20)
 
 BLIND = ("direct", "use", "several", "explain", "follow")
 """Families whose code can be told from the words alone."""
@@ -61,9 +69,13 @@ SIMPLE = ("direct", "several", "absent")
 TEASING = Teasing(absent=0.35, near=0.7)
 """Most of what was wrongly marked had been asked for in follow-ups, and few of the plain ones are near misses."""
 BLENDED = ("joint", "polish", "settle")
-"""Stages whose mean is exported: each marks or denies too much in a way of its own."""
+"""Stages whose mean is gone on from: each marks or denies too much in a way of its own."""
+FINISHED = ("finish", "again")
+"""Stages whose mean is exported."""
 MILD = Teasing(absent=0.25, near=0.25)
 """After TEASING the model denies too much: 15 % of what was there when asked for "of the same colour"."""
+REMINDING = Teasing(absent=0.25, near=0.25, other=0.2)
+"""As MILD, and "the other one" more often than it comes by itself."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,8 @@ class Recipe:
     joint: Schedule = JOINT
     polish: Schedule = POLISH
     settle: Schedule = SETTLE
+    recall: Schedule = RECALL
+    finish: Schedule = FINISH
 
 
 class Kitchen:
@@ -161,17 +175,52 @@ class Kitchen:
         self._take("polish", "network.", self.network)
         self._run(self._polishing("settle", MILD, kept=None), self.recipe.settle)
 
+    def recall(self) -> None:
+        """Trains LLaMA on hints again, read as it reads pictures by now, most of all on contrasts."""
+        self._blend(BLENDED)
+        stage = self._dialogues("recall", batch=20, turns=4, sees="hints", crowding=40, teasing=REMINDING, contrasts=12)
+        self._read_hints_as_pictures(stage)
+        self._run(stage, self.recipe.recall)
+
+    def finish(self) -> None:
+        """Back to pictures and masks."""
+        self._take("recall", "network.", self.network)
+        self._run(self._polishing("finish", REMINDING, kept=None, contrasts=3), self.recipe.finish)
+
+    def again(self) -> None:
+        """The same from the same start, on other questions."""
+        self._take("recall", "network.", self.network)
+        self._run(self._polishing("again", REMINDING, kept=None, contrasts=3), self.recipe.finish)
+
     def export(self) -> None:
-        """Writes the checkpoint folder: the mean of three stages, better than each of them."""
-        learned = [self._learned(stage, "network.") for stage in BLENDED]
-        self.network.load_state_dict(mean_weights(learned))
+        """Writes the checkpoint folder: the mean of two stages, better than each of them."""
+        self._blend(FINISHED)
         export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
 
-    def _polishing(self, name: str, teasing: Teasing, kept: int | None) -> DialogueStage:
-        sees: Sight = "pictures"
+    def _blend(self, stages: Sequence[str]) -> None:
+        self.network.load_state_dict(mean_weights([self._learned(stage, "network.") for stage in stages]))
+
+    def _polishing(self, name: str, teasing: Teasing, kept: int | None, contrasts: int = 0) -> DialogueStage:
         return self._dialogues(
-            name, batch=12, turns=5, sees=sees, kept=kept, kind=PolishStage, trains_clip=False, teasing=teasing
+            name,
+            batch=12,
+            turns=5,
+            sees="pictures",
+            kept=kept,
+            kind=PolishStage,
+            trains_clip=False,
+            teasing=teasing,
+            contrasts=contrasts,
         )
+
+    def _read_hints_as_pictures(self, stage: DialogueStage) -> None:
+        """What LLaMA reads hints by becomes what it reads pictures by, and stays so."""
+        views = ViewCache(self.recipe.views / "train", hint_reading.VIEWS)
+        weight, bias = hint_reading.read_as_pictures(self.network, [views[i] for i in range(len(views))], self.clip)
+        if stage.from_hints is None:
+            raise ValueError(f"stage {stage.name} sees no hints")
+        stage.from_hints.load_state_dict({"weight": weight, "bias": bias})
+        stage.from_hints.requires_grad_(False)
 
     def _dialogues(
         self,
@@ -186,6 +235,7 @@ class Kitchen:
         kept: int | None = None,
         trains_clip: bool = True,
         teasing: Teasing = PLAIN,
+        contrasts: int = 0,
     ) -> DialogueStage:
         return kind(
             self.network,
@@ -203,6 +253,7 @@ class Kitchen:
             kept=kept,
             trains_clip=trains_clip,
             teasing=teasing,
+            contrasts=contrasts,
         )
 
     def _run(self, stage: DialogueStage, schedule: Schedule) -> None:

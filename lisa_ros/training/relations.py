@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lisa_ros.simulation.scene import KINDS, SceneObject
 from lisa_ros.training import phrasings as say
-from lisa_ros.training.asking import Asked, Topic, Voice, asked_for
+from lisa_ros.training.asking import Asked, Topic, Voice, asked_for, marking
 from lisa_ros.training.descriptions import Description, Sight
 
 CLEARLY_LARGER = 1.25
@@ -43,7 +43,9 @@ def attribute(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     noun = description.noun(voice.choose(say.COLOUR_NOUNS))
     phrasing = voice.phrasing(say.ONE_OBJECT)
     text = voice.typed(phrasing.request.format(x=f"the {voice.choose(say.SUPERLATIVES[words])} {noun}"))
-    return Asked(asked_for("attribute", text, phrasing.opening, (thing,)), Topic(description, (thing,)))
+    return Asked(
+        asked_for("attribute", text, marking(phrasing.opening, (thing,)), (thing,)), Topic(description, (thing,))
+    )
 
 
 def _most(sight: Sight, things: Sequence[SceneObject], measure: Measure, margin: float) -> SceneObject | None:
@@ -95,7 +97,7 @@ def relation(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     phrasing = voice.phrasing(say.ONE_OBJECT)
     noun = wanted.noun(voice.choose(say.COLOUR_NOUNS))
     text = voice.typed(phrasing.request.format(x=f"the {noun} {where} the {anchor.noun()}"))
-    question = asked_for("relation", text, phrasing.opening, (thing,))
+    question = asked_for("relation", text, marking(phrasing.opening, (thing,)), (thing,))
     return Asked(replace(question, related_to=anchor.kind or ""), Topic(wanted, (thing,)))
 
 
