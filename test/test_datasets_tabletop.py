@@ -95,7 +95,7 @@ def test_tags_tell_what_training_never_showed() -> None:
         ("follow at turn 4",),
         (),
     ]
-    assert [one.must_say for one in rounds] == [None, "white duck", None, None, None]
+    assert [one.must_say for one in rounds] == ["red mug", "white duck", "red mug", "red mug", None]
     assert rounds[4].truth().sum() == 18
 
 

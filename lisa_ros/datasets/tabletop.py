@@ -78,7 +78,7 @@ def _round(view: View, question: Question, turn: int) -> Round:
         answer=question.answer,
         group=family,
         tags=_tags(family, question, things, turn),
-        must_say=f"{things[0].colour} {things[0].kind}" if family == "explain" else None,
+        must_say=f"{things[0].colour} {things[0].kind}" if len(things) == 1 else None,
     )
 
 

@@ -24,7 +24,7 @@ _TITLES = {
     "refused_present": "refused though present",
     "absent": "absent",
     "refused_absent": "absent refused",
-    "said": "explained rightly",
+    "said": "named rightly",
     "n_acc": "N-acc",
     "t_acc": "T-acc",
     "mean_iou": "mIoU (SegLLM)",

@@ -60,7 +60,7 @@ JOINT = Schedule(steps=700, learning_rate=2e-4, muon_rate=0.003, warmup=20)
 POLISH = Schedule(steps=1400, learning_rate=4e-4, muon_rate=0.006, warmup=30)
 SETTLE = Schedule(steps=400, learning_rate=2e-4, muon_rate=0.003, warmup=20)
 RECALL = Schedule(steps=700, learning_rate=8e-4, muon_rate=0.008, warmup=30)
-FINISH = Schedule(steps=700, learning_rate=4e-4, muon_rate=0.006, warmup=20)
+FINISH = Schedule(steps=600, learning_rate=4e-4, muon_rate=0.006, warmup=20)
 
 BLIND = ("direct", "use", "several", "explain", "follow")
 """Families whose code can be told from the words alone."""
