@@ -20,6 +20,9 @@ CURVES = {
     "joint": ("iou", "code", "words"),
     "polish": ("iou", "code", "words"),
     "settle": ("iou", "code", "words"),
+    "recall": ("code", "words"),
+    "finish": ("iou", "code", "words"),
+    "again": ("iou", "code", "words"),
 }
 """What is drawn of each stage, in the recipe's order."""
 
@@ -29,7 +32,7 @@ def main(folder: Path, output: Path) -> None:
     logs = {stage: read_log(folder / f"{stage}.jsonl") for stage in CURVES if (folder / f"{stage}.jsonl").is_file()}
     if not logs:
         raise SystemExit(f"{folder} has no logs of the recipe's stages ({', '.join(CURVES)})")
-    figure, panels = plt.subplots(2, (len(logs) + 1) // 2, figsize=(12, 6), squeeze=False)
+    figure, panels = plt.subplots(2, (len(logs) + 1) // 2, figsize=(15, 6), squeeze=False)
     for panel, (stage, log) in zip(panels.flat, logs.items(), strict=False):
         for name in CURVES[stage]:
             points = [(line["step"], line[name]) for line in log if name in line]
