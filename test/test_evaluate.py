@@ -34,7 +34,7 @@ from lisa_ros.datasets.samples import DataError, Round, Sample
 from lisa_ros.dialogue import Turn
 from lisa_ros.evaluating import Evaluation, run_evaluation
 from lisa_ros.evaluation.items import Item, ItemLog, OutputError
-from lisa_ros.evaluation.protocols import Reply, generate
+from lisa_ros.evaluation.protocols import Reply, generate, teacher_forced
 from lisa_ros.evaluation.report import Page, page
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.evaluation.tables import markdown, rows_of
@@ -510,6 +510,22 @@ def test_a_truth_of_another_size_fails(tmp_path: Path) -> None:
     (first, second) = log.items.values()
     assert "(3, 4)" in (first.failed or "") and second.failed == "nothing is asked about it"
     assert isinstance(first, Item) and rows_of([first, second])[0]["failed"] == 2
+
+
+def test_words_are_judged_where_the_model_chose_them(tmp_path: Path) -> None:
+    rounds = tuple(Round(text, True, lambda: RED.astype(np.uint8), must_say="Red part") for text in ("red", "blue"))
+    model = ForcibleModel()
+    ways = {
+        "full": generate(model, "plain"),
+        "mask_only": generate(model, "plain", answer="mask_only"),
+        "forced": teacher_forced(model),
+    }
+    told = {}
+    for name, way in ways.items():
+        with ItemLog(tmp_path / f"{name}.jsonl") as log:
+            evaluate([Sample("1", picture, rounds)], model, way, log)
+            told[name] = [item.said for item in log.items.values()]
+    assert told == {"full": [True, False], "mask_only": [None, None], "forced": [None, None]}
 
 
 def test_rows_of_several_models_do_not_mix() -> None:

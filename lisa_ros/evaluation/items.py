@@ -31,7 +31,8 @@ class Item:
         dialogue: whether the round is a turn of a dialogue.
         group: family of questions; "" where the data set has none.
         tags: what else it is counted with.
-        said: whether the answer has the words that a right one has; None where none are asked for.
+        said: whether the answer has the words that a right one has; None where none are asked for, or the model was not
+            free to choose them.
         image: the picture's file; "" where there is none.
         text: as the data set has it.
         asked: as it was put to the model.

@@ -33,12 +33,14 @@ class Reply:
         masks: its masks, in the order of the answer.
         cut: whether the answer was cut at its longest allowed length.
         seconds: from the question to the last word.
+        worded: whether the model was free to choose its words, so that they may be judged.
     """
 
     turn: Turn
     masks: tuple[Mask, ...]
     cut: bool
     seconds: float
+    worded: bool = True
 
     def mask(self, rule: str, size: tuple[int, int]) -> Mask:
         """The mask that is judged, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
@@ -88,7 +90,7 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
         began = time.perf_counter()
         question = upstream_question(asked)
         masks = segmenter.force(frame, question, FORCED_ANSWER, turns)
-        return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began)
+        return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began, worded=False)
 
     return ask
 
@@ -141,7 +143,7 @@ def generate(
         seconds = time.perf_counter() - began
         if references == "true":
             turn = replace(turn, objects=(_true(turn.objects, asked.truth() == 1),))
-        return Reply(turn, masks, end.reason == "length", seconds)
+        return Reply(turn, masks, end.reason == "length", seconds, worded=answer == "full")
 
     return ask
 

@@ -112,6 +112,10 @@ def _blank(sample: Sample, number: int, variant: str) -> Item:
     return replace(item, group=asked.group, tags=asked.tags, text=asked.text, expected=asked.answer)
 
 
+def _said(reply: Reply, wanted: str | None) -> bool | None:
+    return wanted.lower() in reply.turn.answer.lower() if wanted is not None and reply.worded else None
+
+
 def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
     size: tuple[int, int] = (image.shape[0], image.shape[1])
     score, evidence = reply.score(rule)
@@ -119,7 +123,7 @@ def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], r
         blank,
         asked=reply.turn.command,
         answer=reply.turn.answer,
-        said=None if asked.must_say is None else asked.must_say.lower() in reply.turn.answer.lower(),
+        said=_said(reply, asked.must_say),
         masks=len(reply.masks),
         cut=reply.cut,
         size=size,
