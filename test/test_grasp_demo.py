@@ -94,7 +94,7 @@ def test_what_cannot_be_grasped_is_said(nodes: None, view: View) -> None:
     too_wide = plan("the yellow plate", "--opening", "0.02")
     assert too_wide.returncode == 1
     assert "grasp: The gripper would have to open" in too_wide.stderr and "Traceback" not in too_wide.stderr
-    absent = plan("the green duck")
+    absent = plan("the red mug")
     assert absent.returncode == 1
     assert "names no object" in absent.stderr
 

@@ -47,5 +47,5 @@ LINES = (
     Line("ann", "the bottle right of the cube", Thing("purple", "bottle")),
     Line("bob", "give me the rightmost blue thing", Thing("blue", "can")),
     Line("ann", "Find something to build with and explain why.", Thing("green", "cube")),
-    Line("bob", "the green duck", Thing("green", "duck"), absent=True),
+    Line("bob", "the red mug", Thing("red", "mug"), absent=True),
 )
