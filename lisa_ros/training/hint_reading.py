@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hints for a LLaMA that reads pictures already: what of CLIP's tokens the simulator can tell, by least squares.
 
-Lessons on hints are cheap, and views in them can be changed at will. Of what the embedded projector gives LLaMA where
-a thing is, hints explain 85 % of the variance, and LLaMA finds what is named as well by the one as by the other.
+Views can be changed at will where hints show them. Of what the embedded projector gives LLaMA where a thing is, hints
+explain 85 % of the variance, and LLaMA finds what is named nearly as well by the one as by the other.
 """
 
 from __future__ import annotations
