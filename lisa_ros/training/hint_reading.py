@@ -40,16 +40,17 @@ def read_as_pictures(
     Returns:
         weight (hidden, READ_WIDTH) and bias (hidden,), float32.
     """
-    normal, wanted = torch.zeros(0), torch.zeros(0)
-    for hints, tokens in _pairs(network, views, clip):
-        weighted = hints * (TABLE_WEIGHT + (1 - TABLE_WEIGHT) * hints[:, NAMED - 2 : NAMED - 1])
-        if not len(normal):
-            normal = RIDGE * torch.eye(hints.shape[1], dtype=torch.float64)
-            wanted = torch.zeros(hints.shape[1], tokens.shape[1], dtype=torch.float64)
-        normal += weighted.T @ hints
-        wanted += weighted.T @ tokens
+    sums = [_products(*pair) for pair in _pairs(network, views, clip)]
+    normal, wanted = (torch.stack(products).sum(0) for products in zip(*sums, strict=True))
+    normal += RIDGE * torch.eye(len(normal), dtype=torch.float64)
     solved = torch.linalg.solve(normal, wanted).float()
     return solved[:-1].T.contiguous(), solved[-1]
+
+
+def _products(hints: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both sides of the normal equations, as far as these rows go."""
+    weighted = hints * (TABLE_WEIGHT + (1 - TABLE_WEIGHT) * hints[:, NAMED - 2 : NAMED - 1])
+    return weighted.T @ hints, weighted.T @ tokens
 
 
 def _pairs(

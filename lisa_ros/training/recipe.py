@@ -184,13 +184,11 @@ class Kitchen:
 
     def finish(self) -> None:
         """Back to pictures and masks."""
-        self._take("recall", "network.", self.network)
-        self._run(self._polishing("finish", REMINDING, kept=None, contrasts=3), self.recipe.finish)
+        self._finish("finish")
 
     def again(self) -> None:
         """The same from the same start, on other questions."""
-        self._take("recall", "network.", self.network)
-        self._run(self._polishing("again", REMINDING, kept=None, contrasts=3), self.recipe.finish)
+        self._finish("again")
 
     def export(self) -> None:
         """Writes the checkpoint folder: the mean of two stages, better than each of them."""
@@ -199,6 +197,10 @@ class Kitchen:
 
     def _blend(self, stages: Sequence[str]) -> None:
         self.network.load_state_dict(mean_weights([self._learned(stage, "network.") for stage in stages]))
+
+    def _finish(self, name: str) -> None:
+        self._take("recall", "network.", self.network)
+        self._run(self._polishing(name, REMINDING, kept=None, contrasts=3), self.recipe.finish)
 
     def _polishing(self, name: str, teasing: Teasing, kept: int | None, contrasts: int = 0) -> DialogueStage:
         return self._dialogues(
