@@ -18,7 +18,7 @@ setup: ## Installs what is missing (Debian packages, .venv, ROS 2 where none is 
 build: setup ## Builds the messages and the package into install/
 
 demo: setup ## A simulated camera, the node, two operators: prints a table, saves pictures
-	@tools/run --private python -m lisa_ros.nodes.demo
+	@tools/run --private python -m lisa_ros.demo
 
 test: lint ## Lint, types and all tests but the slow ones
 	@tools/run --private pytest -q

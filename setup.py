@@ -78,6 +78,6 @@ setup(
     package_data={"lisa_ros": ["py.typed", "checkpoints/**/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    entry_points={"console_scripts": ["lisa = lisa_ros.cli:main"]},
+    entry_points={"console_scripts": ["lisa = lisa_ros.cli.main:main"]},
     zip_safe=False,
 )

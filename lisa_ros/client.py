@@ -33,7 +33,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
-from lisa_ros.nodes.conversions import picture_from
+from lisa_ros.nodes.common.conversions import picture_from
 from lisa_ros.spatial.box import Quaternion, Vector
 
 _numbers = itertools.count(1)

@@ -44,7 +44,8 @@ def golden_lira() -> Path:
 @pytest.fixture(scope="session")
 def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as one folder, not quantized. Not to be changed."""
-    from lisa_ros.converting import Conversion, convert
+    from lisa_ros.models.common.conversion.work import Conversion
+    from lisa_ros.models.converting import convert
 
     folder = tmp_path_factory.mktemp("lira") / "toy"
     convert(Conversion(golden_lira, folder, "none", device="cpu"), tell=lambda _: None)

@@ -17,13 +17,13 @@ from catkin_pkg.package import Package, parse_package
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from paths import ROOT
 from rclpy.serialization import deserialize_message, serialize_message
 
 import lisa_ros
 from lisa_ros.msg import Command, ObjectMask, Segmentation
 from lisa_ros.srv import ResetDialogue
 
-ROOT = Path(__file__).resolve().parent.parent
 # Modules whose distribution has another name.
 DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml", "pybullet_data": "pybullet"}
 # Packages of ROS that package.xml names by themselves.

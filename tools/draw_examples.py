@@ -15,7 +15,7 @@ from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.datasets.tabletop import read_tabletop
 from lisa_ros.evaluation.items import Item, ItemLog
-from lisa_ros.overlay import draw_overlay
+from lisa_ros.segmentation.overlay import draw_overlay
 
 FAMILIES = ("direct", "attribute", "relation", "use", "several", "explain", "follow", "absent")
 TRUE_COLOUR = (255, 255, 255)

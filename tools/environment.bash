@@ -28,6 +28,6 @@ if [ -z "${ROS_DOMAIN_ID:-}" ]; then
   # 1-100: above that, DDS's ports meet those that Linux hands out to anybody.
   export ROS_DOMAIN_ID=$((1 + $(printf '%s' "$lisa_ros_root${lisa_ros_private:-}" | cksum | cut -d' ' -f1) % 100))
 fi
-# See lisa_ros/segmenter.py; here for training and tests, which import torch by themselves.
+# See lisa_ros/segmentation/interface.py; here for training and tests, which import torch by themselves.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 unset lisa_ros_root

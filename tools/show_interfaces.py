@@ -30,9 +30,9 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.action import Segment
+from lisa_ros.demo.processes import node_command, running, share_memory
+from lisa_ros.demo.script import LINES, SEED
 from lisa_ros.msg import Command, Segmentation, TrackedObject
-from lisa_ros.nodes.demo.processes import node_command, running, share_memory
-from lisa_ros.nodes.demo.script import LINES, SEED
 from lisa_ros.srv import ListDialogues, ResetDialogue
 
 _NAMESPACE = "/front"

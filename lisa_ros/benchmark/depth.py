@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lisa_ros.benchmark.tracking import STARTS
-from lisa_ros.geometry import centroid_pixel
+from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, locate

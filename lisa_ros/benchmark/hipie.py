@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.segllm.backbone import StageSizes
-from lisa_ros.models.segllm.hipie import CANVAS, Hipie, HipieSizes
+from lisa_ros.models.segllm.hipie.backbone import StageSizes
+from lisa_ros.models.segllm.hipie.network import CANVAS, Hipie, HipieSizes
 from lisa_ros.models.segllm.network import WORDS
 
 RELEASED = HipieSizes(

@@ -17,9 +17,9 @@ from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
 from lisa_ros.models.lisa.decoding import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.picture import Picture
-from lisa_ros.models.lisa.preprocessing import sam_pixels
+from lisa_ros.models.lisa.encoded_image import Picture
 from lisa_ros.models.lisa.prompt import Exchange
+from lisa_ros.models.lisa.sam.pixels import sam_pixels
 
 COMMAND = "Where is the thing to drink from? Please answer with a mask."
 NEXT_COMMAND = "And the one next to it?"

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
 from lisa_ros.benchmark.shapes import CLIP_PREPROCESSING, CLIP_VIT_L_14, RANDOM_SHAPES, VOCABULARY, Shape
-from lisa_ros.models.lisa.checkpoint import choose_device, choose_dtype, load_lisa
+from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
+from lisa_ros.models.common.weights.filling import Filler
+from lisa_ros.models.common.weights.quantization import quantize_linears
+from lisa_ros.models.lisa.checkpoint import dtype_of, fill_buffers, load_lisa
 from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN, SEG_TOKEN, LisaConfig
 from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.filling import Filler, fill_buffers
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import TEMPLATES
-from lisa_ros.models.lisa.quantization import quantize_linears
-from lisa_ros.models.lisa.sam import Float32Neck
+from lisa_ros.models.lisa.sam.network import Float32Neck
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.models.options import LoadOptions
-from lisa_ros.segmenter import embedded_checkpoint
+from lisa_ros.models.loading import embedded_checkpoint
 
 WEIGHT_SPREAD = 0.02
 WORD = 5
@@ -125,7 +127,7 @@ def random_network(
         network = LisaNetwork(config, CLIPVisionConfig(**CLIP_VIT_L_14), shape.sam)
     tensors = RandomTensors(network, device)
     quantize_linears(network.language, quantization, dtype, device)
-    Filler(network, dtype, device).fill(tensors, lambda key: key)
+    Filler(network, dtype, device, dtype_of=partial(dtype_of, dtype)).fill(tensors, lambda key: key)
     fill_buffers(network, config, device)
     if dtype == torch.float16:
         network.visual_model.image_encoder.neck = Float32Neck(network.visual_model.image_encoder.neck)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lisa_ros.models.options import LoadOptions
+from lisa_ros.models.common.options import LoadOptions
 
 SHAPES = ("embedded", "mini", "7b", "13b")
 AGAINST = ("upstream-style",)

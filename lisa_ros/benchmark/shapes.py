@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lisa_ros.models.lisa.sam import SamSizes
+from lisa_ros.models.lisa.sam.network import SamSizes
 
 CLIP_VIT_L_14: dict[str, Any] = {
     "hidden_size": 1024,

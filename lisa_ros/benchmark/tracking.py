@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.flow_tracking import FlowTracker
-from lisa_ros.geometry import intersection_over_union as iou
+from lisa_ros.segmentation.masks import intersection_over_union as iou
 from lisa_ros.simulation.moving import MovingFrame, read_sequence
-from lisa_ros.tracking import Mask, Tracker, TrackState
+from lisa_ros.tracking.flow import FlowTracker
+from lisa_ros.tracking.interface import Mask, Tracker, TrackState
 
 START_ERROR_PX = 3
 

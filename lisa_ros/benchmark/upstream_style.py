@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from lisa_ros.benchmark.models import ScriptedLisa
-from lisa_ros.models.lisa.preprocessing import sam_pixels
-from lisa_ros.models.lisa.sam import build_encoder, read_sizes
+from lisa_ros.models.lisa.sam.network import build_encoder, read_sizes
+from lisa_ros.models.lisa.sam.pixels import sam_pixels
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.files import PICTURES, read_json_file
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, Truth
-from lisa_ros.segmenting import read_image
+from lisa_ros.segmentation.image_files import read_image
 
 SEG = "[SEG]"
 """Stands for the mask in the answers of dialogues."""

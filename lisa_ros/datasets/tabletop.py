@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
 from lisa_ros.simulation.scene import SceneObject, View
-from lisa_ros.training.questions import Question, conversation, true_mask
-from lisa_ros.training.relations import is_reserved
-from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.questions.questions import Question, conversation, true_mask
+from lisa_ros.tabletop.questions.relations import is_reserved
+from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
 VIEWS = {"test": 512, "validation": 256}
 TURNS = 4

@@ -11,6 +11,7 @@ from typing import Any
 
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.items import OutputError
+from lisa_ros.segmentation.whole_files import write_whole
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 
@@ -61,13 +62,6 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
         raise OutputError(f"{folder} has {' and '.join(foreign)}, but no run.json that says of which run; name another")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(identity, indent=2) + "\n")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Writes a file so that it is never seen half-written; texts that utf-8 has no letters for are escaped."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(text.encode("utf-8", errors="xmlcharrefreplace"))
-    partial.replace(file)
 
 
 def _compare(file: Path, identity: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import IGNORE, Truth
-from lisa_ros.geometry import bounding_box
+from lisa_ros.segmentation.masks import bounding_box
 
 Mask = NDArray[np.bool_]
 """(H, W)."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lisa_ros.datasets.samples import Round
-from lisa_ros.dialogue import Turn, turn_of
 from lisa_ros.evaluation.metrics import Box
-from lisa_ros.geometry import union
-from lisa_ros.segmenter import AnswerKind, Finished, Forcible, Frame, Mask, ObjectMask, Referring, Segmenter
+from lisa_ros.segmentation.answers import AnswerKind, Finished, Mask, ObjectMask
+from lisa_ros.segmentation.interface import Forcible, Frame, Referring, Segmenter
+from lisa_ros.segmentation.masks import union
+from lisa_ros.segmentation.turns import Turn, turn_of
 
 FORCED_ANSWER = "[SEG]."
 

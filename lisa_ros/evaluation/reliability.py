@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.evaluation.items import Item
-from lisa_ros.scoring import RIGHT_IOU
+from lisa_ros.segmentation.scoring import RIGHT_IOU
 
 BINS = 10
 LIMITS = (0.3, 0.5, 0.7, 0.8, 0.9)

@@ -19,7 +19,7 @@ from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.reliability import Reliability, diagram, limit_rows
 from lisa_ros.evaluation.runner import load_image
 from lisa_ros.evaluation.tables import Row, cells_of
-from lisa_ros.overlay import draw_overlay
+from lisa_ros.segmentation.overlay import draw_overlay
 
 _WIDEST = 420
 _MOST_FAILURES = 200

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from lisa_ros.datasets.masks import encode_mask
 from lisa_ros.datasets.samples import ImageSource, Round, Sample, Truth
-from lisa_ros.dialogue import Turn
 from lisa_ros.evaluation.items import Item, ItemLog, Key
 from lisa_ros.evaluation.metrics import Box, box_around, boxes_iou, overlap
 from lisa_ros.evaluation.protocols import Asking, Reply
-from lisa_ros.segmenter import Segmenter
-from lisa_ros.segmenting import read_image
+from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.turns import Turn
 
 
 def keys_of(samples: Sequence[Sample], variant: str = "") -> Iterator[Key]:

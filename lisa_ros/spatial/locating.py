@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.geometry import bounding_box, centroid_pixel
+from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 from lisa_ros.spatial.box import OrientedBox, Vector, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
@@ -62,9 +62,9 @@ class Located:
 
     Attributes:
         centroid_m: the point of its visible surface that the answer's pixel centroid stands for: on the ray through
-            `lisa_ros.geometry.centroid_pixel`, as far along the optical axis as the median of the object's points. It
-            is on the side that the camera sees, not in the object's middle: that is `box.centre_m`, which supposes a
-            thing that fills its box and, on a support, stands on it.
+            `segmentation.masks.centroid_pixel`, at the median of the object's points along the optical axis. It
+            is on the side that the camera sees, not in the object's middle: that is `box.centre_m`, which assumes an
+            object that fills its box and, on a support, stands on it.
         points: of its visible surface.
         box: around them, and its axes. centroid_m with box.orientation is the object's pose.
         measured: the part of the mask, without its border, that depth measured, 0 to 1.

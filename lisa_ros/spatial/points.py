@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.geometry import bounding_box
+from lisa_ros.segmentation.masks import bounding_box
 from lisa_ros.spatial.camera import CameraModel
 
 Depth = NDArray[np.float32]

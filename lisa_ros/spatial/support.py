@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.geometry import bounding_box
+from lisa_ros.segmentation.masks import bounding_box
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, measured
 

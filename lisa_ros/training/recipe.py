@@ -28,23 +28,23 @@ from pathlib import Path
 
 import torch
 
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.training import hint_reading
-from lisa_ros.training.architecture import embedded_configuration, new_network
-from lisa_ros.training.asking import PLAIN, Teasing
-from lisa_ros.training.codes import waves_from_fourier
-from lisa_ros.training.export import export_checkpoint, write_descriptions
-from lisa_ros.training.hints import NAMED
-from lisa_ros.training.joining import DialogueStage, Sight
-from lisa_ros.training.joint import JointStage, PolishStage
-from lisa_ros.training.pretraining import EyesStage, GlanceStage
-from lisa_ros.training.questions import WEIGHTS
-from lisa_ros.training.scenes import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
-from lisa_ros.training.trainer import Schedule, train
-from lisa_ros.training.vocabulary import added_tokens, train_tokenizer
+from lisa_ros.tabletop.questions.asking import PLAIN, Teasing
+from lisa_ros.tabletop.questions.questions import WEIGHTS
+from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.training.embedded.architecture import embedded_configuration, new_network
+from lisa_ros.training.embedded.codes import waves_from_fourier
+from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
+from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
+from lisa_ros.training.loop.trainer import Schedule, train
+from lisa_ros.training.stages import hint_reading
+from lisa_ros.training.stages.hints import NAMED
+from lisa_ros.training.stages.joining import DialogueStage, Sight
+from lisa_ros.training.stages.joint import JointStage, PolishStage
+from lisa_ros.training.stages.pretraining import EyesStage, GlanceStage
 
 STAGES = (
     *("render", "eyes", "glance", "words", "look", "talk", "joint", "polish", "settle", "recall", "finish", "again"),

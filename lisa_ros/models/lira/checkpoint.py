@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from lisa_ros.models.common.configuration import settled_quantization
+from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.weights.files import WeightFiles
+from lisa_ros.models.common.weights.filling import Filler, check_keys, quantized_layers
+from lisa_ros.models.common.weights.quantization import quantize_linears
 from lisa_ros.models.lira.configuration import LiraConfig, read_configuration
 from lisa_ros.models.lira.decoding import Lira
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.tokenizer import LiraTokenizer
-from lisa_ros.models.lisa.checkpoint import choose_device, choose_dtype
-from lisa_ros.models.lisa.configuration import settled_quantization
-from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Filler, check_keys, quantized_layers
-from lisa_ros.models.lisa.quantization import quantize_linears
-from lisa_ros.models.lisa.weights import WeightFiles
-from lisa_ros.models.options import LoadOptions
 
 _OMG = "omg."
 

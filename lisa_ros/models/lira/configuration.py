@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from transformers import InternVLVisionConfig, LlamaConfig
 
-from lisa_ros.models.families import LIRA
-from lisa_ros.models.lisa.configuration import UNFINISHED, converted_quantization, read_json
-from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.common.configuration import UNFINISHED, converted_quantization, read_json
+from lisa_ros.models.common.errors import CheckpointError
+
+MODEL_TYPE = "lira"
+"""`model_type` in the config.json of a converted folder."""
 
 SEG_TOKEN, PHRASE_TOKEN, PHRASE_END_TOKEN, LOCAL_TOKEN = "[SEG]", "<p>", "</p>", "<image_id>"
 LIRA_TOKENS = (SEG_TOKEN, PHRASE_TOKEN, PHRASE_END_TOKEN, "<region>", "<mark>", LOCAL_TOKEN)
@@ -126,7 +128,7 @@ def read_configuration(folder: Path) -> LiraConfig:
         raise CheckpointError(f"{folder} is not whole yet: run the `lisa convert` that writes it again, it goes on")
     raw = read_json(folder / "config.json")
     quantization = converted_quantization(raw, folder)
-    if raw.get("model_type") != LIRA or quantization is None:
+    if raw.get("model_type") != MODEL_TYPE or quantization is None:
         raise CheckpointError(f"{folder}/config.json is not one that `lisa convert` writes for LIRA")
     return configuration_of(raw, folder, quantization)
 

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.models.lira.answering import Answer, Answering, AnswerStep, MaskStep
-from lisa_ros.models.lira.attributes import AttributeReader
+from lisa_ros.models.common.answering import PromptTooLongError, kept_read_bytes
+from lisa_ros.models.common.loaded import Loaded
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.prompt_text import neutralize
+from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
+from lisa_ros.models.lira.answers.answering import Answering
+from lisa_ros.models.lira.answers.attributes import AttributeReader
+from lisa_ros.models.lira.answers.steps import Answer, AnswerStep, MaskStep
 from lisa_ros.models.lira.configuration import LIRA_TOKENS, LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
+from lisa_ros.models.lira.encoded_image import Picture
 from lisa_ros.models.lira.network import LiraNetwork
-from lisa_ros.models.lira.picture import Picture
-from lisa_ros.models.lira.preprocessing import ANSWER_TILES, REFERRING_TILES, TileLimits
 from lisa_ros.models.lira.prompt import first_turn, later_turn, referring_question
 from lisa_ros.models.lira.reading import Part, Reader, key_of
 from lisa_ros.models.lira.tokenizer import LiraTokenizer
-from lisa_ros.models.lisa.decoding import PromptTooLongError, kept_read_bytes
-from lisa_ros.models.lisa.prompt import neutralize
-from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
-from lisa_ros.models.loaded import Loaded
-from lisa_ros.models.options import LoadOptions
+from lisa_ros.models.lira.vision.preprocessing import ANSWER_TILES, REFERRING_TILES, TileLimits
 
 Marked = tuple[int, NDArray[np.bool_]]
 """Where a `[SEG]` ends in an answer, and the mask (H, W) that was made there."""

@@ -10,10 +10,10 @@ from torch import nn
 from transformers import LlamaModel
 
 from lisa_ros.models.lira.configuration import LiraConfig
-from lisa_ros.models.lira.internvl import InternVlEye
-from lisa_ros.models.lira.mask_decoder import MaskFeatures
-from lisa_ros.models.lira.omg import OmgSeg, Seen
-from lisa_ros.models.lira.sefe import Sefe
+from lisa_ros.models.lira.omg_seg.mask_decoder import MaskFeatures
+from lisa_ros.models.lira.omg_seg.network import OmgSeg, Seen
+from lisa_ros.models.lira.vision.internvl import InternVlEye
+from lisa_ros.models.lira.vision.sefe import Sefe
 
 
 class LiraNetwork(nn.Module):

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER
 from lisa_ros.models.lira.configuration import TURN_END_TOKEN, TURN_TOKEN
-from lisa_ros.models.lisa.tokenizer import IMAGE_PLACEHOLDER
 
 # The sentence with which InternVL2 was tuned: "You are the InternVL multimodal model of Shanghai AI Laboratory and
 # SenseTime, English name InternVL, a useful and harmless assistant."

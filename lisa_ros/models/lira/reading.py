@@ -13,11 +13,11 @@ from itertools import groupby
 
 import torch
 
+from lisa_ros.models.common.language.batching import Batcher
+from lisa_ros.models.common.language.llama import Outcome, RaggedLlama, Row, RowCache
+from lisa_ros.models.common.language.prefixes import ROOM_FOR_ANSWER, PrefixStore
+from lisa_ros.models.lira.encoded_image import Picture, Visual
 from lisa_ros.models.lira.network import LiraNetwork
-from lisa_ros.models.lira.picture import Picture, Visual
-from lisa_ros.models.lisa.batching import Batcher
-from lisa_ros.models.lisa.language import Outcome, RaggedLlama, Row, RowCache
-from lisa_ros.models.lisa.prefixes import ROOM_FOR_ANSWER, PrefixStore
 
 Part = int | Visual
 """A token, or something seen."""

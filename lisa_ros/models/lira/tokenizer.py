@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lisa_ros.models.lisa.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece
 
 _SPACE = "\u2581"
 """Sentencepiece's mark for a space."""

@@ -4,27 +4,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig
 
-from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration, read_json, settled_quantization
+from lisa_ros.models.common.configuration import read_json, settled_quantization
+from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD, ClipPreprocessing
+from lisa_ros.models.common.vision_tower import find_vision_tower, read_vision_config, vision_faults
+from lisa_ros.models.common.weights.files import WeightFiles
+from lisa_ros.models.common.weights.filling import Filler, check_keys, fill_transformer_buffers, quantized_layers
+from lisa_ros.models.common.weights.quantization import quantize_linears
+from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration
 from lisa_ros.models.lisa.decoding import Lisa
-from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Filler, check_keys, fill_buffers, quantized_layers
-from lisa_ros.models.lisa.keys import clip_key, lisa_key
+from lisa_ros.models.lisa.keys import clip_key, lisa_key, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.prompt import TEMPLATES
-from lisa_ros.models.lisa.quantization import quantize_linears
-from lisa_ros.models.lisa.sam import KEY_PREFIX as SAM_PREFIX
-from lisa_ros.models.lisa.sam import Float32Neck, SamSizes, read_sizes
+from lisa_ros.models.lisa.sam.network import KEY_PREFIX as SAM_PREFIX
+from lisa_ros.models.lisa.sam.network import Float32Neck, SamSizes, read_sizes
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.models.lisa.weights import WeightFiles
-from lisa_ros.models.options import LoadOptions
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
@@ -56,70 +58,11 @@ def load_lisa(folder: Path, options: LoadOptions | None = None) -> Lisa:
     return lisa
 
 
-def choose_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" is the GPU where there is one.
-
-    Raises:
-        ValueError: "cuda" where there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
-def choose_dtype(options: LoadOptions, device: torch.device) -> torch.dtype:
-    """What to compute in. "auto": float32 on a CPU; on a GPU float16 with quantized weights, else bfloat16."""
-    if options.precision != "auto":
-        return _DTYPES[options.precision]
-    if device.type == "cpu":
-        return torch.float32
-    return torch.float16 if options.quantization in ("8bit", "4bit") else torch.bfloat16
-
-
 def load_tokenizer(folder: Path, config: LisaConfig) -> LisaTokenizer:
     """A checkpoint folder's tokenizer. See LisaTokenizer for what it raises."""
     path = folder / "tokenizer_config.json"
     legacy = not path.is_file() or read_json(path).get("legacy") is not False
     return LisaTokenizer(folder / "tokenizer.model", config.added_tokens, legacy=legacy)
-
-
-def find_vision_tower(folder: Path, named: str, chosen: str | None = None) -> Path:
-    """The CLIP folder that is meant.
-
-    Args:
-        folder: the checkpoint's.
-        named: what its config.json names: a folder relative to `folder`, a path, or a model of the Hugging Face hub.
-        chosen: said outright instead: a path, or a model of the hub.
-
-    Raises:
-        CheckpointError: it is not to be found; the text says what to do.
-    """
-    name = chosen or named
-    if not name:
-        raise CheckpointError(f"{folder}/config.json names no vision_tower; say which CLIP folder with --vision-tower")
-    candidates = [Path(name).expanduser()] if chosen else [folder / name, Path(name).expanduser()]
-    for candidate in candidates:
-        if (candidate / "config.json").is_file():
-            return candidate
-        if candidate.is_dir():
-            raise CheckpointError(f"{candidate} is no CLIP folder: config.json is missing in it")
-    return _download_vision_tower(folder, name)
-
-
-def _download_vision_tower(folder: Path, name: str) -> Path:
-    """From the Hugging Face cache, or the hub."""
-    try:
-        from huggingface_hub import snapshot_download
-
-        files = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
-        return Path(snapshot_download(name, allow_patterns=files))
-    except Exception as error:  # no network, no such model, a name the hub refuses
-        raise CheckpointError(
-            f"CLIP {name!r} is neither a folder in {folder}, nor a path, nor in the Hugging Face cache or hub "
-            f"({type(error).__name__}). Download it once and point --vision-tower at its folder"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -150,7 +93,7 @@ def plan_network(folder: Path, config: LisaConfig, clip: ClipPreprocessing) -> P
     tied = config.language.tie_word_embeddings and "lm_head.weight" not in stored
     if tied:
         rename["tied"], stored["tied"] = "lm_head.weight", stored.get("model.embed_tokens.weight", ())
-    check_keys(network, stored | clip_stored, rename, folder, config.stored)
+    check_keys(network, stored | clip_stored, rename, folder, config.stored, released_key)
     return Plan(network, weights, clip_weights, tied)
 
 
@@ -170,7 +113,7 @@ def load_network(
         plan.clip_weights.read_ahead()
     parts = quantized_layers(network, config.stored)
     quantize_linears(network.language, quantization, dtype, device)
-    filler = Filler(network, dtype, device, parts, mapped=mapped)
+    filler = Filler(network, dtype, device, parts, mapped=mapped, dtype_of=partial(dtype_of, dtype))
     filler.fill(plan.weights, lisa_key)
     filler.fill(plan.clip_weights, clip_key)
     if plan.tied:
@@ -179,15 +122,6 @@ def load_network(
     if dtype == torch.float16:
         network.visual_model.image_encoder.neck = Float32Neck(network.visual_model.image_encoder.neck)
     return network.eval().requires_grad_(False)
-
-
-def read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
-    """CLIP's sizes, from its folder's config.json; a CheckpointError where it has none."""
-    raw = read_json(clip_folder / "config.json")
-    try:
-        return CLIPVisionConfig(**raw.get("vision_config", raw))
-    except Exception as error:  # whatever transformers and Python raise for a value of another kind
-        raise CheckpointError(f"{clip_folder}/config.json has a value that no CLIP has: {error}") from error
 
 
 def _build(folder: Path, config: LisaConfig, vision: CLIPVisionConfig, sam: SamSizes) -> LisaNetwork:
@@ -213,16 +147,18 @@ def _check_parts(
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
 
 
-def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing) -> list[str]:
-    """What is wrong with a CLIP whose features should be `width` wide, a clause each."""
-    faults = []
-    if vision.hidden_size != width:
-        faults.append(
-            f"CLIP in {clip.folder} is {vision.hidden_size} wide, but mm_hidden_size is {width} (is it the right CLIP?)"
-        )
-    if clip.size != (vision.image_size, vision.image_size):
-        faults.append(
-            f"CLIP in {clip.folder} takes pictures of {vision.image_size} pixels, but its"
-            f" preprocessor_config.json makes them {clip.size}"
-        )
-    return faults
+def dtype_of(dtype: torch.dtype, key: str) -> torch.dtype:
+    """What a tensor is computed in: SAM's small parts stay in float32; fp16 would overflow in the encoder's neck."""
+    if key.startswith(("visual_model.prompt_encoder.", "visual_model.mask_decoder.")):
+        return torch.float32
+    if key.startswith("visual_model.image_encoder.neck.") and dtype == torch.float16:
+        return torch.float32
+    return dtype
+
+
+def fill_buffers(network: LisaNetwork, config: LisaConfig, device: torch.device) -> None:
+    """Gives the buffers that no checkpoint holds their values; on the meta device they got none."""
+    fill_transformer_buffers(network, config.language, device)
+    sam = network.visual_model
+    sam.pixel_mean = torch.tensor(SAM_PIXEL_MEAN, device=device).view(3, 1, 1)
+    sam.pixel_std = torch.tensor(SAM_PIXEL_STD, device=device).view(3, 1, 1)

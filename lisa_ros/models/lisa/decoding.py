@@ -11,34 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lisa_ros.models.common.answering import MAX_MASKS, PromptTooLongError, kept_read_bytes
+from lisa_ros.models.common.language.reading import Reader, Reading
+from lisa_ros.models.common.loaded import Loaded
+from lisa_ros.models.common.options import DEFAULT_CACHE
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
+from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts
+from lisa_ros.models.lisa.encoded_image import Picture
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.picture import Picture
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
-from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt, neutralize
-from lisa_ros.models.lisa.reading import Reader, Reading
+from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.models.loaded import Loaded
-from lisa_ros.models.options import DEFAULT_CACHE
-
-MAX_MASKS = 64
-"""Masks decoded for one answer. A model gone astray says `[SEG]` to the end, and each mask takes a picture's memory."""
-
 
 MASK_ONLY_ANSWER = "[SEG]."
 """What the model is made to say for a mask without words, as LISA's authors do when they validate (train_ds.py)."""
-KEPT_READ_MIB = 1024
-"""Memory for what LLaMA has read, by default. LISA-7B takes 0.5 MiB a position in 16 bit: 350 MiB for a first turn."""
-KEPT_READ_SHARE = 0.05
-"""... and never more than this share of a GPU's memory: 13B with 4-bit weights is to fit into 12 GiB."""
 
 Step = tuple[int, torch.Tensor, torch.Tensor]
 """A token, the state (1, hidden) that said it, and the logarithm of the probability that it gave it, ()."""
-
-
-class PromptTooLongError(ValueError):
-    """A prompt does not fit into the model's context; the text says by how much."""
 
 
 @dataclass(frozen=True)
@@ -96,20 +86,6 @@ def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
     """
     budget = kept_read_bytes(network.device, cache_mib)
     return Reader(network, budget, fixed_step=network.device.type == "cuda")
-
-
-def kept_read_bytes(device: torch.device, cache_mib: int) -> int:
-    """Memory for what was read, bytes.
-
-    Args:
-        device: where the model is.
-        cache_mib: MiB; DEFAULT_CACHE: KEPT_READ_MIB, or KEPT_READ_SHARE of a smaller GPU.
-    """
-    if cache_mib != DEFAULT_CACHE:
-        return cache_mib << 20
-    if device.type != "cuda":
-        return KEPT_READ_MIB << 20
-    return min(KEPT_READ_MIB << 20, int(KEPT_READ_SHARE * torch.cuda.get_device_properties(device).total_memory))
 
 
 class Lisa(Loaded):

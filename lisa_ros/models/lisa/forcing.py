@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.models.lisa.decoding import Lisa, PromptTooLongError
-from lisa_ros.models.lisa.picture import Picture
+from lisa_ros.models.common.answering import PromptTooLongError
+from lisa_ros.models.lisa.decoding import Lisa
+from lisa_ros.models.lisa.encoded_image import Picture
 from lisa_ros.models.lisa.prompt import Exchange
 
 

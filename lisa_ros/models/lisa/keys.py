@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lisa_ros.models.lisa import sam
+from lisa_ros.models.lisa.sam import network as sam
 
 CLIP_PREFIX = "vision_model."
 VISION_PREFIX = "vision_tower."

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
 
+from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
-from lisa_ros.models.lisa.sam import SamSizes, build_sam
-from lisa_ros.models.lisa.tokenizer import IMAGE_TOKEN_INDEX
+from lisa_ros.models.lisa.sam.network import SamSizes, build_sam
 
 
 class LisaNetwork(nn.Module):

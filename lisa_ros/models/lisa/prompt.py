@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER
 from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN
-from lisa_ros.models.lisa.tokenizer import IMAGE_PLACEHOLDER
-
-_CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 
 Exchange = tuple[str, str]
 """A command and its answer."""
@@ -74,20 +71,3 @@ def build_prompt(template: Template, exchanges: Sequence[Exchange], *, wrap_imag
     image = f"{IMAGE_START_TOKEN}{IMAGE_PLACEHOLDER}{IMAGE_END_TOKEN}" if wrap_image else IMAGE_PLACEHOLDER
     (first, answer), *rest = exchanges
     return template.render([(f"{image}\n{first}", answer), *rest])
-
-
-def neutralize(text: str, control_texts: Iterable[str]) -> str:
-    """What an operator typed, as plain words.
-
-    Control texts (`[SEG]`, `<image>`, `</s>`, a template's role markers ...) get a space after their first character
-    (`[ SEG]`), so that they stay readable and mean nothing. Control characters, line ends among them, become one space,
-    or nothing at the ends of the text. Any other text comes back as it was, since it must be tokenized as upstream
-    tokenizes it.
-    """
-    text = re.sub(rf"^{_CONTROL_CHARACTERS}|{_CONTROL_CHARACTERS}$", "", text)
-    text = re.sub(_CONTROL_CHARACTERS, " ", text)
-    marks = sorted(set(control_texts), key=len, reverse=True)
-    pattern = re.compile("|".join(re.escape(mark) for mark in marks))
-    while pattern.search(text):  # a break can complete no other mark, but marks may overlap
-        text = pattern.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)
-    return text

@@ -15,13 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentencepiece import SentencePieceProcessor
-
-from lisa_ros.models.lisa.errors import CheckpointError
-
-IMAGE_PLACEHOLDER = "<image>"
-IMAGE_TOKEN_INDEX = -200
-"""Stands in a prompt's ids where the picture's features go (LLaVA's number)."""
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece
 
 
 class LisaTokenizer:
@@ -131,21 +126,3 @@ class LisaTokenizer:
         # A vocabulary padded beyond tokenizer.model has ids that mean nothing.
         known = [number for number in ids if 0 <= number < self._sp.get_piece_size()]
         return str(self._sp.decode(known)) if known else ""
-
-
-def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePieceProcessor:
-    """The sentencepiece model of a checkpoint folder.
-
-    Args:
-        model_file: tokenizer.model.
-        change: what is appended to the file's protocol buffer, whose fields it so replaces.
-
-    Raises:
-        CheckpointError: the file is missing or is no sentencepiece model.
-    """
-    if not model_file.is_file():
-        raise CheckpointError(f"{model_file} is missing; a checkpoint folder has the language model's tokenizer.model")
-    try:
-        return SentencePieceProcessor(model_proto=model_file.read_bytes() + change)
-    except Exception as error:  # sentencepiece raises bare RuntimeErrors and OSErrors
-        raise CheckpointError(f"{model_file} is no sentencepiece model: {error}") from error

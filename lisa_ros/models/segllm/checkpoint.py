@@ -11,27 +11,28 @@ from pathlib import Path
 import torch
 from transformers import CLIPVisionConfig
 
-from lisa_ros.models.lisa.checkpoint import (
-    choose_device,
-    choose_dtype,
-    find_vision_tower,
-    read_vision_config,
-    vision_faults,
+from lisa_ros.models.common.configuration import settled_quantization
+from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
+from lisa_ros.models.common.vision_tower import find_vision_tower, read_vision_config, vision_faults
+from lisa_ros.models.common.weights.files import WeightFiles
+from lisa_ros.models.common.weights.filling import (
+    Filler,
+    check_keys,
+    fill_transformer_buffers,
+    needed_shapes,
+    quantized_layers,
 )
-from lisa_ros.models.lisa.configuration import settled_quantization
-from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import Filler, check_keys, fill_transformer_buffers, needed_shapes, quantized_layers
-from lisa_ros.models.lisa.preprocessing import ClipPreprocessing
-from lisa_ros.models.lisa.quantization import quantize_linears
-from lisa_ros.models.lisa.weights import WeightFiles
-from lisa_ros.models.options import LoadOptions
-from lisa_ros.models.segllm.answering import Segllm
+from lisa_ros.models.common.weights.quantization import quantize_linears
 from lisa_ros.models.segllm.configuration import SegllmConfig, read_configuration
-from lisa_ros.models.segllm.fusion_scales import take_fusion_scales
-from lisa_ros.models.segllm.hipie import HipieSizes
+from lisa_ros.models.segllm.decoding import Segllm
+from lisa_ros.models.segllm.hipie.fusion_scales import take_fusion_scales
+from lisa_ros.models.segllm.hipie.network import HipieSizes
+from lisa_ros.models.segllm.hipie.sizes import read_sizes
 from lisa_ros.models.segllm.keys import decoder_layers, released_key, sorted_out
 from lisa_ros.models.segllm.network import SegllmNetwork
-from lisa_ros.models.segllm.sizes import read_sizes
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import LlamaConfig
 
-from lisa_ros.models.lisa.configuration import converted_quantization, language_config, read_added_tokens, read_json
-from lisa_ros.models.lisa.errors import CheckpointError
+from lisa_ros.models.common.configuration import converted_quantization, language_config, read_added_tokens, read_json
+from lisa_ros.models.common.errors import CheckpointError
 
 SLOT_TOKEN = "<video>"
 """Stands wherever the model is shown something: the picture's patches, a mask, a box."""

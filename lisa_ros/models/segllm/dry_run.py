@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
-from lisa_ros.models.lisa.configuration import read_json
-from lisa_ros.models.lisa.errors import CheckpointError
-from lisa_ros.models.lisa.filling import needed_shapes
-from lisa_ros.models.segllm.backbone import StageSizes
+from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.weights.filling import needed_shapes
 from lisa_ros.models.segllm.configuration import SEG_TOKEN, SLOT_TOKEN, SegllmConfig
-from lisa_ros.models.segllm.hipie import HipieSizes
+from lisa_ros.models.segllm.hipie.backbone import StageSizes
+from lisa_ros.models.segllm.hipie.network import HipieSizes
+from lisa_ros.models.segllm.hipie.sizes import BACKBONE, ENCODER_LAYERS
 from lisa_ros.models.segllm.keys import (
     CLIP,
     HIPIE,
@@ -26,7 +27,6 @@ from lisa_ros.models.segllm.keys import (
     sorted_out,
 )
 from lisa_ros.models.segllm.network import SegllmNetwork
-from lisa_ros.models.segllm.sizes import BACKBONE, ENCODER_LAYERS
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
 
 from lisa_ros.models.segllm.configuration import SegllmConfig
-from lisa_ros.models.segllm.hipie import Hipie, HipieSizes
+from lisa_ros.models.segllm.hipie.network import Hipie, HipieSizes
 
 WORDS = 8
 """That HIPIE is prompted with: the first half stands for the mask that is referred to, the second for the answer."""

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.models.segllm.canvas import Canvas
-from lisa_ros.models.segllm.hipie import CANVAS
+from lisa_ros.models.segllm.hipie.canvas import Canvas
+from lisa_ros.models.segllm.hipie.network import CANVAS
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the canvas."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lisa_ros.models.lisa.tokenizer import load_sentencepiece
+from lisa_ros.models.common.tokenizer import load_sentencepiece
 
 # Protocol buffers merge a message that is appended: normalizer_spec (field 3) with add_dummy_prefix (field 3) false.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operators' side of a measurement: commands out, answers in, with the moments at which they came."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+
+from lisa_ros.demo.failure import DemoError
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.conversions import picture_from
+
+_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+_POLL_S = 0.002
+_ANSWERED = (Segmentation.OK, Segmentation.NO_OBJECT)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One answer on ~/segmentation; moments are monotonic seconds of this process.
+
+    Attributes:
+        status: a constant of Segmentation.
+        turn: in the operator's dialogue.
+        sent_s: just before its command was published.
+        came_s: it was here, unpacked.
+        total_ms, queued_ms: what the node said.
+    """
+
+    id: str
+    operator: str
+    status: int
+    detail: str
+    turn: int
+    sent_s: float
+    came_s: float
+    total_ms: float
+    queued_ms: float
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model gave an answer."""
+        return self.status in _ANSWERED
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One message of ~/mask: when it was here, and its bytes, not unpacked."""
+
+    came_s: float
+    packed: bytes
+
+    def pixels(self) -> NDArray[np.bool_]:
+        """(H, W): all objects of the answer together."""
+        return np.asarray(picture_from(deserialize_message(self.packed, Image))[:, :, 0] > 0)
+
+
+class Asker:
+    """Speaks for all operators. A thread of its own takes the messages, so that their moments are right."""
+
+    def __init__(self, node: Node, operators: int, depth: int, check: Callable[[], None]) -> None:
+        """Open the topics.
+
+        Args:
+            node: in lisa_node's namespace.
+            operators: publishers of commands: each operator has one.
+            depth: commands that each may have on their way.
+            check: called during every wait, to raise when there is nothing left to wait for.
+        """
+        self._node, self._check = node, check
+        self._sent_s: dict[str, float] = {}
+        self._numbers = count(1)
+        self._mask: Mask | None = None
+        self.heard: list[Heard] = []
+        self.picture_rate_hz = 0.0
+        """What the node counts, over the newest five seconds."""
+        qos = QoSProfile(depth=depth)
+        self._commands = [node.create_publisher(Command, "lisa/command", qos) for _ in range(operators)]
+        # As bytes: to unpack a mask takes this program's time, not the node's.
+        node.create_subscription(Image, "lisa/mask", self._on_mask, _ALL, raw=True)
+        node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, _ALL)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def wait_for_lisa(self, timeout_s: float) -> None:
+        """Until the node takes commands and gets pictures.
+
+        Raises:
+            DemoError: it did not get so far in time.
+        """
+        self.picture_rate_hz = 0.0
+
+        def ready() -> bool:
+            listening = all(publisher.get_subscription_count() for publisher in self._commands)
+            return listening and self._node.count_publishers("lisa/segmentation") > 0 and self.picture_rate_hz > 0
+
+        if not self.wait(ready, timeout_s):
+            raise DemoError(f"lisa_node was not ready, or had no pictures, in {timeout_s:g} s; see its log.")
+
+    def ask(self, operator: str, text: str, timeout_s: float) -> tuple[Heard, Mask]:
+        """Send one command; its answer and its mask. No other command may be on its way.
+
+        Raises:
+            DemoError: they did not come in time, or the node refused the command.
+        """
+        known, self._mask = len(self.heard), None
+        self.send(0, operator, text)
+        if not self.wait(lambda: len(self.heard) > known, timeout_s):
+            raise DemoError(f"No answer to {text!r} came within {timeout_s:g} s.")
+        heard = self.heard[known]
+        if not heard.answered or not self.wait(lambda: self._mask is not None, timeout_s):
+            raise DemoError(f"No mask came for {text!r}: {heard.detail or 'only its Segmentation did.'}")
+        assert self._mask is not None
+        return heard, self._mask
+
+    def send(self, publisher: int, operator: str, text: str) -> str:
+        """Send a command and do not wait; its id."""
+        command = Command(id=f"{operator}-{next(self._numbers)}", operator_id=operator, text=text)
+        self._sent_s[command.id] = time.monotonic()
+        self._commands[publisher].publish(command)
+        return str(command.id)
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether the condition came true in time."""
+        until_s = time.monotonic() + timeout_s
+        while not condition():
+            self._check()
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wait(lambda: False, seconds)
+
+    def _on_mask(self, message: bytes) -> None:
+        self._mask = Mask(time.monotonic(), message)
+
+    def _on_answer(self, message: Any) -> None:
+        self.heard.append(
+            Heard(
+                id=message.id,
+                operator=message.operator_id,
+                status=message.status,
+                detail=message.detail,
+                turn=message.turn,
+                sent_s=self._sent_s.get(message.id, float("nan")),
+                came_s=time.monotonic(),
+                total_ms=message.total_ms,
+                queued_ms=message.queued_ms,
+            )
+        )
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            for value in status.values:
+                if value.key == "picture rate (Hz)":
+                    self.picture_rate_hz = float(value.value)
+
+
+@contextmanager
+def asking(namespace: str, operators: int, depth: int, check: Callable[[], None]) -> Iterator[Asker]:
+    """The operators' node and its thread, as long as the block lasts."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("operators", namespace=namespace)
+    asker = Asker(node, operators, depth, check)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor,), name="operators", daemon=True)
+    thread.start()
+    try:
+        yield asker
+    finally:
+        executor.shutdown()
+        thread.join(10.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):
+        executor.spin()

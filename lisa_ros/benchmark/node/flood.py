@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many operators send many commands at once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lisa_ros.benchmark.node.asking import Asker, Heard
+from lisa_ros.demo.failure import DemoError
+
+# Longer than the node's outbox waits for anybody: a second answer would be here by then.
+_UNTIL_QUIET_S = 6.0
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What came of it.
+
+    All commands of the first operator are sent, then all of the second, and so on, as fast as they can be: in the order
+    of their coming, the last operator's first command would be answered after everybody else's last. A command's wait
+    is from just before its publishing to its Segmentation's arrival, so that it holds its own model time, too.
+
+    Attributes:
+        sent: commands.
+        answers: to them.
+        twice: answers that came for a command that had one.
+        refused: answers without the model: REJECTED, NO_IMAGE, CANCELLED, FAILED.
+        seconds: from the first command to the last answer.
+        mean_wait_s: of all commands.
+        longest_wait_s: of all commands.
+        longest_mean_ratio: the longest mean wait of an operator, over the mean wait of all. 1: all wait alike.
+        longest_last_ratio: the longest wait of an operator's longest-waiting command, over the mean of those of all
+            operators. 1: all are done at the same time.
+        longest_command_ratio: the longest wait of a single command, over the mean wait of all. In a flood that is
+            worked off at an even pace it is 2, whoever is served first: the last command waits for all others.
+        first_answer_spread_s: from the first operator's first answer to the last operator's first.
+    """
+
+    sent: int
+    answers: int
+    twice: int
+    refused: int
+    seconds: float
+    mean_wait_s: float
+    longest_wait_s: float
+    longest_mean_ratio: float
+    longest_last_ratio: float
+    longest_command_ratio: float
+    first_answer_spread_s: float
+
+
+def measure_flood(asker: Asker, operators: int, commands: int, texts: Sequence[str], timeout_s: float) -> Flood:
+    """Send operators x commands, and count what comes.
+
+    Raises:
+        DemoError: no answer came for timeout_s, though some were missing.
+    """
+    before = len(asker.heard)
+    sent = [
+        asker.send(number, f"operator_{number + 1}", texts[(number + turn) % len(texts)])
+        for number in range(operators)
+        for turn in range(commands)
+    ]
+    _wait_for(asker, before, set(sent), timeout_s)
+    asker.pause(_UNTIL_QUIET_S)
+    return judge(sent, asker.heard[before:])
+
+
+def _wait_for(asker: Asker, before: int, wanted: set[str], timeout_s: float) -> None:
+    """Until each has an answer, or none has come for a while."""
+    while True:
+        known = len(asker.heard)
+        if wanted <= {heard.id for heard in asker.heard[before:]}:
+            return
+        if not asker.wait(lambda known=known: len(asker.heard) > known, timeout_s):  # type: ignore[misc]
+            raise DemoError(f"Of {len(wanted)} commands {known - before} were answered, then none in {timeout_s:g} s.")
+        time.sleep(0.05)  # many come at once
+
+
+def judge(sent: Sequence[str], heard: Sequence[Heard]) -> Flood:
+    """What the answers say; `sent` are the commands' ids."""
+    counted = Counter(answer.id for answer in heard)
+    waits: Mapping[str, list[float]] = defaultdict(list)
+    for answer in heard:
+        waits[answer.operator].append(answer.came_s - answer.sent_s)
+    every = [wait for some in waits.values() for wait in some]
+    firsts = _first_answers(heard)
+    return Flood(
+        sent=len(sent),
+        answers=sum(identity in counted for identity in sent),
+        twice=sum(counted.values()) - len(counted),
+        refused=sum(not answer.answered for answer in heard),
+        seconds=max(answer.came_s for answer in heard) - min(answer.sent_s for answer in heard),
+        mean_wait_s=fmean(every),
+        longest_wait_s=max(every),
+        longest_mean_ratio=max(map(fmean, waits.values())) / fmean(every),
+        longest_last_ratio=max(map(max, waits.values())) / fmean(map(max, waits.values())),
+        longest_command_ratio=max(every) / fmean(every),
+        first_answer_spread_s=max(firsts) - min(firsts),
+    )
+
+
+def _first_answers(heard: Iterable[Heard]) -> list[float]:
+    """When each operator's first answer came."""
+    firsts: dict[str, float] = {}
+    for answer in heard:
+        firsts[answer.operator] = min(answer.came_s, firsts.get(answer.operator, answer.came_s))
+    return list(firsts.values())

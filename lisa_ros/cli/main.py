@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `lisa` command: parses its arguments and runs one subcommand. It needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from lisa_ros import __version__
+from lisa_ros.cli import benchmark, calibrate, check, convert, evaluate, finetune, segment, train
+from lisa_ros.segmentation.answers import CommandError
+
+_SUBCOMMANDS = (segment, evaluate, calibrate, benchmark, train, finetune, convert, check)
+"""Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        the exit status: 0, 2 for what the user can mend (one line on stderr), 130 after Ctrl-C.
+    """
+    # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
+    # work; torch reads this when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "train":  # a recipe has options of its own
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        return int(options.run(options))
+    except (CommandError, ValueError, OSError) as error:
+        print(f"lisa: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lisa", description="Point at objects in plain language.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for subcommand in _SUBCOMMANDS:
+        subcommand.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

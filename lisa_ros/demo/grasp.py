@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A planner in small: asks lisa_node for a thing on the simulated table, and says where a gripper would take it.
+
+`python -m lisa_ros.demo.grasp "the blue can"`, while `ros2 launch lisa_ros demo.launch.py` runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+
+from lisa_ros.client import LisaClient, Place, Status
+from lisa_ros.demo.failure import DemoError
+from lisa_ros.spatial.grasping import CannotGraspError, Grasp, Gripper, grasp_from_above
+from lisa_ros.spatial.rotation import transform_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ask, and print the grasp.
+
+    Returns:
+        0; 1 where there is none, after saying why.
+    """
+    options = _parser().parse_args(arguments)
+    rclpy.init(args=[])
+    try:
+        frame, to_frame = camera_pose(options.camera_pose, options.timeout)
+        place = find_place(options.text, options.lisa, options.timeout)
+        up = (float(to_frame[2, 0]), float(to_frame[2, 1]), float(to_frame[2, 2]))
+        gripper = Gripper(opening_m=options.opening)
+        grasp = grasp_from_above(place.box_centre_m, place.box_size_m, place.orientation, gripper, up=up)
+    except (DemoError, CannotGraspError) as error:
+        print(f"grasp: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    print(describe("the camera's optical frame", grasp))
+    print(describe(f"frame {frame!r}", grasp.seen_from(to_frame)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lisa_ros.demo.grasp", description=__doc__)
+    parser.add_argument("text", help='what to take, such as "the blue can"')
+    parser.add_argument("--lisa", default="lisa", help="the node's name, with its namespace (default: %(default)s)")
+    parser.add_argument("--camera-pose", default="sim_camera/camera_pose", help="topic (default: %(default)s)")
+    parser.add_argument("--opening", type=float, default=Gripper().opening_m, help="widest, m (default: %(default)g)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="longest wait, s (default: %(default)g)")
+    return parser
+
+
+def find_place(text: str, lisa: str, timeout_s: float) -> Place:
+    """Where the first thing is that the text means.
+
+    Raises:
+        DemoError: there is no answer, no such thing, or it has no place in metres.
+    """
+    with LisaClient(lisa) as client:
+        client.segment(text, operator="planner", timeout_s=timeout_s)
+        if not client.is_complete(timeout_s):
+            client.cancel()
+        result = client.result()
+    if result.status is not Status.OK:
+        raise DemoError(result.message or f"The answer is {result.status.name}.")
+    place = result.objects[0].place
+    if place is None:
+        raise DemoError(result.objects[0].no_place)
+    return place
+
+
+def camera_pose(topic: str, timeout_s: float) -> tuple[str, NDArray[np.float64]]:
+    """The frame that sim_camera tells its pose in, and (4, 4) from the optical frame to it. On a robot: ask TF.
+
+    Raises:
+        DemoError: nothing came in time.
+    """
+    node, came = rclpy.create_node("grasp_camera_pose"), Future()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(PoseStamped, topic, came.set_result, latched)
+    rclpy.spin_until_future_complete(node, came, timeout_sec=timeout_s)
+    node.destroy_node()
+    if not came.done():
+        raise DemoError(f"Nothing came on {topic}; does sim_camera run?")
+    told = came.result()
+    p, q = told.pose.position, told.pose.orientation
+    return str(told.header.frame_id), transform_of((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+
+def describe(where: str, grasp: Grasp) -> str:
+    """Lines for people: metres, and a quaternion x, y, z, w."""
+    rows = (
+        ("from", grasp.before_m),
+        ("to", grasp.position_m),
+        ("orientation", grasp.orientation),
+        ("opening", (grasp.opening_m,)),
+    )
+    lines = [f"  {name:12}" + " ".join(f"{value:7.3f}" for value in values) for name, values in rows]
+    return "\n".join([f"In {where}:", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

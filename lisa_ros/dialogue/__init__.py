@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialogues: the turns of each operator, their SQLite file, and references to earlier turns."""

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every loaded model behind the doorway tells of itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class LoadedModel(Protocol):
+    """A network with its weights, see lisa_ros.models.common.loaded."""
+
+    @property
+    def name(self) -> str:
+        """Checkpoint, precision and device, for logs."""
+        ...
+
+    def gpu_bytes(self) -> int:
+        """See OnDevice."""
+        ...
+
+    def release(self) -> None:
+        """See OnDevice."""
+        ...
+
+
+class LoadedSegmenter:
+    """The part of a Segmenter that is the same for all."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        """Takes the model; it is asked by the subclass."""
+        self._loaded = model
+
+    @property
+    def name(self) -> str:
+        """Checkpoint, precision and device, for logs."""
+        return self._loaded.name
+
+    def gpu_bytes(self) -> int:
+        """See OnDevice."""
+        return self._loaded.gpu_bytes()
+
+    def release(self) -> None:
+        """See OnDevice."""
+        self._loaded.release()

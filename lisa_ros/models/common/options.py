@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a checkpoint is loaded. Imports no torch, so that a command line or a node can offer the choices at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEMPLATES = ("llava_v1", "llava_llama_2")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+QUANTIZATIONS = ("auto", "none", "8bit", "4bit")
+CONVERTED_TO = ("none", "8bit", "4bit")
+"""What `lisa convert` can write."""
+
+DEVICES = ("auto", "cpu", "cuda")
+
+DEFAULT_CACHE = -1
+"""As cache_mib: 1024, on a GPU at most 5 % of its memory."""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """One of each of the choices above, and which CLIP.
+
+    Attributes:
+        template: conversation template that the checkpoint was trained with.
+        precision: what is computed in; "auto": fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16.
+        quantization: how LLaMA's weights are held; "auto": as the folder has them, "none" unless `lisa convert` wrote
+            it. A folder that has them quantized can be loaded in that way alone.
+        device: "auto" is the GPU where there is one.
+        vision_tower: the CLIP folder; None: the one that config.json names.
+        cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
+        fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
+            loader comes to do; None: the checkpoint's own, which training ended with.
+        explicit_references: SegLLM alone: whether words such as "it" choose no earlier masks, see
+            lisa_ros.dialogue.references.
+        refine: LIRA marks each object a second time after a close look; decode that mask, too.
+        attributes: read off LIRA, for each object, which words it would go on with.
+    """
+
+    template: str = "llava_v1"
+    precision: str = "auto"
+    quantization: str = "auto"
+    device: str = "auto"
+    vision_tower: str | None = None
+    cache_mib: int = DEFAULT_CACHE
+    fusion_scales: str | None = None
+    explicit_references: bool = False
+    refine: bool = False
+    attributes: bool = False
+
+    def check(self) -> None:
+        """Raises a ValueError that names a choice which is none, and what it can be."""
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; it can be {', '.join(choices)}")
+        if self.cache_mib < DEFAULT_CACHE:
+            raise ValueError(f"cache_mib is {self.cache_mib}; it can be 0 or more, or {DEFAULT_CACHE} for the default")
+
+
+_CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sentencepiece models, and the placeholder of an image in a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+from lisa_ros.models.common.errors import CheckpointError
+
+IMAGE_PLACEHOLDER = "<image>"
+
+
+IMAGE_TOKEN_INDEX = -200
+"""Stands in a prompt's ids where the picture's features go (LLaVA's number)."""
+
+
+def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePieceProcessor:
+    """The sentencepiece model of a checkpoint folder.
+
+    Args:
+        model_file: tokenizer.model.
+        change: what is appended to the file's protocol buffer, whose fields it so replaces.
+
+    Raises:
+        CheckpointError: the file is missing or is no sentencepiece model.
+    """
+    if not model_file.is_file():
+        raise CheckpointError(f"{model_file} is missing; a checkpoint folder has the language model's tokenizer.model")
+    try:
+        return SentencePieceProcessor(model_proto=model_file.read_bytes() + change)
+    except Exception as error:  # sentencepiece raises bare RuntimeErrors and OSErrors
+        raise CheckpointError(f"{model_file} is no sentencepiece model: {error}") from error

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tensors of a folder, in safetensors or pickles, read without running anything in them."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.weights.layout import Shape
+
+ALIGNMENT = 64
+"""bytes. Where a tensor begins decides in which order some libraries add its numbers up, and so the last bit."""
+
+MAPPED_BYTES = 500_000_000
+"""Pages of a mapped file that were read count as the process's memory until it is mapped anew, so that is done after
+this much: a shard of 10 GB would fill a small machine otherwise."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of a tensor without its numbers."""
+
+    dtype: torch.dtype
+    shape: Shape
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Layout:
+        """A tensor's."""
+        return cls(tensor.dtype, tuple(tensor.shape))
+
+
+class WeightFiles:
+    """The tensors of a folder: model.safetensors or pytorch_model.bin, whole or in shards with an index."""
+
+    def __init__(self, folder: Path) -> None:
+        """Finds the files.
+
+        Raises:
+            CheckpointError: there are none, or a shard that the index names is missing.
+        """
+        self.folder = folder
+        self.files = _find_files(folder)
+        absent = [str(file.relative_to(folder)) for file in self.files if not file.is_file()]
+        if absent:
+            raise CheckpointError(f"{folder} lacks weight files that its index names: {', '.join(absent)}")
+
+    def shapes(self) -> dict[str, Shape]:
+        """Key -> shape of every tensor; the tensors' bytes are not read."""
+        return {key: layout.shape for key, layout in self.layouts().items()}
+
+    def layouts(self) -> dict[str, Layout]:
+        """Key -> type and shape of every tensor, in the order of `tensors`; the tensors' bytes are not read."""
+        found: dict[str, Layout] = {}
+        for file in self.files:
+            found |= {key: Layout.of(tensor) for key, tensor in _opened(file)}
+        return found
+
+    def keys(self) -> Iterator[str]:
+        """Every key, once for each file that it stands in; the tensors' bytes are not read."""
+        return (key for key, _ in self.tensors())
+
+    def read_ahead(self) -> None:
+        """Asks the system to read the files now, in one go; a mapped file's pages come one by one otherwise."""
+        for file in self.files:
+            with file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every key with its tensor on the CPU, as stored; one shard is open at a time.
+
+        A tensor is a view of the mapped file where there is one: its bytes are read when it is.
+        """
+        for file in self.files:
+            yield from _in_portions(file)
+
+
+def _in_portions(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """A file's tensors; it is opened again after every MAPPED_BYTES of them."""
+    done, portion, whole = 0, MAPPED_BYTES if _can_be_mapped(file) else math.inf, False
+    while not whole:
+        whole, taken = True, 0
+        for key, tensor in islice(_opened(file), done, None):
+            if taken > portion:
+                whole = False
+                break
+            done, taken = done + 1, taken + tensor.nbytes
+            yield key, tensor
+
+
+def _opened(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    if file.suffix != ".safetensors":
+        yield from _read_pickle(file).items()
+        return
+    with open_safetensors(file) as tensors:
+        for key in tensors.keys():  # noqa: SIM118 (not a mapping)
+            yield key, _get(tensors, key, file)
+
+
+def _can_be_mapped(file: Path) -> bool:
+    """Only torch's zip format can be; the one from before torch 1.6 is read whole."""
+    return file.suffix == ".safetensors" or zipfile.is_zipfile(file)
+
+
+def _find_files(folder: Path) -> list[Path]:
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / f"{stem}.index.json").is_file():
+            return _indexed_files(folder, folder / f"{stem}.index.json")
+        if (folder / stem).is_file():
+            return [folder / stem]
+    raise CheckpointError(
+        f"{folder} has no weights: model.safetensors or pytorch_model.bin, whole or with an index, is expected"
+    )
+
+
+def _indexed_files(folder: Path, index: Path) -> list[Path]:
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise CheckpointError(f"{index} has no weight_map of tensors to file names")
+    outside = [name for name in names.values() if Path(name).is_absolute() or ".." in Path(name).parts]
+    if outside:
+        raise CheckpointError(f"{index} names files outside its folder: {', '.join(sorted(set(outside)))}")
+    return sorted({folder / name for name in names.values()})
+
+
+def open_safetensors(file: Path) -> Any:
+    """A safetensors file, mapped.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        return safe_open(file, framework="pt", device="cpu")
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is no whole safetensors file: {error}") from error
+
+
+def _get(tensors: Any, key: str, file: Path) -> torch.Tensor:
+    try:
+        tensor: torch.Tensor = tensors.get_tensor(key)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: {key} cannot be read: {error}") from error
+    return tensor
+
+
+def load_pickle(file: Path) -> Any:
+    """What torch saved in a file, tensors mapped where that is possible; nothing in it is run.
+
+    Raises:
+        CheckpointError: it is damaged, or holds more than plain data.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} is refused: it is no plain file of tensors, reading it would run code from it "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    except Exception as error:  # damaged bytes can raise anything
+        raise CheckpointError(f"{file} is damaged or no PyTorch file: {type(error).__name__}: {error}") from error
+
+
+def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
+    tensors = load_pickle(file)
+    if not isinstance(tensors, dict) or not all(isinstance(key, str) and _is_plain(t) for key, t in tensors.items()):
+        raise CheckpointError(f"{file} does not hold dense tensors by name, as a checkpoint's shard does")
+    return tensors
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint's tensors into a network built on the meta device, one by one, so that memory holds the model once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.weights.files import ALIGNMENT, Layout
+from lisa_ros.models.common.weights.layout import Shape
+from lisa_ros.models.common.weights.quantization import is_quantized, linear_shapes, quantization_of
+from lisa_ros.models.common.weights.quantized_weights import part_layouts, place_weight, quantize_weight
+
+Rename = Callable[[str], str | None]
+
+
+class Tensors(Protocol):
+    """Where tensors come from: WeightFiles, or a source of one's own."""
+
+    folder: Path
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every key with its tensor."""
+        ...
+
+
+def check_keys(
+    network: nn.Module,
+    stored: Mapping[str, Shape],
+    rename: Mapping[str, str | None],
+    folder: Path,
+    quantization: str = "none",
+    told_key: Callable[[str], str] = str,
+) -> None:
+    """Compares what a folder holds with what the network needs, before any tensor is read.
+
+    Args:
+        network: on the meta device, not yet quantized.
+        stored: key in the files -> shape.
+        rename: key in the files -> the network's name; None for what is not loaded.
+        folder: for the message.
+        quantization: that LLaMA's linear layers have in the files.
+        told_key: the network's name -> key in the files, for what is missing there.
+
+    Raises:
+        CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
+    """
+    needed = needed_shapes(network, quantization)
+    found = {ours: released for released, ours in rename.items() if ours is not None}
+    misshapen = [
+        f"{found[key]} {stored[found[key]]} instead of {shape}"
+        for key, shape in needed.items()
+        if key in found and stored[found[key]] != shape
+    ]
+    faults = [
+        ("missing", [told_key(key) for key in needed if key not in found]),
+        ("unexpected", [released for key, released in found.items() if key not in needed]),
+        ("misshapen", misshapen),
+    ]
+    told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
+    if told:
+        raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
+
+
+def needed_shapes(network: nn.Module, quantization: str) -> dict[str, Shape]:
+    """What a folder must hold: the network's name of each tensor, or of the parts that it has instead -> shape.
+
+    Args:
+        network: as check_keys has it.
+        quantization: that LLaMA's linear layers have in the files.
+    """
+    needed: dict[str, Shape] = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    for layer, parts in quantized_layers(network, quantization).items():
+        del needed[f"{layer}.weight"]
+        needed |= {f"{layer}.{part}": layout.shape for part, layout in parts.items()}
+    return needed
+
+
+def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[str, Layout]]:
+    """The layers of which a file in a quantization has parts instead of a weight.
+
+    Args:
+        network: not yet quantized; its `language` is what is quantized.
+        quantization: of the file; nothing is quantized in "none".
+
+    Returns:
+        the network's name of the layer -> part -> type and shape.
+    """
+    if quantization == "none":
+        return {}
+    shapes = linear_shapes(network.get_submodule("language"))
+    return {f"language.{name}": part_layouts(shape, quantization) for name, shape in shapes.items()}
+
+
+class Filler:
+    """Converts tensors to the type and place that each belongs in."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dtype: torch.dtype,
+        device: torch.device,
+        parts: Mapping[str, Mapping[str, Layout]] | None = None,
+        *,
+        mapped: bool = False,
+        dtype_of: Callable[[str], torch.dtype] | None = None,
+    ) -> None:
+        """Takes the network and how it is filled.
+
+        Args:
+            network: on the meta device, quantized.
+            dtype: what LLaMA, CLIP and SAM's encoder compute in.
+            device: where.
+            parts: what the files have instead of some layers' weights, see `quantized_layers`.
+            mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
+            dtype_of: the network's name of a tensor -> what it computes in; None: `dtype`.
+        """
+        self._modules = dict(network.named_modules())
+        self._dtype, self._device = dtype, device
+        self._mapped = mapped
+        self._dtype_of = dtype_of or (lambda key: dtype)
+        self._parts = {f"{layer}.{part}": (layer, part) for layer, names in (parts or {}).items() for part in names}
+        self._layouts = parts or {}
+        self._waiting: dict[str, dict[str, torch.Tensor]] = {}
+
+    def fill(self, weights: Tensors, rename: Rename) -> None:
+        """Reads a folder's tensors, which `check_keys` has passed, into the network.
+
+        Raises:
+            CheckpointError: a tensor does not hold numbers of the kind that is expected there.
+        """
+        bar = tqdm(weights.tensors(), desc=f"loading {weights.folder.name}", unit="tensor", disable=None, leave=False)
+        for released, tensor in bar:
+            key = rename(released)
+            if key is None:
+                continue
+            if key in self._parts:
+                self._take_part(key, tensor, f"{weights.folder}: {released}")
+                continue
+            if not tensor.is_floating_point():
+                raise CheckpointError(f"{weights.folder}: {released} holds {tensor.dtype}; weights are floating-point")
+            self._place(key, tensor)
+
+    def _take_part(self, key: str, tensor: torch.Tensor, told: str) -> None:
+        """Keeps a part of a quantized weight until all are there, and then places it."""
+        layer, part = self._parts[key]
+        expected = self._layouts[layer]
+        if tensor.dtype != expected[part].dtype:
+            raise CheckpointError(f"{told} holds {tensor.dtype}; {expected[part].dtype} is expected")
+        found = self._waiting.setdefault(layer, {})
+        found[part] = tensor if self._stays(tensor) else tensor.clone()
+        if found.keys() == expected.keys():
+            place_weight(self._modules[layer], self._waiting.pop(layer), self._device)
+
+    def _stays(self, tensor: torch.Tensor) -> bool:
+        return self._mapped and tensor.data_ptr() % ALIGNMENT == 0
+
+    def _place(self, key: str, tensor: torch.Tensor) -> None:
+        path, _, name = key.rpartition(".")
+        module = self._modules[path]
+        if is_quantized(module) and name == "weight":
+            place_weight(module, quantize_weight(tensor, quantization_of(module), self._device), self._device)
+            return
+        placed = tensor.detach().to(self._device, self._dtype_of(key), copy=not self._stays(tensor))
+        if name in module._buffers:
+            module._buffers[name] = placed
+        else:
+            setattr(module, name, nn.Parameter(placed, requires_grad=False))
+
+
+def fill_transformer_buffers(network: Any, language: LlamaConfig, device: torch.device) -> None:
+    """The buffers of LLaMA, the network's `language`, and of CLIP, its `vision_tower`."""
+    network.language.rotary_emb = LlamaRotaryEmbedding(language).to(device)
+    embeddings = network.vision_tower.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SAM's input, pixel for pixel as in segment-anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from lisa_ros.models.common.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD, check_image
+
+
+def sam_pixels(image: NDArray[np.uint8], image_size: int) -> tuple[torch.Tensor, tuple[int, int]]:
+    """SAM's input: long side resized to image_size (PIL bilinear), normalized, then zeros right and below.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        image_size: side of SAM's square input, pixels.
+
+    Returns:
+        float32 (1, 3, image_size, image_size), and the (h, w) of the resized picture in it.
+    """
+    check_image(image)
+    resized = ResizeLongestSide(image_size).apply_image(image)
+    height, width = resized.shape[:2]
+    pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1).float()
+    mean = torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1)
+    std = torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
+    padded = F.pad((pixels - mean) / std, (0, image_size - width, 0, image_size - height))
+    return padded.unsqueeze(0), (height, width)

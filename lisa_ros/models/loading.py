@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint folder to a Segmenter: which model a folder holds, by its config.json. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.models.common.config_file import config_of
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.segmentation.interface import Segmenter
+
+MODELS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "segllm": lambda config: "segmentator" in config,
+    "lira": lambda config: config.get("model_type") == "lira",
+    "lisa": lambda config: True,
+}
+"""The registry: folder in lisa_ros/models/ -> whether a config.json is that model's. The first match counts."""
+
+
+def model_of(checkpoint: Path) -> str:
+    """The name in MODELS of the model that a checkpoint folder holds.
+
+    A folder that cannot be read, or does not name its model, counts as LISA's: LISA's loader has the clearest errors.
+    """
+    config = config_of(checkpoint)
+    return next(name for name, matches in MODELS.items() if matches(config))
+
+
+def embedded_checkpoint() -> Path:
+    """The folder of the small LISA that comes with the package, trained on the simulated table."""
+    return Path(__file__).parent.parent / "checkpoints" / "tabletop"
+
+
+def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segmenter:
+    """Loads a checkpoint folder.
+
+    Args:
+        checkpoint: a folder as released, or as `lisa convert` wrote it.
+        options: precision, quantization, device and so on.
+
+    Raises:
+        ValueError: the folder or an option cannot be used; the text says what would be right.
+    """
+    # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
+    # work. torch reads this variable when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch and transformers take seconds to import; callers that only need the names here must not wait for them.
+    module = importlib.import_module(f"lisa_ros.models.{model_of(checkpoint)}.segmenter")
+    segmenter: Segmenter = module.load(checkpoint, options)
+    return segmenter

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The square that SegLLM's masks and boxes live on: the picture's long side made 1024, black right and below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from lisa_ros.models.common.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD, check_image
+from lisa_ros.models.segllm.hipie.network import CANVAS
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture on the square.
+
+    Attributes:
+        pixels: uint8 (CANVAS, CANVAS, 3) RGB.
+        inner: (h, w) of the resized picture on it.
+        original: (H, W) of the camera's picture.
+    """
+
+    pixels: NDArray[np.uint8]
+    inner: tuple[int, int]
+    original: tuple[int, int]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> Canvas:
+        """Puts a picture on it: RGB uint8 (H, W, 3), resized by PIL, bilinear."""
+        check_image(image)
+        resized = ResizeLongestSide(CANVAS).apply_image(image)
+        height, width = resized.shape[:2]
+        pixels = np.zeros((CANVAS, CANVAS, 3), dtype=np.uint8)
+        pixels[:height, :width] = resized
+        return cls(pixels, (height, width), (image.shape[0], image.shape[1]))
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the canvas to one of the camera's."""
+        return CANVAS / max(self.original)
+
+    def normalized(self) -> torch.Tensor:
+        """HIPIE's input, float32 (3, CANVAS, CANVAS); the black around the picture is normalized with it."""
+        pixels = torch.from_numpy(self.pixels).permute(2, 0, 1).float()
+        mean, std = torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1), torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
+        return (pixels - mean) / std
+
+    def upsampled(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mask logits (h, w) of the whole canvas -> (CANVAS, CANVAS)."""
+        return _resized(logits, (CANVAS, CANVAS))
+
+    def in_original(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mask logits (CANVAS, CANVAS) -> (H, W), the size of the camera's picture."""
+        height, width = self.inner
+        return _resized(logits[:height, :width], self.original)
+
+
+def _resized(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers and the objects in them as messages."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point, Vector3
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from lisa_ros.msg import ObjectMask as ObjectMaskMessage
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.conversions import to_image_message
+from lisa_ros.nodes.lisa.answers.locating import Place
+from lisa_ros.nodes.lisa.answers.spatial_messages import point, pose_of
+from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.segmentation import masks as geometry
+from lisa_ros.segmentation.answers import Mask, ObjectMask, explanation_of
+from lisa_ros.spatial.locating import Located
+
+
+def segmentation_message(
+    request: Request, outcome: Outcome, header: Header, places: Sequence[Place] = ()
+) -> Segmentation:
+    """The whole answer to one command.
+
+    Args:
+        request: the command.
+        outcome: what became of it.
+        header: of the picture.
+        places: one for each object; empty: nobody looked for them.
+    """
+    answer = sendable(outcome.answer)
+    known: Sequence[Place | None] = places or [None] * len(outcome.objects)
+    return Segmentation(
+        header=header,
+        id=request.id,
+        operator_id=request.operator_id,
+        text=request.text,
+        status=outcome.status,
+        detail=sendable(outcome.detail),
+        answer=answer,
+        explanation=explanation_of(answer),
+        objects=[object_message(one, header, place) for one, place in zip(outcome.objects, known, strict=True)],
+        turn=outcome.turn,
+        references=outcome.references,
+        frame_known=outcome.frame_known,
+        first_mask_ms=outcome.first_mask_ms,
+        total_ms=outcome.total_ms,
+        queued_ms=outcome.queued_ms,
+    )
+
+
+def sendable(text: str) -> str:
+    """The text with "?" for each lone surrogate, which no message can hold; the spans of the rest stay true."""
+    return text.encode(errors="replace").decode()
+
+
+def object_message(found: ObjectMask, header: Header, place: Place | None = None) -> ObjectMaskMessage:
+    """One object; its mask may be empty. `place` None: nobody looked for it."""
+    x, y, width, height = geometry.bounding_box(found.mask)
+    begin, end = found.span
+    message = ObjectMaskMessage(
+        mask=mask_message(found.mask, header),
+        bbox=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        centroid_pixel=centroid_point(found.mask) if width else Point(),
+        pixels=int(np.count_nonzero(found.mask)),
+        span_begin=begin,
+        span_end=end,
+        score=-1.0 if found.score is None else found.score,
+        phrase=sendable(found.phrase),
+    )
+    if isinstance(place, Located):
+        message.located = True
+        message.pose = pose_of(place)
+        message.box_centre = point(place.box.centre_m)
+        message.box_size = Vector3(**dict(zip("xyz", map(float, place.box.size_m), strict=True)))
+        message.depth_measured = place.measured
+    elif place is not None:
+        message.location_detail = place.detail
+    return message
+
+
+def mask_message(mask: Mask, header: Header) -> Image:
+    """mono8, 0 or 255."""
+    return to_image_message(mask.view(np.uint8) * np.uint8(255), "mono8", header)
+
+
+def centroid_point(mask: Mask) -> Point:
+    """A pixel on the object, see `geometry.centroid_pixel`; the mask must not be empty."""
+    u, v = geometry.centroid_pixel(mask)
+    return Point(x=u, y=v, z=0.0)

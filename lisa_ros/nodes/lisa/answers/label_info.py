@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the numbers in `~/labels` mean, where vision_msgs is installed, as nav2's semantic segmentation layer wants it.
+
+The class is always called "target": costmaps know classes by names that are set beforehand, never by commands.
+"""
+
+import importlib
+from typing import Any
+
+from rclpy.node import Node
+
+from lisa_ros.nodes.lisa.answers.outbox import LATCHED
+
+CLASSES = {0: "background", 1: "target"}
+
+
+class LabelInfoTopic:
+    """The latched topic `~/label_info`; nothing without vision_msgs."""
+
+    def __init__(self, node: Node) -> None:
+        """Publishes it once and for all."""
+        messages = _vision_messages()
+        if messages is None:
+            return
+        classes = [messages.VisionClass(class_id=number, class_name=name) for number, name in CLASSES.items()]
+        message = messages.LabelInfo(class_map=classes)
+        message.header.stamp = node.get_clock().now().to_msg()
+        self._publisher = node.create_publisher(messages.LabelInfo, "~/label_info", LATCHED)
+        self._publisher.publish(message)
+
+
+def _vision_messages() -> Any | None:
+    try:
+        return importlib.import_module("vision_msgs.msg")
+    except ImportError:  # an optional package of ROS 2
+        return None

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What planners take of an answer: places in metres, points, class pictures, and the very frame it is about.
+
+All go out with the header of the answered picture. What costs something to make is made while someone listens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped, PoseStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from lisa_ros.nodes.common.conversions import to_image_message
+from lisa_ros.nodes.lisa.answers.label_info import LabelInfoTopic
+from lisa_ros.nodes.lisa.answers.locating import Place
+from lisa_ros.nodes.lisa.answers.outbox import Outbox
+from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, marker_message, point, pose_message
+from lisa_ros.nodes.lisa.camera.frames import CameraFrame
+from lisa_ros.segmentation.answers import Mask, ObjectMask
+from lisa_ros.spatial.locating import Located
+
+_RELIABLE = QoSProfile(depth=10)
+_TARGET = np.uint8(1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects of one answer.
+
+    Attributes:
+        objects: in the order of the answer.
+        places: one for each.
+        together: the union of their masks.
+        labels: what a person would call each of them.
+        source: the messages that were answered about; None: there were none.
+    """
+
+    objects: Sequence[ObjectMask]
+    places: Sequence[Place]
+    together: Mask
+    labels: Sequence[str]
+    source: CameraFrame | None
+
+
+class PlannerTopics:
+    """The publishers. Of several objects, the first that was located gives centroid, pose and points."""
+
+    def __init__(self, node: Node, outbox: Outbox, compressed: bool, organised: Callable[[], bool]) -> None:
+        """Creates them on the node.
+
+        Args:
+            node: the node.
+            outbox: what sends.
+            compressed: whether pictures come compressed.
+            organised: whether `~/points` has a point for every pixel.
+        """
+        self._outbox, self._organised = outbox, organised
+        self._node = node
+        self._centroid = self._publisher(PointStamped, "~/centroid")
+        self._pose = self._publisher(PoseStamped, "~/pose")
+        self._points = self._publisher(PointCloud2, "~/points")
+        self._markers = self._publisher(MarkerArray, "~/markers")
+        self._confidence = self._publisher(Image, "~/confidence")
+        self._labels = self._publisher(Image, "~/labels")
+        self._label_info = LabelInfoTopic(node)
+        self._frame_image = (
+            self._publisher(CompressedImage, "~/frame/image/compressed")
+            if compressed
+            else self._publisher(Image, "~/frame/image")
+        )
+        self._frame_depth = self._publisher(Image, "~/frame/depth")
+        self._frame_info = self._publisher(CameraInfo, "~/frame/camera_info")
+
+    def publish(self, found: Found, header: Header) -> None:
+        """Sends all of it about one answer, which may be empty."""
+        located = [place for place in found.places if isinstance(place, Located)]
+        if located:
+            self._outbox.post(self._centroid, PointStamped(header=header, point=point(located[0].centroid_m)))
+            self._outbox.post(self._pose, pose_message(located[0], header))
+            self._listened(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
+        self._listened(self._markers, lambda: _markers(found, header))
+        self._listened(self._labels, lambda: to_image_message(found.together * _TARGET, "mono8", header))
+        probabilities = [one.probability for one in found.objects if one.probability is not None]
+        if probabilities or not found.objects:
+            self._listened(self._confidence, lambda: _confidence(probabilities, found.together, header))
+        if found.source is not None:
+            self._publish_frame(found.source)
+
+    def _publish_frame(self, frame: CameraFrame) -> None:
+        for publisher, message in (
+            (self._frame_image, frame.image),
+            (self._frame_depth, frame.depth),
+            (self._frame_info, frame.info),
+        ):
+            if message is not None and publisher.get_subscription_count():
+                self._outbox.post(publisher, message)
+
+    def _listened(self, publisher: Any, make: Callable[[], Any]) -> None:
+        if publisher.get_subscription_count():
+            self._outbox.post(publisher, make())
+
+    def _publisher(self, kind: Any, topic: str) -> Any:
+        options = QoSOverridingOptions.with_default_policies()
+        return self._node.create_publisher(kind, topic, _RELIABLE, qos_overriding_options=options)
+
+
+def _markers(found: Found, header: Header) -> MarkerArray:
+    named = [(p, label) for p, label in zip(found.places, found.labels, strict=True) if isinstance(p, Located)]
+    return marker_message([place for place, _ in named], header, [label for _, label in named])
+
+
+def _confidence(probabilities: Sequence[Callable[[], NDArray[np.float32]]], together: Mask, header: Header) -> Image:
+    """mono8: 255 x the highest probability that any object has at the pixel."""
+    highest = np.zeros(together.shape, dtype=np.float32)
+    for one in probabilities:
+        np.maximum(highest, one(), out=highest)
+    return to_image_message(np.rint(highest * 255).astype(np.uint8), "mono8", header)

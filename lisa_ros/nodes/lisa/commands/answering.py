@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking the model about a picture, in the operator's dialogue."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, operator_name
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask
+from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.turns import turn_of
+
+
+@dataclass(frozen=True)
+class _Heard:
+    finished: Finished
+    first_mask_s: float | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked of the model besides the command.
+
+    Attributes:
+        max_new_tokens: longest answer.
+        answer: "full", or "mask_only" for one mask and no words.
+        max_history_tokens: see Segmenter.session; 0: as many as the model's context holds.
+        min_score: masks with a lower score are no objects; those that have no score are.
+    """
+
+    max_new_tokens: int
+    answer: str
+    max_history_tokens: int = 0
+    min_score: float = 0.0
+
+
+def ask(
+    segmenter: Segmenter,
+    dialogues: Dialogues,
+    request: Request,
+    seen: Seen,
+    limits: Limits,
+    cancelled: Callable[[], bool],
+    started_s: float,
+) -> Outcome:
+    """Put a command to the model; the answer becomes a turn of the operator's dialogue.
+
+    Args:
+        segmenter: the model.
+        dialogues: of all operators.
+        request: the command.
+        seen: what it is about.
+        limits: what is asked besides.
+        cancelled: asked by the model while it answers.
+        started_s: monotonic seconds at which the work on this command began.
+
+    Raises:
+        ValueError: the model's masks do not fit the picture; the answer is not remembered then.
+        Exception: whatever else the model raises.
+    """
+    operator = operator_name(request.operator_id)
+    recall = dialogues.recall(operator)
+    try:
+        references = recall.positions(request.references)
+        session = segmenter.session(
+            seen.frame, recall.turns, max_history_tokens=limits.max_history_tokens, first=recall.first
+        )
+        events = session.segment(
+            request.text,
+            references,
+            max_new_tokens=limits.max_new_tokens,
+            cancelled=cancelled,
+            answer="mask_only" if limits.answer == "mask_only" else "full",
+        )
+        heard = _listen(_told(events, request, seen, limits.min_score))
+    except (CommandError, ForgottenTurnError) as error:
+        return Outcome(Segmentation.REJECTED, str(error), seen.header)
+    finished = heard.finished
+    if finished.reason == "cancelled":
+        return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
+    _check_shapes(finished.objects, seen)
+    turn = dialogues.append(operator, turn_of(request.text, finished, len(recall.turns)), recall.generation)
+    return Outcome(
+        *_status(finished.objects, limits.min_score),
+        header=seen.header,
+        answer=finished.answer,
+        objects=_found(finished.objects, limits.min_score),
+        turn=turn,
+        references=tuple(recall.first + place - 1 for place in finished.references),
+        frame_known=seen.known,
+        first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
+    )
+
+
+def _told(events: Iterable[Event], request: Request, seen: Seen, min_score: float) -> Iterator[Event]:
+    """The events but for masks that are no objects; a listener hears each as it comes."""
+    for event in events:
+        if isinstance(event, MaskFound) and not counts(event.object, min_score):
+            continue
+        if request.listener is not None:
+            request.listener.hear(event, seen.header)
+        yield event
+
+
+def _listen(events: Iterable[Event]) -> _Heard:
+    first_mask_s = None
+    finished = None
+    for event in events:
+        if isinstance(event, MaskFound) and first_mask_s is None:
+            first_mask_s = time.monotonic()
+        elif isinstance(event, Finished):
+            finished = event
+    if finished is None:
+        raise RuntimeError("the model's answer broke off")
+    return _Heard(finished, first_mask_s)
+
+
+def _check_shapes(objects: tuple[ObjectMask, ...], seen: Seen) -> None:
+    shape = seen.picture.shape[:2]
+    for found in objects:
+        if found.mask.shape != shape:
+            raise ValueError(f"a mask of shape {found.mask.shape}; the picture's height and width are {shape}")
+
+
+def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in objects if found.mask.any())
+
+
+def counts(found: ObjectMask, min_score: float) -> bool:
+    """Whether a mask is an object: it has a pixel, and its score, where it has one, is enough."""
+    return bool(found.mask.any()) and (found.score is None or found.score >= min_score)
+
+
+def _found(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in objects if counts(found, min_score))
+
+
+def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:
+    if _found(objects, min_score):
+        return Segmentation.OK, ""
+    if weak := _visible(objects):
+        best = max(found.score or 0.0 for found in weak)
+        marked = "an object, but its" if len(weak) == 1 else f"{len(weak)} objects, but the highest"
+        return Segmentation.NO_OBJECT, f"The model marked {marked} score is {best:.3f}; min_score is {min_score:g}."
+    if objects:
+        return Segmentation.NO_OBJECT, "The model named an object, but marked no pixel of it."
+    return Segmentation.NO_OBJECT, "The model's answer names no object in the picture."

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every question family works with: the question, what it leaves in the air, and an operator's voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from lisa_ros.simulation.scene import SceneObject
+from lisa_ros.tabletop.questions import phrasings as say
+from lisa_ros.tabletop.questions.descriptions import Description, Sight
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One turn of an operator, with the truth.
+
+    Attributes:
+        family: the name of its family.
+        text: what the operator types.
+        answer: the raw answer, with "[SEG]" where it names the mask. One "[SEG]" stands for all objects together.
+        instances: the objects meant, as values of `View.instances`; empty when there is no such thing.
+        follows: whether the text means something only after the turn before.
+        related_to: kind of the thing whose place it speaks of; "" where it does not.
+    """
+
+    family: str
+    text: str
+    answer: str
+    instances: tuple[int, ...]
+    follows: bool = False
+    related_to: str = ""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a turn was about, for the next one to lean on."""
+
+    description: Description
+    things: tuple[SceneObject, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and what it leaves in the air; no topic means nothing can follow it."""
+
+    question: Question
+    topic: Topic | None = None
+
+
+@dataclass(frozen=True)
+class Teasing:
+    """How often follow-ups ask for what is not there.
+
+    Attributes:
+        absent: share of follow-ups that mean nothing.
+        near: share of these that ask for a kind and a colour which are both there, but not together, or for another one
+            of a kind; the rest take what comes, most often a kind that is nowhere in sight.
+        other: share of follow-ups that ask for "the other one" wherever one may.
+    """
+
+    absent: float = 0.25
+    near: float = 0.0
+    other: float = 0.0
+
+
+PLAIN = Teasing()
+"""What evaluation asks."""
+
+
+class Voice:
+    """How one operator happens to speak: every random choice of words is made here."""
+
+    def __init__(
+        self, rng: np.random.Generator, held_out: bool, learning: bool = False, teasing: Teasing = PLAIN
+    ) -> None:
+        """Speak with this source of chance, only held-out phrasings or only the others.
+
+        A learning voice never relates two kinds of thing that are reserved for evaluation.
+        """
+        self.rng = rng
+        self.teasing = teasing
+        self.held_out = held_out
+        self.learning = learning
+
+    def choose(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
+        """One of the options, all alike or by weight."""
+        if weights is None:
+            return options[int(self.rng.integers(len(options)))]
+        shares = np.asarray(weights, dtype=np.float64)
+        return options[int(self.rng.choice(len(options), p=shares / shares.sum()))]
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < probability)
+
+    def phrasing(self, table: say.Phrasings) -> say.Phrasing:
+        """A phrasing of the side of the table that this voice speaks."""
+        return self.choose(table.held_out if self.held_out else table.seen)
+
+    def use(self, use: say.Use) -> str:
+        """A way to ask for this use."""
+        return self.choose(use.held_out if self.held_out else use.seen)
+
+    def typed(self, text: str) -> str:
+        """The text as people type: at times without the capital or the last stop."""
+        if self.chance(0.25) and not text.startswith("I "):
+            text = text[0].lower() + text[1:]
+        return text[:-1] if text[-1] in ".?" and self.chance(0.2) else text
+
+
+Family = Callable[[Sight, Voice, Topic | None], Asked | None]
+"""Asks one question about what can be seen, after the turn before; None where there is no occasion for it."""
+
+
+def asked_for(family: str, text: str, answer: str, things: Sequence[SceneObject]) -> Question:
+    """A question about these objects, all of them or, for something absent, none."""
+    return Question(family, text, answer, tuple(sorted(thing.instance for thing in things)))
+
+
+def marking(opening: str, things: Sequence[SceneObject]) -> str:
+    """The answer that marks these objects. A single one is named too: what a later turn leans on is then in words."""
+    return f"{opening} The {things[0].colour} {things[0].kind}." if len(things) == 1 else opening

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The language of the questions without any picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from lisa_ros.simulation.scene import COLOURS, KINDS
+from lisa_ros.tabletop.questions import phrasings as say
+from lisa_ros.tabletop.questions.descriptions import every_description
+
+
+def tokenizer_corpus() -> list[str]:
+    """Every seen phrasing with every kind and colour, and every answer, for training a tokenizer without pictures."""
+    one = [d.noun(word) for d in every_description() for word in say.COLOUR_NOUNS]
+    many = [d.plural(word) for d in every_description() for word in say.COLOUR_NOUNS]
+    groups = [w.format(xs=xs, number=n) for w, xs, n in product(say.SEVERAL_WORDINGS, many, say.NUMBERS.values())]
+    uses = [phrase for use in say.USES for phrase in use.seen]
+    compared = [f"{word} {noun}" for words in say.SUPERLATIVES.values() for word, noun in product(words, one)]
+    placed = [f"{one[i % len(one)]} {place} the {noun}" for i, (place, noun) in enumerate(product(_places(), one))]
+    slots = [
+        (say.ONE_OBJECT, [f"the {x}" for x in (*compared, *placed)]),
+        (say.ONE_OBJECT, [f"the {noun}" for noun in one]),
+        (say.WITH_A_REASON, [f"the {noun}" for noun in one] + uses),
+        (say.FOR_A_USE, uses),
+        (say.SEVERAL_OBJECTS, [*groups, *say.EVERYTHING]),
+    ]
+    requests = [p.request.format(x=x) for table, words in slots for p in table.seen for x in words]
+    texts = [*requests, *_follow_up_texts(), *_answer_texts(one, many)]
+    return list(dict.fromkeys(form for text in texts for form in (text, text[0].lower() + text[1:])))
+
+
+def _places() -> list[str]:
+    return [words for ways in say.PLACES.values() for words in ways]
+
+
+def _follow_up_texts() -> list[str]:
+    tables = (say.OTHER_COLOUR, say.ONLY_ONE, say.THE_OTHER, say.SAME_COLOUR)
+    seen = [phrasing.request for table in tables for phrasing in table.seen]
+    seen += [p.request.replace("{place}", place) for p, place in product(say.NEIGHBOUR.seen, _places())]
+    return [request.format(kind=kind, colour=colour) for request, kind, colour in product(seen, KINDS, COLOURS)]
+
+
+def _answer_texts(one: Sequence[str], many: Sequence[str]) -> list[str]:
+    openings = [say.BARE, say.IT_IS, say.SURE, say.SURE_IT_IS, say.RESULT, say.NOTHING_LIKE_THAT]
+    refusals = [f"There is no {noun} here." for noun in one] + [f"There are no {plural} here." for plural in many]
+    refusals += [f"There is no other {kind} here." for kind in KINDS]
+    pairs = [f"{colour} {kind}" for colour, kind in product(COLOURS, KINDS)]
+    reasons = [f"The {pair} is the only {noun} here." for pair, noun in zip(pairs * 4, one, strict=False)]
+    uses = [f"The {colour} {kind} is {use.reason}." for use in say.USES for kind, colour in product(use.kinds, COLOURS)]
+    return [*openings, *refusals, *reasons, *uses]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of the things in a view without being misunderstood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
+from lisa_ros.tabletop.questions.phrasings import COLOUR_NOUNS, PLURALS, Use
+from lisa_ros.tabletop.views import UNSEEN_PAIRS
+
+
+@dataclass(frozen=True)
+class Description:
+    """A kind, a colour or both; None leaves it open. Neither: everything."""
+
+    kind: str | None = None
+    colour: str | None = None
+
+    def fits(self, thing: SceneObject) -> bool:
+        """Whether the words are true of this object."""
+        return self.kind in (None, thing.kind) and self.colour in (None, thing.colour)
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether training never shows such a thing: nor must it be told there that there is none."""
+        return (self.kind, self.colour) in UNSEEN_PAIRS
+
+    def noun(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
+        """Such as "red mug"; `without_kind` stands in where the kind is open."""
+        return f"{self.colour or ''} {self.kind or without_kind}".strip()
+
+    def plural(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
+        """Such as "red mugs"."""
+        kind = self.kind or without_kind
+        return f"{self.colour or ''} {PLURALS.get(kind, kind + 's')}".strip()
+
+
+def every_description() -> Iterator[Description]:
+    """Every kind, every colour and every pair of the two that the simulation knows."""
+    for kind, colour in product((*KINDS, None), (*COLOURS, None)):
+        if kind or colour:
+            yield Description(kind, colour)
+
+
+def middle(view: View, *instances: int) -> tuple[float, float]:
+    """Mean (u, v) of the pixels of these objects, as shares of the picture's width and height, 0 to 1.
+
+    Raises:
+        ValueError: none of them is in the picture.
+    """
+    wanted = np.zeros(256, dtype=np.bool_)
+    wanted[list(instances)] = True
+    rows, columns = np.nonzero(wanted[view.instances])
+    if not len(rows):
+        raise ValueError(f"objects {instances} are not in the picture")
+    height, width = view.instances.shape
+    return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
+
+
+class Sight:
+    """The objects of a view, as far as they can be seen.
+
+    An object with fewer than `min_pixels` pixels is a doubtful case: a description that fits it is used neither for
+    what is there nor for what is absent.
+    """
+
+    def __init__(self, view: View, min_pixels: int) -> None:
+        """Count the pixels of every object of the view once."""
+        self._pixels = np.bincount(view.instances.ravel(), minlength=256)
+        self._middles: dict[int, tuple[float, float]] = {}
+        self._view = view
+        self.things = tuple(thing for thing in view.objects if self._pixels[thing.instance] > 0)
+        self._doubtful = {thing.instance for thing in self.things if self.pixels(thing) < min_pixels}
+
+    def pixels(self, thing: SceneObject) -> int:
+        """How many of the picture's pixels show it."""
+        return int(self._pixels[thing.instance])
+
+    def middle(self, thing: SceneObject) -> tuple[float, float]:
+        """Mean (u, v) of its pixels, as shares of the picture's width and height."""
+        if thing.instance not in self._middles:
+            self._middles[thing.instance] = middle(self._view, thing.instance)
+        return self._middles[thing.instance]
+
+    def depth_m(self, thing: SceneObject) -> float:
+        """How far from the camera its centre is along the optical axis, metres."""
+        pose = self._view.camera.pose
+        return float(pose[:3, 2] @ (np.asarray(thing.position_m) - pose[:3, 3]))
+
+    def apart_m(self, thing: SceneObject, other: SceneObject) -> float:
+        """Distance of the two centres along the table, metres."""
+        return float(np.hypot(*(np.asarray(thing.position_m) - np.asarray(other.position_m))[:2]))
+
+    def fitting(self, description: Description) -> tuple[SceneObject, ...]:
+        """All objects with at least one pixel that the words are true of."""
+        return tuple(thing for thing in self.things if description.fits(thing))
+
+    def clear(self, description: Description) -> tuple[SceneObject, ...]:
+        """The objects meant by the words, or none where one of them can hardly be seen."""
+        return self._only_clear(self.fitting(description))
+
+    def useful(self, use: Use) -> SceneObject | None:
+        """The one object for this use; None where there is none, a choice, or only something near it."""
+        accepted = [thing for thing in self.things if thing.kind in use.kinds + use.near]
+        if len(accepted) != 1 or accepted[0].kind not in use.kinds:
+            return None
+        return next(iter(self._only_clear((accepted[0],))), None)
+
+    def useless(self, use: Use) -> bool:
+        """Whether nothing in the picture could be meant, not even with good will."""
+        return not any(thing.kind in use.kinds + use.near for thing in self.things)
+
+    def descriptions(self) -> list[Description]:
+        """Everything that is true of at least one object, each once, in a fixed order."""
+        present = [d for thing in self.things for d in _ways_to_say(thing)]
+        return list(dict.fromkeys(present))
+
+    def _only_clear(self, things: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
+        return () if any(thing.instance in self._doubtful for thing in things) else things
+
+
+def _ways_to_say(thing: SceneObject) -> tuple[Description, Description, Description]:
+    return Description(thing.kind, thing.colour), Description(thing.kind), Description(colour=thing.colour)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about a view of the table, with true answers.
+
+A family is a function from what can be seen, a voice and the turn before to a question, or None where the view gives
+no occasion for it. A new family is one more function in `FAMILIES` with its weight in `WEIGHTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.simulation.scene import View
+from lisa_ros.tabletop.questions import families, relations
+from lisa_ros.tabletop.questions.asking import PLAIN, Asked, Family, Question, Teasing, Topic, Voice
+from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
+from lisa_ros.tabletop.questions.descriptions import Sight
+from lisa_ros.tabletop.questions.follow_ups import follow
+
+__all__ = [
+    "FAMILIES",
+    "MIN_SHARE",
+    "WEIGHTS",
+    "Question",
+    "conversation",
+    "questions",
+    "tokenizer_corpus",
+    "true_mask",
+]
+
+MIN_SHARE = 1 / 640
+"""An object that covers less of the picture (120 pixels of 320x240) is too hidden to be asked for."""
+
+REPEATS = 4
+"""How often another question is sought when a dialogue would ask the same thing twice."""
+
+FAMILIES: dict[str, Family] = {
+    "direct": families.direct,
+    "attribute": relations.attribute,
+    "relation": relations.relation,
+    "use": families.use,
+    "several": families.several,
+    "absent": families.absent,
+    "explain": families.explain,
+    "follow": follow,
+}
+
+WEIGHTS: dict[str, float] = {
+    "direct": 0.22,
+    "attribute": 0.14,
+    "relation": 0.16,
+    "use": 0.14,
+    "several": 0.08,
+    "absent": 0.18,
+    "explain": 0.1,
+    "follow": 1.0,
+}
+"""How often each family is tried. "follow" counts only after a turn that it can lean on."""
+
+
+def conversation(
+    view: View,
+    rng: np.random.Generator,
+    turns: int,
+    held_out: bool = False,
+    *,
+    min_pixels: int | None = None,
+    weights: Mapping[str, float] = WEIGHTS,
+    learning: bool = False,
+    teasing: Teasing = PLAIN,
+) -> list[Question]:
+    """A dialogue about one view; a follow-up comes only right after the turn it leans on.
+
+    Args:
+        view: the picture and its truth.
+        rng: source of every choice; the same state gives the same dialogue.
+        turns: number of questions, 1 or more.
+        held_out: speak only the phrasings kept for evaluation.
+        min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the picture.
+        weights: share of each family of `FAMILIES`; families left out are not asked.
+        learning: keep to the pairs of kinds that training may relate to each other.
+        teasing: how often follow-ups ask for what is not there.
+
+    Returns:
+        `turns` questions, or fewer where the view gives no occasion for the families asked for.
+
+    Raises:
+        ValueError: for fewer than one turn or a family that does not exist.
+    """
+    _check(turns, weights)
+    least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
+    sight, voice = Sight(view, least), Voice(rng, held_out, learning, teasing)
+    asked: list[Asked] = []
+    while len(asked) < turns:
+        said = [one.question.text for one in asked]
+        turn = _turn(sight, voice, asked[-1].topic if asked else None, weights, said)
+        if turn is None:
+            break
+        asked.append(turn)
+    return [one.question for one in asked]
+
+
+def questions(
+    view: View,
+    rng: np.random.Generator,
+    count: int,
+    held_out: bool = False,
+    *,
+    min_pixels: int | None = None,
+    weights: Mapping[str, float] = WEIGHTS,
+) -> list[Question]:
+    """Questions that each open a dialogue of their own; arguments as in `conversation`."""
+    sets = (conversation(view, rng, 1, held_out, min_pixels=min_pixels, weights=weights) for _ in range(count))
+    return [question for one in sets for question in one]
+
+
+def true_mask(view: View, question: Question) -> NDArray[np.bool_]:
+    """(H, W) bool: the pixels of every object that the question means; all False when it means none."""
+    return np.isin(view.instances, np.asarray(question.instances, dtype=np.uint8))
+
+
+def _check(turns: int, weights: Mapping[str, float]) -> None:
+    if turns < 1:
+        raise ValueError(f"A dialogue needs 1 turn or more, not {turns}.")
+    unknown = sorted(set(weights) - set(FAMILIES))
+    if unknown:
+        raise ValueError(f"No question family is named {', '.join(unknown)}; there are {', '.join(FAMILIES)}.")
+
+
+def _turn(
+    sight: Sight, voice: Voice, before: Topic | None, weights: Mapping[str, float], said: Sequence[str]
+) -> Asked | None:
+    """The next turn, if possible not in words used before."""
+    last: Asked | None = None
+    for _ in range(REPEATS):
+        asked = _of_some_family(sight, voice, before, weights)
+        if asked is not None and asked.question.text not in said:
+            return asked
+        last = asked or last
+    return last
+
+
+def _of_some_family(sight: Sight, voice: Voice, before: Topic | None, weights: Mapping[str, float]) -> Asked | None:
+    """A question of a family drawn by weight, among those that have something to ask here."""
+    left = {family: weight for family, weight in weights.items() if weight > 0}
+    while left:
+        family = voice.choose(list(left), list(left.values()))
+        asked = FAMILIES[family](sight, voice, before)
+        if asked is not None:
+            return asked
+        del left[family]
+    return None

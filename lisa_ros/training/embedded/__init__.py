@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded checkpoint: its architecture, its codes for positions and colours, its export."""

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fine-tuning is told, and how it is said on a command line. Imports no torch.
+
+The defaults are upstream's values (dvlab-research/LISA at 3cb2d43, train_ds.py), but for `epochs`, which it has not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lisa_ros.models.common.options import LoadOptions
+
+RECOMPUTE = ("auto", "on", "off")
+PRECISIONS = ("auto", "fp32", "bf16")
+QUANTIZATIONS = ("auto", "none", "4bit")
+
+WHOLE_PARTS: dict[str, str] = {
+    "embed_tokens": "language.embed_tokens",
+    "lm_head": "lm_head",
+    "text_hidden_fcs": "text_hidden_fcs",
+    "mask_decoder": "visual_model.mask_decoder",
+}
+"""What is trained whole beside the adapters: upstream's name of it -> LisaNetwork's module."""
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """Sizes of the adapters.
+
+    Attributes:
+        rank: of the matrices that are added; 0 adds none.
+        alpha: they are scaled by alpha / rank.
+        dropout: share of their inputs that a step leaves out.
+        targets: names of linear layers of LLaMA's blocks.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def check(self) -> None:
+        """Raises a ValueError that names the option which cannot be."""
+        if self.rank < 0:
+            raise ValueError(f"rank is {self.rank}; it can be 0 (no adapters) or more")
+        if self.alpha <= 0:
+            raise ValueError(f"alpha is {self.alpha}; it has to be above 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it can be 0 or more, but below 1")
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What `lisa finetune` is told.
+
+    Attributes:
+        checkpoint: the LISA folder to begin with.
+        data: folders in ReasonSeg's format.
+        output: the checkpoint folder to write; does not exist yet, or is empty.
+        validation: a folder in ReasonSeg's format that is asked about before and after.
+        work: folder for states and logs; None: beside `output`, named after it.
+        steps: of the optimizer; None: as many as `epochs` take.
+        epochs: how often each picture comes.
+        batch: pictures in a batch.
+        accumulate: batches in a step.
+        questions: the most that are asked about a picture at once.
+        learning_rate: the highest.
+        lora: the adapters.
+        frozen: of WHOLE_PARTS, what is not trained.
+        seed: source of all chance.
+        save_every: steps between two saved states.
+        recompute: "on": LLaMA's activations are computed again for the gradient, which takes a third more time and
+            much less memory; "auto": on a GPU.
+        load: precision, quantization, device and so on of the base; precision "auto" is fp32 on a CPU, bf16 on a GPU.
+    """
+
+    checkpoint: Path
+    data: tuple[Path, ...]
+    output: Path
+    validation: Path | None = None
+    work: Path | None = None
+    steps: int | None = None
+    epochs: float = 10.0
+    batch: int = 2
+    accumulate: int = 10
+    questions: int = 3
+    learning_rate: float = 3e-4
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    frozen: tuple[str, ...] = ()
+    seed: int = 0
+    save_every: int = 20
+    recompute: str = "auto"
+    load: LoadOptions = field(default_factory=LoadOptions)
+
+    def check(self) -> None:
+        """Raises a ValueError that names the option which cannot be, and what it can be."""
+        if not self.data:
+            raise ValueError("data names no folder; one or more in ReasonSeg's format are expected")
+        for name in ("steps", "batch", "accumulate", "questions", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it has to be 1 or more")
+        for name in ("epochs", "learning_rate"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} is {value}; it has to be above 0")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed is {self.seed}; it can be 0 to {2**31 - 1}")
+        if self.recompute not in RECOMPUTE:
+            raise ValueError(f"recompute is {self.recompute!r}; it can be {', '.join(RECOMPUTE)}")
+        unknown = sorted(set(self.frozen) - set(WHOLE_PARTS))
+        if unknown:
+            raise ValueError(f"there is no part {', '.join(unknown)} to freeze; there are {', '.join(WHOLE_PARTS)}")
+        self.lora.check()
+        self._check_load()
+
+    def _check_load(self) -> None:
+        self.load.check()
+        if self.load.precision not in PRECISIONS:  # gradients vanish in fp16
+            raise ValueError(f"precision is {self.load.precision!r}; to fine-tune it can be {', '.join(PRECISIONS)}")
+        if self.load.quantization not in QUANTIZATIONS:
+            raise ValueError(
+                f"quantization is {self.load.quantization!r}; to fine-tune it can be {', '.join(QUANTIZATIONS)}"
+            )
+
+    @property
+    def work_folder(self) -> Path:
+        """Where states and logs go."""
+        return self.work or self.output.with_name(f"{self.output.name}.work")
+
+    @property
+    def whole(self) -> list[str]:
+        """Names of the parts that are trained whole."""
+        return [part for part in WHOLE_PARTS if part not in self.frozen]
+
+    def load_on(self, device: str) -> LoadOptions:
+        """How the base is loaded on a device, "cpu" or "cuda"."""
+        precision = self.load.precision
+        if precision == "auto":
+            precision = "fp32" if device == "cpu" else "bf16"
+        # What a fine-tuning is written into are plain weights, so there is nothing else that "auto" could mean.
+        quantization = "none" if self.load.quantization == "auto" else self.load.quantization
+        return replace(self.load, precision=precision, device=device, quantization=quantization)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage of `lisa finetune`: a loaded LISA learns from pictures with questions and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from lisa_ros.datasets.samples import DataError, Sample, Truth
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
+from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.network import LisaNetwork
+from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.training.language.reason_questions import ANSWERS, REASON_QUESTIONS, AskedPicture, Curriculum
+from lisa_ros.training.language.speech import IGNORED, Speech, spread_and_shift
+from lisa_ros.training.loop.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT, batch_mask_losses
+from lisa_ros.training.loop.trainer import Scalars
+from lisa_ros.training.scenes.looks import Look, Looks, picture_of
+
+SHOWN_SIZE = (320, 240)
+"""Width and height that a picture has at most in the grid of pictures, pixels."""
+
+
+class FinetuneStage(nn.Module):
+    """Questions about pictures, each a conversation of its own, and dialogues; those of a picture share its features.
+
+    The loss is upstream's: cross-entropy of the answers' words, mean over the batch's words, and the masks' BCE and
+    DICE at the pictures' own sizes. Pixels marked as not to be judged count as background, as upstream trains.
+    """
+
+    def __init__(
+        self,
+        network: LisaNetwork,
+        config: LisaConfig,
+        clip: ClipPreprocessing,
+        speech: Speech,
+        samples: Sequence[Sample],
+        *,
+        seed: int,
+        batch: int,
+        questions: int,
+    ) -> None:
+        """Takes a network that lora.prepare made trainable.
+
+        Args:
+            network: trained in place.
+            config: the checkpoint's.
+            clip: the checkpoint's.
+            speech: the checkpoint's.
+            samples: all usable.
+            seed: source of all chance.
+            batch: pictures in a batch.
+            questions: the most that are asked about a picture at once.
+
+        Raises:
+            DataError: a question with its answer is longer than the model's context.
+        """
+        super().__init__()
+        self.network = network
+        self._speech, self._looks = speech, Looks(network, clip)
+        self._curriculum = Curriculum(samples, seed, batch, questions, speech.plain)
+        self._seg = config.seg_token_id
+        patches = int(network.vision_tower.embeddings.num_positions) - 1
+        for sample in samples:
+            self._check_length(sample, config.language.max_position_embeddings - patches)
+        self._learn(True)
+
+    def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
+        """One batch's loss."""
+        asked = self._curriculum(number)
+        looks = [self._looks(one.sample) for one in asked]
+        words, logits = self._answer(asked, looks)
+        wanted = [self._wanted(one, look) for one, look in zip(asked, looks, strict=True)]
+        bce, dice = (loss.to(words.device) for loss in batch_mask_losses(logits, wanted))
+        loss = TEXT_WEIGHT * words + BCE_WEIGHT * bce + DICE_WEIGHT * dice
+        return loss, {"loss": loss.item(), "words": words.item(), "bce": bce.item(), "dice": dice.item()}
+
+    def describe(self, number: int) -> str:
+        """The pictures and questions of a batch."""
+        return "; ".join(
+            f"{one.sample.name} ({' | '.join(exchange.question for exchange in one.exchanges)})"
+            for one in self._curriculum(number)
+        )
+
+    @torch.no_grad()
+    def pictures(self, number: int) -> NDArray[np.uint8]:
+        """For each picture of a batch, with its first question: image, truth, what is found. RGB (H, W, 3)."""
+        asked = self._curriculum(number)
+        self._learn(False)
+        _, logits = self._answer(asked, [self._looks(one.sample) for one in asked])
+        self._learn(True)
+        rows = [_row(one, found) for one, found in zip(asked, logits, strict=True)]
+        width = max(row.shape[1] for row in rows)
+        return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+    def _learn(self, learning: bool) -> None:
+        """The adapters' dropout is all that differs."""
+        self.network.eval()
+        self.network.language.train(learning)
+
+    def _answer(self, asked: Sequence[AskedPicture], looks: Sequence[Look]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """(cross-entropy of the words, for each picture the logits (n, H, W) of its masks)."""
+        with self._computing():
+            states, targets = self._read(asked, looks)
+            said = targets != IGNORED
+            words = F.cross_entropy(self.network.lm_head(states[said]).float(), targets[said])
+            prompts = self.network.text_hidden_fcs(states[targets == self._seg]).float()
+        logits, start = [], 0
+        for one, look in zip(asked, looks, strict=True):
+            end = start + sum(exchange.truth is not None for exchange in one.exchanges)
+            logits.append(self._masks(prompts[start:end], look))
+            start = end
+        return words, logits
+
+    def _read(self, asked: Sequence[AskedPicture], looks: Sequence[Look]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, length, hidden) states, and (B, length) ids that each state has to say."""
+        device = self.network.device
+        rows, targets = [], []
+        for one, look in zip(asked, looks, strict=True):
+            tokens = look.tokens.to(device)
+            for conversation in one.conversations:
+                ids, wanted = self._speech.ids_and_targets(conversation)
+                rows.append(self.network.embed(ids.to(device), tokens)[0].to(self.network.dtype))
+                targets.append(spread_and_shift(ids, wanted, len(tokens)))
+        # Padding comes after everything that counts, and attention is causal: it needs no mask.
+        inputs = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        to_say = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED).to(device)
+        return self.network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state, to_say
+
+    def _masks(self, prompts: torch.Tensor, look: Look) -> torch.Tensor:
+        """(n, H, W) logits; n may be 0."""
+        if not len(prompts):
+            return prompts.new_zeros(0, *look.size)
+        low = self.network.prompted_logits(prompts, look.features.to(prompts.device))
+        return self.network.upsample(low, look.resized, look.size)
+
+    def _wanted(self, asked: AskedPicture, look: Look) -> torch.Tensor:
+        """(n, H, W), 0 or 1."""
+        made: dict[int, Truth] = {}  # the texts of a picture mostly share one truth, and it is dear to paint
+        masks = []
+        for exchange in asked.exchanges:
+            if exchange.truth is not None:
+                key = id(exchange.truth)
+                made[key] = made[key] if key in made else exchange.truth()
+                masks.append(made[key] == 1)
+        stacked = np.stack(masks) if masks else np.zeros((0, *look.size), dtype=np.bool_)
+        return torch.from_numpy(stacked).to(self.network.device, torch.float32)
+
+    def _computing(self) -> AbstractContextManager[object]:
+        """Autocast where the frozen base is in 16 bit, since what is trained is float32; else nothing."""
+        if self.network.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.network.device.type, dtype=self.network.dtype)
+
+    def _check_length(self, sample: Sample, room: int) -> None:
+        for text, conversation in self._longest(sample):
+            length = len(self._speech.ids_and_targets(conversation)[0])
+            if length > room:
+                raise DataError(
+                    f"{sample.name}: {text!r:.60} with its answer is {length} tokens long; "
+                    f"beside the picture there is room for {room}"
+                )
+
+    def _longest(self, sample: Sample) -> list[tuple[str, list[tuple[str, str]]]]:
+        """The conversations about a picture, each as long as it can become, and what is asked in it first."""
+        plain = self._speech.plain
+        if sample.dialogue:
+            return [
+                (sample.rounds[0].text, [(plain(asked.text), plain(asked.answer or "")) for asked in sample.rounds])
+            ]
+        question, answer = max(REASON_QUESTIONS, key=len), max(ANSWERS, key=len)
+        return [
+            (asked.text, [(question.format(text=plain(asked.text)), f"{answer} {plain(asked.answer or '')}")])
+            for asked in sample.rounds
+        ]
+
+
+def _row(asked: AskedPicture, logits: torch.Tensor) -> NDArray[np.uint8]:
+    """Image, truth and what was found side by side, the question below."""
+    image = picture_of(asked.sample)
+    exchange = next((one for one in asked.exchanges if one.truth is not None), asked.exchanges[0])
+    truth = exchange.truth() == 1 if exchange.truth is not None else np.zeros(image.shape[:2], dtype=np.bool_)
+    found = logits[0].cpu().numpy() > 0 if len(logits) else np.zeros_like(truth)
+    scale = min(SHOWN_SIZE[0] / image.shape[1], SHOWN_SIZE[1] / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in (truth, found)]
+    row = np.concatenate([small, *(draw_overlay(small, [mask]) for mask in masks)], axis=1)
+    return draw_overlay(row, [], exchange.question)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views and dialogues as the tensors that training steps take.
+
+A batch depends on the seed and the number of the step alone, so that an interrupted training resumes with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
+from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
+from lisa_ros.models.lisa.sam.pixels import sam_pixels
+from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.simulation.scene import KINDS, SceneObject, View
+from lisa_ros.tabletop.questions.descriptions import middle
+from lisa_ros.tabletop.questions.phrasings import PLACES
+from lisa_ros.tabletop.questions.questions import Question, true_mask
+from lisa_ros.tabletop.views import ViewCache
+from lisa_ros.training.embedded.architecture import SAM
+from lisa_ros.training.embedded.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning
+
+Rng = np.random.Generator
+MASK_SIDE = 4 * SAM.grid
+"""Side of the low-resolution masks that SAM's decoder makes, pixels."""
+
+IGNORED = -100
+
+
+def step_rng(seed: int, stage: str, step: int) -> Rng:
+    """The source of chance of one training step."""
+    return np.random.default_rng([seed, *stage.encode(), step])
+
+
+def view_numbers(views: ViewCache, rng: Rng, count: int) -> list[int]:
+    """Which views `draw_view` takes, called so often with the same source of chance."""
+    return [draw_numbered(views, rng)[0] for _ in range(count)]
+
+
+def draw_view(views: ViewCache, rng: Rng) -> View:
+    """A random view, mirrored half of the time, in slightly other light and colour temperature."""
+    return draw_numbered(views, rng)[1]
+
+
+def draw_numbered(views: ViewCache, rng: Rng) -> tuple[int, View]:
+    """The same, with its number in the cache."""
+    number = int(rng.integers(len(views)))
+    view = views[number]
+    rgb, instances = view.rgb, view.instances
+    if rng.random() < 0.5:  # before any question is asked, so that left is left
+        rgb, instances = rgb[:, ::-1], instances[:, ::-1]
+    gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
+    rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
+    return number, View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
+
+
+def in_strange_colours(view: View, rng: Rng) -> View:
+    """The same things in colours that say nothing: all grey, or channels exchanged and mixed.
+
+    Who must tell kinds by such pictures learns shapes, and knows a kind in a colour that it never had in training.
+    """
+    mixing = np.eye(3)[rng.permutation(3)] if rng.random() < 0.7 else np.full((3, 3), 1 / 3)
+    blend = rng.uniform(0.0, 0.5)
+    mixing = (1 - blend) * mixing + blend * rng.dirichlet(np.ones(3), size=3)
+    rgb = np.clip(view.rgb @ mixing.T, 0, 255).astype(np.uint8)
+    return replace(view, rgb=rgb)
+
+
+def coarse_mask(mask: NDArray[np.bool_]) -> torch.Tensor:
+    """A mask in the decoder's resolution: the share of each coarse pixel that it covers, (MASK_SIDE, MASK_SIDE)."""
+    height, width = mask.shape
+    scale = MASK_SIDE / max(height, width)
+    size = (round(height * scale), round(width * scale))
+    coarse = F.interpolate(torch.from_numpy(mask).float()[None, None], size, mode="area")[0, 0]
+    return F.pad(coarse, (0, MASK_SIDE - size[1], 0, MASK_SIDE - size[0]))
+
+
+def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(kind, colour) at each point of a grid over the picture; the last label of each is "nothing".
+
+    Args:
+        view: the truth.
+        size: (h, w) of the grid.
+
+    Returns:
+        two (h, w) int64 tensors.
+    """
+    height, width = view.instances.shape
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    seen = view.instances[np.ix_(rows, columns)]
+    kinds, colours = np.full(256, len(KINDS)), np.full(256, len(COLOUR_NAMES))
+    for thing in view.objects:
+        kinds[thing.instance], colours[thing.instance] = KINDS.index(thing.kind), COLOUR_NAMES.index(thing.colour)
+    return torch.from_numpy(kinds[seen]), torch.from_numpy(colours[seen])
+
+
+def sam_point(view: View, share: tuple[float, float]) -> tuple[float, float]:
+    """A point given as shares of the picture's width and height, as shares of the side of SAM's square input."""
+    height, width = view.instances.shape
+    side = max(height, width)
+    return share[0] * width / side, share[1] * height / side
+
+
+def shared_look(things: Sequence[SceneObject]) -> tuple[int, int]:
+    """(kind, colour) that these objects share, ANY_KIND or ANY_COLOUR where they differ."""
+    kinds, colours = {thing.kind for thing in things}, {thing.colour for thing in things}
+    kind = KINDS.index(kinds.pop()) if len(kinds) == 1 else ANY_KIND
+    colour = COLOUR_NAMES.index(colours.pop()) if len(colours) == 1 else ANY_COLOUR
+    return kind, colour
+
+
+def meaning_of(view: View, question: Question) -> Meaning:
+    """What a question means: the look as far as it is told, and where the things are.
+
+    A look that the question does not tell would have to be guessed. Uses tell the kind, and a follow-up takes
+    what it leaves out from the turn before, unless it only says where to look.
+    """
+    by_number = {thing.instance: thing for thing in view.objects}
+    things = [by_number[number] for number in question.instances]
+    text = question.text.lower()
+    kind, colour = shared_look(things)
+    inherits = question.follows and not any(f" {words} it" in text for ways in PLACES.values() for words in ways)
+    tells_kind = inherits or question.family in ("use", "explain") or any(thing.kind in text for thing in things)
+    tells_colour = inherits or any(thing.colour in text for thing in things)
+    points = tuple(sam_point(view, middle(view, thing.instance)) for thing in things)
+    return Meaning(kind if tells_kind else ANY_KIND, colour if tells_colour else ANY_COLOUR, points)
+
+
+def sam_batch(views: Sequence[View]) -> torch.Tensor:
+    """(B, 3, side, side) float32."""
+    return torch.cat([sam_pixels(view.rgb, SAM.image_size)[0] for view in views])
+
+
+def clip_batch(views: Sequence[View], clip: ClipPreprocessing) -> torch.Tensor:
+    """(B, 3, h, w) float32."""
+    return torch.cat([clip(view.rgb) for view in views])
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A dialogue of several turns as one sequence of ids, each turn answered truly.
+
+    Attributes:
+        ids: (length,) int64, IMAGE_TOKEN_INDEX where the picture goes.
+        targets: (length,) int64; the id where the model has to say it, IGNORED elsewhere.
+        masks: (n, MASK_SIDE, MASK_SIDE), one for each `[SEG]` among the targets.
+        meanings: of each mask.
+        instances: everything that is meant in any turn.
+    """
+
+    ids: torch.Tensor
+    targets: torch.Tensor
+    masks: torch.Tensor
+    meanings: tuple[Meaning, ...]
+    instances: frozenset[int]
+
+
+def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaTokenizer) -> Dialogue:
+    """The ids, targets and truth of a dialogue in the template that the embedded checkpoint speaks."""
+    ids, targets = _ids_and_targets([(q.text, q.answer) for q in questions], tokenizer)
+    asked = [question for question in questions if question.instances]
+    masks = [coarse_mask(true_mask(view, question)) for question in asked]
+    return Dialogue(
+        torch.tensor(ids),
+        torch.tensor(targets),
+        torch.stack(masks) if masks else torch.zeros(0, MASK_SIDE, MASK_SIDE),
+        tuple(meaning_of(view, question) for question in asked),
+        frozenset(number for question in asked for number in question.instances),
+    )
+
+
+def _ids_and_targets(exchanges: list[tuple[str, str]], tokenizer: LisaTokenizer) -> tuple[list[int], list[int]]:
+    template = TEMPLATES["llava_v1"]
+    ids = tokenizer.encode_prompt(build_prompt(template, exchanges))
+    targets = [IGNORED] * len(ids)
+    for i, (command, answer) in enumerate(exchanges):
+        start = len(tokenizer.encode_prompt(build_prompt(template, [*exchanges[:i], (command, "")])))
+        end = len(tokenizer.encode_prompt(build_prompt(template, [*exchanges[:i], (command, answer)])))
+        targets[start:end] = ids[start:end]
+    return ids, targets

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command itself, with the embedded checkpoint, and killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_datasets import reason, write_reason_seg
+
+from lisa_ros.cli.main import main
+
+TEXTS = ("the red cube", "the blue cube", "the green duck", "something to drink from", "the red thing", "all cubes")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reason_seg")
+    write_reason_seg(folder / "val", {f"{i}": reason(text, is_sentence=False) for i, text in enumerate(TEXTS)})
+    return folder
+
+
+def evaluate(data: Path, output: Path, *options: str) -> list[str]:
+    basis = ["evaluate", "--dataset", "reason_seg", "--data", str(data), "--output", str(output), "--device", "cpu"]
+    return [*basis, "--max-new-tokens", "24", *options]
+
+
+def results(output: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return told
+
+
+def test_teacher_forced(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(evaluate(data, tmp_path, "--protocol", "teacher_forced", "--limit", "2")) == 0
+    told = results(tmp_path)
+    assert told["rows"][0]["items"] == 2 and all(item["masks"] == 1 for item in told["items"])
+    assert (tmp_path / "report.html").stat().st_size > 1000
+    printed = capsys.readouterr()
+    assert "gIoU" in printed.out and str(tmp_path / "report.html") in printed.out
+    assert main(evaluate(data, tmp_path, "--protocol", "generate")) == 2
+    assert "belongs to another run" in capsys.readouterr().err
+
+
+def test_quantization(data: Path, tmp_path: Path) -> None:
+    options = ["--protocol", "quantization", "--quantization", "8bit", "--phrasing", "plain", "--limit", "2"]
+    assert main(evaluate(data, tmp_path, *options)) == 0
+    (row,) = results(tmp_path)["rows"]
+    assert row["row"] == "8bit" and row["items"] == 2 and row["giou"] > 0.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--protocol", "generate", "--limit", "0"],
+        ["--protocol", "generate", "--limit", "-3"],
+        ["--protocol", "generate", "--limit", "ten"],
+        ["--protocol", "generate", "--pictures", "-1"],
+        ["--protocol", "guess"],
+        [],
+    ],
+)
+def test_options_that_are_none(data: Path, tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(evaluate(data, tmp_path, *options))
+    assert stopped.value.code == 2
+
+
+def test_killed_in_the_middle_at_most_one_item_is_lost(data: Path, tmp_path: Path) -> None:
+    """SIGKILL, then SIGINT, then to the end; what was judged before stays as it was."""
+    command = [sys.executable, "-m", "lisa_ros.cli", *evaluate(data, tmp_path, "--protocol", "generate")]
+    log = tmp_path / "items.jsonl"
+    stop(command, log, 2, signal.SIGKILL)
+    before = log.read_bytes().splitlines()
+    assert stop(command, log, len(before) + 1, signal.SIGINT) in (130, 0)  # it may have been quicker
+    assert subprocess.run(command, timeout=120, check=False, env=environment()).returncode == 0
+    after = log.read_bytes().splitlines()
+    assert after[: len(before) - 1] == before[: len(before) - 1]
+    assert len(after) == len(TEXTS), "nothing was judged twice"
+    told = results(tmp_path)
+    assert told["complete"] and told["rows"][0]["items"] == len(TEXTS)
+
+
+def stop(command: list[str], log: Path, lines: int, how: signal.Signals) -> int:
+    """Runs the command until the log has so many lines, and sends the signal."""
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (log.is_file() and log.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.005)
+        process.send_signal(how)
+        return process.wait(timeout=120)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialogues: apart from each other, bounded, and safe against a reset while a command is being answered."""
+
+import json
+import sqlite3
+import threading
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, OperatorError, operator_name
+from lisa_ros.dialogue.store import DialogueStore, StoreError
+from lisa_ros.segmentation.answers import Finished, ObjectMask, Region
+from lisa_ros.segmentation.turns import Turn, turn_of
+
+
+def turn(number: int) -> Turn:
+    return Turn(f"command {number}", f"answer {number}")
+
+
+def test_turns_are_kept_per_operator_in_order() -> None:
+    dialogues = Dialogues()
+    assert [dialogues.append("anna", turn(i)) for i in (1, 2)] == [1, 2]
+    assert dialogues.append("ben", turn(3)) == 1
+    assert dialogues.turns("anna") == (turn(1), turn(2))
+    assert dialogues.turns("ben") == (turn(3),)
+    assert dialogues.turns("carl") == ()
+
+
+def test_a_turn_is_kept_without_what_only_its_answer_needs() -> None:
+    dialogues = Dialogues()
+    mask = np.ones((2, 3), dtype=np.bool_)
+    found = ObjectMask(mask, (0, 5), score=0.5, probability=lambda: np.ones((2, 3), dtype=np.float32))
+    dialogues.append("anna", Turn("where?", "[SEG]", (found,)))
+    (kept,) = dialogues.turns("anna")[0].objects
+    assert kept.probability is None and found.probability is not None
+    assert kept.mask is mask and (kept.span, kept.score) == ((0, 5), 0.5)
+
+
+def test_reset_forgets_one_operator_and_counts_anew() -> None:
+    dialogues = Dialogues()
+    dialogues.append("anna", turn(1))
+    dialogues.append("ben", turn(1))
+    assert dialogues.reset("anna") == 1
+    assert dialogues.reset("anna") == 0
+    assert dialogues.turns("ben") == (turn(1),)
+    assert dialogues.append("anna", turn(2)) == 1
+
+
+def test_oldest_turns_fall_off_and_numbers_go_on() -> None:
+    dialogues = Dialogues(max_turns=2)
+    assert [dialogues.append("anna", turn(i)) for i in (1, 2, 3)] == [1, 2, 3]
+    assert dialogues.turns("anna") == (turn(2), turn(3))
+    recall = dialogues.recall("anna")
+    assert recall.positions([2, 3]) == (1, 2)
+    with pytest.raises(ForgottenTurnError, match=r"turn 1 .*turns 2 to 3 are kept"):
+        recall.positions([1])
+    with pytest.raises(ForgottenTurnError, match="turn 4"):
+        recall.positions([4])
+
+
+def test_reference_into_an_empty_dialogue_is_refused() -> None:
+    with pytest.raises(ForgottenTurnError, match="no turn is kept"):
+        Dialogues().recall("anna").positions([1])
+
+
+def test_operators_beyond_the_bound_fall_off_least_recent_first() -> None:
+    dialogues = Dialogues(max_operators=2)
+    for operator in ("anna", "ben"):
+        dialogues.append(operator, turn(1))
+    dialogues.append("anna", turn(2))
+    dialogues.append("carl", turn(1))
+    assert dialogues.turns("ben") == ()
+    assert dialogues.turns("anna") and dialogues.turns("carl")
+
+
+def test_recall_leaves_no_trace() -> None:
+    dialogues = Dialogues(max_operators=2)
+    for operator in ("anna", "ben"):
+        dialogues.append(operator, turn(1))
+    for operator in ("carl", "dora", "anna"):
+        dialogues.recall(operator)
+    assert dialogues.turns("anna") and dialogues.turns("ben")
+    dialogues.append("carl", turn(1))
+    assert dialogues.turns("anna") == ()
+    assert dialogues.turns("ben") and dialogues.turns("carl")
+
+
+def test_a_dialogue_that_fell_off_does_not_come_back_half() -> None:
+    dialogues = Dialogues(max_operators=1)
+    dialogues.append("anna", turn(1))
+    recall = dialogues.recall("anna")
+    dialogues.append("ben", turn(1))
+    assert dialogues.append("anna", turn(2), recall.generation) == 0
+    assert dialogues.turns("ben") == (turn(1),)
+
+
+def test_a_reset_counts_however_many_follow_and_those_of_others_do_not() -> None:
+    dialogues = Dialogues()
+    anna, ben = dialogues.recall("anna"), dialogues.recall("ben")
+    dialogues.reset("anna")
+    for i in range(500):
+        dialogues.reset(f"operator {i}")
+    assert dialogues.append("ben", turn(1), ben.generation) == 1
+    for i in range(2000):
+        dialogues.reset(f"operator {i}")
+    assert dialogues.append("anna", turn(1), anna.generation) == 0
+    assert dialogues.append("anna", turn(1), dialogues.recall("anna").generation) == 1
+
+
+def test_limits_can_be_tightened() -> None:
+    dialogues = Dialogues()
+    for operator in ("anna", "ben"):
+        for i in (1, 2, 3):
+            dialogues.append(operator, turn(i))
+    dialogues.set_limits(max_turns=1, max_operators=1)
+    assert dialogues.turns("anna") == ()
+    assert dialogues.turns("ben") == (turn(3),)
+    dialogues.set_limits(max_turns=0, max_operators=1)
+    assert dialogues.append("ben", turn(4)) == 0
+    assert dialogues.turns("ben") == ()
+
+
+@pytest.mark.parametrize("said_before", [0, 2])
+def test_an_answer_begun_before_a_reset_does_not_come_back(said_before: int) -> None:
+    dialogues = Dialogues()
+    for i in range(said_before):
+        dialogues.append("anna", turn(i))
+    recall = dialogues.recall("anna")
+    dialogues.reset("anna")
+    assert dialogues.append("anna", turn(9), recall.generation) == 0
+    assert dialogues.turns("anna") == ()
+    again = dialogues.recall("anna")
+    assert dialogues.append("anna", turn(9), recall.generation) == 0
+    assert dialogues.append("anna", turn(10), again.generation) == 1
+
+
+def test_many_threads_lose_nothing() -> None:
+    dialogues = Dialogues(max_turns=1000)
+    threads = [
+        threading.Thread(target=lambda name=name: [dialogues.append(name, turn(i)) for i in range(200)])
+        for name in ("anna", "ben", "anna", "ben")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(dialogues.turns("anna")) == len(dialogues.turns("ben")) == 400
+
+
+def test_operator_names() -> None:
+    assert operator_name("") == "default"
+    assert operator_name("Ünal 3") == "Ünal 3"
+    assert operator_name("x" * 64) == "x" * 64
+
+
+@pytest.mark.parametrize("bad", ["x" * 65, "   ", "a\nb", "a\x00b", "\u200b"])
+def test_bad_operator_names_are_refused(bad: str) -> None:
+    with pytest.raises(OperatorError, match="1 to 64 printable"):
+        operator_name(bad)
+
+
+def seen_turn(number: int) -> Turn:
+    mask = np.zeros((5, 7 + number), dtype=np.bool_)
+    mask[1:3, number:] = True
+    return Turn(f"command {number}", "the [SEG] \u00e9", (ObjectMask(mask, (4, 9)), ObjectMask(~mask, (10, 15))))
+
+
+def same(one: Turn, other: Turn) -> bool:
+    pairs = list(zip(one.objects, other.objects, strict=True))
+    masks = all(np.array_equal(a.mask, b.mask) and a.mask.dtype == b.mask.dtype and a.span == b.span for a, b in pairs)
+    return masks and (one.command, one.answer) == (other.command, other.answer)
+
+
+def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "d.sqlite"
+    dialogues = Dialogues(max_turns=2, store=DialogueStore(file))
+    for number in (1, 2, 3):
+        dialogues.append("anna", seen_turn(number))
+    dialogues.append("ben", turn(1))
+    dialogues.append("carl", turn(1))
+    assert dialogues.reset("carl") == 1
+    dialogues.close()
+    again = Dialogues(max_turns=2, store=DialogueStore(file))
+    assert again.turns("carl") == () and again.turns("ben") == (turn(1),)
+    recall = again.recall("anna")
+    assert recall.first == 2
+    assert all(map(same, recall.turns, (seen_turn(2), seen_turn(3))))
+    assert again.append("anna", turn(4)) == 4
+    assert [(one.operator, one.turns, one.last_turn) for one in again.summaries()] == [("ben", 1, 1), ("anna", 2, 4)]
+    again.close()
+
+
+def test_a_store_keeps_what_a_later_turn_is_shown(tmp_path: Path) -> None:
+    region = Region(np.eye(9, dtype=np.bool_), (-1.5, 0.0, 8.25, 9.0))
+    plain, shown = seen_turn(1), seen_turn(2)
+    objects = (replace(shown.objects[0], region=region, score=0.75), shown.objects[1])
+    dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    dialogues.append("anna", plain)
+    dialogues.append("anna", replace(shown, objects=objects, references=(1,)))
+    dialogues.close()
+    again = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    first, second = again.turns("anna")
+    assert same(first, plain) and same(second, shown)
+    assert (first.references, second.references) == ((), (1,))
+    kept, other = second.objects
+    assert kept.region is not None and np.array_equal(kept.region.mask, region.mask)
+    assert (kept.region.box, kept.score, other.region, other.score) == (region.box, 0.75, None, None)
+    again.close()
+
+
+def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    """As 0.1 wrote it: no column for references, and nothing of an object but its mask."""
+    old = seen_turn(1)
+    told = json.dumps([{"span": list(found.span), "shape": list(found.mask.shape)} for found in old.objects])
+    bits = zlib.compress(b"".join(np.packbits(found.mask).tobytes() for found in old.objects))
+    with sqlite3.connect(tmp_path / "d.sqlite") as database:
+        database.execute(
+            "create table turns (operator text not null, number integer not null, spoken_s real not null,"
+            " command text not null, answer text not null, objects text not null, masks blob not null,"
+            " primary key (operator, number)) without rowid"
+        )
+        database.execute(
+            "insert into turns values (?, ?, ?, ?, ?, ?, ?)", ("anna", 4, 1.0, old.command, old.answer, told, bits)
+        )
+        database.execute("pragma user_version = 1")
+    database.close()
+    dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    recall = dialogues.recall("anna")
+    assert recall.first == 4 and same(recall.turns[0], old)
+    assert dialogues.append("anna", replace(seen_turn(2), references=(1,))) == 5
+    dialogues.close()
+    again = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
+    assert [one.references for one in again.turns("anna")] == [(), (1,)]
+    again.close()
+
+
+def test_what_is_kept_of_an_answer() -> None:
+    found = ObjectMask(np.ones((2, 2), np.bool_), (0, 5))
+    kept = turn_of("the lid", Finished("[SEG]", (found,), "end", references=(1, 3)), before=3)
+    assert kept.references == (3, 1), "how many turns back"
+    assert (kept.command, kept.answer, kept.objects) == ("the lid", "[SEG]", (found,))
+
+
+def test_bounds_hold_for_what_a_store_brings(tmp_path: Path) -> None:
+    file = tmp_path / "d.sqlite"
+    dialogues = Dialogues(store=DialogueStore(file))
+    for operator in ("anna", "ben", "carl"):
+        for number in (1, 2, 3):
+            dialogues.append(operator, turn(number))
+    dialogues.close()
+    fewer = Dialogues(max_turns=1, max_operators=2, store=DialogueStore(file))
+    assert [(one.operator, one.turns, one.last_turn) for one in fewer.summaries()] == [("ben", 1, 3), ("carl", 1, 3)]
+    fewer.close()
+    with sqlite3.connect(file) as database:
+        assert database.execute("select operator, number from turns").fetchall() == [("ben", 3), ("carl", 3)]
+
+
+def test_idle_dialogues_are_forgotten(tmp_path: Path) -> None:
+    now = [1000.0]
+    file = tmp_path / "d.sqlite"
+    dialogues = Dialogues(max_idle_s=60, store=DialogueStore(file), now_s=lambda: now[0])
+    dialogues.append("anna", turn(1))
+    now[0] += 50
+    dialogues.append("ben", turn(1))
+    recall = dialogues.recall("anna")
+    assert len(recall.turns) == 1
+    now[0] += 20
+    assert dialogues.recall("anna").turns == () and dialogues.turns("ben")
+    assert dialogues.append("anna", turn(2), recall.generation) == 0, "its dialogue ended while it was answered"
+    dialogues.close()
+    now[0] += 100
+    later = Dialogues(max_idle_s=60, store=DialogueStore(file), now_s=lambda: now[0])
+    assert later.summaries() == ()
+    later.close()
+
+
+def test_idle_dialogues_have_no_turns() -> None:
+    now = [0.0]
+    dialogues = Dialogues(max_idle_s=60, now_s=lambda: now[0])
+    dialogues.append("ann", Turn("red", "[SEG]"))
+    now[0] = 61.0
+    assert dialogues.turns("ann") == ()
+
+
+def test_a_full_disk_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = DialogueStore(tmp_path / "dialogues.sqlite")
+    store._database.execute("create trigger full before insert on turns begin select raise(fail, 'disk is full'); end")
+    dialogues = Dialogues(store=store)
+    assert dialogues.append("ann", Turn("red", "[SEG]")) == 1
+    assert [turn.command for turn in dialogues.turns("ann")] == ["red"]
+    assert "disk is full" in caplog.text and "dialogues.sqlite" in caplog.text
+    dialogues.close()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    store = DialogueStore(tmp_path / "dialogues.sqlite")
+    Dialogues(store=store).append("ann", Turn("red", "[SEG]"))
+    store._database.execute("update turns set masks = x'00'")
+    with pytest.raises(StoreError, match=r"dialogues\.sqlite are damaged"):
+        store.load()
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    with pytest.raises(StoreError, match="garbage: file is not a database"):
+        DialogueStore(garbage)
+    newer = tmp_path / "newer.sqlite"
+    with sqlite3.connect(newer) as database:
+        database.execute("pragma user_version = 9")
+    with pytest.raises(StoreError, match="format 9"):
+        DialogueStore(newer)
+    first = DialogueStore(tmp_path / "taken.sqlite")
+    with pytest.raises(StoreError, match="another node has it open"):
+        DialogueStore(tmp_path / "taken.sqlite")
+    first.close()

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa calibrate` and how its file is used, with a model whose words decide how sure it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_segmenter import ScriptedFrame, ScriptedSegmenter, ScriptedSession
+from tiny_datasets import RED_BOX, reason, shape, write_reason_seg
+
+from lisa_ros.datasets.catalogue import Source
+from lisa_ros.evaluation.calibrate import FEWEST, Calibrating, calibrate
+from lisa_ros.evaluation.evaluate import Evaluation, run_evaluation
+from lisa_ros.evaluation.items import OutputError
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, MaskFound
+from lisa_ros.segmentation.scoring import FILE, UNCALIBRATED, Calibration, Evidence, read_calibration
+from lisa_ros.segmentation.turns import Turn
+
+SURE = Evidence(6.0, 0.9, -0.001)
+DOUBTFUL = Evidence(1.0, 0.5, -0.7)
+
+
+@dataclass
+class Model(ScriptedSegmenter):
+    """Marks red and is sure of it, or blue and is not; the truth is red."""
+
+    calibration: Calibration = UNCALIBRATED
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    stop_before: int = -1
+
+    def session(
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> ScriptedSession:
+        if len(self.asked) == self.stop_before:
+            raise KeyboardInterrupt
+        model = self
+
+        class Session(ScriptedSession):
+            def segment(inner, command: str, *rest: Any, answer: AnswerKind = "full", **more: Any) -> Iterator[Event]:  # noqa: N805
+                model.asked.append((answer, command))
+                evidence = DOUBTFUL if "blue" in command else SURE
+                for event in super().segment(command, *rest, **more):
+                    yield model._judged(event, evidence, answer)
+
+        return Session(frame, tuple(turns))
+
+    def _judged(self, event: Event, evidence: Evidence, answer: str) -> Event:
+        told = {"score": self.calibration.score(evidence, answer), "evidence": evidence.told()}
+        if isinstance(event, MaskFound):
+            return MaskFound(replace(event.object, **told))
+        if isinstance(event, Finished):
+            return replace(event, objects=tuple(replace(found, **told) for found in event.objects))
+        return event
+
+
+@dataclass
+class Loader:
+    """Stands in for load_segmenter; reads the folder's calibration, as a real model does."""
+
+    models: list[Model] = field(default_factory=list)
+    loaded: list[Model] = field(default_factory=list)
+
+    def __call__(self, checkpoint: Path, options: LoadOptions) -> Model:
+        model = self.models.pop(0) if self.models else Model()
+        model.calibration = read_calibration(checkpoint)
+        self.loaded.append(model)
+        return model
+
+
+def write_pictures(folder: Path, right: int, wrong: int) -> None:
+    red = [shape("target", RED_BOX)]
+    texts = {f"right {i:02}": "red" for i in range(right)} | {f"wrong {i:02}": "blue" for i in range(wrong)}
+    write_reason_seg(folder, {name: reason(text, is_sentence=False, shapes=red) for name, text in texts.items()})
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Calibrating:
+    """As many right masks as are needed, and two more wrong ones; right ones come first."""
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    write_pictures(tmp_path / "data" / "val", FEWEST, FEWEST + 2)
+    options = LoadOptions(device="cpu")
+    return Calibrating("reason_seg", Source(tmp_path / "data", "val"), tmp_path / "out", checkpoint, options)
+
+
+def test_scores_tell_right_from_wrong(wanted: Calibrating, capsys: pytest.CaptureFixture[str]) -> None:
+    loader = Loader()
+    assert calibrate(wanted, loader) == 0
+    found = read_calibration(wanted.checkpoint)
+    assert set(found.lines) == {"full", "mask_only"}
+    assert found.score(SURE, "full") > 0.9 and found.score(DOUBTFUL, "full") < 0.1
+    assert found.about["masks"]["full"] == {"right": FEWEST, "wrong": FEWEST + 2}
+    assert (found.about["dataset"], found.about["split"]) == ("reason_seg", "val")
+    assert len(found.about["weights_sha256"]) == 64
+    assert {kind for model in loader.loaded for kind, _ in model.asked} == {"full", "mask_only"}
+    printed = capsys.readouterr().out
+    assert str(wanted.checkpoint / FILE) in printed and "AUROC" not in printed, "there were no scores to judge yet"
+
+
+def test_nothing_is_asked_twice_not_even_with_the_new_scores(wanted: Calibrating) -> None:
+    calibrate(wanted, Loader())
+    first = (wanted.checkpoint / FILE).read_text()
+    loader = Loader()
+    assert calibrate(wanted, loader) == 0
+    assert not loader.loaded and (wanted.checkpoint / FILE).read_text() == first
+
+
+def test_control_c_writes_no_file_and_the_same_command_goes_on(wanted: Calibrating) -> None:
+    assert calibrate(wanted, Loader([Model(stop_before=7)])) == 130
+    assert not (wanted.checkpoint / FILE).exists()
+    loader = Loader()
+    assert calibrate(wanted, loader) == 0
+    assert len(loader.loaded[0].asked) == 2 * FEWEST + 2 - 7
+
+
+@pytest.mark.parametrize(("limit", "said"), [(FEWEST + 1, "20 masks are right and 1 wrong"), (3, "3 masks are right")])
+def test_too_few_masks_of_one_outcome(wanted: Calibrating, limit: int, said: str) -> None:
+    with pytest.raises(ValueError, match=f"{said}.*at least {FEWEST} of each"):
+        calibrate(replace(wanted, limit=limit), Loader())
+    assert not (wanted.checkpoint / FILE).exists()
+
+
+def test_a_model_that_says_nothing_of_its_masks(wanted: Calibrating) -> None:
+    with pytest.raises(ValueError, match=r"no answer .*evidence"):
+        calibrate(wanted, lambda checkpoint, options: ScriptedSegmenter())
+
+
+@pytest.fixture
+def evaluation(wanted: Calibrating) -> Evaluation:
+    folder = wanted.output.with_name("judged")
+    return Evaluation("reason_seg", wanted.source, "generate", folder, wanted.checkpoint, wanted.options)
+
+
+def test_an_evaluation_tells_how_good_the_scores_are(
+    wanted: Calibrating, evaluation: Evaluation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate(wanted, Loader())
+    capsys.readouterr()
+    assert run_evaluation(evaluation, Loader()) == 0
+    told = json.loads((evaluation.output / "results.json").read_text())
+    assert told["scores"]["masks"] == 2 * FEWEST + 2 and told["scores"]["auroc"] == 1.0
+    assert told["scores"]["ece"] < 0.1
+    limit = next(one for one in told["scores"]["limits"] if one["min_score"] == 0.5)
+    assert (limit["right_lost"], limit["wrong_dropped"]) == (0.0, 1.0)
+    assert {round(item["score"], 6) for item in told["items"]} == {
+        round(read_calibration(wanted.checkpoint).score(one, "full"), 6) for one in (SURE, DOUBTFUL)
+    }
+    assert "AUROC 1.000" in capsys.readouterr().out
+    page = (evaluation.output / "report.html").read_text()
+    assert (evaluation.output / "scores.svg").read_text().strip() in page
+    assert "<svg" in page and ", score 0.0" in page
+
+
+def test_an_evaluation_does_not_go_on_with_other_scores(wanted: Calibrating, evaluation: Evaluation) -> None:
+    run_evaluation(replace(evaluation, limit=2), Loader())
+    calibrate(wanted, Loader())
+    with pytest.raises(OutputError, match="score_sha256"):
+        run_evaluation(evaluation, Loader())
+
+
+def test_an_evaluation_of_the_other_kind_of_answer(evaluation: Evaluation) -> None:
+    loader = Loader()
+    run_evaluation(replace(evaluation, limit=2, answer="mask_only"), loader)
+    assert [kind for kind, _ in loader.loaded[0].asked] == ["mask_only", "mask_only"]
+    with pytest.raises(OutputError, match="answer was 'mask_only'"):
+        run_evaluation(evaluation, Loader())
+    with pytest.raises(ValueError, match="goes with the protocol generate"):
+        run_evaluation(replace(evaluation, answer="mask_only", protocol="quantization"), Loader())
+
+
+def test_without_scores_nothing_is_said_of_them(evaluation: Evaluation) -> None:
+    run_evaluation(replace(evaluation, limit=2), lambda checkpoint, options: ScriptedSegmenter())
+    assert json.loads((evaluation.output / "results.json").read_text())["scores"] is None
+    assert "<h2>Scores</h2>" not in (evaluation.output / "report.html").read_text()

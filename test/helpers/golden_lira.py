@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads golden-lira-a: what the public implementation computed, picture by picture and case by case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lisa_ros.segmentation.image_files import read_image
+
+CASES = range(7)
+FREE = (0, 2, 3)
+"""The cases in which the model said everything by itself."""
+IMAGES = (0, 1)
+LOGITS = 2e-3
+"""The pack's tolerance for mask and class logits, of the largest golden number; 1e-4 for all else."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: what cases.json says of it, its picture and its arrays."""
+
+    told: dict[str, Any]
+    image: NDArray[np.uint8]
+    arrays: Any
+
+    @property
+    def question(self) -> str:
+        return str(self.told["question"])
+
+    @property
+    def emitted(self) -> list[int]:
+        return [int(number) for number in self.arrays["emitted_ids"]]
+
+    @property
+    def answer(self) -> str:
+        """The tokens' texts one by one, ` <p>` behind each look, without the closing mark."""
+        text = "".join(self.told["emitted_text"]).removesuffix("<|im_end|>")
+        return text.replace("<image_id>", "<image_id> <p>")
+
+    @property
+    def masks(self) -> list[NDArray[np.bool_]]:
+        return [self.mask(f"final{i}_mask") for i in range(self.told["n_final_masks"])]
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        size = self.image.shape[:2]
+        return np.unpackbits(self.arrays[name])[: size[0] * size[1]].reshape(size).astype(bool)
+
+
+def read_case(folder: Path, number: int) -> Case:
+    """One case of the pack."""
+    told = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
+    image = read_image(folder / "golden" / told["image"])
+    return Case(told, image, np.load(folder / "golden" / f"case{number}.npz"))
+
+
+def read_picture(folder: Path, number: int) -> tuple[NDArray[np.uint8], Any]:
+    """A picture and its arrays."""
+    golden = folder / "golden"
+    return read_image(golden / f"image{number}.png"), np.load(golden / f"image{number}.npz")
+
+
+def close(ours: torch.Tensor, golden: NDArray[Any], tolerance: float = 1e-4) -> None:
+    """Fails unless the largest difference is within a share of the largest golden number."""
+    assert tuple(ours.shape) == golden.shape
+    assert float(np.abs(ours.detach().numpy() - golden).max()) <= tolerance * float(np.abs(golden).max())
+
+
+def tensor(array: NDArray[Any]) -> torch.Tensor:
+    """An array as float32, with a batch axis."""
+    return torch.from_numpy(np.asarray(array, dtype=np.float32)).unsqueeze(0)

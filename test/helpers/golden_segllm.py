@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads golden-segllm-a: what the public implementation computed and masked, round by round."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.models.segllm import Segllm, SegllmPicture
+from lisa_ros.models.segllm.prompt import Round
+from lisa_ros.models.segllm.shown import shown_again
+from lisa_ros.segmentation.image_files import read_image
+
+CASES = {0: 3, 1: 3, 2: 1, 3: 2}
+"""Case -> how many rounds it has."""
+ROUNDS = [(case, number) for case, count in CASES.items() for number in range(1, count + 1)]
+CANVAS = 1024
+
+
+@dataclass(frozen=True)
+class GoldenRound:
+    """One round: its words, the rounds that it refers to (counted from 1), and every array of its file."""
+
+    text: str
+    references: tuple[int, ...]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """On the canvas."""
+        return np.unpackbits(self.arrays["mask"]).reshape(CANVAS, CANVAS).astype(np.bool_)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 on the canvas."""
+        x0, y0, x1, y1 = (float(edge) for edge in self.arrays["box"])
+        return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A dialogue about one picture."""
+
+    image: NDArray[np.uint8]
+    rounds: tuple[GoldenRound, ...]
+
+    def shown(self, segllm: Segllm, picture: SegllmPicture, number: int) -> list[Round]:
+        """Rounds 1 to `number` as the model is asked them, with the golden masks fed back."""
+        asked = []
+        for one in self.rounds[:number]:
+            earlier = [self.rounds[reference - 1] for reference in one.references]
+            shown = [shown_again(picture.canvas, before.mask, before.box) for before in earlier]
+            asked.append(segllm.round_of(one.text, shown=shown))
+        return asked
+
+
+def read_golden_case(folder: Path, number: int) -> GoldenCase:
+    """One case of the pack."""
+    case = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
+    rounds = []
+    for told in case["rounds"]:
+        with np.load(folder / "golden" / told["file"]) as arrays:
+            rounds.append(GoldenRound(told["text"], tuple(told["refs"]), dict(arrays)))
+    return GoldenCase(read_image(folder / "golden" / case["image"]), tuple(rounds))

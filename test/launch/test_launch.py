@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files: their shape always, real starts where `launch` and `launch_ros` are installed (not on PyPI)."""
+
+import ast
+import dataclasses
+import importlib.util
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from ament_index_python.packages import get_packages_with_prefixes
+from paths import ROOT
+from ros_harness import Process, started, talking_node, wait_until
+from std_msgs.msg import String
+
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.nodes.sim_camera.node import SimCameraParameters
+
+ONE, SEVERAL, DEMO = "lisa.launch.py", "multi_camera.launch.py", "demo.launch.py"
+SHARED = {"checkpoint", "quantization", "device"}
+TOPICS = {"image", "depth", "camera_info"}
+ARGUMENTS = {
+    ONE: {"namespace", "params_file", "image_transport"} | TOPICS | SHARED,
+    SEVERAL: {"cameras", "namespace", "params_file", "image_transport"} | TOPICS | SHARED,
+    DEMO: {"rviz", "seed", "width", "height", "rate_hz", "params_file"} | SHARED,
+}
+# Which of a file's tables hold parameters of a node, and of which.
+TABLES = {
+    (ONE, "PARAMETERS"): NodeParameters,
+    (SEVERAL, "SHARED"): NodeParameters,
+    (DEMO, "LISA_ARGUMENTS"): NodeParameters,
+    (DEMO, "CAMERA"): SimCameraParameters,
+}
+
+# Several processes load models at once; only a broken one takes so long.
+LOADED_S = 150.0
+
+missing = [name for name in ("launch", "launch_ros") if importlib.util.find_spec(name) is None]
+needs_launch = pytest.mark.skipif(bool(missing), reason=f"not installed here: {', '.join(missing)}")
+
+
+def keys_of(file: str, table: str) -> set[str]:
+    """Of a dictionary at the top of a launch file, read without running it."""
+    for node in ast.parse((ROOT / "launch" / file).read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == table:
+            assert isinstance(node.value, ast.Dict)
+            return {ast.literal_eval(key) for key in node.value.keys if key is not None}
+    raise AssertionError(f"{file} has no {table}")
+
+
+@contextmanager
+def launched(file: str, **given: object) -> Iterator[Process]:
+    """A process that launches a file, as `ros2 launch` does; nothing that it started outlives it."""
+    with started(launching(file, **given)) as process:
+        wait_until(lambda: "group " in process.output, "the start")
+        group = int(process.output.split("group ")[1].split()[0])
+        try:
+            yield process
+        finally:
+            process.end()
+            # On a busy machine it is killed before it has ended its nodes.
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
+def launching(file: str, **given: object) -> list[str]:
+    """The command line for that."""
+    code = (
+        "import os, sys; from launch import LaunchService; from launch.launch_description_sources import *;"
+        "from launch.actions import IncludeLaunchDescription as Include;"
+        "os.setpgrp(); print('group', os.getpid(), flush=True); service = LaunchService();"
+        f"source = PythonLaunchDescriptionSource({str(ROOT / 'launch' / file)!r});"
+        f"given = { ({name: str(value) for name, value in given.items()})!r};"
+        "service.include_launch_description(Include(source, launch_arguments=given.items()));"
+        "sys.exit(service.run())"
+    )
+    return [sys.executable, "-c", code]
+
+
+def module_of(file: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.split(".")[0] + "_file", ROOT / "launch" / file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("file", ARGUMENTS)
+def test_arguments_are_the_documented_ones(file: str) -> None:
+    calls = [node for node in ast.walk(ast.parse((ROOT / "launch" / file).read_text())) if isinstance(node, ast.Call)]
+    declared = {
+        call.args[0].value
+        for call in calls
+        if ast.unparse(call.func) == "DeclareLaunchArgument" and isinstance(call.args[0], ast.Constant)
+    }
+    tables = {name for of, table in TABLES if of == file for name in keys_of(of, table)}
+    topics = keys_of(file, "TOPICS") if file != DEMO else set()
+    assert declared | tables | topics == ARGUMENTS[file]
+
+
+def test_the_manual_names_every_file_and_argument() -> None:
+    manual = (ROOT / "docs" / "interfaces.md").read_text().split("## Launch")[1]
+    for file, arguments in ARGUMENTS.items():
+        assert f"| `{file}` |" in manual
+        for name in arguments:
+            assert f"`{name}`" in manual, f"{file}: {name}"
+
+
+@pytest.mark.parametrize(("file", "table"), TABLES)
+def test_arguments_that_are_parameters_exist_in_the_node(file: str, table: str) -> None:
+    assert keys_of(file, table) <= {entry.name for entry in dataclasses.fields(TABLES[file, table])}
+
+
+def test_the_files_and_programs_that_are_named_exist() -> None:
+    for name in ("config/lisa.yaml", "config/demo.rviz", "scripts/lisa_node", "scripts/sim_camera"):
+        assert (ROOT / name).is_file(), name
+
+
+@needs_launch
+@pytest.mark.parametrize("file", ARGUMENTS)
+def test_launch_declares_what_is_documented(file: str) -> None:
+    from launch.actions import DeclareLaunchArgument
+
+    entities = module_of(file).generate_launch_description().entities
+    assert {entity.name for entity in entities if isinstance(entity, DeclareLaunchArgument)} == ARGUMENTS[file]
+
+
+@needs_launch
+@pytest.mark.parametrize("checkpoint", ["/no/such/folder", "0123"])  # the second is a text too
+def test_launch_starts_the_node_with_what_was_given(checkpoint: str) -> None:
+    given = {"namespace": "left", "image": "/camera/colour", "checkpoint": checkpoint, "device": "cpu"}
+    with launched(ONE, **given) as process:
+        wait_until(
+            lambda: (
+                f"Could not load the checkpoint {checkpoint}:" in process.output and "exit code 1" in process.output
+            ),
+            "the node's refusal",
+        )
+        assert "left.lisa" in process.output
+
+
+@needs_launch
+def test_each_camera_gets_a_node_in_its_own_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))  # dialogues of other nodes stay where they are
+    given = {"cameras": "front, wrist", "namespace": "robot", "image": "/{camera}/colour", "device": "cpu"}
+    given |= {"depth": "/{camera}/depth", "camera_info": "/{camera}/info"}
+    with launched(SEVERAL, **given) as process, talking_node("somebody") as node:
+        depth_of_wrist = lambda: node.count_subscribers("/wrist/depth")  # noqa: E731
+        wait_until(depth_of_wrist, "the subscription to depth", LOADED_S)
+        for name in ("front", "wrist"):
+            ready = f"pictures from /{name}/colour"
+            wait_until(lambda ready=ready: ready in process.output, f"the node of {name}", LOADED_S)
+            assert f"robot.{name}.lisa" in process.output
+    assert len(list((tmp_path / "lisa_ros").glob("*.sqlite"))) == 2
+
+
+@needs_launch
+def test_all_cameras_share_a_checkpoint_and_a_parameter_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {dialogue_file: '', quantization: 8bit}}\n")
+    given = {"cameras": "a,b", "checkpoint": "/no/such/folder", "params_file": str(file)}
+    with launched(SEVERAL, **given) as process:
+        wait_until(
+            lambda: process.output.count("Loading the checkpoint /no/such/folder (quantization 8bit)") == 2,
+            "both nodes",
+        )
+
+
+@needs_launch
+@pytest.mark.parametrize("cameras", ["", " , ", "front,front", "front,2nd", "front camera"])
+def test_cameras_that_cannot_be_namespaces_are_refused(cameras: str) -> None:
+    with pytest.raises(ValueError, match="it must be different names of letters"):
+        module_of(SEVERAL).camera_names(cameras)
+
+
+@needs_launch
+def test_a_wrong_list_of_cameras_is_said_and_nothing_starts() -> None:
+    with launched(SEVERAL, cameras="front,front") as process:
+        assert process.wait() == 1
+        assert "cameras is 'front,front'; it must be different names" in process.output
+        assert "process started" not in process.output
+
+
+@needs_launch
+def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    answers: list[Segmentation] = []
+    given = {"width": 320, "height": 240, "rviz": rviz_wanted(), "device": "cpu"}
+    with launched(DEMO, **given) as process, talking_node("somebody") as node:
+        node.create_subscription(Segmentation, "/lisa/segmentation", answers.append, 10)
+        say = node.create_publisher(String, "/lisa/command_text", 10)
+        wait_until(lambda: "Ready:" in process.output and say.get_subscription_count(), "the node", LOADED_S)
+        wait_until(lambda: node.count_publishers("/image") and node.count_publishers("/lisa/segmentation"), "topics")
+
+        def answered() -> bool:
+            # The first pictures may still be on their way.
+            if not answers or answers[-1].status == Segmentation.NO_IMAGE:
+                count = len(answers)
+                say.publish(String(data="Where is the blue bottle?"))
+                wait_until(lambda: len(answers) > count, "an answer")
+            return answers[-1].status == Segmentation.OK
+
+        wait_until(answered, "an object")
+        assert answers[-1].header.frame_id == "camera_color_optical_frame"
+        assert ("rviz2 is not installed" in process.output) == (given["rviz"] == "true")
+
+
+def rviz_wanted() -> str:
+    """Where RViz is installed, it is left out, since it needs a screen."""
+    return json.dumps("rviz2" not in get_packages_with_prefixes())

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checkpoint that comes with the package: an ordinary one, small, and good enough for its table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lisa_ros.datasets.tabletop import sample_of
+from lisa_ros.evaluation.identity import one_hash, weights_of
+from lisa_ros.evaluation.items import Item, ItemLog
+from lisa_ros.evaluation.protocols import generate
+from lisa_ros.evaluation.reliability import reliability
+from lisa_ros.evaluation.runner import evaluate
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.lisa.checkpoint import WeightFiles, load_lisa
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.scoring import read_calibration
+from lisa_ros.simulation.scene import View
+from lisa_ros.simulation.tabletop import Tabletop
+from lisa_ros.tabletop.questions.questions import conversation
+from lisa_ros.training.embedded.export import export_checkpoint
+
+MEGABYTE = 1_000_000
+SCENES = 40
+SEED = 9_000_000
+"""Far from the seeds of training, validation and test."""
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return load_segmenter(embedded_checkpoint(), LoadOptions(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def views() -> list[View]:
+    return list(fresh_views())
+
+
+@pytest.fixture(scope="module")
+def judged(segmenter: Segmenter, views: list[View], tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    return judge(segmenter, views, views, tmp_path_factory.mktemp("judged"))
+
+
+def judge(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:
+    """Dialogues about `views`, put to the model with the pictures of `seen`."""
+    rng = np.random.default_rng(1)
+    samples = [
+        dataclasses.replace(
+            sample_of(view, str(number), conversation(view, rng, 3)), image=lambda shown=shown: shown.rgb
+        )
+        for number, (view, shown) in enumerate(zip(views, seen, strict=True))
+    ]
+    with ItemLog(folder / "items.jsonl") as log:
+        evaluate(samples, segmenter, generate(segmenter, "plain"), log)
+        return list(log.items.values())
+
+
+def mean_iou(items: list[Item], *families: str) -> float:
+    return float(np.mean([item.iou for item in items if item.group in families or not families]))
+
+
+def fresh_views() -> Iterator[View]:
+    with Tabletop(SEED, width=320, height=240) as table:
+        for _ in range(SCENES):
+            table.rearrange()
+            table.move_camera()
+            yield table.render()
+
+
+def test_it_is_small() -> None:
+    size = sum(path.stat().st_size for path in Path(embedded_checkpoint()).resolve().rglob("*") if path.is_file())
+    assert size <= 16 * MEGABYTE
+
+
+def test_keys_are_the_released_ones() -> None:
+    keys = WeightFiles(embedded_checkpoint()).shapes()
+    assert {"lm_head.weight", "model.embed_tokens.weight", "model.text_hidden_fcs.0.2.weight"} <= set(keys)
+    assert all(key.startswith(("model.", "lm_head.")) for key in keys)
+
+
+def test_questions_on_new_scenes(judged: list[Item]) -> None:
+    assert len(judged) >= 2.5 * SCENES
+    assert all(item.failed is None for item in judged)
+    assert mean_iou(judged, "direct", "several") >= 0.7
+    assert mean_iou(judged, "attribute", "relation", "use", "explain", "follow") >= 0.6
+
+
+def test_what_is_absent_is_refused_and_what_is_present_is_not(judged: list[Item]) -> None:
+    absent = [item.refused for item in judged if item.absent]
+    present = [item.refused for item in judged if not item.absent]
+    assert np.mean(absent) >= 0.8
+    assert np.mean(present) <= 0.08
+
+
+def test_its_scores_were_fitted_to_these_weights() -> None:
+    """If not: lisa calibrate --dataset tabletop --split validation --output FOLDER, after every training."""
+    about = read_calibration(embedded_checkpoint()).about
+    assert about["weights_sha256"] == one_hash(weights_of(embedded_checkpoint()))
+    assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "validation", None)
+
+
+def test_scores_on_new_scenes(judged: list[Item]) -> None:
+    """Some hundred masks, a tenth of them wrong: loose bounds, but a score that says nothing is far beyond them."""
+    found = reliability(judged)
+    assert found is not None
+    assert found.masks >= 2 * SCENES
+    assert found.auroc is not None and found.auroc >= 0.75
+    assert abs(found.score - found.right) <= 0.08
+    assert found.brier < found.right * (1 - found.right), "it must be better than always saying how many are right"
+
+
+def test_scores_do_not_outlive_their_weights(tmp_path: Path) -> None:
+    lisa = load_lisa(embedded_checkpoint(), LoadOptions(precision="fp32", device="cpu"))
+    (tmp_path / "score.json").write_text("{}")
+    export_checkpoint(lisa.network, lisa.config, embedded_checkpoint() / "tokenizer.model", tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    assert not (tmp_path / "score.json").exists()
+
+
+def test_it_looks_at_the_picture(segmenter: Segmenter, views: list[View], judged: list[Item], tmp_path: Path) -> None:
+    """The same questions about the wrong pictures must fare far worse: nothing is learned by heart."""
+    wrong = judge(segmenter, views, views[1:] + views[:1], tmp_path)
+    asked = ("direct", "attribute", "relation", "use")
+    assert mean_iou(wrong, *asked) < 0.5 * mean_iou(judged, *asked)

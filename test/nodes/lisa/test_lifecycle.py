@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's lifecycle, as a manager drives it: by its services, with lisa_node as another process."""
+
+import gc
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pictures
+import pytest
+from golden import read_case
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_probe import Probe, probing
+from paths import PROCESSES
+from ros_harness import Process, scripted_node, started, wait_at, wait_until
+
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import load_segmenter
+from lisa_ros.msg import Segmentation
+
+
+class Manager:
+    """Whoever manages the node."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._change = probe.node.create_client(ChangeState, "/lisa/change_state")
+        self._get = probe.node.create_client(GetState, "/lisa/get_state")
+        wait_until(self._get.service_is_ready, "get_state")
+
+    def change(self, transition: int) -> bool:
+        return bool(self._call(self._change, ChangeState.Request(transition=Transition(id=transition))).success)
+
+    def state(self) -> int:
+        return int(self._call(self._get, GetState.Request()).current_state.id)
+
+    def _call(self, client: Any, request: Any) -> Any:
+        future = client.call_async(request)
+        wait_until(future.done, "the answer of a lifecycle service")
+        return future.result()
+
+
+@pytest.fixture
+def managed() -> Iterator[tuple[Probe, Manager, Process]]:
+    with probing() as probe, started(scripted_node("-p", "autostart:=false")) as process:
+        probe.wait_for_node(process, active=False)
+        yield probe, Manager(probe), process
+
+
+def rejected(probe: Probe) -> str:
+    answer = probe.ask("red")
+    assert answer.status == Segmentation.REJECTED
+    return str(answer.detail)
+
+
+def test_a_node_answers_while_it_is_active_and_says_so_otherwise(managed: tuple[Probe, Manager, Process]) -> None:
+    probe, manager, _ = managed
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert "unconfigured" in rejected(probe)
+    assert not manager.change(Transition.TRANSITION_ACTIVATE)
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert "inactive" in rejected(probe)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+    assert manager.change(Transition.TRANSITION_DEACTIVATE)
+    assert "inactive" in rejected(probe)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    assert probe.ask("red").status == Segmentation.NO_IMAGE, "a picture from before is not answered about"
+    answer = probe.ask_about(pictures.message("rgb8"), "history")
+    assert answer.answer == "I was told: red", "the dialogue goes on"
+
+
+def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[Probe, Manager, Process]) -> None:
+    probe, manager, process = managed
+    assert probe.set_parameter("checkpoint", "broken").successful
+    assert not manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    wait_until(lambda: "the folder has no config.json" in process.output, "the reason in the log")
+    assert probe.set_parameter("checkpoint", "/models/first").successful
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    refused = probe.set_parameter("checkpoint", "/models/second")
+    assert not refused.successful and "clean the node up first" in refused.reason
+    assert manager.change(Transition.TRANSITION_CLEANUP)
+    assert "unconfigured" in rejected(probe)
+    assert probe.set_parameter("checkpoint", "/models/second").successful
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+
+
+def test_what_waits_when_the_node_is_deactivated_is_answered(
+    managed: tuple[Probe, Manager, Process], tmp_path: Path
+) -> None:
+    probe, manager, _ = managed
+    gate = tmp_path / "gate"
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    probe.ask_about(pictures.message("rgb8"), "red")
+    held = probe.send(f"gate {gate}", "anna")
+    wait_at(gate)
+    waiting = probe.send("red", "anna")
+    assert manager.change(Transition.TRANSITION_DEACTIVATE)
+    answer = probe.answer_to(waiting)
+    assert answer.status == Segmentation.CANCELLED and "deactivated" in answer.detail
+    gate.touch()
+    assert probe.answer_to(held).status == Segmentation.NO_OBJECT, "what was being answered is answered"
+
+
+def test_cleanup_ends_what_is_being_answered(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
+    probe, manager, _ = managed
+    gate = tmp_path / "gate"
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    probe.ask_about(pictures.message("rgb8"), "red")
+    held = probe.send(f"gate {gate}", "anna")
+    wait_at(gate)
+    assert manager.change(Transition.TRANSITION_DEACTIVATE) and manager.change(Transition.TRANSITION_CLEANUP)
+    assert probe.answer_to(held).status == Segmentation.CANCELLED
+
+
+def test_a_released_model_is_gone(golden_lisa: Path) -> None:
+    segmenter: Any = load_segmenter(golden_lisa, LoadOptions(device="cpu"))
+    case = read_case(golden_lisa, 0)
+    frame = segmenter.look(case.image)
+    list(segmenter.session(frame).segment(case.command))
+    weights = weakref.ref(segmenter._lisa.network)
+    del frame
+    segmenter.release()
+    gc.collect()
+    assert weights() is None
+
+
+def test_a_node_that_has_answered_forgets_its_weights_at_cleanup(golden_lisa: Path) -> None:
+    with started([sys.executable, str(PROCESSES / "forgetting_node.py"), str(golden_lisa)]) as process:
+        assert process.wait() == 0, process.output

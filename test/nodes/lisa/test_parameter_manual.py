@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/parameters.md is what the declarations make."""
+
+import dataclasses
+from pathlib import Path
+
+from paths import DOCS
+
+from lisa_ros.nodes.lisa import parameter_manual
+from lisa_ros.nodes.lisa.parameter_manual import manual
+from lisa_ros.nodes.lisa.parameters import NodeParameters
+
+
+def row(name: str) -> list[str]:
+    (line,) = [line for line in manual().splitlines() if line.startswith(f"| `{name}` |")]
+    return [cell.strip() for cell in line.strip("| ").split(" | ")]
+
+
+def test_the_manual_is_up_to_date() -> None:
+    again = "run: tools/run python -m lisa_ros.nodes.lisa.parameter_manual docs/parameters.md"
+    assert (DOCS / "parameters.md").read_text() == manual(), again
+
+
+def test_every_parameter_has_one_row() -> None:
+    for entry in dataclasses.fields(NodeParameters):
+        assert len(row(entry.name)) == 6
+
+
+def test_rows_say_type_default_values_and_when() -> None:
+    assert row("queue_size")[1:5] == ["integer", "`16`", "1 to 1000", "always"]
+    assert row("max_image_age")[1:5] == ["double", "`5.0`", "0.0 to 1000000000.0", "always"]
+    assert row("device")[1:5] == ["string", "`auto`", "auto, cpu, cuda", "unconfigured"]
+    assert row("autostart")[1:5] == ["bool", "`true`", "", "start"]
+    assert row("seed")[1:5] == ["integer", "`0`", "0 to 2147483647", "start"]
+    assert row("checkpoint")[2] == '`""`'
+
+
+def test_it_is_written_to_a_file(tmp_path: Path) -> None:
+    assert parameter_manual.main([str(tmp_path / "x.md")]) == 0
+    assert (tmp_path / "x.md").read_text() == manual()
+
+
+def test_other_pages_link_to_it_and_do_not_repeat_it() -> None:
+    page = (DOCS / "interfaces.md").read_text()
+    assert "](parameters.md)" in page
+    assert "| `max_new_tokens` |" not in page

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of parameters is the only source: the file for people repeats it, and the node reads all of it."""
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from paths import ROOT
+from rcl_interfaces.msg import ParameterDescriptor
+
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.nodes.lisa import node as lisa_node
+from lisa_ros.nodes.lisa import parameters
+from lisa_ros.nodes.lisa.node import load_from_parameters
+from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError, check_choice, descriptor
+
+FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
+
+
+def test_the_file_for_people_has_the_same_defaults() -> None:
+    written = yaml.safe_load((ROOT / "config" / "lisa.yaml").read_text())["/**"]["ros__parameters"]
+    assert written == dataclasses.asdict(NodeParameters())
+    assert {name: type(value) for name, value in written.items()} == {n: type(e.default) for n, e in FIELDS.items()}
+
+
+def test_no_parameter_is_declared_and_never_read() -> None:
+    read: set[str] = set()
+    for source in Path(lisa_node.__file__).parent.glob("*.py"):
+        if "lisa_ros.nodes.lisa.parameters import" in source.read_text():
+            read |= {
+                node.attr
+                for node in ast.walk(ast.parse(source.read_text()))
+                if isinstance(node, ast.Attribute) and is_parameters_object(node.value)
+            }
+    assert read - {"current"} == set(FIELDS)
+
+
+def is_parameters_object(expression: ast.expr) -> bool:
+    """`parameters` and `....current`, as the node's sources call it."""
+    return ast.unparse(expression).split(".")[-1] in ("parameters", "current")
+
+
+def test_what_is_read_at_the_start_reaches_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, LoadOptions]] = []
+    monkeypatch.setattr(lisa_node, "load_segmenter", lambda *given: asked.append(given))
+    load_from_parameters(NodeParameters())
+    load_from_parameters(
+        NodeParameters(
+            checkpoint="/models/x",
+            quantization="4bit",
+            precision="fp16",
+            device="cuda",
+            template="llava_llama_2",
+            vision_tower="/models/clip",
+            cache_mib=7,
+        )
+    )
+    assert asked == [
+        (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None)),
+        (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7)),
+    ]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_parameter_is_described_and_bounded(name: str) -> None:
+    described: ParameterDescriptor = descriptor(name)
+    assert described.description.endswith(".")
+    default = FIELDS[name].default
+    bounds = parameters.FIELD_BOUNDS[name]
+    if isinstance(default, bool):
+        return
+    if isinstance(default, str):
+        assert bounds.read_only or bounds.at_configure or "One of: " in described.additional_constraints
+        return
+    (limits,) = [*described.integer_range, *described.floating_point_range]
+    assert limits.from_value <= default <= limits.to_value
+
+
+def test_a_wrong_choice_is_named() -> None:
+    with pytest.raises(ParameterError, match="device is 'tpu'; it must be one of auto, cpu, cuda"):
+        check_choice("device", "tpu")
+    check_choice("checkpoint", "/anything")
+
+
+def test_the_node_imports_no_torch() -> None:
+    code = "import sys, lisa_ros.nodes.lisa.node; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_choices_are_the_loaders_own() -> None:
+    from lisa_ros.models.common import options
+
+    own: dict[str, Any] = {
+        "template": options.TEMPLATES,
+        "precision": options.PRECISIONS,
+        "quantization": options.QUANTIZATIONS,
+        "device": options.DEVICES,
+    }
+    for name, choices in own.items():
+        assert parameters.FIELD_BOUNDS[name].choices == choices

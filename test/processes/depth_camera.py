@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A colour and depth camera for tests: sends a picture, its depth and its intrinsics under one stamp."""
+
+import array
+from typing import Any
+
+import numpy as np
+from node_probe import Probe
+from numpy.typing import NDArray
+from ros_harness import wait_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.conversions import to_image_message
+
+FRAME_ID = "camera_optical"
+FOCAL = 200.0
+
+
+def metres_message(depth_m: NDArray[np.float32], header: Header) -> Image:
+    height, width = depth_m.shape
+    data = array.array("B", depth_m.astype("<f4").tobytes())
+    return Image(header=header, height=height, width=width, encoding="32FC1", step=4 * width, data=data)
+
+
+def millimetres_message(depth_m: NDArray[np.float32], header: Header) -> Image:
+    height, width = depth_m.shape
+    data = array.array("B", np.rint(1000 * depth_m).astype(">u2").tobytes())
+    return Image(header=header, height=height, width=width, encoding="16UC1", step=2 * width, is_bigendian=1, data=data)
+
+
+def info_message(width: int, height: int, header: Header, **fields: Any) -> CameraInfo:
+    k = [FOCAL, 0.0, (width - 1) / 2, 0.0, FOCAL, (height - 1) / 2, 0.0, 0.0, 1.0]
+    known = {"k": k, "distortion_model": "plumb_bob", "d": [0.0] * 5} | fields
+    return CameraInfo(header=header, width=width, height=height, **known)
+
+
+class DepthCamera:
+    """Publishes for the node that the probe talks to."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._depth = probe.node.create_publisher(Image, "depth", 1)
+        self._info = probe.node.create_publisher(CameraInfo, "camera_info", 1)
+
+    def show(
+        self,
+        picture: NDArray[np.uint8],
+        depth_m: NDArray[np.float32] | None,
+        *,
+        make: Any = metres_message,
+        depth_frame: str = FRAME_ID,
+        **info: Any,
+    ) -> Header:
+        """Sends one moment; depth None: only picture and intrinsics."""
+        header = Header(stamp=self._probe.stamp_now(), frame_id=FRAME_ID)
+        if depth_m is not None:
+            self._depth.publish(make(depth_m, Header(stamp=header.stamp, frame_id=depth_frame)))
+        self._info.publish(info_message(picture.shape[1], picture.shape[0], header, **info))
+        self._probe.show(to_image_message(picture, "rgb8", header))
+        return header
+
+    def ask_about(self, text: str, fits: Any = lambda answer: True, **moment: Any) -> Segmentation:
+        """Shows and asks until the answer is about what was shown last, and fits: cameras are best effort."""
+
+        def answer() -> Segmentation | None:
+            header = self.show(**moment)
+            given = self._probe.ask(text)
+            return given if given.header.stamp == header.stamp and fits(given) else None
+
+        found: Segmentation = wait_until(answer, f"a fitting answer to {text!r}")
+        return found

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting nodes as processes and talking to them over DDS, from a test.
+
+Everything waits for a condition, with a deadline that only a broken node reaches.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from paths import HELPERS, PROCESSES
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+DEADLINE_S = 60.0
+
+
+def private_domain() -> str:
+    """A domain that hardly any other run on this machine has at the moment."""
+    return os.environ.get("LISA_TEST_DOMAIN_ID") or str(1 + (os.getpid() * 7919) % 100)
+
+
+def private_environment() -> dict[str, str]:
+    """For processes of a test: what they say is heard on this machine and in this domain only."""
+    path = os.pathsep.join(filter(None, (str(PROCESSES), str(HELPERS), os.environ.get("PYTHONPATH"))))
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "ROS_DOMAIN_ID": private_domain(),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+
+
+def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """The condition's first true value; fails, naming `what`, when there is none before the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")
+        time.sleep(0.005)
+    return value
+
+
+def wait_at(gate: Path) -> None:
+    """Until the scripted model has come to a command "gate <file>", and stays there."""
+    wait_until(gate.with_suffix(".reached").exists, "the command at the gate")
+
+
+class Process:
+    """A child process whose output is kept."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._child = subprocess.Popen(
+            list(command),
+            env=private_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        return "".join(self._lines)
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        code = self._child.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        return code
+
+    def end(self) -> None:
+        if self.alive:
+            self._child.send_signal(signal.SIGINT)
+            try:
+                self._child.wait(30)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            self._lines.append(line)
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[Process]:
+    """Runs a process as long as the block lasts; shows its output when the block fails."""
+    process = Process(command)
+    try:
+        yield process
+    except BaseException:
+        process.end()
+        print(process.output)
+        raise
+    process.end()
+
+
+@contextmanager
+def talking_node(name: str) -> Iterator[Node]:
+    """A node of the test's own, spun by a thread, in the private domain."""
+    context = rclpy.Context()
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    rclpy.init(context=context, domain_id=int(private_domain()))
+    node = rclpy.create_node(name, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join(10)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def scripted_node(*arguments: str) -> list[str]:
+    """The command line of lisa_node with the stand-in for the model."""
+    command = [sys.executable, str(PROCESSES / "scripted_node.py")]
+    return [*command, "--ros-args", "-p", "dialogue_file:=''", *arguments]  # what one test says, the next must not hear

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lisa_node with the scripted stand-in for the model, as a process of its own."""
+
+import sys
+import time
+from pathlib import Path
+
+from scripted_segmenter import ScriptedSegmenter
+
+from lisa_ros.nodes.lisa.node import main
+from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.segmentation.interface import Segmenter
+
+
+def load(parameters: NodeParameters) -> Segmenter:
+    if parameters.checkpoint == "broken":
+        raise ValueError("the folder has no config.json")
+    if parameters.checkpoint.startswith("gate "):
+        gate = Path(parameters.checkpoint.split()[-1])
+        gate.with_suffix(".reached").touch()
+        while not gate.exists():
+            time.sleep(0.01)
+    return ScriptedSegmenter()
+
+
+if __name__ == "__main__":
+    sys.exit(main(load=load))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the model, with the same doorway and no weights: the words of the command decide the answer."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.segmentation.answers import (
+    AnswerKind,
+    CommandError,
+    Event,
+    Finished,
+    Mask,
+    MaskFound,
+    ObjectMask,
+    TextDelta,
+)
+from lisa_ros.segmentation.turns import Turn
+
+SEG = "[SEG]"
+
+
+@dataclass(frozen=True)
+class ScriptedFrame:
+    picture: NDArray[np.uint8]
+    number: int
+
+
+def pixels_of(picture: NDArray[np.uint8], colour: str) -> Mask:
+    """The pixels in which one channel stands out; a wrongly decoded picture has others."""
+    others = {"red": (0, 1, 2), "green": (1, 0, 2), "blue": (2, 0, 1)}[colour]
+    strong, weak, faint = (picture[:, :, i].astype(int) for i in others)
+    return (strong > weak + 60) & (strong > faint + 60)
+
+
+def bright(picture: NDArray[np.uint8]) -> Mask:
+    return picture.astype(int).sum(axis=2) > 3 * 127
+
+
+@dataclass
+class ScriptedSegmenter:
+    looks: int = 0
+    name: str = "scripted"
+
+    def look(self, image: NDArray[np.uint8]) -> ScriptedFrame:
+        self.looks += 1
+        return ScriptedFrame(image, self.looks)
+
+    def session(
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+    ) -> "ScriptedSession":
+        """Counts a token for each word of a command."""
+        kept = list(turns)
+        while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
+            del kept[0]
+        return ScriptedSession(frame, tuple(kept), first)
+
+
+@dataclass
+class ScriptedSession:
+    frame: ScriptedFrame
+    turns: tuple[Turn, ...] = field(default=())
+    first: int = 1
+
+    def segment(
+        self,
+        command: str,
+        references: Sequence[int] = (),
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
+    ) -> Iterator[Event]:
+        if answer == "mask_only":
+            yield from self._answer(f"{SEG}.", [pixels_of(self.frame.picture, "red")], placed=True)
+            return
+        if "forbidden" in command:
+            raise CommandError("The model does not take this word.")
+        if "surrogate" in command:
+            raise CommandError("The model does not take \udce9.")
+        if "crash badly" in command:
+            raise RuntimeError("the model broke \udce9")
+        if "crash" in command:
+            raise RuntimeError("the model broke")
+        if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
+            yield Finished("", (), "cancelled")
+            return
+        scores = [float(word) for word in command.split() if word.startswith("0.")]
+        yield from self._answer(*self._script(command, references), placed="misplaced" not in command, scores=scores)
+
+    def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
+        """Says in a file that it has come here, and stays until the gate, another file, is made."""
+        gate.with_suffix(".reached").touch()
+        while not gate.exists():
+            if cancelled():
+                return True
+            time.sleep(0.005)
+        return False
+
+    def _script(self, command: str, references: Sequence[int]) -> tuple[str, list[Mask]]:
+        picture = self.frame.picture
+        if "history" in command:
+            return "I was told: " + " | ".join(turn.command for turn in self.turns), []
+        if "numbering" in command:
+            return f"The first of {len(self.turns)} is turn {self.first}.", []
+        if "references" in command:
+            return f"References {list(references)}.", []
+        if "frame" in command:
+            return f"Frame {self.frame.number}.", []
+        if "invisible" in command:
+            return f"It is {SEG}.", [np.zeros(picture.shape[:2], dtype=np.bool_)]
+        if "misshapen" in command:
+            return f"It is {SEG}.", [np.ones((3, 5), dtype=np.bool_)]
+        if "misplaced" in command:
+            return f"It is {SEG}.", [pixels_of(picture, "red")]
+        if "two" in command:
+            return f"The red {SEG} and the blue {SEG}.", [pixels_of(picture, "red"), pixels_of(picture, "blue")]
+        if "bright" in command:
+            return f"The bright part is {SEG}.", [bright(picture)]
+        for colour in ("red", "green", "blue"):
+            if colour in command:
+                return f"The {colour} part is {SEG}.", [pixels_of(picture, colour)]
+        return "There is no such thing.", []
+
+    def _answer(self, answer: str, masks: list[Mask], placed: bool, scores: Sequence[float] = ()) -> Iterator[Event]:
+        """A word such as 0.25 is a mask's score; masks beyond such words have none."""
+        objects: list[ObjectMask] = []
+        begin = 0
+        for i, mask in enumerate(masks):
+            score = scores[i] if i < len(scores) else None
+            begin = answer.index(SEG, begin)
+            objects.append(ObjectMask(mask, (begin, begin + len(SEG)) if placed else (), score=score))
+            begin += len(SEG)
+            yield MaskFound(objects[-1])
+        yield TextDelta(answer)
+        yield Finished(answer, tuple(objects), "end")
