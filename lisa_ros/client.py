@@ -33,7 +33,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
-from lisa_ros.nodes.common.conversions import picture_from
+from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.spatial.box import Quaternion, Vector
 
 _numbers = itertools.count(1)
@@ -57,7 +57,7 @@ class Status(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Place:
+class ObjectPose:
     """Where an object is, metres, in the camera's optical frame: that of the answer's header.
 
     Attributes:
@@ -90,8 +90,8 @@ class FoundObject:
     mask: NDArray[np.bool_]
     centroid_pixel: tuple[float, float] | None
     bbox: tuple[int, int, int, int]
-    place: Place | None = None
-    no_place: str = ""
+    pose: ObjectPose | None = None
+    no_pose: str = ""
     score: float | None = None
     phrase: str = ""
 
@@ -282,7 +282,7 @@ def _result(message: Segmentation) -> Result:
 
 
 def _found(message: ObjectMask) -> FoundObject:
-    mask = picture_from(message.mask)[:, :, 0] > 0
+    mask = rgb_image_from(message.mask)[:, :, 0] > 0
     box = message.bbox
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
     bbox = (box.x_offset, box.y_offset, box.width, box.height)
@@ -290,12 +290,12 @@ def _found(message: ObjectMask) -> FoundObject:
     return FoundObject(mask, point, bbox, _place(message), message.location_detail, score, message.phrase)
 
 
-def _place(message: ObjectMask) -> Place | None:
+def _place(message: ObjectMask) -> ObjectPose | None:
     if not message.located:
         return None
     axes, point = message.pose.orientation, message.pose.position
     centre, size = message.box_centre, message.box_size
-    return Place(
+    return ObjectPose(
         point_m=(point.x, point.y, point.z),
         orientation=(axes.x, axes.y, axes.z, axes.w),
         box_centre_m=(centre.x, centre.y, centre.z),

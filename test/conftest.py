@@ -48,5 +48,5 @@ def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) 
     from lisa_ros.models.converting import convert
 
     folder = tmp_path_factory.mktemp("lira") / "toy"
-    convert(Conversion(golden_lira, folder, "none", device="cpu"), tell=lambda _: None)
+    convert(Conversion(golden_lira, folder, "none", device="cpu"), report=lambda _: None)
     return folder

@@ -54,7 +54,7 @@ def measure(repeats: int) -> dict[str, float]:
     with torch.inference_mode():
         for said in words:
             began = _now()
-            features = hipie.look(pixels)
+            features = hipie.encode(pixels)
             looked = _now()
             hipie.find(features, said)
             found = _now()

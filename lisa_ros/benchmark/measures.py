@@ -17,7 +17,7 @@ from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
 from lisa_ros.models.lisa.decoding import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.encoded_image import Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 
@@ -56,7 +56,12 @@ def camera_pictures() -> Callable[[], NDArray[np.uint8]]:
 
 
 def ask(
-    lisa: ScriptedLisa, picture: Picture, command: str, history: Sequence[Exchange] = (), *, mask_only: bool = False
+    lisa: ScriptedLisa,
+    picture: EncodedImage,
+    command: str,
+    history: Sequence[Exchange] = (),
+    *,
+    mask_only: bool = False,
 ) -> Timed:
     """Asks, and looks at the clock."""
     began = time.perf_counter()
@@ -82,12 +87,12 @@ def measure_commands(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]],
     """
     lisa.forget()
     lisa.say(tokens)
-    frame = lisa.look(shots())
+    frame = lisa.encode(shots())
     first = ask(lisa, frame, COMMAND)
     following = ask(lisa, frame, NEXT_COMMAND, [(COMMAND, first.text)])
     other = ask(lisa, frame, OTHER_COMMAND)
     again = ask(lisa, frame, OTHER_COMMAND, mask_only=True)
-    fresh = ask(lisa, lisa.look(shots()), OTHER_COMMAND, mask_only=True)
+    fresh = ask(lisa, lisa.encode(shots()), OTHER_COMMAND, mask_only=True)
     return {
         "first mask": 1000 * first.first_mask_s,
         "whole answer": 1000 * first.total_s,
@@ -97,11 +102,11 @@ def measure_commands(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]],
         "mask only, frame known": 1000 * again.first_mask_s,
         "mask only, new frame": 1000 * fresh.first_mask_s,
         "new frames/s, mask only": 1 / fresh.first_mask_s,
-        "whole answer, guessed right": 1000 * _guessed(lisa, lisa.look(shots())),
+        "whole answer, guessed right": 1000 * _guessed(lisa, lisa.encode(shots())),
     }
 
 
-def _guessed(lisa: ScriptedLisa, frame: Picture) -> float:
+def _guessed(lisa: ScriptedLisa, frame: EncodedImage) -> float:
     """Seconds of an answer that was given before."""
     lisa.drafts = Drafts([lisa.script])
     taken = ask(lisa, frame, COMMAND).total_s
@@ -115,7 +120,7 @@ def measure_lengths(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]]) 
     for further in (SHORT, LONG):
         lisa.forget()
         lisa.say(2 + further)
-        told[f"first mask, {further} tokens to follow"] = 1000 * ask(lisa, lisa.look(shots()), COMMAND).first_mask_s
+        told[f"first mask, {further} tokens to follow"] = 1000 * ask(lisa, lisa.encode(shots()), COMMAND).first_mask_s
     return told
 
 
@@ -123,8 +128,8 @@ def measure_overlap(lisa: ScriptedLisa, shots: Callable[[], NDArray[np.uint8]], 
     """One command on a new frame, and several that come at once on another."""
     lisa.forget()
     lisa.say(tokens)
-    alone = ask(lisa, lisa.look(shots()), COMMAND).total_s
-    frame = lisa.look(shots())
+    alone = ask(lisa, lisa.encode(shots()), COMMAND).total_s
+    frame = lisa.encode(shots())
     threads = [threading.Thread(target=ask, args=(lisa, frame, f"{COMMAND} {number}")) for number in range(OVERLAPPING)]
     began = time.perf_counter()
     for thread in threads:

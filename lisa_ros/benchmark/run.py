@@ -77,7 +77,7 @@ def _cap_memory(gib: float | None) -> None:
 def _rounds(lisa: ScriptedLisa, options: BenchmarkOptions) -> list[Figures]:
     shots = camera_pictures()
     lisa.say(4)
-    ask(lisa, lisa.look(shots()), measures.COMMAND)  # the first command of a process warms caches up
+    ask(lisa, lisa.encode(shots()), measures.COMMAND)  # the first command of a process warms caches up
     parts: list[Callable[[], Figures]] = [
         lambda: measures.measure_commands(lisa, shots, options.tokens),
         lambda: measures.measure_lengths(lisa, shots),
@@ -116,7 +116,7 @@ def _upstream(lisa: ScriptedLisa, tokens: int) -> Figures:
     lisa.forget()
     lisa.say(tokens)
     theirs = answer_as_upstream(lisa, image, measures.COMMAND)
-    ours = ask(lisa, lisa.look(image), measures.COMMAND)
+    ours = ask(lisa, lisa.encode(image), measures.COMMAND)
     return {
         "upstream's way, whole answer": 1000 * theirs.total_s,
         "upstream's way, a token": 1000 * float(np.median(theirs.tokens_s)),

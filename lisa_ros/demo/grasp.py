@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 
-from lisa_ros.client import LisaClient, Place, Status
+from lisa_ros.client import LisaClient, ObjectPose, Status
 from lisa_ros.demo.failure import DemoError
 from lisa_ros.spatial.grasping import CannotGraspError, Grasp, Gripper, grasp_from_above
 from lisa_ros.spatial.rotation import transform_of
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rclpy.init(args=[])
     try:
         frame, to_frame = camera_pose(options.camera_pose, options.timeout)
-        place = find_place(options.text, options.lisa, options.timeout)
+        pose = find_place(options.text, options.lisa, options.timeout)
         up = (float(to_frame[2, 0]), float(to_frame[2, 1]), float(to_frame[2, 2]))
         gripper = Gripper(opening_m=options.opening)
-        grasp = grasp_from_above(place.box_centre_m, place.box_size_m, place.orientation, gripper, up=up)
+        grasp = grasp_from_above(pose.box_centre_m, pose.box_size_m, pose.orientation, gripper, up=up)
     except (DemoError, CannotGraspError) as error:
         print(f"grasp: {error}", file=sys.stderr)
         return 1
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_place(text: str, lisa: str, timeout_s: float) -> Place:
+def find_place(text: str, lisa: str, timeout_s: float) -> ObjectPose:
     """Where the first thing is that the text means.
 
     Raises:
@@ -70,10 +70,10 @@ def find_place(text: str, lisa: str, timeout_s: float) -> Place:
         result = client.result()
     if result.status is not Status.OK:
         raise DemoError(result.message or f"The answer is {result.status.name}.")
-    place = result.objects[0].place
-    if place is None:
-        raise DemoError(result.objects[0].no_place)
-    return place
+    pose = result.objects[0].pose
+    if pose is None:
+        raise DemoError(result.objects[0].no_pose)
+    return pose
 
 
 def camera_pose(topic: str, timeout_s: float) -> tuple[str, NDArray[np.float64]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lisa_ros.demo.scene import Scene
 from lisa_ros.demo.script import Line
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.common.conversions import nanoseconds, picture_from
+from lisa_ros.nodes.common.conversions import nanoseconds, rgb_image_from
 from lisa_ros.segmentation.masks import Mask, centroid_pixel, intersection_over_union, union
 from lisa_ros.segmentation.overlay import draw_overlay
 
@@ -88,7 +88,7 @@ class Row:
 
 def masks_of(answer: Any | None, shape: tuple[int, int]) -> list[Mask]:
     """The masks of a Segmentation, each of the given (H, W)."""
-    masks = [picture_from(found.mask)[:, :, 0] > 0 for found in answer.objects] if answer is not None else []
+    masks = [rgb_image_from(found.mask)[:, :, 0] > 0 for found in answer.objects] if answer is not None else []
     for mask in masks:
         if mask.shape != shape:
             raise ValueError(f"A mask is {mask.shape}, the picture {shape} (height, width); they must be the same.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.script import SEED, Line, Thing
-from lisa_ros.nodes.common.conversions import picture_from
+from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.segmentation.masks import Mask
 
 
@@ -37,7 +37,7 @@ class Scene:
         numbers: dict[Thing, list[int]] = {}
         for described in json.loads(objects.data):
             numbers.setdefault(Thing(described["colour"], described["kind"]), []).append(described["instance"])
-        return cls(picture_from(image), picture_from(instances)[:, :, 0], numbers)
+        return cls(rgb_image_from(image), rgb_image_from(instances)[:, :, 0], numbers)
 
     def true_mask(self, line: Line) -> Mask:
         """(H, W): the pixels of what is meant; none for something that is absent."""

@@ -31,7 +31,7 @@ class ForgottenTurnError(ValueError):
 
 
 @dataclass(frozen=True)
-class Recall:
+class DialogueSnapshot:
     """An operator's dialogue as it was when a command was taken up.
 
     Attributes:
@@ -144,12 +144,12 @@ class Dialogues:
                 self._store.close()
                 self._store = None
 
-    def recall(self, operator: str) -> Recall:
+    def snapshot(self, operator: str) -> DialogueSnapshot:
         """What was said, and the generation to hand to `append`; changes nothing."""
         with self._lock:
             self._forget_idle()
             dialogue = self._dialogues.get(operator) or _Dialogue()
-            return Recall(tuple(dialogue.turns), dialogue.forgotten + 1, self._generation)
+            return DialogueSnapshot(tuple(dialogue.turns), dialogue.forgotten + 1, self._generation)
 
     def turns(self, operator: str) -> tuple[Turn, ...]:
         """The turns of one operator that are kept, oldest first."""

@@ -74,7 +74,7 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
         if sample.problem is not None or not sample.rounds:
             raise ValueError(sample.problem or "nothing is asked about it")
         image = load_image(sample.image)
-        frame = segmenter.look(image)
+        frame = segmenter.encode(image)
     except (ValueError, OSError) as error:
         yield from (_failed(blank, error) for blank in blanks)
         return

@@ -12,7 +12,7 @@ _SHOWN = 20
 """Names of a list that are told."""
 
 
-def check_checkpoint(folder: Path, vision_tower: str | None = None, tell: Callable[[str], None] = print) -> bool:
+def check_checkpoint(folder: Path, vision_tower: str | None = None, report: Callable[[str], None] = print) -> bool:
     """Compares what a folder says of itself; no tensor is read.
 
     A SegLLM folder needs to have no more than its index (model.safetensors.index.json or pytorch_model.bin.index.json):
@@ -21,7 +21,7 @@ def check_checkpoint(folder: Path, vision_tower: str | None = None, tell: Callab
     Args:
         folder: the checkpoint's.
         vision_tower: the CLIP folder, where config.json's is not the one.
-        tell: gets lines for people.
+        report: receives lines for people.
 
     Returns:
         whether it would load, as far as that can be told.
@@ -35,32 +35,32 @@ def check_checkpoint(folder: Path, vision_tower: str | None = None, tell: Callab
         raise ValueError(f"there is no folder {folder}")
     names = names_in(folder)
     if model_of(folder) != "segllm" and not (names and is_segllm(names)):
-        return _check_lisa(folder, vision_tower, tell)
-    if names is not None and not _check_names(folder, names, tell):
+        return _check_lisa(folder, vision_tower, report)
+    if names is not None and not _check_names(folder, names, report):
         return False
     if not (folder / "config.json").is_file() or not _has_weights(folder):
-        tell("only names were compared: without config.json and the weights beside the index, shapes are not known")
+        report("only names were compared: without config.json and the weights beside the index, shapes are not known")
         return True
-    _check_segllm(folder, vision_tower, tell)
+    _check_segllm(folder, vision_tower, report)
     return True
 
 
-def _check_names(folder: Path, names: list[str], tell: Callable[[str], None]) -> bool:
+def _check_names(folder: Path, names: list[str], report: Callable[[str], None]) -> bool:
     from lisa_ros.models.segllm.dry_run import dry_run
 
     count, stored = _said_of_llama(folder)
     verdict = dry_run(names, count, stored)
     layers = ", ".join(f"{part} {count}" for part, count in verdict.layers.items())
-    tell(
+    report(
         f"SegLLM, {len(names)} tensors: {verdict.loaded} loaded, {verdict.skipped} skipped on purpose; layers: {layers}"
     )
     for title, listed in (("missing", verdict.missing), ("not known, left out", verdict.left_over)):
         if listed:
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-            tell(f"{len(listed)} {title}: {', '.join(listed[:_SHOWN])}{more}")
+            report(f"{len(listed)} {title}: {', '.join(listed[:_SHOWN])}{more}")
     # Layers that are missing at the end of a part, as a whole, leave no trace among names.
     unsure = "each part" if count is None else "each part but LLaMA"
-    tell(
+    report(
         f"all names that are needed are there, if {unsure} has as many layers as its names tell"
         if verdict.would_load
         else "it would not load"
@@ -83,7 +83,7 @@ def _has_weights(folder: Path) -> bool:
     return any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir())
 
 
-def _check_segllm(folder: Path, vision_tower: str | None, tell: Callable[[str], None]) -> None:
+def _check_segllm(folder: Path, vision_tower: str | None, report: Callable[[str], None]) -> None:
     from lisa_ros.models.common.preprocessing import ClipPreprocessing
     from lisa_ros.models.common.vision_tower import find_vision_tower
     from lisa_ros.models.segllm.checkpoint import plan_network
@@ -94,10 +94,10 @@ def _check_segllm(folder: Path, vision_tower: str | None, tell: Callable[[str], 
     SegllmTokenizer(folder / "tokenizer.model", config.added_tokens)
     clip = ClipPreprocessing(find_vision_tower(folder, config.vision_tower, vision_tower))
     plan_network(folder, config, clip)
-    tell(f"{folder}: names and shapes fit; it would load")
+    report(f"{folder}: names and shapes fit; it would load")
 
 
-def _check_lisa(folder: Path, vision_tower: str | None, tell: Callable[[str], None]) -> bool:
+def _check_lisa(folder: Path, vision_tower: str | None, report: Callable[[str], None]) -> bool:
     from lisa_ros.models.common.preprocessing import ClipPreprocessing
     from lisa_ros.models.common.vision_tower import find_vision_tower
     from lisa_ros.models.lisa.checkpoint import load_tokenizer, plan_network
@@ -108,5 +108,5 @@ def _check_lisa(folder: Path, vision_tower: str | None, tell: Callable[[str], No
     config = read_configuration(folder)
     load_tokenizer(folder, config)
     plan_network(folder, config, ClipPreprocessing(find_vision_tower(folder, config.vision_tower, vision_tower)))
-    tell(f"{folder}: LISA, names and shapes fit; it would load")
+    report(f"{folder}: LISA, names and shapes fit; it would load")
     return True

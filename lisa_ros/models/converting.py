@@ -11,14 +11,14 @@ import torch
 
 from lisa_ros.models.common.configuration import CONVERSION_FORMAT
 from lisa_ros.models.common.conversion.unfinished import check_output, claimed
-from lisa_ros.models.common.conversion.work import Conversion, Tell, Work
+from lisa_ros.models.common.conversion.work import Conversion, Report, Work
 from lisa_ros.models.common.conversion.writing import check_space, write_descriptions, write_streams
 from lisa_ros.models.common.devices import choose_device
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.loading import MODELS
 
 
-def convert(wanted: Conversion, tell: Tell = print) -> None:
+def convert(wanted: Conversion, report: Report = print) -> None:
     """Writes a checkpoint as a folder of its own: LLaMA quantized, all else as it is stored, and all of it inside.
 
     Goes on where an interrupted call with the same source and options was; a file of weights gets its name when it is
@@ -26,7 +26,7 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
 
     Args:
         wanted: see there.
-        tell: gets lines for people.
+        report: receives lines for people.
 
     Raises:
         ValueError: an option, the source or the output cannot be used, or the disk is too small; found before anything
@@ -50,8 +50,8 @@ def convert(wanted: Conversion, tell: Tell = print) -> None:
         write_descriptions(work, output, wanted.quantization)
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     for note in work.notes:
-        tell(note)
-    tell(f"{output} is ready, {size / 1e9:.2f} GB; it is loaded as any checkpoint is")
+        report(note)
+    report(f"{output} is ready, {size / 1e9:.2f} GB; it is loaded as any checkpoint is")
 
 
 def _identity(wanted: Conversion, device: torch.device, bitsandbytes: str | None, work: Work) -> dict[str, Any]:

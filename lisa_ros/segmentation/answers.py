@@ -62,8 +62,8 @@ class ObjectMask:
         mask: where it is.
         span: [begin, end) of its `[SEG]` in the raw answer, in characters.
         score: how likely the mask is right, 0 to 1: has an IoU of 0.5 or more with what was asked for. That holds where
-            the checkpoint has a calibration, see segmentation.scoring; without one it only ranks. None: the model reports
-            none.
+            the checkpoint has a calibration, see segmentation.scoring; without one it only ranks. None: the model
+            reports none.
         evidence: what the score was made of, by name; a calibration is fitted to it. None: nothing.
         probability: computes (H, W) float32, of each pixel being the object's, as the model has it; above 0.5 in the
             mask. None: the model does not say. It holds on to a picture's worth of memory, and is not kept with a turn.

@@ -65,7 +65,7 @@ class Segmenter(Protocol):
         """Checkpoint, precision and device, for logs."""
         ...
 
-    def look(self, image: Image) -> Frame:
+    def encode(self, image: Image) -> Frame:
         """Takes a picture to ask about."""
         ...
 

@@ -51,7 +51,7 @@ def segment_image(
         CommandError: a text that the model cannot be asked.
     """
     output.mkdir(parents=True, exist_ok=True)
-    frame = segmenter.look(image)
+    frame = segmenter.encode(image)
     turns: list[Turn] = []
     told = []
     for i, text in enumerate(texts):

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 
 SPOT_PIXELS = 8
 """Side of the squares that are compared by their means: large for a sensor's noise, small for a thing that matters."""
 
 
-def same_scene(first: Picture, second: Picture, limit: float) -> bool:
+def same_scene(first: RgbImage, second: RgbImage, limit: float) -> bool:
     """Whether no spot differs by more than `limit`.
 
     A scene that changes slowly must be compared with the picture that was looked at, not with the one before.
@@ -29,7 +29,7 @@ def same_scene(first: Picture, second: Picture, limit: float) -> bool:
     return np.array_equal(first, second) or (limit > 0.0 and largest_difference(first, second) <= limit)
 
 
-def largest_difference(first: Picture, second: Picture) -> float:
+def largest_difference(first: RgbImage, second: RgbImage) -> float:
     """The largest absolute difference of the means of any square of SPOT_PIXELS, in any channel, levels of 255.
 
     Args:

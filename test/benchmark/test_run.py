@@ -51,7 +51,7 @@ def test_both_ways_say_the_script_and_mask_the_same() -> None:
     lisa.say(9)
     assert len(lisa.script) == 9
     image = camera_pictures()()
-    ours, theirs = ask(lisa, lisa.look(image), COMMAND), answer_as_upstream(lisa, image, COMMAND)
+    ours, theirs = ask(lisa, lisa.encode(image), COMMAND), answer_as_upstream(lisa, image, COMMAND)
     assert len(theirs.tokens_s) == 9
     assert ours.text.count("[SEG]") == 1
     assert abs(ours.logits - theirs.logits).max() < 1e-3
@@ -69,7 +69,7 @@ def test_random_weights_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch, 
     for _ in range(2):
         lisa = random_lisa("mini", LoadOptions(quantization=quantization, device="cpu"))
         lisa.say(5)
-        logits.append(ask(lisa, lisa.look(camera_pictures()()), COMMAND).logits)
+        logits.append(ask(lisa, lisa.encode(camera_pictures()()), COMMAND).logits)
     assert logits[0].std() > 0
     assert (logits[0] == logits[1]).all()
 

@@ -54,7 +54,7 @@ def test_oldest_turns_fall_off_and_numbers_go_on() -> None:
     dialogues = Dialogues(max_turns=2)
     assert [dialogues.append("anna", turn(i)) for i in (1, 2, 3)] == [1, 2, 3]
     assert dialogues.turns("anna") == (turn(2), turn(3))
-    recall = dialogues.recall("anna")
+    recall = dialogues.snapshot("anna")
     assert recall.positions([2, 3]) == (1, 2)
     with pytest.raises(ForgottenTurnError, match=r"turn 1 .*turns 2 to 3 are kept"):
         recall.positions([1])
@@ -64,7 +64,7 @@ def test_oldest_turns_fall_off_and_numbers_go_on() -> None:
 
 def test_reference_into_an_empty_dialogue_is_refused() -> None:
     with pytest.raises(ForgottenTurnError, match="no turn is kept"):
-        Dialogues().recall("anna").positions([1])
+        Dialogues().snapshot("anna").positions([1])
 
 
 def test_operators_beyond_the_bound_fall_off_least_recent_first() -> None:
@@ -82,7 +82,7 @@ def test_recall_leaves_no_trace() -> None:
     for operator in ("anna", "ben"):
         dialogues.append(operator, turn(1))
     for operator in ("carl", "dora", "anna"):
-        dialogues.recall(operator)
+        dialogues.snapshot(operator)
     assert dialogues.turns("anna") and dialogues.turns("ben")
     dialogues.append("carl", turn(1))
     assert dialogues.turns("anna") == ()
@@ -92,7 +92,7 @@ def test_recall_leaves_no_trace() -> None:
 def test_a_dialogue_that_fell_off_does_not_come_back_half() -> None:
     dialogues = Dialogues(max_operators=1)
     dialogues.append("anna", turn(1))
-    recall = dialogues.recall("anna")
+    recall = dialogues.snapshot("anna")
     dialogues.append("ben", turn(1))
     assert dialogues.append("anna", turn(2), recall.generation) == 0
     assert dialogues.turns("ben") == (turn(1),)
@@ -100,7 +100,7 @@ def test_a_dialogue_that_fell_off_does_not_come_back_half() -> None:
 
 def test_a_reset_counts_however_many_follow_and_those_of_others_do_not() -> None:
     dialogues = Dialogues()
-    anna, ben = dialogues.recall("anna"), dialogues.recall("ben")
+    anna, ben = dialogues.snapshot("anna"), dialogues.snapshot("ben")
     dialogues.reset("anna")
     for i in range(500):
         dialogues.reset(f"operator {i}")
@@ -108,7 +108,7 @@ def test_a_reset_counts_however_many_follow_and_those_of_others_do_not() -> None
     for i in range(2000):
         dialogues.reset(f"operator {i}")
     assert dialogues.append("anna", turn(1), anna.generation) == 0
-    assert dialogues.append("anna", turn(1), dialogues.recall("anna").generation) == 1
+    assert dialogues.append("anna", turn(1), dialogues.snapshot("anna").generation) == 1
 
 
 def test_limits_can_be_tightened() -> None:
@@ -129,11 +129,11 @@ def test_an_answer_begun_before_a_reset_does_not_come_back(said_before: int) -> 
     dialogues = Dialogues()
     for i in range(said_before):
         dialogues.append("anna", turn(i))
-    recall = dialogues.recall("anna")
+    recall = dialogues.snapshot("anna")
     dialogues.reset("anna")
     assert dialogues.append("anna", turn(9), recall.generation) == 0
     assert dialogues.turns("anna") == ()
-    again = dialogues.recall("anna")
+    again = dialogues.snapshot("anna")
     assert dialogues.append("anna", turn(9), recall.generation) == 0
     assert dialogues.append("anna", turn(10), again.generation) == 1
 
@@ -186,7 +186,7 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     dialogues.close()
     again = Dialogues(max_turns=2, store=DialogueStore(file))
     assert again.turns("carl") == () and again.turns("ben") == (turn(1),)
-    recall = again.recall("anna")
+    recall = again.snapshot("anna")
     assert recall.first == 2
     assert all(map(same, recall.turns, (seen_turn(2), seen_turn(3))))
     assert again.append("anna", turn(4)) == 4
@@ -229,7 +229,7 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
         database.execute("pragma user_version = 1")
     database.close()
     dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
-    recall = dialogues.recall("anna")
+    recall = dialogues.snapshot("anna")
     assert recall.first == 4 and same(recall.turns[0], old)
     assert dialogues.append("anna", replace(seen_turn(2), references=(1,))) == 5
     dialogues.close()
@@ -266,10 +266,10 @@ def test_idle_dialogues_are_forgotten(tmp_path: Path) -> None:
     dialogues.append("anna", turn(1))
     now[0] += 50
     dialogues.append("ben", turn(1))
-    recall = dialogues.recall("anna")
+    recall = dialogues.snapshot("anna")
     assert len(recall.turns) == 1
     now[0] += 20
-    assert dialogues.recall("anna").turns == () and dialogues.turns("ben")
+    assert dialogues.snapshot("anna").turns == () and dialogues.turns("ben")
     assert dialogues.append("anna", turn(2), recall.generation) == 0, "its dialogue ended while it was answered"
     dialogues.close()
     now[0] += 100

@@ -301,8 +301,8 @@ def test_quantized_answers_are_judged_by_those_of_16_bit(wanted: Evaluation) -> 
 
 
 class Blind(ForcibleModel):
-    def look(self, image: NDArray[np.uint8]) -> ScriptedFrame:
-        return super().look(np.zeros_like(image))
+    def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
+        return super().encode(np.zeros_like(image))
 
     def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> ScriptedSession:
         class Session(ScriptedSession):

@@ -30,7 +30,7 @@ def test_masks_of_upstreams_answer(lisa: Lisa, golden_lisa: Path, number: int) -
     golden = case.mask_logits[len(case.mask_logits) - case.answer.count("[SEG]") :]
     if not len(golden):
         pytest.skip("this answer names nothing")
-    logits = forced_mask_logits(lisa, lisa.look(case.image), case.command, case.answer, case.history)
+    logits = forced_mask_logits(lisa, lisa.encode(case.image), case.command, case.answer, case.history)
     assert len(logits) == len(golden)
     for ours, theirs in zip(logits, golden, strict=True):
         assert np.abs(ours - theirs).max() <= 1e-2
@@ -40,7 +40,7 @@ def test_a_seg_in_an_earlier_turn_is_masked_as_upstream_does(lisa: Lisa, golden_
     """Upstream decodes the [SEG]s of the whole prompt; its first turn is a forced answer."""
     case = next(case for case in (read_case(golden_lisa, i) for i in CASES) if case.history)
     (command, answer), *_ = case.history
-    (logits,) = forced_mask_logits(lisa, lisa.look(case.image), command, answer)
+    (logits,) = forced_mask_logits(lisa, lisa.encode(case.image), command, answer)
     assert np.abs(logits - case.mask_logits[0]).max() <= 1e-2
 
 
@@ -48,14 +48,14 @@ def test_the_doorway(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
     segmenter = LisaSegmenter(lisa)
     assert isinstance(segmenter, Forcible)
-    frame = segmenter.look(case.image)
+    frame = segmenter.encode(case.image)
     (mask,) = segmenter.force(frame, case.command, "[SEG].")
     (after,) = segmenter.force(frame, case.command, "[SEG].", [Turn("Where is it?", "It is [SEG].")])
     assert mask.shape == after.shape == case.image.shape[:2] and mask.dtype == np.bool_
 
 
 def test_what_cannot_be_forced(lisa: Lisa, golden_lisa: Path) -> None:
-    picture = lisa.look(read_case(golden_lisa, 0).image)
+    picture = lisa.encode(read_case(golden_lisa, 0).image)
     with pytest.raises(ValueError, match=r"has no \[SEG\]"):
         forced_mask_logits(lisa, picture, "the ball", "There is none.")
     with pytest.raises(PromptTooLongError, match="exceeds the context by"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.models.segllm import Segllm, SegllmPicture
+from lisa_ros.models.segllm import EncodedImage, Segllm
 from lisa_ros.models.segllm.prompt import Round
 from lisa_ros.models.segllm.shown import shown_again
 from lisa_ros.segmentation.image_files import read_image
@@ -49,7 +49,7 @@ class GoldenCase:
     image: NDArray[np.uint8]
     rounds: tuple[GoldenRound, ...]
 
-    def shown(self, segllm: Segllm, picture: SegllmPicture, number: int) -> list[Round]:
+    def shown(self, segllm: Segllm, picture: EncodedImage, number: int) -> list[Round]:
         """Rounds 1 to `number` as the model is asked them, with the golden masks fed back."""
         asked = []
         for one in self.rounds[:number]:

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 120, 160
 
-Picture = NDArray[np.uint8]
+EncodedImage = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-def pattern(seed: int, colour: tuple[int, int, int], height: int = HEIGHT, width: int = WIDTH) -> Picture:
+def pattern(seed: int, colour: tuple[int, int, int], height: int = HEIGHT, width: int = WIDTH) -> EncodedImage:
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.normal(0.0, 1.0, (height, width, 1)), (0, 0), 2.0)
     return np.clip(np.array(colour) + 120.0 * noise.reshape(height, width, 1), 0, 255).astype(np.uint8)
 
 
-def put(picture: Picture, thing: Picture, x: int, y: int) -> tuple[Picture, Mask]:
+def put(picture: EncodedImage, thing: EncodedImage, x: int, y: int) -> tuple[EncodedImage, Mask]:
     """The picture with the thing's corner at (x, y), and where that is seen."""
     height, width = picture.shape[:2]
     margin = max(thing.shape[:2]) + max(abs(x), abs(y))
@@ -33,10 +33,10 @@ def put(picture: Picture, thing: Picture, x: int, y: int) -> tuple[Picture, Mask
     return np.ascontiguousarray(canvas[inner]), np.ascontiguousarray(seen[inner])
 
 
-def ground(shift: int) -> Picture:
+def ground(shift: int) -> EncodedImage:
     """A ground that goes left by `shift` pixels, as for a camera that turns right."""
     return np.ascontiguousarray(pattern(1, (120, 130, 110), width=2 * WIDTH)[:, shift : shift + WIDTH])
 
 
-def thing() -> Picture:
+def thing() -> EncodedImage:
     return pattern(2, (170, 60, 60), 36, 44)

@@ -46,7 +46,7 @@ class ScriptedSegmenter:
     looks: int = 0
     name: str = "scripted"
 
-    def look(self, image: NDArray[np.uint8]) -> ScriptedFrame:
+    def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
         self.looks += 1
         return ScriptedFrame(image, self.looks)
 

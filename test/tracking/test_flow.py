@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from moving_pictures import HEIGHT, WIDTH, Mask, Picture, ground, pattern, put, thing
+from moving_pictures import HEIGHT, WIDTH, Mask, RgbImage, ground, pattern, put, thing
 
 from lisa_ros.benchmark.tracking import follow
 from lisa_ros.segmentation.masks import intersection_over_union as iou
@@ -20,13 +20,13 @@ from lisa_ros.tracking.windows import Levels, Window
 IN_TIME = 5
 
 
-def started(image: Picture, mask: Mask) -> FlowTracker:
+def started(image: RgbImage, mask: Mask) -> FlowTracker:
     tracker = FlowTracker()
     tracker.start(image, mask)
     return tracker
 
 
-def frames_until_lost(tracker: Tracker, frames: list[Picture]) -> int:
+def frames_until_lost(tracker: Tracker, frames: list[RgbImage]) -> int:
     for index, frame in enumerate(frames, 1):
         tracked = tracker.update(frame)
         assert tracked.mask.any() == (tracked.state is TrackState.TRACKED)
@@ -66,7 +66,7 @@ def test_what_leaves_the_view_is_lost_in_time_and_stays_lost() -> None:
     assert again.reason is LossReason.OUT_OF_VIEW
 
 
-def covered_by(colour: tuple[int, int, int]) -> tuple[FlowTracker, list[Picture], int]:
+def covered_by(colour: tuple[int, int, int]) -> tuple[FlowTracker, list[RgbImage], int]:
     """A tracker, frames in which a thing of that colour comes and stays, and from which of them on it hides all."""
     still, mask = put(ground(0), thing(), 60, 40)
     tracker = started(still, mask)
@@ -176,17 +176,17 @@ class Recorder:
     told: list[str] = field(default_factory=list)
     lose: bool = False
 
-    def start(self, image: Picture, mask: Mask) -> None:
+    def start(self, image: RgbImage, mask: Mask) -> None:
         self.told.append(f"start {image[0, 0, 0]}")
 
-    def update(self, image: Picture) -> Tracked:
+    def update(self, image: RgbImage) -> Tracked:
         self.told.append(str(image[0, 0, 0]))
         if self.lose:
             return lost((2, 2), LossReason.HIDDEN)
         return Tracked(np.ones((2, 2), dtype=bool), TrackState.TRACKED, 1.0)
 
 
-def frame(number: int) -> Picture:
+def frame(number: int) -> RgbImage:
     return np.full((2, 2, 3), number, dtype=np.uint8)
 
 

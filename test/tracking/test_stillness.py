@@ -13,21 +13,21 @@ from lisa_ros.tracking.stillness import largest_difference, same_scene
 LIMIT = 6.0
 """The node's default of same_frame_difference."""
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def table() -> Picture:
+def table() -> RgbImage:
     with Tabletop(3) as table:
         return table.render().rgb
 
 
-def noisy(picture: Picture, sigma: float, seed: int) -> Picture:
+def noisy(picture: RgbImage, sigma: float, seed: int) -> RgbImage:
     noise = np.random.default_rng(seed).normal(0.0, sigma, picture.shape)
     return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
 
 
-def with_thing(picture: Picture, x: int, y: int, levels: int = 40) -> Picture:
+def with_thing(picture: RgbImage, x: int, y: int, levels: int = 40) -> RgbImage:
     """The picture with a thing of 12 x 12 pixels that differs from what is around it."""
     shown = picture.astype(int)
     shown[y : y + 12, x : x + 12] += np.where(shown[y : y + 12, x : x + 12] > 127, -levels, levels)
@@ -35,19 +35,19 @@ def with_thing(picture: Picture, x: int, y: int, levels: int = 40) -> Picture:
 
 
 @pytest.mark.parametrize("sigma", [2.0, 5.0])
-def test_noise_is_no_change(table: Picture, sigma: float) -> None:
+def test_noise_is_no_change(table: RgbImage, sigma: float) -> None:
     first, second = noisy(table, sigma, 1), noisy(table, sigma, 2)
     assert not np.array_equal(first, second) and same_scene(first, second, LIMIT)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (628, 468), (321, 243), (200, 300)], ids=str)
-def test_a_small_thing_is_a_change(table: Picture, place: tuple[int, int]) -> None:
+def test_a_small_thing_is_a_change(table: RgbImage, place: tuple[int, int]) -> None:
     without, put = noisy(table, 5.0, 1), noisy(with_thing(table, *place), 5.0, 2)
     assert not same_scene(without, put, LIMIT) and not same_scene(put, without, LIMIT)
 
 
 @pytest.mark.parametrize("step", [(3, 0), (0, -3), (2, 2)], ids=str)
-def test_a_small_thing_that_moves_is_a_change(table: Picture, step: tuple[int, int]) -> None:
+def test_a_small_thing_that_moves_is_a_change(table: RgbImage, step: tuple[int, int]) -> None:
     before = noisy(with_thing(table, 324, 246), 5.0, 1)
     after = noisy(with_thing(table, 324 + step[0], 246 + step[1]), 5.0, 2)
     assert not same_scene(before, after, LIMIT)
@@ -63,19 +63,19 @@ def test_a_thing_that_moves_by_two_millimetres_is_a_change() -> None:
     assert not same_scene(before, after, LIMIT)
 
 
-def test_light_that_drifts_is_a_change_in_the_end(table: Picture) -> None:
+def test_light_that_drifts_is_a_change_in_the_end(table: RgbImage) -> None:
     grey = (table // 2) + 40
     drifted = [same_scene(grey, grey + np.uint8(levels), LIMIT) for levels in range(1, 10)]
     assert drifted == [True] * 6 + [False] * 3
 
 
-def test_one_channel_is_enough(table: Picture) -> None:
+def test_one_channel_is_enough(table: RgbImage) -> None:
     bluer = table // 2
     bluer[100:108, 100:108, 2] += 10
     assert largest_difference(table // 2, bluer) == pytest.approx(10.0)
 
 
-def test_with_0_only_the_identical_is_the_same(table: Picture) -> None:
+def test_with_0_only_the_identical_is_the_same(table: RgbImage) -> None:
     chequered = table // 2
     # Its squares have the same means: by those alone it would be the same.
     chequered[::2] += 1
@@ -84,7 +84,7 @@ def test_with_0_only_the_identical_is_the_same(table: Picture) -> None:
     assert not same_scene(table // 2, chequered, 0.0)
 
 
-def test_another_size_is_another_scene(table: Picture) -> None:
+def test_another_size_is_another_scene(table: RgbImage) -> None:
     assert not same_scene(table, table[:-1], 255.0)
     assert not same_scene(table, np.ascontiguousarray(table[:, :-8]), 255.0)
 

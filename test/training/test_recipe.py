@@ -42,7 +42,7 @@ def learned(recipe: Recipe, stage: str) -> dict[str, torch.Tensor]:
 
 def test_it_ends_in_a_checkpoint_that_answers(recipe: Recipe) -> None:
     segmenter = load_segmenter(recipe.output, LoadOptions(device="cpu"))
-    frame = segmenter.look(ViewCache(recipe.views / "train")[0].rgb)
+    frame = segmenter.encode(ViewCache(recipe.views / "train")[0].rgb)
     *_, end = segmenter.session(frame).segment("the red mug", max_new_tokens=4)
     assert isinstance(end, Finished)
 

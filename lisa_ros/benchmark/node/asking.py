@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 
 from lisa_ros.demo.failure import DemoError
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.conversions import picture_from
+from lisa_ros.nodes.common.conversions import rgb_image_from
 
 _ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
 _POLL_S = 0.002
@@ -68,7 +68,7 @@ class Mask:
 
     def pixels(self) -> NDArray[np.bool_]:
         """(H, W): all objects of the answer together."""
-        return np.asarray(picture_from(deserialize_message(self.packed, Image))[:, :, 0] > 0)
+        return np.asarray(rgb_image_from(deserialize_message(self.packed, Image))[:, :, 0] > 0)
 
 
 class Asker:

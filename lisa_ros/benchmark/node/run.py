@@ -114,7 +114,7 @@ class _Measuring:
     def _added_time(self, asker: Asker) -> Any:
         options = self._options
         segmenter = load_segmenter(options.checkpoint or embedded_checkpoint(), options.load)
-        model = Model(segmenter, segmenter.look(self._view.rgb))
+        model = Model(segmenter, segmenter.encode(self._view.rgb))
         with self._node("added_time") as [child]:
             asker.wait_for_lisa(options.timeout_s)
             identity = child.process.pid

@@ -4,14 +4,14 @@
 from lisa_ros.models.lira.answers.steps import Answer, MaskStep, RefinedStep, TextStep, phrase_after
 from lisa_ros.models.lira.checkpoint import load_lira
 from lisa_ros.models.lira.decoding import Exchange, Lira
-from lisa_ros.models.lira.encoded_image import Picture
+from lisa_ros.models.lira.encoded_image import EncodedImage
 
 __all__ = [
     "Answer",
+    "EncodedImage",
     "Exchange",
     "Lira",
     "MaskStep",
-    "Picture",
     "RefinedStep",
     "TextStep",
     "load_lira",

@@ -18,7 +18,7 @@ from lisa_ros.models.lira.answers.answering import Answering
 from lisa_ros.models.lira.answers.attributes import AttributeReader
 from lisa_ros.models.lira.answers.steps import Answer, AnswerStep, MaskStep
 from lisa_ros.models.lira.configuration import LIRA_TOKENS, LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
-from lisa_ros.models.lira.encoded_image import Picture
+from lisa_ros.models.lira.encoded_image import EncodedImage
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.prompt import first_turn, later_turn, referring_question
 from lisa_ros.models.lira.reading import Part, Reader, key_of
@@ -82,15 +82,15 @@ class Lira(Loaded):
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
-        picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
+        picture = self.encode(np.full((480, 640, 3), 127, dtype=np.uint8))
         for _ in self.answer(picture, "What is there?", max_new_tokens=4):
             pass
         for _ in self.answer(picture, "What is there?", mask_only=True):
             pass
 
-    def look(self, image: NDArray[np.uint8]) -> Picture:
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return Picture(image, self.network, self.config)
+        return EncodedImage(image, self.network, self.config)
 
     def prompt_ids(self, command: str, *, bos: bool = False) -> list[int]:
         """A first command's prompt, IMAGE_TOKEN_INDEX where the picture goes."""
@@ -98,7 +98,7 @@ class Lira(Loaded):
 
     def prompt(
         self,
-        picture: Picture,
+        picture: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
@@ -122,7 +122,7 @@ class Lira(Loaded):
             parts += self.tokenizer.encode(TURN_END_TOKEN + later_turn(self._plain(asked)))
         return parts
 
-    def _answered(self, picture: Picture, turn: Exchange) -> list[Part]:
+    def _answered(self, picture: EncodedImage, turn: Exchange) -> list[Part]:
         parts: list[Part] = []
         looks = iter(turn.looked_at() or ())
         for token in self.tokenizer.encode(neutralize(turn.answer, self._answer_controls)):
@@ -134,7 +134,7 @@ class Lira(Loaded):
     def _plain(self, command: str) -> str:
         return neutralize(command, self.tokenizer.control_texts)
 
-    def room(self, picture: Picture, command: str, history: Sequence[Exchange] = ()) -> int:
+    def room(self, picture: EncodedImage, command: str, history: Sequence[Exchange] = ()) -> int:
         """Positions that a prompt leaves for its answer; negative where the prompt itself is too long."""
         return self._room(self.prompt(picture, command, history))
 
@@ -143,7 +143,7 @@ class Lira(Loaded):
 
     def answer(
         self,
-        picture: Picture,
+        picture: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
@@ -175,7 +175,7 @@ class Lira(Loaded):
         with self.reader.batcher.present():
             yield from answering.forced(SEG_TOKEN) if mask_only else answering.steps()
 
-    def refer(self, picture: Picture, expression: str) -> tuple[str, NDArray[np.float32] | None]:
+    def refer(self, picture: EncodedImage, expression: str) -> tuple[str, NDArray[np.float32] | None]:
         """The mask of a referring expression, as LIRA's authors measure it: the answer's first, without a close look.
 
         Args:
@@ -195,7 +195,9 @@ class Lira(Loaded):
                     return step.text, None
         raise RuntimeError("an answer ended without an Answer")
 
-    def _begin(self, picture: Picture, parts: Sequence[Part], longest: int, cancelled: Callable[[], bool]) -> Answering:
+    def _begin(
+        self, picture: EncodedImage, parts: Sequence[Part], longest: int, cancelled: Callable[[], bool]
+    ) -> Answering:
         if (room := self._room(parts)) < 1:
             raise PromptTooLongError(f"the prompt leaves {room} positions for an answer")
         reading = self.reader.begin(picture, parts)

@@ -17,7 +17,7 @@ from lisa_ros.models.common.answering import MaskLogits
 from lisa_ros.models.common.preprocessing import check_image
 from lisa_ros.models.lira.configuration import LiraConfig
 from lisa_ros.models.lira.network import LiraNetwork
-from lisa_ros.models.lira.omg_seg.network import Seen, upsample, within_square
+from lisa_ros.models.lira.omg_seg.network import EncodedPixels, upsample, within_square
 from lisa_ros.models.lira.vision.preprocessing import (
     ANSWER_TILES,
     TileLimits,
@@ -47,7 +47,7 @@ class Visual:
     tokens: torch.Tensor
 
 
-class Picture:
+class EncodedImage:
     """A picture, and what was computed of it when it was first needed. Safe to share between threads.
 
     Attributes:
@@ -61,7 +61,7 @@ class Picture:
         self._image, self._network = image, network
         self._side, self._tile = config.omg.image_size, config.tile
         self._lock = threading.Lock()
-        self._seen: Seen | None = None
+        self._seen: EncodedPixels | None = None
         self._visuals: dict[TileLimits, Visual] = {}
         self._local: OrderedDict[bytes, Visual] = OrderedDict()
 
@@ -108,10 +108,10 @@ class Picture:
             full = upsample(low, self.size)[0]
             return MaskLogits(full.cpu().numpy(), within_square(low[0], self.size).cpu().numpy())
 
-    def _look(self) -> Seen:
+    def _look(self) -> EncodedPixels:
         """OMG-Seg's part; called with the lock held."""
         if self._seen is None:
-            self._seen = self._network.omg.look(omg_pixels(self._image, self._side))
+            self._seen = self._network.omg.encode(omg_pixels(self._image, self._side))
         return self._seen
 
 

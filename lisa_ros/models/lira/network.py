@@ -11,7 +11,7 @@ from transformers import LlamaModel
 
 from lisa_ros.models.lira.configuration import LiraConfig
 from lisa_ros.models.lira.omg_seg.mask_decoder import MaskFeatures
-from lisa_ros.models.lira.omg_seg.network import OmgSeg, Seen
+from lisa_ros.models.lira.omg_seg.network import EncodedPixels, OmgSeg
 from lisa_ros.models.lira.vision.internvl import InternVlEye
 from lisa_ros.models.lira.vision.sefe import Sefe
 
@@ -48,7 +48,7 @@ class LiraNetwork(nn.Module):
         """Where the weights are."""
         return self.lm_head.weight.device
 
-    def visual_tokens(self, tiles: torch.Tensor, seen: Seen) -> torch.Tensor:
+    def visual_tokens(self, tiles: torch.Tensor, seen: EncodedPixels) -> torch.Tensor:
         """What the language model sees of a picture, (positions, hidden).
 
         Args:

@@ -16,7 +16,7 @@ import torch
 from lisa_ros.models.common.language.batching import Batcher
 from lisa_ros.models.common.language.llama import Outcome, RaggedLlama, Row, RowCache
 from lisa_ros.models.common.language.prefixes import ROOM_FOR_ANSWER, PrefixStore
-from lisa_ros.models.lira.encoded_image import Picture, Visual
+from lisa_ros.models.lira.encoded_image import EncodedImage, Visual
 from lisa_ros.models.lira.network import LiraNetwork
 
 Part = int | Visual
@@ -38,7 +38,7 @@ class Reader:
         self.batcher = Batcher(self._llama.read)
         self.prefixes = PrefixStore(budget_bytes)
 
-    def begin(self, picture: Picture, parts: Sequence[Part]) -> Reading:
+    def begin(self, picture: EncodedImage, parts: Sequence[Part]) -> Reading:
         """A prompt, read up to its first picture's end or further, but for its last position.
 
         Args:
@@ -51,7 +51,7 @@ class Reader:
         return Reading(self, key, cache, inputs[cache.length :])
 
     def _read_head(
-        self, picture: Picture, parts: Sequence[Part], key: tuple[int, ...], inputs: torch.Tensor
+        self, picture: EncodedImage, parts: Sequence[Part], key: tuple[int, ...], inputs: torch.Tensor
     ) -> RowCache:
         first = next(i for i, part in enumerate(parts) if isinstance(part, Visual))
         end = len(key_of(parts[: first + 1]))

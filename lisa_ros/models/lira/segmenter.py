@@ -27,7 +27,7 @@ from lisa_ros.segmentation.answers import (
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
-    from lisa_ros.models.lira import Exchange, Lira, Picture
+    from lisa_ros.models.lira import EncodedImage, Exchange, Lira
     from lisa_ros.models.lira.answers.steps import AnswerStep
     from lisa_ros.segmentation.turns import Turn
 
@@ -47,17 +47,17 @@ class LiraSegmenter(LoadedSegmenter):
         super().__init__(lira)
         self._lira, self._calibration = lira, calibration
 
-    def look(self, image: Image) -> Picture:
+    def encode(self, image: Image) -> EncodedImage:
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
-        return self._lira.look(image)
+        return self._lira.encode(image)
 
     def session(
-        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
     ) -> LiraSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
 
-    def refer(self, frame: Picture, expression: str) -> tuple[str, Mask | None]:
+    def refer(self, frame: EncodedImage, expression: str) -> tuple[str, Mask | None]:
         """See Referring."""
         answer, logits = self._lira.refer(frame, expression)
         return answer, None if logits is None else logits > 0
@@ -67,7 +67,12 @@ class LiraSession:
     """One dialogue about one picture, with LIRA, whose history is text and close looks at what was found."""
 
     def __init__(
-        self, lira: Lira, calibration: Calibration, picture: Picture, turns: Sequence[Turn], max_history_tokens: int
+        self,
+        lira: Lira,
+        calibration: Calibration,
+        picture: EncodedImage,
+        turns: Sequence[Turn],
+        max_history_tokens: int,
     ) -> None:
         self._lira, self._calibration, self._picture = lira, calibration, picture
         self._max_history_tokens = max_history_tokens

@@ -5,14 +5,14 @@ from lisa_ros.models.common.answering import PromptTooLongError
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.decoding import Answer, Lisa, MaskStep, TextStep
-from lisa_ros.models.lisa.encoded_image import Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 
 __all__ = [
     "Answer",
     "CheckpointError",
+    "EncodedImage",
     "Lisa",
     "MaskStep",
-    "Picture",
     "PromptTooLongError",
     "TextStep",
     "load_lisa",

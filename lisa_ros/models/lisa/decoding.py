@@ -19,7 +19,7 @@ from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts
-from lisa_ros.models.lisa.encoded_image import Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
@@ -123,15 +123,15 @@ class Lisa(Loaded):
 
     def warm_up(self) -> None:
         """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
-        picture = self.look(np.full((480, 640, 3), 127, dtype=np.uint8))
+        picture = self.encode(np.full((480, 640, 3), 127, dtype=np.uint8))
         for _ in self.answer(picture, "What is there?", max_new_tokens=4):
             pass
         for _ in self.answer(picture, "What is there?", mask_only=True):
             pass
 
-    def look(self, image: NDArray[np.uint8]) -> Picture:
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return Picture(image, self.network, self.clip, ahead=self.network.device.type == "cuda")
+        return EncodedImage(image, self.network, self.clip, ahead=self.network.device.type == "cuda")
 
     def prompt_ids(self, command: str, history: Sequence[Exchange] = ()) -> list[int]:
         """The prompt's ids, IMAGE_TOKEN_INDEX where the picture goes.
@@ -149,7 +149,7 @@ class Lisa(Loaded):
 
     def answer(
         self,
-        picture: Picture,
+        picture: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
@@ -165,7 +165,7 @@ class Lisa(Loaded):
 
     def answer_prompt(
         self,
-        picture: Picture,
+        picture: EncodedImage,
         prompt_ids: Sequence[int],
         *,
         max_new_tokens: int = 512,
@@ -199,7 +199,7 @@ class Lisa(Loaded):
 
     def _tell(
         self,
-        picture: Picture,
+        picture: EncodedImage,
         prompt_ids: Sequence[int],
         said: Iterator[Step],
         longest: int,
@@ -227,7 +227,7 @@ class Lisa(Loaded):
                 break
         yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
-    def room(self, prompt_ids: Sequence[int], picture: Picture) -> int:
+    def room(self, prompt_ids: Sequence[int], picture: EncodedImage) -> int:
         """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
         prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
         return self.config.language.max_position_embeddings - prompt

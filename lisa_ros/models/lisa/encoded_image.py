@@ -25,7 +25,7 @@ Features = tuple[torch.Tensor, tuple[int, int]]
 """SAM's features (1, prompt_width, grid, grid), and the (h, w) of the picture inside SAM's square input."""
 
 
-class Picture:
+class EncodedImage:
     """A picture, and what was computed of it when it was first needed. Safe to share between threads.
 
     Attributes:

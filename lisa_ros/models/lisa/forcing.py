@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.common.answering import PromptTooLongError
 from lisa_ros.models.lisa.decoding import Lisa
-from lisa_ros.models.lisa.encoded_image import Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange
 
 
 def forced_mask_logits(
-    lisa: Lisa, picture: Picture, command: str, answer: str, history: Sequence[Exchange] = ()
+    lisa: Lisa, picture: EncodedImage, command: str, answer: str, history: Sequence[Exchange] = ()
 ) -> list[NDArray[np.float32]]:
     """The masks that a given answer would have.
 

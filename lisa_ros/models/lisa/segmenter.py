@@ -26,7 +26,7 @@ from lisa_ros.segmentation.answers import (
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
-    from lisa_ros.models.lisa import Answer, Lisa, MaskStep, Picture, TextStep
+    from lisa_ros.models.lisa import Answer, EncodedImage, Lisa, MaskStep, TextStep
     from lisa_ros.segmentation.turns import Turn
 
 
@@ -45,17 +45,17 @@ class LisaSegmenter(LoadedSegmenter):
         super().__init__(lisa)
         self._lisa, self._calibration = lisa, calibration
 
-    def look(self, image: Image) -> Picture:
+    def encode(self, image: Image) -> EncodedImage:
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
-        return self._lisa.look(image)
+        return self._lisa.encode(image)
 
     def session(
-        self, frame: Picture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
     ) -> LisaSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
         return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
-    def force(self, frame: Picture, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
+    def force(self, frame: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
         """The masks of an answer that is put into the model's mouth, see Forcible."""
         from lisa_ros.models.common.answering import PromptTooLongError
         from lisa_ros.models.lisa.forcing import forced_mask_logits
@@ -72,7 +72,12 @@ class LisaSession:
     """One dialogue about one picture, with LISA, whose history is text alone."""
 
     def __init__(
-        self, lisa: Lisa, calibration: Calibration, picture: Picture, turns: Sequence[Turn], max_history_tokens: int
+        self,
+        lisa: Lisa,
+        calibration: Calibration,
+        picture: EncodedImage,
+        turns: Sequence[Turn],
+        max_history_tokens: int,
     ) -> None:
         self._lisa, self._calibration, self._picture = lisa, calibration, picture
         self._max_history_tokens = max_history_tokens

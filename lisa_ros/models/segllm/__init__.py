@@ -3,6 +3,6 @@
 
 from lisa_ros.models.segllm.checkpoint import load_segllm
 from lisa_ros.models.segllm.decoding import Answer, Segllm
-from lisa_ros.models.segllm.encoded_image import SegllmPicture
+from lisa_ros.models.segllm.encoded_image import EncodedImage
 
-__all__ = ["Answer", "Segllm", "SegllmPicture", "load_segllm"]
+__all__ = ["Answer", "EncodedImage", "Segllm", "load_segllm"]

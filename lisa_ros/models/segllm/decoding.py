@@ -17,7 +17,7 @@ from lisa_ros.models.common.options import DEFAULT_CACHE
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.segllm.configuration import SegllmConfig
-from lisa_ros.models.segllm.encoded_image import SegllmPicture
+from lisa_ros.models.segllm.encoded_image import EncodedImage
 from lisa_ros.models.segllm.network import SegllmNetwork
 from lisa_ros.models.segllm.prompt import MARKERS, Round, build_prompt
 from lisa_ros.models.segllm.shown import Box, Shown
@@ -67,23 +67,23 @@ class Segllm(Loaded):
         self.reader: Reader = Reader(network, kept_read_bytes(network.device, cache_mib))
         self._control_texts = (*tokenizer.control_texts, *MARKERS)
 
-    def look(self, image: NDArray[np.uint8]) -> SegllmPicture:
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return SegllmPicture(image, self.network, self.clip)
+        return EncodedImage(image, self.network, self.clip)
 
     def round_of(self, command: str, *, shown: Sequence[Shown] = ()) -> Round:
         """What an operator typed, as a round; no control text in it has any effect."""
         return Round(neutralize(command, self._control_texts), tuple(shown))
 
-    def prompt_ids(self, picture: SegllmPicture, rounds: Sequence[Round]) -> list[int]:
+    def prompt_ids(self, picture: EncodedImage, rounds: Sequence[Round]) -> list[int]:
         """The ids of a dialogue up to the `<seg>` that answers its last round, `<video>` in every slot."""
         return self.tokenizer.encode_prompt(build_prompt(rounds, len(picture.patches())))
 
-    def room(self, picture: SegllmPicture, rounds: Sequence[Round]) -> int:
+    def room(self, picture: EncodedImage, rounds: Sequence[Round]) -> int:
         """Positions of the context that a dialogue leaves; negative where it is too long."""
         return self.config.language.max_position_embeddings - len(self.prompt_ids(picture, rounds))
 
-    def words(self, picture: SegllmPicture, rounds: Sequence[Round]) -> torch.Tensor:
+    def words(self, picture: EncodedImage, rounds: Sequence[Round]) -> torch.Tensor:
         """What HIPIE is prompted with for the last of some rounds: (WORDS, width) float32.
 
         What earlier calls have read of the same dialogue is not read again.
@@ -100,7 +100,7 @@ class Segllm(Loaded):
         with torch.inference_mode():
             return self.network.words(state)
 
-    def _key(self, picture: SegllmPicture, ids: Sequence[int], shown: Sequence[Shown]) -> tuple[int, ...]:
+    def _key(self, picture: EncodedImage, ids: Sequence[int], shown: Sequence[Shown]) -> tuple[int, ...]:
         """The ids with the picture's number in place of its slots, and in a reference's two slots its own."""
         slot, patches = self.config.slot_token_id, len(picture.patches())
         first = ids.index(slot)
@@ -109,7 +109,7 @@ class Segllm(Loaded):
         return (*ids[:first], picture.number, *rest)
 
     def answer(
-        self, picture: SegllmPicture, rounds: Sequence[Round], cancelled: Callable[[], bool] = lambda: False
+        self, picture: EncodedImage, rounds: Sequence[Round], cancelled: Callable[[], bool] = lambda: False
     ) -> Answer | None:
         """Answers the last of some rounds. Several threads may be answered at the same time.
 

@@ -19,7 +19,7 @@ from lisa_ros.models.segllm.shown import Shown
 _numbers = itertools.count(1)
 
 
-class SegllmPicture:
+class EncodedImage:
     """A picture, and what was computed of it when it was first needed. Safe to share between threads.
 
     Attributes:
@@ -61,5 +61,5 @@ class SegllmPicture:
         with self._features_lock, torch.inference_mode():
             if self._features is None:
                 pixels = self.canvas.normalized().to(self._network.device)
-                self._features = self._network.hipie.look(pixels)
+                self._features = self._network.hipie.encode(pixels)
             return self._features

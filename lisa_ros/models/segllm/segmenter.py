@@ -33,7 +33,7 @@ from lisa_ros.segmentation.masks import union
 from lisa_ros.segmentation.scoring import pixel_probability
 
 if TYPE_CHECKING:
-    from lisa_ros.models.segllm import Answer, Segllm, SegllmPicture
+    from lisa_ros.models.segllm import Answer, EncodedImage, Segllm
     from lisa_ros.models.segllm.prompt import Round
     from lisa_ros.models.segllm.shown import Shown
     from lisa_ros.segmentation.turns import Turn
@@ -55,12 +55,12 @@ class SegllmSegmenter(LoadedSegmenter):
         super().__init__(segllm)
         self._segllm, self._refer = segllm, refer
 
-    def look(self, image: Image) -> SegllmPicture:
+    def encode(self, image: Image) -> EncodedImage:
         """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
-        return self._segllm.look(image)
+        return self._segllm.encode(image)
 
     def session(
-        self, frame: SegllmPicture, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
     ) -> SegllmSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
         return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens, first)
@@ -95,7 +95,7 @@ class SegllmSession:
     def __init__(
         self,
         segllm: Segllm,
-        picture: SegllmPicture,
+        picture: EncodedImage,
         turns: Sequence[Turn],
         refer: Refer,
         max_history_tokens: int,

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 # A camera with more pixels than this does not exist; a broken message with such a size does.
 _LARGEST_SIDE = 16384
@@ -85,7 +85,7 @@ _REASONS = {
 }
 
 
-def picture_from(message: Image | CompressedImage) -> Picture:
+def rgb_image_from(message: Image | CompressedImage) -> RgbImage:
     """Decode a camera's message.
 
     Returns:
@@ -139,7 +139,7 @@ def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
     return seconds * 1_000_000_000 + nanoseconds_part
 
 
-def _from_raw(message: Image) -> Picture:
+def _from_raw(message: Image) -> RgbImage:
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
         reason = _REASONS.get(message.encoding)
@@ -200,7 +200,7 @@ def _eight_bits(rows: NDArray[np.uint8], big_endian: bool) -> NDArray[np.uint8]:
     return ((samples + 128) // 257).astype(np.uint8)
 
 
-def _through_bridge(rows: NDArray[np.uint8], message: Image) -> Picture | None:
+def _through_bridge(rows: NDArray[np.uint8], message: Image) -> RgbImage | None:
     """The picture as cv_bridge makes it; None when the installed cv_bridge cannot be used with the installed numpy."""
     bridge = _bridge()
     if bridge is None:
@@ -223,7 +223,7 @@ def _bridge() -> Any | None:
     return CvBridge()
 
 
-def _from_compressed(message: CompressedImage) -> Picture:
+def _from_compressed(message: CompressedImage) -> RgbImage:
     data = np.frombuffer(message.data, dtype=np.uint8)
     if not data.size:
         raise ImageError("The compressed image is empty; a JPEG or PNG file is needed.")
@@ -239,7 +239,7 @@ def _from_compressed(message: CompressedImage) -> Picture:
     return _rgb_of_decoded(decoded, message.format)
 
 
-def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> Picture:
+def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:
     """OpenCV's BGR, BGRA or one channel, 8 or 16 bit -> RGB.
 
     image_transport writes "rgb8; jpeg compressed bgr8": first what the camera sent, last what the encoder was handed.

@@ -42,18 +42,18 @@ NAME = "finetune"
 
 SAMPLED_BYTES = 1_000_000
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 Figures = dict[str, float]
 
 
-def finetune(options: FinetuneOptions, tell: Tell = print) -> dict[str, Any]:
+def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]:
     """Fine-tunes a checkpoint and writes the result as a plain checkpoint folder.
 
     Goes on where an interrupted call with the same options was. The output appears when everything is done, whole.
 
     Args:
         options: see there.
-        tell: gets lines for people.
+        report: receives lines for people.
 
     Returns:
         what stands in the output's finetuning.json: source, data, options, what was trained, and gIoU and cIoU on the
@@ -75,13 +75,13 @@ def finetune(options: FinetuneOptions, tell: Tell = print) -> dict[str, Any]:
     check_pictures([*samples, *held_out])
     options.work_folder.mkdir(parents=True, exist_ok=True)
     lisa = load_lisa(options.checkpoint, load)
-    before = _before(lisa, held_out, options.work_folder, settings, tell)
-    learned = _learn(lisa, samples, options, settings, tell)
+    before = _before(lisa, held_out, options.work_folder, settings, report)
+    learned = _learn(lisa, samples, options, settings, report)
     part = options.output.with_name(f"{options.output.name}.part")
     write_merged(options.checkpoint, _clip_folder(options), learned, part)
     trained = {one.name: one.weights for one in trained_parts(lisa.network)}
     del lisa, learned  # the memory may not hold two
-    after = _figures(part, load, held_out, tell)
+    after = _figures(part, load, held_out, report)
     result = {
         "lisa_ros": __version__,
         "checkpoint": str(options.checkpoint.resolve()),
@@ -92,7 +92,7 @@ def finetune(options: FinetuneOptions, tell: Tell = print) -> dict[str, Any]:
     }
     write_json(part / "finetuning.json", result)
     _publish(part, options.output)
-    tell(f"{options.output} is ready; {options.work_folder} holds the logs and the last state, and may be deleted")
+    report(f"{options.output} is ready; {options.work_folder} holds the logs and the last state, and may be deleted")
     return result
 
 
@@ -196,7 +196,7 @@ def _digest(samples: Sequence[Sample]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _before(lisa: Lisa, held_out: Sequence[Sample], work: Path, settings: Settings, tell: Tell) -> Figures | None:
+def _before(lisa: Lisa, held_out: Sequence[Sample], work: Path, settings: Settings, report: Report) -> Figures | None:
     """The figures of the checkpoint as it was; asked once, kept in the work folder."""
     if not held_out:
         return None
@@ -209,17 +209,17 @@ def _before(lisa: Lisa, held_out: Sequence[Sample], work: Path, settings: Settin
         kept = {"of": key, "figures": {"giou": found.giou, "ciou": found.ciou}}
         write_json(file, kept)
     figures: Figures = kept["figures"]
-    tell(_told("before", figures, len(held_out)))
+    report(_told("before", figures, len(held_out)))
     return figures
 
 
-def _figures(folder: Path, load: LoadOptions, held_out: Sequence[Sample], tell: Tell) -> Figures | None:
+def _figures(folder: Path, load: LoadOptions, held_out: Sequence[Sample], report: Report) -> Figures | None:
     """The figures of the folder that was written, which is what its users will load."""
     if not held_out:
         return None
     found = score_held_out(LisaSegmenter(load_lisa(folder, load)), held_out)
     figures = {"giou": found.giou, "ciou": found.ciou}
-    tell(_told("after", figures, len(held_out)))
+    report(_told("after", figures, len(held_out)))
     return figures
 
 
@@ -227,7 +227,9 @@ def _told(when: str, figures: Figures, pictures: int) -> str:
     return f"{when}: gIoU {figures['giou']:.3f}, cIoU {figures['ciou']:.3f} on {pictures} held-out pictures"
 
 
-def _learn(lisa: Lisa, samples: Sequence[Sample], options: FinetuneOptions, settings: Settings, tell: Tell) -> Learned:
+def _learn(
+    lisa: Lisa, samples: Sequence[Sample], options: FinetuneOptions, settings: Settings, report: Report
+) -> Learned:
     plan = schedule(options, len(samples))
     torch.manual_seed(options.seed)  # the adapters' first values
     prepare(lisa.network, options.lora, options.whole, options.checkpoint)
@@ -244,9 +246,9 @@ def _learn(lisa: Lisa, samples: Sequence[Sample], options: FinetuneOptions, sett
         questions=options.questions,
     )
     for part in trained_parts(lisa.network):
-        tell(f"training {part.name}: {part.weights / 1e6:.2f} M weights")
+        report(f"training {part.name}: {part.weights / 1e6:.2f} M weights")
     epochs = plan.steps * options.batch * options.accumulate / len(samples)
-    tell(f"{len(samples)} pictures, {plan.steps} steps, each picture about {epochs:.1f} times")
+    report(f"{len(samples)} pictures, {plan.steps} steps, each picture about {epochs:.1f} times")
     train(NAME, stage, stage.step, plan, options.work_folder, settings=settings, trained_only=True)
     return Learned(lisa.network)
 

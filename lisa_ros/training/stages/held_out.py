@@ -33,7 +33,7 @@ def _judge(segmenter: Segmenter, ask: Asking, sample: Sample) -> Overlap:
     truth = sample.rounds[0].truth()
     height, width = truth.shape
     try:
-        found = ask(segmenter.look(picture_of(sample)), sample.rounds[0], ()).mask("first", (height, width))
+        found = ask(segmenter.encode(picture_of(sample)), sample.rounds[0], ()).mask("first", (height, width))
     except CommandError:  # too long for the model, which then finds nothing
         found = np.zeros(truth.shape, dtype=np.bool_)
     return overlap(found, truth)

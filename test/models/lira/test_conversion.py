@@ -141,7 +141,7 @@ def test_quantized_once_is_quantized_at_loading(
     case = read_case(golden_lira, 2)
     masks = []
     for lira in (ours, theirs):
-        (step, _) = lira.answer(lira.look(case.image), case.question, mask_only=True)
+        (step, _) = lira.answer(lira.encode(case.image), case.question, mask_only=True)
         assert isinstance(step, MaskStep)
         masks.append(step.logits)
     assert np.array_equal(*masks)

@@ -128,14 +128,14 @@ def test_projector(lira: Lira, golden_lira: Path, number: int) -> None:
 @pytest.mark.parametrize("number", IMAGES)
 def test_from_pixels_to_what_the_language_model_sees(lira: Lira, golden_lira: Path, number: int) -> None:
     image, golden = read_picture(golden_lira, number)
-    close(lira.look(image).visual().tokens, golden["visual_sequence"])
+    close(lira.encode(image).visual().tokens, golden["visual_sequence"])
 
 
 @pytest.mark.parametrize("number", CASES)
 def test_language_model_reads_the_prompt(lira: Lira, golden_lira: Path, number: int) -> None:
     case = read_case(golden_lira, number)
     assert lira.prompt_ids(case.question) == case.arrays["input_ids"].tolist()
-    parts = lira.prompt(lira.look(case.image), case.question)
+    parts = lira.prompt(lira.encode(case.image), case.question)
     close(lira.reader.embed(parts), case.arrays["input_embeds"])
     states = lira.network.language(inputs_embeds=tensor(case.arrays["input_embeds"])).last_hidden_state
     close(states[0], case.arrays["prefill_hidden"])
@@ -174,7 +174,7 @@ def test_masks_in_the_pictures_size(golden_lira: Path, number: int) -> None:
 @pytest.mark.parametrize("number", CASES)
 def test_close_looks_and_what_is_put_behind_them(lira: Lira, golden_lira: Path, number: int) -> None:
     case = read_case(golden_lira, number)
-    picture = lira.look(case.image)
+    picture = lira.encode(case.image)
     for j in range(len(case.arrays["local_step"])):
         mask = case.mask(f"local{j}_mask")
         assert np.array_equal(local_view(case.image, mask), case.arrays[f"local{j}_crop"])
@@ -190,7 +190,7 @@ def test_bfloat16_weights_in_float32_arithmetic(converted_lira: Path, golden_lir
     _, golden = read_picture(golden_lira, 0)
     rounded = np.load(golden_lira / "golden" / "image0_omg_bf16weights.npz")
     omg: OmgSeg = lira.network.omg
-    seen = omg.look(tensor(golden["omg_pixels"]))
+    seen = omg.encode(tensor(golden["omg_pixels"]))
     close(seen.features.mask_features[0], rounded["mask_features"])
     found = omg.propose(seen.features)
     close(found.masks, rounded["pan_mask"], LOGITS)

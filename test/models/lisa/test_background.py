@@ -14,7 +14,7 @@ from golden import MAX_NEW_TOKENS, read_case
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Answer, MaskStep, load_lisa
-from lisa_ros.models.lisa.encoded_image import Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.sam.background import Ahead
 
 PATIENCE_S = 60
@@ -100,7 +100,7 @@ def test_masks_are_the_same_when_sam_looks_ahead(golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
     logits = []
     for ahead in (False, True):
-        picture = Picture(case.image, lisa.network, lisa.clip, ahead=ahead)
+        picture = EncodedImage(case.image, lisa.network, lisa.clip, ahead=ahead)
         *steps, answer = lisa.answer(picture, case.command, max_new_tokens=MAX_NEW_TOKENS)
         assert isinstance(answer, Answer) and answer.text == case.answer
         logits += [step.logits for step in steps if isinstance(step, MaskStep)]

@@ -59,7 +59,7 @@ convert(Conversion(source, output, "8bit", device="cpu", shard_bytes=shard_bytes
 
 
 def converted(source: Path, output: Path, quantization: str = "8bit", **more: Any) -> Path:
-    convert(Conversion(source, output, quantization, device="cpu", **more), tell=lambda _: None)
+    convert(Conversion(source, output, quantization, device="cpu", **more), report=lambda _: None)
     return output
 
 
@@ -109,7 +109,7 @@ def assert_same_network(one: Lisa, other: Lisa) -> None:
 
 
 def ask(lisa: Lisa, case: Case) -> tuple[list[np.ndarray[Any, Any]], tuple[int, ...]]:
-    steps = list(lisa.answer(lisa.look(case.image), case.command, case.history, max_new_tokens=MAX_NEW_TOKENS))
+    steps = list(lisa.answer(lisa.encode(case.image), case.command, case.history, max_new_tokens=MAX_NEW_TOKENS))
     answer = steps.pop()
     assert isinstance(answer, Answer)
     return [step.logits for step in steps if isinstance(step, MaskStep)], tuple(answer.ids)

@@ -29,7 +29,7 @@ def lisa(golden_lisa: Path) -> Lisa:
 
 
 def ask(lisa: Lisa, case: Case) -> tuple[list[MaskStep], Answer]:
-    picture = lisa.look(case.image)
+    picture = lisa.encode(case.image)
     steps = list(lisa.answer(picture, case.command, case.history, max_new_tokens=MAX_NEW_TOKENS))
     answer = steps.pop()
     assert isinstance(answer, Answer)

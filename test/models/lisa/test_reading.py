@@ -23,7 +23,7 @@ from lisa_ros.models.common.language.static_step import StaticStep
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Answer, Lisa, MaskStep, PromptTooLongError, load_lisa
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.encoded_image import Features, Picture
+from lisa_ros.models.lisa.encoded_image import EncodedImage, Features
 from lisa_ros.models.lisa.forcing import forced_mask_logits
 
 PATIENCE_S = 60
@@ -51,9 +51,9 @@ def lisa(loaded: Lisa) -> Lisa:
 _FEATURES: dict[bytes, Features] = {}
 
 
-def look(lisa: Lisa, image: NDArray[np.uint8]) -> Picture:
+def encode(lisa: Lisa, image: NDArray[np.uint8]) -> EncodedImage:
     """A new picture, for whose masks SAM need not look again in every test."""
-    picture = lisa.look(image)
+    picture = lisa.encode(image)
     if image.tobytes() not in _FEATURES:
         _FEATURES[image.tobytes()] = picture._seen_for_masks()
     picture._features = _FEATURES[image.tobytes()]
@@ -81,7 +81,7 @@ class Counter:
 Said = tuple[list[MaskStep], Answer]
 
 
-def ask(lisa: Lisa, picture: Picture, command: str, history: Sequence[tuple[str, str]] = ()) -> Said:
+def ask(lisa: Lisa, picture: EncodedImage, command: str, history: Sequence[tuple[str, str]] = ()) -> Said:
     *steps, answer = lisa.answer(picture, command, history, max_new_tokens=MAX_NEW_TOKENS)
     assert isinstance(answer, Answer)
     return [step for step in steps if isinstance(step, MaskStep)], answer
@@ -147,9 +147,9 @@ def test_only_the_wanted_positions_are_told_and_wrong_guesses_leave_no_trace() -
 def test_a_picture_that_was_asked_about_before(lisa: Lisa, golden_lisa: Path, number: int) -> None:
     """Other commands first, so that much is kept, and the wrong answers are the likeliest guesses."""
     case = read_case(golden_lisa, number)
-    alone = ask(fresh(lisa, mib=0), look(lisa, case.image), case.command, case.history)
+    alone = ask(fresh(lisa, mib=0), encode(lisa, case.image), case.command, case.history)
     fresh(lisa)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     for other in ("What is there?", "Where is the largest thing? Explain why.", case.command[:-3]):
         ask(lisa, picture, other)
     check_same(ask(lisa, picture, case.command, case.history), alone)
@@ -158,7 +158,7 @@ def test_a_picture_that_was_asked_about_before(lisa: Lisa, golden_lisa: Path, nu
 
 def test_a_follow_up_reads_its_own_words_alone(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     _, first = ask(lisa, picture, case.command)
     history = [(case.command, first.text)]
     counter = Counter(lisa)
@@ -166,23 +166,23 @@ def test_a_follow_up_reads_its_own_words_alone(lisa: Lisa, golden_lisa: Path) ->
     patches = len(picture.visual_tokens())
     words = len(second[1].prompt_ids) - len(first.prompt_ids)
     assert counter.positions <= words + len(second[1].ids) < patches
-    check_same(second, ask(fresh(lisa, mib=0), look(lisa, case.image), "and the other one?", history))
+    check_same(second, ask(fresh(lisa, mib=0), encode(lisa, case.image), "and the other one?", history))
 
 
 def test_another_picture_shares_the_systems_text_alone(lisa: Lisa, golden_lisa: Path) -> None:
     one, other = read_case(golden_lisa, 0), read_case(golden_lisa, 1)
-    kept = look(lisa, one.image)
+    kept = encode(lisa, one.image)
     ask(lisa, kept, one.command)
     counter = Counter(lisa)
-    picture = look(lisa, other.image)
+    picture = encode(lisa, other.image)
     said = ask(lisa, picture, one.command)
     assert counter.steps[0] == [len(picture.visual_tokens())]
-    check_same(said, ask(fresh(lisa, mib=0), look(lisa, other.image), one.command))
+    check_same(said, ask(fresh(lisa, mib=0), encode(lisa, other.image), one.command))
 
 
 def test_a_second_operator_reads_no_picture(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     ask(lisa, picture, "What is there?")
     counter = Counter(lisa)
     ask(lisa, picture, case.command)
@@ -191,7 +191,7 @@ def test_a_second_operator_reads_no_picture(lisa: Lisa, golden_lisa: Path) -> No
 
 def test_what_was_read_of_a_picture_goes_with_it(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     ask(lisa, picture, case.command)
     assert lisa.reader.prefixes.nbytes > 0
     del picture
@@ -228,13 +228,13 @@ def test_the_store_keeps_to_its_budget_and_the_newest() -> None:
 @pytest.mark.parametrize("guesses", [[], [[5, 6, 7]], "right", "nearly"])
 def test_guesses_change_nothing_but_the_number_of_steps(lisa: Lisa, golden_lisa: Path, guesses: object) -> None:
     case = read_case(golden_lisa, 2)
-    alone = ask(lisa, look(lisa, case.image), case.command, case.history)
+    alone = ask(lisa, encode(lisa, case.image), case.command, case.history)
     ids = list(alone[1].ids)
     assert len(ids) > 4
     known: list[Sequence[int]] = {"right": [ids], "nearly": [[*ids[:3], 9, *ids[4:]]]}.get(str(guesses), guesses)  # type: ignore[arg-type]
     fresh(lisa).drafts = Drafts(known)
     counter = Counter(lisa)
-    check_same(ask(lisa, look(lisa, case.image), case.command, case.history), alone)
+    check_same(ask(lisa, encode(lisa, case.image), case.command, case.history), alone)
     head = 1
     if guesses == "right":
         assert len(counter.steps) == head + -(-len(ids) // 9)
@@ -246,8 +246,8 @@ def test_guesses_change_nothing_but_the_number_of_steps(lisa: Lisa, golden_lisa:
 
 def test_a_guess_never_goes_beyond_the_longest_answer(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 2)
-    whole = ask(lisa, look(lisa, case.image), case.command, case.history)[1].ids
-    picture = look(lisa, case.image)
+    whole = ask(lisa, encode(lisa, case.image), case.command, case.history)[1].ids
+    picture = encode(lisa, case.image)
     for longest in range(1, len(whole) + 1):
         *_, answer = lisa.answer(picture, case.command, case.history, max_new_tokens=longest)
         assert isinstance(answer, Answer)
@@ -258,11 +258,11 @@ def test_a_guess_never_goes_beyond_the_longest_answer(lisa: Lisa, golden_lisa: P
 def test_overlapping_commands_are_read_together_and_answered_as_alone(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
     commands = [case.command, "What is there?", "Where is the largest thing? Explain why.", "the picture"]
-    alone = [ask(fresh(lisa, mib=0), look(lisa, case.image), command) for command in commands]
+    alone = [ask(fresh(lisa, mib=0), encode(lisa, case.image), command) for command in commands]
     fresh(lisa)
     lisa.reader.batcher._patience_s = PATIENCE_S  # whoever is present is waited for, however busy the machine
     counter = Counter(lisa)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     together: dict[int, Said] = {}
     start = threading.Barrier(len(commands))
 
@@ -285,7 +285,7 @@ def test_overlapping_commands_are_read_together_and_answered_as_alone(lisa: Lisa
 def test_the_step_that_a_gpu_replays(lisa: Lisa, golden_lisa: Path, number: int) -> None:
     """Computed here, where there is nothing to replay it on; the second answer moves in after the first."""
     case = read_case(golden_lisa, number)
-    alone = ask(lisa, look(lisa, case.image), case.command, case.history)
+    alone = ask(lisa, encode(lisa, case.image), case.command, case.history)
     fresh(lisa, fixed_step=True)
     static = lisa.reader._static
     assert static is not None
@@ -293,10 +293,10 @@ def test_the_step_that_a_gpu_replays(lisa: Lisa, golden_lisa: Path, number: int)
     read = static.read
     static.read = lambda cache, word: words.append(cache.length) or read(cache, word)  # type: ignore[method-assign, func-returns-value]
     for history in ((), case.history):
-        ask(lisa, look(lisa, case.image), "What is there?", history)
+        ask(lisa, encode(lisa, case.image), "What is there?", history)
     words.clear()
     lisa.drafts = Drafts([])
-    check_same(ask(lisa, look(lisa, case.image), case.command, case.history), alone)
+    check_same(ask(lisa, encode(lisa, case.image), case.command, case.history), alone)
     assert len(words) == len(alone[1].ids) - 1, "every word but the first, which comes of the prompt"
 
 
@@ -355,19 +355,19 @@ def test_who_works_elsewhere_is_not_waited_for() -> None:
 @pytest.mark.parametrize("number", CASES)
 def test_mask_only_is_the_papers_own_validation(lisa: Lisa, golden_lisa: Path, number: int) -> None:
     case = read_case(golden_lisa, number)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     counter = Counter(lisa)
     *steps, answer = lisa.answer(picture, case.command, case.history, mask_only=True)
     assert isinstance(answer, Answer) and answer.reason == "end" and answer.text.replace(" ", "") == "[SEG]."
     assert len(counter.steps) == 2, "the picture, then the rest of the prompt, and no word of an answer"
     (mask,) = [step for step in steps if isinstance(step, MaskStep)]
-    (forced,) = forced_mask_logits(fresh(lisa), look(lisa, case.image), case.command, "[SEG].", case.history)
+    (forced,) = forced_mask_logits(fresh(lisa), encode(lisa, case.image), case.command, "[SEG].", case.history)
     assert np.abs(mask.logits - forced).max() < SHARPEST
 
 
 def test_an_answer_that_is_left_alone_holds_nobody_up(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
-    picture = look(lisa, case.image)
+    picture = encode(lisa, case.image)
     begun: Iterator[object] = lisa.answer(picture, case.command)
     next(begun)
     del begun
@@ -379,5 +379,5 @@ def test_too_long_a_prompt_is_refused_before_anything_is_read(lisa: Lisa, golden
     case = read_case(golden_lisa, 0)
     counter = Counter(lisa)
     with pytest.raises(PromptTooLongError):
-        list(lisa.answer(look(lisa, case.image), "ball " * 5000))
+        list(lisa.answer(encode(lisa, case.image), "ball " * 5000))
     assert counter.steps == []

@@ -35,7 +35,7 @@ def segmenter(golden_lisa: Path) -> Segmenter:
 
 def log_probs(lisa: Lisa, case: Case, answer_ids: list[int]) -> list[float]:
     """The answer's words as one pass over everything, without caches or drafts, finds them."""
-    network, picture = lisa.network, lisa.look(case.image)
+    network, picture = lisa.network, lisa.encode(case.image)
     ids = [*lisa.prompt_ids(case.command, case.history), *answer_ids]
     with torch.inference_mode():
         inputs = network.embed(torch.tensor(ids), picture.visual_tokens())
@@ -52,7 +52,7 @@ def test_the_log_prob_is_that_of_the_least_likely_word(
 ) -> None:
     case = read_case(golden_lisa, number)
     lisa.reader = Reader(lisa.network, 64 << 20, fixed_step=fixed_step)
-    *steps, answer = lisa.answer(lisa.look(case.image), case.command, case.history, max_new_tokens=MAX_NEW_TOKENS)
+    *steps, answer = lisa.answer(lisa.encode(case.image), case.command, case.history, max_new_tokens=MAX_NEW_TOKENS)
     expected = log_probs(lisa, case, list(answer.ids))
     places = [i for i, token in enumerate(answer.ids) if token == lisa.config.seg_token_id]
     found = [step.log_prob for step in steps if isinstance(step, MaskStep)]
@@ -63,7 +63,7 @@ def test_the_log_prob_is_that_of_the_least_likely_word(
 
 def test_a_forced_mask_has_the_models_own_probability_of_it(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
-    *steps, answer = lisa.answer(lisa.look(case.image), case.command, case.history, mask_only=True)
+    *steps, answer = lisa.answer(lisa.encode(case.image), case.command, case.history, mask_only=True)
     (found,) = [step.log_prob for step in steps if isinstance(step, MaskStep)]
     assert answer.ids[0] == lisa.config.seg_token_id
     assert found == pytest.approx(log_probs(lisa, case, [lisa.config.seg_token_id])[0], abs=1e-4)
@@ -82,7 +82,7 @@ def test_the_coarse_logits_are_the_pictures_part(
 
     monkeypatch.setattr(lisa.network, "mask_logits", remember)
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
-    *steps, _ = lisa.answer(lisa.look(image), "the red square", mask_only=True)
+    *steps, _ = lisa.answer(lisa.encode(image), "the red square", mask_only=True)
     (step,) = [step for step in steps if isinstance(step, MaskStep)]
     side = decoded[0].shape[-1]
     height, width = (math.ceil(side * one) for one in share)
@@ -91,7 +91,7 @@ def test_the_coarse_logits_are_the_pictures_part(
 
 
 def objects_of(segmenter: Segmenter, case: Case, **how: object) -> tuple[ObjectMask, ...]:
-    *events, finished = segmenter.session(segmenter.look(case.image)).segment(case.command, **how)  # type: ignore[arg-type]
+    *events, finished = segmenter.session(segmenter.encode(case.image)).segment(case.command, **how)  # type: ignore[arg-type]
     assert isinstance(finished, Finished)
     assert [event.object for event in events if isinstance(event, MaskFound)] == list(finished.objects)
     return finished.objects

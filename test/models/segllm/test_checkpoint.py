@@ -77,7 +77,7 @@ def whole(golden_segllm: Path) -> Segllm:
 
 def words(segllm: Segllm, golden: Path) -> torch.Tensor:
     case = read_golden_case(golden, 0)
-    picture = segllm.look(case.image)
+    picture = segllm.encode(case.image)
     return segllm.words(picture, case.shown(segllm, picture, 2))
 
 
@@ -170,7 +170,7 @@ def only_index(golden: Path, folder: Path, change: Callable[[dict[str, str]], ob
 @pytest.mark.parametrize("name", [INDEX, "pytorch_model.bin.index.json"])
 def test_the_index_alone_tells(golden_segllm: Path, tmp_path: Path, name: str) -> None:
     told: list[str] = []
-    assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), tell=told.append)
+    assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), report=told.append)
     assert "655 tensors" in told[0] and "HIPIE's encoder 2" in told[0]
     assert "all names that are needed are there, if each part has as many layers as its names tell" in told
 
@@ -183,9 +183,9 @@ def test_last_layers_that_are_missing_are_told(golden_segllm: Path, tmp_path: Pa
             del names[name]
 
     folder, told = only_index(golden_segllm, tmp_path / "f", change), list[str]()
-    assert check_checkpoint(folder, tell=told.append)
+    assert check_checkpoint(folder, report=told.append)
     shutil.copyfile(golden_segllm / "config.json", folder / "config.json")
-    assert not check_checkpoint(folder, tell=told.append)
+    assert not check_checkpoint(folder, report=told.append)
     assert any("missing: model.layers.2.input_layernorm.weight" in line for line in told)
 
 
@@ -212,7 +212,7 @@ def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> 
         only_index(golden_segllm, tmp_path / folder, lambda names, extra=extra: names.update(dict.fromkeys(extra, "x")))
         for folder, extra in (("plain", ()), ("more", EXTRA))
     )
-    assert check_checkpoint(plain, tell=told.append) and check_checkpoint(more, tell=told.append)
+    assert check_checkpoint(plain, report=told.append) and check_checkpoint(more, report=told.append)
     loaded = [line.partition(", ")[2].partition(" tensors: ") for line in told if " tensors: " in line]
     assert [int(count) for count, _, _ in loaded] == [655, 658]
     assert loaded[0][2] == loaded[1][2], "neither loaded nor skipped on purpose"
@@ -223,7 +223,7 @@ def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> 
 def test_converted_folders_are_checked(golden_segllm: Path, tmp_path: Path, quantization: str) -> None:
     told: list[str] = []
     convert(Conversion(golden_segllm, tmp_path / "out", quantization, device="cpu"), lambda line: None)
-    assert check_checkpoint(tmp_path / "out", tell=told.append)
+    assert check_checkpoint(tmp_path / "out", report=told.append)
     assert " 0 skipped" in told[0] and "missing" not in "".join(told) and "not known" not in "".join(told)
 
 
@@ -231,7 +231,7 @@ def test_the_tokenizer_is_checked(golden_segllm: Path, tmp_path: Path) -> None:
     folder = remade(golden_segllm, tmp_path / "f", lambda tensors: None)
     (folder / "tokenizer.model").unlink()
     with pytest.raises(CheckpointError, match=r"tokenizer\.model"):
-        check_checkpoint(folder, tell=lambda line: None)
+        check_checkpoint(folder, report=lambda line: None)
 
 
 def test_an_index_that_lacks_a_name(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torchvision.ops import box_convert
 
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.segllm import Segllm, SegllmPicture, load_segllm
+from lisa_ros.models.segllm import EncodedImage, Segllm, load_segllm
 from lisa_ros.models.segllm.hipie.choosing import Kept
 from lisa_ros.models.segllm.hipie.network import Read
 from lisa_ros.models.segllm.hipie.transformer.decoder import Decoded
@@ -34,14 +34,14 @@ def cases(golden_segllm: Path) -> dict[int, GoldenCase]:
 
 
 @pytest.fixture(scope="module")
-def pictures(segllm: Segllm, cases: dict[int, GoldenCase]) -> dict[int, SegllmPicture]:
-    return {number: segllm.look(case.image) for number, case in cases.items()}
+def pictures(segllm: Segllm, cases: dict[int, GoldenCase]) -> dict[int, EncodedImage]:
+    return {number: segllm.encode(case.image) for number, case in cases.items()}
 
 
 class Traced:
     """One round, computed step by step."""
 
-    def __init__(self, segllm: Segllm, picture: SegllmPicture, case: GoldenCase, number: int) -> None:
+    def __init__(self, segllm: Segllm, picture: EncodedImage, case: GoldenCase, number: int) -> None:
         self.golden: GoldenRound = case.rounds[number - 1]
         self.segllm, self.picture = segllm, picture
         self.rounds: list[Round] = case.shown(segllm, picture, number)
@@ -64,7 +64,7 @@ def traced(
     request: pytest.FixtureRequest,
     segllm: Segllm,
     cases: dict[int, GoldenCase],
-    pictures: dict[int, SegllmPicture],
+    pictures: dict[int, EncodedImage],
 ) -> Traced:
     case, number = request.param
     return Traced(segllm, pictures[case], cases[case], number)
@@ -166,7 +166,7 @@ def test_what_clip_sees(segllm: Segllm, cases: dict[int, GoldenCase]) -> None:
 def test_dialogue_on_its_own_masks(segllm: Segllm, cases: dict[int, GoldenCase], number: int) -> None:
     """Every round fed by our own earlier rounds ends where the public implementation does."""
     case, answers, asked = cases[number], [], []
-    picture = segllm.look(case.image)
+    picture = segllm.encode(case.image)
     for golden in case.rounds:
         earlier = [answers[reference - 1] for reference in golden.references]
         shown = [shown_again(picture.canvas, one.canvas_mask, one.box) for one in earlier]

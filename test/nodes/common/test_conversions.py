@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from lisa_ros.nodes.common import conversions
-from lisa_ros.nodes.common.conversions import SUPPORTED_ENCODINGS, ImageError, picture_from, to_image_message
+from lisa_ros.nodes.common.conversions import SUPPORTED_ENCODINGS, ImageError, rgb_image_from, to_image_message
 
 
 @pytest.fixture(params=["cv_bridge as installed", "no cv_bridge"])
@@ -42,13 +42,13 @@ def test_every_supported_encoding_is_tested() -> None:
 @pytest.mark.parametrize("padding", [0, 2, 13, 64])
 @pytest.mark.parametrize("encoding", pictures.ENCODINGS)
 def test_encoding(bridge: str, encoding: str, padding: int) -> None:
-    assert_right(picture_from(pictures.message(encoding, padding)), encoding)
+    assert_right(rgb_image_from(pictures.message(encoding, padding)), encoding)
 
 
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize("encoding", pictures.ENCODINGS)
 def test_byte_order_matters_for_16_bit_alone(bridge: str, encoding: str, padding: int) -> None:
-    assert_right(picture_from(pictures.message(encoding, padding, big_endian=True)), encoding)
+    assert_right(rgb_image_from(pictures.message(encoding, padding, big_endian=True)), encoding)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cv_bridge") is None, reason="no cv_bridge here; it is optional")
@@ -59,18 +59,18 @@ def test_cv_bridge_is_used_where_it_is_right() -> None:
 def test_padding_behind_the_last_row_may_be_missing() -> None:
     message = pictures.message("rgb8", 8)
     message.data = message.data[:-8]
-    assert_right(picture_from(message), "rgb8")
+    assert_right(rgb_image_from(message), "rgb8")
 
 
 def test_mono16_is_scaled_and_rounded() -> None:
     samples = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], dtype="<u2")
     message = Image(height=1, width=8, encoding="mono16", step=16, data=array.array("B", samples.tobytes()))
-    assert picture_from(message)[0, :, 0].tolist() == [round(s * 255 / 65535) for s in samples[0].tolist()]
+    assert rgb_image_from(message)[0, :, 0].tolist() == [round(s * 255 / 65535) for s in samples[0].tolist()]
 
 
 def test_the_picture_is_not_the_message() -> None:
     message = pictures.message("rgb8")
-    picture = picture_from(message)
+    picture = rgb_image_from(message)
     message.data[0] = 99
     assert picture[0, 0, 0] == pictures.RED[0]
 
@@ -103,7 +103,7 @@ def test_bad_message_is_refused_with_a_reason(change: dict[str, object], says: s
     for name, value in change.items():
         setattr(message, name, value)
     with pytest.raises(ImageError, match=says):
-        picture_from(message)
+        rgb_image_from(message)
 
 
 def colours_bgr() -> np.ndarray:
@@ -112,52 +112,52 @@ def colours_bgr() -> np.ndarray:
 
 @pytest.mark.parametrize("format_text", ["jpeg", "rgb8; jpeg compressed bgr8", "bgr8; jpeg compressed bgr8", ""])
 def test_jpeg(format_text: str) -> None:
-    picture = picture_from(pictures.compressed(".jpg", format_text, colours_bgr()))
+    picture = rgb_image_from(pictures.compressed(".jpg", format_text, colours_bgr()))
     difference = np.abs(picture.astype(int) - pictures.colours().astype(int))
     assert difference[pictures.inside_blocks()].max() <= 12
 
 
 def test_jpeg_that_was_encoded_from_rgb() -> None:
-    picture = picture_from(pictures.compressed(".jpg", "rgb8; jpeg compressed rgb8", pictures.colours()))
+    picture = rgb_image_from(pictures.compressed(".jpg", "rgb8; jpeg compressed rgb8", pictures.colours()))
     difference = np.abs(picture.astype(int) - pictures.colours().astype(int))
     assert difference[pictures.inside_blocks()].max() <= 12
 
 
 def test_png() -> None:
-    picture = picture_from(pictures.compressed(".png", "rgb8; png compressed bgr8", colours_bgr()))
+    picture = rgb_image_from(pictures.compressed(".png", "rgb8; png compressed bgr8", colours_bgr()))
     assert np.array_equal(picture, pictures.colours())
     assert picture.flags.c_contiguous
 
 
 def test_png_of_16_bits_and_with_alpha() -> None:
     deep = colours_bgr().astype(np.uint16) * 257
-    assert np.array_equal(picture_from(pictures.compressed(".png", "png", deep)), pictures.colours())
+    assert np.array_equal(rgb_image_from(pictures.compressed(".png", "png", deep)), pictures.colours())
     alpha = cv2.cvtColor(colours_bgr(), cv2.COLOR_BGR2BGRA)
-    assert np.array_equal(picture_from(pictures.compressed(".png", "png", alpha)), pictures.colours())
+    assert np.array_equal(rgb_image_from(pictures.compressed(".png", "png", alpha)), pictures.colours())
 
 
 def test_grey_png_and_compressed_mosaic() -> None:
-    grey = picture_from(pictures.compressed(".png", "mono8; png compressed mono8", pictures.greys()))
+    grey = rgb_image_from(pictures.compressed(".png", "mono8; png compressed mono8", pictures.greys()))
     assert np.array_equal(grey, pictures.expected("mono8"))
-    deep = picture_from(
+    deep = rgb_image_from(
         pictures.compressed(".png", "mono16; png compressed mono16", pictures.greys().astype(np.uint16) * 257)
     )
     assert np.array_equal(deep, pictures.expected("mono8"))
     mosaic = np.asarray(pictures.message("bayer_rggb8").data, dtype=np.uint8).reshape(pictures.HEIGHT, pictures.WIDTH)
-    assert_right(picture_from(pictures.compressed(".png", "bayer_rggb8; png compressed ", mosaic)), "bayer_rggb8")
+    assert_right(rgb_image_from(pictures.compressed(".png", "bayer_rggb8; png compressed ", mosaic)), "bayer_rggb8")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 50, b"\xff\xd8\xff\xe0 not a jpeg"])
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="compressed image"):
-        picture_from(CompressedImage(format="jpeg", data=array.array("B", data)))
+        rgb_image_from(CompressedImage(format="jpeg", data=array.array("B", data)))
 
 
 def test_cut_png_is_refused() -> None:
     message = pictures.compressed(".png", "png", colours_bgr())
     message.data = message.data[:20]
     with pytest.raises(ImageError, match="cannot be decoded"):
-        picture_from(message)
+        rgb_image_from(message)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "mono8"])
@@ -168,10 +168,10 @@ def test_there_and_back(encoding: str) -> None:
     assert (message.height, message.width, message.encoding) == (pictures.HEIGHT, pictures.WIDTH, encoding)
     assert message.step == pictures.WIDTH * (3 if encoding == "rgb8" else 1)
     assert message.header == header
-    assert np.array_equal(picture_from(message), pictures.expected(encoding))
+    assert np.array_equal(rgb_image_from(message), pictures.expected(encoding))
 
 
 def test_an_array_that_is_not_contiguous_becomes_tight_rows() -> None:
     message = to_image_message(pictures.colours()[:, ::2], "rgb8", Header())
     assert message.width == pictures.WIDTH // 2
-    assert np.array_equal(picture_from(message), pictures.colours()[:, ::2])
+    assert np.array_equal(rgb_image_from(message), pictures.colours()[:, ::2])

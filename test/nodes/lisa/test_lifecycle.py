@@ -121,7 +121,7 @@ def test_cleanup_ends_what_is_being_answered(managed: tuple[Probe, Manager, Proc
 def test_a_released_model_is_gone(golden_lisa: Path) -> None:
     segmenter: Any = load_segmenter(golden_lisa, LoadOptions(device="cpu"))
     case = read_case(golden_lisa, 0)
-    frame = segmenter.look(case.image)
+    frame = segmenter.encode(case.image)
     list(segmenter.session(frame).segment(case.command))
     weights = weakref.ref(segmenter._lisa.network)
     del frame

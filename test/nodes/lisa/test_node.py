@@ -24,7 +24,7 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.answers import Answers
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import ObjectMask
@@ -544,14 +544,14 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
     monkeypatch.setattr(answers_module, "draw_overlay", counted)
     with talking_node("drawer") as node:
         answers = Answers(node, LiveParameters(node, lambda: False))
-        seen = Seen(Header(frame_id="camera"), pictures.colours(), None, False)
-        found = ObjectMask(pixels_of(seen.picture, "red"), (0, 5))
-        outcome = Outcome(Segmentation.OK, header=seen.header, answer="[SEG]", objects=(found,))
+        encoded = EncodedFrame(Header(frame_id="camera"), pictures.colours(), None, False)
+        found = ObjectMask(pixels_of(encoded.picture, "red"), (0, 5))
+        outcome = Outcome(Segmentation.OK, header=encoded.header, answer="[SEG]", objects=(found,))
 
         def settle() -> None:
             request = Request("1", "anna", "red")
             answers.open(request)
-            answers.settle(request, outcome, seen)
+            answers.settle(request, outcome, encoded)
 
         settle()
         assert drawn == []
@@ -564,5 +564,5 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
         settle()
         overlay = wait_until(lambda: overlays and overlays[-1], "the overlay")
         assert len(drawn) == 1 and "anna: red" in drawn[0]
-        assert (overlay.encoding, overlay.width, overlay.header) == ("rgb8", pictures.WIDTH, seen.header)
+        assert (overlay.encoding, overlay.width, overlay.header) == ("rgb8", pictures.WIDTH, encoded.header)
         answers.close(10)

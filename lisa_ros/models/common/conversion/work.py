@@ -18,7 +18,7 @@ SHARD_BYTES = 500_000_000
 CLIP_DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

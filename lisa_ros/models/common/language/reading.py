@@ -17,14 +17,14 @@ from lisa_ros.models.common.language.static_step import ROOM, StaticStep, static
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 
 
-class Seen(Protocol):
+class PromptImage(Protocol):
     """A picture as far as reading goes: its number among ids, negative, and what is held while it is read."""
 
     number: int
     reading: threading.Lock
 
 
-class SeenImage(Seen, Protocol):
+class EmbeddableImage(PromptImage, Protocol):
     """A picture whose patches stand at one place of the prompt."""
 
     def visual_tokens(self) -> torch.Tensor:
@@ -67,7 +67,7 @@ class Reader:
         self.batcher = Batcher(self._read)
         self.prefixes = PrefixStore(budget_bytes)
 
-    def begin(self, picture: SeenImage, prompt_ids: Sequence[int]) -> Reading:
+    def begin(self, picture: EmbeddableImage, prompt_ids: Sequence[int]) -> Reading:
         """A prompt, read up to its picture's end or further, but for its last id.
 
         Args:
@@ -80,7 +80,7 @@ class Reader:
             inputs = self._network.embed(torch.tensor(prompt_ids, device=self._network.device), visual)[0]
         return self.begin_embedded(picture, key, inputs, len(visual))
 
-    def begin_embedded(self, picture: Seen, key: Key, inputs: torch.Tensor, patches: int) -> Reading:
+    def begin_embedded(self, picture: PromptImage, key: Key, inputs: torch.Tensor, patches: int) -> Reading:
         """As begin, for a prompt that is embedded already.
 
         Args:
@@ -94,7 +94,7 @@ class Reader:
             cache = self._read_head(picture, key, inputs, patches)
         return Reading(self, key, patches, cache, inputs[cache.length :])
 
-    def _read_head(self, picture: Seen, key: Key, inputs: torch.Tensor, patches: int) -> RowCache:
+    def _read_head(self, picture: PromptImage, key: Key, inputs: torch.Tensor, patches: int) -> RowCache:
         head = key[: key.index(picture.number) + 1]
         end = positions(head, patches)
         cache = self.prefixes.begun(key, patches, len(inputs) - 1, len(inputs))

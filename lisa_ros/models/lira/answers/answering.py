@@ -28,7 +28,7 @@ from lisa_ros.models.lira.answers.steps import (
     TextStep,
 )
 from lisa_ros.models.lira.configuration import LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
-from lisa_ros.models.lira.encoded_image import Picture
+from lisa_ros.models.lira.encoded_image import EncodedImage
 from lisa_ros.models.lira.reading import Part, Reader, Reading
 from lisa_ros.models.lira.tokenizer import LiraTokenizer
 
@@ -49,7 +49,7 @@ class Answering:
     def __init__(
         self,
         lira: AnsweringModel,
-        picture: Picture,
+        picture: EncodedImage,
         reading: Reading,
         prompt: Sequence[Part],
         longest: int,

@@ -23,7 +23,7 @@ from lisa_ros.models.lira.omg_seg.panoptic import ClassHead, Proposals, pixel_qu
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedPixels:
     """What OMG-Seg made of a picture.
 
     Attributes:
@@ -58,7 +58,7 @@ class OmgSeg(nn.Module):
         self.query_feat = nn.Parameter(torch.empty(sizes.queries, sizes.width))
         self.query_pos = nn.Parameter(torch.empty(sizes.queries, sizes.width))
 
-    def look(self, pixels: torch.Tensor) -> Seen:
+    def encode(self, pixels: torch.Tensor) -> EncodedPixels:
         """Looks at a picture.
 
         Args:
@@ -70,7 +70,7 @@ class OmgSeg(nn.Module):
         found = self.propose(features)
         queries, kept = pixel_queries(found, self.sizes.image_size, self.sizes.pixel_tokens)
         pixel_features = torch.cat([space_to_depth(maps[-1])[0], queries], -1)
-        return Seen(features, pixel_features, found.embeddings[kept])
+        return EncodedPixels(features, pixel_features, found.embeddings[kept])
 
     def propose(self, features: MaskFeatures) -> Proposals:
         """The panoptic pass: the learned queries, decoded, with their class logits."""

@@ -133,7 +133,7 @@ class Hipie(nn.Module):
         self.mask_head = MaskHead(WIDTH)
         self.background = sizes.background
 
-    def look(self, pixels: torch.Tensor) -> Features:
+    def encode(self, pixels: torch.Tensor) -> Features:
         """What does not depend on any words.
 
         Args:

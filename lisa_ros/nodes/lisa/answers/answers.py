@@ -15,7 +15,7 @@ from lisa_ros.nodes.lisa.answers.answer_messages import centroid_point, mask_mes
 from lisa_ros.nodes.lisa.answers.locating import Locator, Place
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import Found, PlannerTopics
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation import masks as geometry
@@ -53,13 +53,13 @@ class Answers:
         with self._lock:
             return list(self._open)
 
-    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> Segmentation | None:
+    def settle(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None = None) -> Segmentation | None:
         """Answer a command; does nothing when it has its answer already.
 
         Args:
             request: the command.
             outcome: what became of it.
-            seen: the picture it is about, where the model answered.
+            encoded: the frame it is about, where the model answered.
 
         Returns:
             The answer; None where it had one already.
@@ -72,7 +72,7 @@ class Answers:
                 return None
             self._open.discard(request)
         try:
-            return self._publish(request, outcome, seen)
+            return self._publish(request, outcome, encoded)
         except BaseException:
             self.open(request)
             raise
@@ -81,21 +81,21 @@ class Answers:
         """Wait until what was settled has gone out."""
         self._outbox.close(patience_s)
 
-    def _publish(self, request: Request, outcome: Outcome, seen: Seen | None) -> Segmentation:
+    def _publish(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None) -> Segmentation:
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
-        if seen is None or not outcome.answered:
+        if encoded is None or not outcome.answered:
             message = segmentation_message(request, outcome, header)
             self._outbox.post_latched(self._segmentation, message)
             return message
-        height, width = seen.picture.shape[:2]
+        height, width = encoded.picture.shape[:2]
         together = geometry.union((one.mask for one in outcome.objects), (height, width))
         # A planner that goes by the mask alone need not wait for the rest.
         self._outbox.post_latched(self._mask, mask_message(together, header))
-        places = tuple(self._locator.place(seen.source, seen.picture, one.mask) for one in outcome.objects)
+        places = tuple(self._locator.place(encoded.source, encoded.picture, one.mask) for one in outcome.objects)
         message = segmentation_message(request, outcome, header, places)
         self._post_words_and_pixel(message, together)
         self._outbox.post_latched(self._segmentation, message)
-        self._post_the_rest(request, outcome, seen, message, places, together)
+        self._post_the_rest(request, outcome, encoded, message, places, together)
         return message
 
     def _post_words_and_pixel(self, message: Segmentation, together: Mask) -> None:
@@ -108,18 +108,18 @@ class Answers:
         self,
         request: Request,
         outcome: Outcome,
-        seen: Seen,
+        encoded: EncodedFrame,
         message: Segmentation,
         places: tuple[Place, ...],
         together: Mask,
     ) -> None:
         labels = [one.phrase or request.text for one in outcome.objects]
-        self._planner.publish(Found(outcome.objects, places, together, labels, seen.source), message.header)
+        self._planner.publish(Found(outcome.objects, places, together, labels, encoded.source), message.header)
         if self._overlay.get_subscription_count():
-            self._outbox.post(self._overlay, _overlay_message(request, outcome, message, seen))
+            self._outbox.post(self._overlay, _overlay_message(request, outcome, message, encoded))
 
 
-def _overlay_message(request: Request, outcome: Outcome, message: Segmentation, seen: Seen) -> Image:
+def _overlay_message(request: Request, outcome: Outcome, message: Segmentation, encoded: EncodedFrame) -> Image:
     caption = f"{request.operator_id}: {request.text}\n{message.explanation}"
-    picture = draw_overlay(seen.picture, [one.mask for one in outcome.objects], caption)
+    picture = draw_overlay(encoded.picture, [one.mask for one in outcome.objects], caption)
     return to_image_message(picture, "rgb8", message.header)

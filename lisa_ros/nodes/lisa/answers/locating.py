@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
-from lisa_ros.nodes.common.conversions import ImageError, Picture, depth_from
+from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
@@ -41,7 +41,7 @@ class Locator:
         self._camera: CameraModel | None = None
         self._measured: _Measured | None = None
 
-    def place(self, frame: CameraFrame | None, picture: Picture, mask: Mask) -> Place:
+    def place(self, frame: CameraFrame | None, picture: RgbImage, mask: Mask) -> Place:
         """Where an object is; missing or poor depth is no error.
 
         Args:

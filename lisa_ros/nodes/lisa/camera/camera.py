@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lisa_ros.nodes.common.conversions import Picture, picture_from
-from lisa_ros.nodes.lisa.camera.frames import CameraFrame, FrameBuffer, Seen
+from lisa_ros.nodes.common.conversions import RgbImage, rgb_image_from
+from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
 from lisa_ros.segmentation.interface import Frame, Segmenter
 from lisa_ros.tracking.stillness import same_scene
 
@@ -15,7 +15,7 @@ COMMAND_FRAMES = (NEWEST, NEAREST)
 """Of the camera's pictures: the newest, or the one nearest to the command's own time."""
 
 
-class NoPictureError(Exception):
+class NoImageError(Exception):
     """There is no picture to answer about; the text is one sentence for the operator."""
 
 
@@ -48,7 +48,7 @@ class Camera:
         """Of the pictures in `frames`; `topic` is for people, `now_ns` tells the node's time, nanoseconds."""
         self.topic, self.frames = topic, frames
         self._now_ns = now_ns
-        self._looked_at: tuple[Picture, Frame] | None = None
+        self._looked_at: tuple[RgbImage, Frame] | None = None
         self._looking = threading.Lock()
 
     def age_s(self) -> float | None:
@@ -68,13 +68,13 @@ class Camera:
         else:
             chosen = self.frames.newest()
         if chosen is None:
-            raise NoPictureError(
+            raise NoImageError(
                 f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
             )
         self._check_age(chosen, choice)
         return chosen
 
-    def look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> Seen:
+    def encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         """A picture, looked at once however many commands ask about it; once for all of a still scene.
 
         Args:
@@ -86,28 +86,28 @@ class Camera:
             ImageError: it cannot be decoded.
         """
         with self._looking:
-            seen = frame.seen or self._first_look(segmenter, frame, same_frame_difference)
-            frame.seen = seen if seen.known else replace(seen, known=True)
-            return seen
+            encoded = frame.encoded or self._first_look(segmenter, frame, same_frame_difference)
+            frame.encoded = encoded if encoded.known else replace(encoded, known=True)
+            return encoded
 
-    def _first_look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> Seen:
-        picture = picture_from(frame.image)
+    def _first_look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
+        picture = rgb_image_from(frame.image)
         # Compared with what was looked at, and not with the picture before: slow changes add up.
         known = self._looked_at is not None and same_scene(self._looked_at[0], picture, same_frame_difference)
         if self._looked_at is None or not known:
-            self._looked_at = (picture, segmenter.look(picture))
-        return Seen(frame.image.header, picture, self._looked_at[1], known, frame)
+            self._looked_at = (picture, segmenter.encode(picture))
+        return EncodedFrame(frame.image.header, picture, self._looked_at[1], known, frame)
 
     def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
         age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
         if 0 < choice.max_age_s < age_s:
             which = "nearest" if choice.nearest else "newest"
-            raise NoPictureError(
+            raise NoImageError(
                 f"The {which} picture on {self.topic} is from {age_s:.1f} s before the command; max_image_age allows"
                 f" {choice.max_age_s:g} s."
             )
         if choice.nearest and 0 < choice.max_age_s < -age_s:
-            raise NoPictureError(
+            raise NoImageError(
                 f"The nearest picture on {self.topic} is from {-age_s:.1f} s after the command, so those of its time"
                 f" are gone; frame_buffer says how long they are kept."
             )

@@ -4,7 +4,7 @@
 import threading
 from collections import OrderedDict
 
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 
 
 class DialogueFrames:
@@ -13,17 +13,17 @@ class DialogueFrames:
     def __init__(self) -> None:
         """No dialogue has begun."""
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._seen: OrderedDict[str, EncodedFrame] = OrderedDict()
 
-    def begin(self, operator: str, seen: Seen, most: int) -> None:
+    def begin(self, operator: str, encoded: EncodedFrame, most: int) -> None:
         """A dialogue stays with this picture; `most` pictures are kept, each of another dialogue."""
         with self._lock:
-            self._seen[operator] = seen
+            self._seen[operator] = encoded
             self._seen.move_to_end(operator)
             while len(self._seen) > most:
                 self._seen.popitem(last=False)
 
-    def of(self, operator: str) -> Seen | None:
+    def of(self, operator: str) -> EncodedFrame | None:
         """The picture; None: it is not known."""
         with self._lock:
             if operator in self._seen:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Header
 
-from lisa_ros.nodes.common.conversions import Picture, nanoseconds
+from lisa_ros.nodes.common.conversions import RgbImage, nanoseconds
 from lisa_ros.segmentation.interface import Frame
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class CameraFrame:
     time_ns: int
     depth: Image | None = None
     info: CameraInfo | None = None
-    seen: Seen | None = None
+    encoded: EncodedFrame | None = None
     depth_ns: int = 0
     depth_due_s: float = 0.0
     depth_came: threading.Event = field(default_factory=threading.Event)
@@ -176,7 +176,7 @@ class _Stamped:
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedFrame:
     """A picture the model has looked at, or one that shows the same still scene.
 
     Attributes:
@@ -188,7 +188,7 @@ class Seen:
     """
 
     header: Header
-    picture: Picture
+    picture: RgbImage
     frame: Frame
     known: bool
     source: CameraFrame | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, operator_name
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask
 from lisa_ros.segmentation.interface import Segmenter
@@ -41,7 +41,7 @@ def ask(
     segmenter: Segmenter,
     dialogues: Dialogues,
     request: Request,
-    seen: Seen,
+    encoded: EncodedFrame,
     limits: Limits,
     cancelled: Callable[[], bool],
     started_s: float,
@@ -52,7 +52,7 @@ def ask(
         segmenter: the model.
         dialogues: of all operators.
         request: the command.
-        seen: what it is about.
+        encoded: the frame it is about.
         limits: what is asked besides.
         cancelled: asked by the model while it answers.
         started_s: monotonic seconds at which the work on this command began.
@@ -62,11 +62,11 @@ def ask(
         Exception: whatever else the model raises.
     """
     operator = operator_name(request.operator_id)
-    recall = dialogues.recall(operator)
+    recall = dialogues.snapshot(operator)
     try:
         references = recall.positions(request.references)
         session = segmenter.session(
-            seen.frame, recall.turns, max_history_tokens=limits.max_history_tokens, first=recall.first
+            encoded.frame, recall.turns, max_history_tokens=limits.max_history_tokens, first=recall.first
         )
         events = session.segment(
             request.text,
@@ -75,33 +75,33 @@ def ask(
             cancelled=cancelled,
             answer="mask_only" if limits.answer == "mask_only" else "full",
         )
-        heard = _listen(_told(events, request, seen, limits.min_score))
+        heard = _listen(_told(events, request, encoded, limits.min_score))
     except (CommandError, ForgottenTurnError) as error:
-        return Outcome(Segmentation.REJECTED, str(error), seen.header)
+        return Outcome(Segmentation.REJECTED, str(error), encoded.header)
     finished = heard.finished
     if finished.reason == "cancelled":
-        return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", seen.header)
-    _check_shapes(finished.objects, seen)
+        return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", encoded.header)
+    _check_shapes(finished.objects, encoded)
     turn = dialogues.append(operator, turn_of(request.text, finished, len(recall.turns)), recall.generation)
     return Outcome(
         *_status(finished.objects, limits.min_score),
-        header=seen.header,
+        header=encoded.header,
         answer=finished.answer,
         objects=_found(finished.objects, limits.min_score),
         turn=turn,
         references=tuple(recall.first + place - 1 for place in finished.references),
-        frame_known=seen.known,
+        frame_known=encoded.known,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )
 
 
-def _told(events: Iterable[Event], request: Request, seen: Seen, min_score: float) -> Iterator[Event]:
+def _told(events: Iterable[Event], request: Request, encoded: EncodedFrame, min_score: float) -> Iterator[Event]:
     """The events but for masks that are no objects; a listener hears each as it comes."""
     for event in events:
         if isinstance(event, MaskFound) and not counts(event.object, min_score):
             continue
         if request.listener is not None:
-            request.listener.hear(event, seen.header)
+            request.listener.hear(event, encoded.header)
         yield event
 
 
@@ -118,8 +118,8 @@ def _listen(events: Iterable[Event]) -> _Heard:
     return _Heard(finished, first_mask_s)
 
 
-def _check_shapes(objects: tuple[ObjectMask, ...], seen: Seen) -> None:
-    shape = seen.picture.shape[:2]
+def _check_shapes(objects: tuple[ObjectMask, ...], encoded: EncodedFrame) -> None:
+    shape = encoded.picture.shape[:2]
     for found in objects:
         if found.mask.shape != shape:
             raise ValueError(f"a mask of shape {found.mask.shape}; the picture's height and width are {shape}")

@@ -14,9 +14,9 @@ from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import ImageError, nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
-from lisa_ros.nodes.lisa.camera.camera import Camera, Choice, NoPictureError
+from lisa_ros.nodes.lisa.camera.camera import Camera, Choice, NoImageError
 from lisa_ros.nodes.lisa.camera.dialogue_frames import DialogueFrames
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.answering import Limits, ask
 from lisa_ros.nodes.lisa.commands.worker import Worker
 from lisa_ros.nodes.lisa.parameters import LiveParameters
@@ -61,7 +61,7 @@ class Commands:
         self.camera: Camera | None = None
         self.state_name = "unconfigured"
         self.last_s = time.monotonic()
-        self.when_answered: Callable[[Request, Outcome, Seen], None] = lambda request, outcome, seen: None
+        self.when_answered: Callable[[Request, Outcome, EncodedFrame], None] = lambda request, outcome, encoded: None
 
     def start(self, segmenter: Segmenter) -> None:
         """Takes a model up."""
@@ -125,9 +125,9 @@ class Commands:
         for request in self.answers.waiting():
             self.settle(request, outcome)
 
-    def settle(self, request: Request, outcome: Outcome, seen: Seen | None = None) -> None:
+    def settle(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None = None) -> None:
         """Answers a command, unless it has its answer."""
-        message = self.answers.settle(request, outcome, seen)
+        message = self.answers.settle(request, outcome, encoded)
         if message is not None:
             self._statistics.count_answer(outcome)
             if request.listener is not None:
@@ -165,36 +165,36 @@ class Commands:
 
     def _work(self, request: Request, cancelled: Callable[[], bool]) -> None:
         started_s = time.monotonic()
-        seen: Seen | None = None
+        encoded: EncodedFrame | None = None
         try:
             model, camera = self.model, self.camera
             if model is None or camera is None:
                 raise _DeactivatedError
-            seen = self._look(request, model.segmenter, camera)
+            encoded = self._look(request, model.segmenter, camera)
             stopped = lambda: cancelled() or request.taken_back.is_set()  # noqa: E731
-            outcome = self._ask(request, seen, model.segmenter, stopped, started_s)
+            outcome = self._ask(request, encoded, model.segmenter, stopped, started_s)
         except _DeactivatedError:
             outcome = DEACTIVATED
-        except (NoPictureError, ImageError) as error:
+        except (NoImageError, ImageError) as error:
             outcome = Outcome(Segmentation.NO_IMAGE, str(error))
         except Exception as error:  # whatever a model does, the command gets its answer
-            outcome = self._failure(request, error, seen)
+            outcome = self._failure(request, error, encoded)
         timed = dataclasses.replace(
             outcome,
             queued_ms=1000 * (started_s - request.received_s),
             total_ms=1000 * (time.monotonic() - started_s),
         )
-        self.settle(request, timed, seen)
-        if seen is not None and timed.answered:
-            self.when_answered(request, timed, seen)
+        self.settle(request, timed, encoded)
+        if encoded is not None and timed.answered:
+            self.when_answered(request, timed, encoded)
 
-    def _failure(self, request: Request, error: Exception, seen: Seen | None) -> Outcome:
+    def _failure(self, request: Request, error: Exception, encoded: EncodedFrame | None) -> Outcome:
         told = f"The command {shown(request.text)} failed:\n{''.join(traceback.format_exception(error))}"
         self._node.get_logger().error(sendable(told))
         sentence = " ".join(f"The model failed: {type(error).__name__}: {error}".split())
-        return Outcome(Segmentation.FAILED, sentence, seen.header if seen else None)
+        return Outcome(Segmentation.FAILED, sentence, encoded.header if encoded else None)
 
-    def _look(self, request: Request, segmenter: Segmenter, camera: Camera) -> Seen:
+    def _look(self, request: Request, segmenter: Segmenter, camera: Camera) -> EncodedFrame:
         parameters = self._parameters.current
         operator = operator_name(request.operator_id)
         if parameters.follow_up_frame == "dialogue" and self.dialogues.turns(operator):
@@ -202,7 +202,7 @@ class Commands:
             if kept is not None:
                 return dataclasses.replace(kept, known=True)
         frame = camera.choose(self._choice(request.stamp_ns, request))
-        return camera.look(segmenter, frame, parameters.same_frame_difference)
+        return camera.encode(segmenter, frame, parameters.same_frame_difference)
 
     def _choice(self, stamp_ns: int, request: Request | None = None) -> Choice:
         parameters = self._parameters.current
@@ -210,7 +210,12 @@ class Commands:
         return Choice(stamp_ns, kept, parameters.command_frame, parameters.max_image_age)
 
     def _ask(
-        self, request: Request, seen: Seen, segmenter: Segmenter, cancelled: Callable[[], bool], started_s: float
+        self,
+        request: Request,
+        encoded: EncodedFrame,
+        segmenter: Segmenter,
+        cancelled: Callable[[], bool],
+        started_s: float,
     ) -> Outcome:
         parameters = self._parameters.current
         self.dialogues.set_limits(
@@ -226,9 +231,9 @@ class Commands:
             max_history_tokens=parameters.max_dialogue_tokens,
             min_score=parameters.min_score,
         )
-        outcome = ask(segmenter, self.dialogues, request, seen, limits, cancelled, started_s)
+        outcome = ask(segmenter, self.dialogues, request, encoded, limits, cancelled, started_s)
         if begins and outcome.turn and parameters.follow_up_frame == "dialogue":
-            self._dialogue_frames.begin(operator, seen, parameters.max_operators)
+            self._dialogue_frames.begin(operator, encoded, parameters.max_operators)
         return outcome
 
     def _failed(self, request: Request, error: Exception) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
-from lisa_ros.nodes.common.conversions import ImageError, Picture, picture_from
+from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from
 from lisa_ros.nodes.lisa.answers.locating import Locator
-from lisa_ros.nodes.lisa.camera.frames import CameraFrame, Seen
+from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.nodes.lisa.commands.answering import counts
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.parameters import LiveParameters
@@ -50,7 +50,7 @@ class _Finding:
 
     subject: _Subject
     frame: CameraFrame
-    picture: Picture
+    picture: RgbImage
     mask: Mask
     followed: Mask | None = None
 
@@ -83,11 +83,11 @@ class Following:
             return "nothing"
         return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_LETTERS]}"
 
-    def answered(self, request: Request, outcome: Outcome, seen: Seen) -> None:
+    def answered(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> None:
         """A command got its answer; its first object is followed from now on, in place of any other."""
-        if not outcome.objects or seen.source is None or self._commands.camera is None:
+        if not outcome.objects or encoded.source is None or self._commands.camera is None:
             return
-        recall = self._commands.dialogues.recall(request.operator_id)
+        recall = self._commands.dialogues.snapshot(request.operator_id)
         before = max(0, outcome.turn - recall.first) if outcome.turn else len(recall.turns)
         kept = tuple(number for number in outcome.references if recall.first <= number < recall.first + before)
         answer = request.answer or self._parameters.current.answer
@@ -95,7 +95,7 @@ class Following:
         with self._lock:
             if self._commands.camera is None:  # the node was deactivated meanwhile
                 return
-            self._answer = _Finding(subject, seen.source, seen.picture, outcome.objects[0].mask)
+            self._answer = _Finding(subject, encoded.source, encoded.picture, outcome.objects[0].mask)
             self._newest_finding, self._begun = None, False
         self.wake()
 
@@ -167,7 +167,7 @@ class Following:
             return
         self._last_frame = frame
         try:
-            picture = picture_from(frame.image)
+            picture = rgb_image_from(frame.image)
         except ImageError:  # one picture that was cut short is none
             return
         if answer is not None and picture.shape != answer.picture.shape:
@@ -182,7 +182,7 @@ class Following:
         self._tell(answer, frame, picture, tracked)
         self._find_again(answer.subject, frame, picture, tracked)
 
-    def _tell(self, answer: _Finding, frame: CameraFrame, picture: Picture, tracked: Tracked) -> None:
+    def _tell(self, answer: _Finding, frame: CameraFrame, picture: RgbImage, tracked: Tracked) -> None:
         """Says where the object is; that it is lost, once."""
         if tracked.state is TrackState.LOST and self._said and self._said.tracked.state is TrackState.LOST:
             return
@@ -198,7 +198,7 @@ class Following:
             height, width = said.picture.shape[:2]
             self._topics.publish(replace(said, tracked=lost((height, width), LossReason.ENDED)))
 
-    def _find_again(self, subject: _Subject, frame: CameraFrame, picture: Picture, tracked: Tracked) -> None:
+    def _find_again(self, subject: _Subject, frame: CameraFrame, picture: RgbImage, tracked: Tracked) -> None:
         model = self._commands.model
         due = self._follower.should_find_again(frame.time_ns) and frame.time_ns >= self._next_find_ns
         if not due or model is None or self._finding.is_set() or not model.worker.idle:
@@ -210,7 +210,7 @@ class Following:
             target=self._find, args=(subject, frame, picture, followed), name="lisa_finding", daemon=True
         ).start()
 
-    def _find(self, subject: _Subject, frame: CameraFrame, picture: Picture, followed: Mask | None) -> None:
+    def _find(self, subject: _Subject, frame: CameraFrame, picture: RgbImage, followed: Mask | None) -> None:
         try:
             mask = self._ask(subject, frame)
             if mask is not None and mask.any():
@@ -227,11 +227,11 @@ class Following:
         model, camera, parameters = self._commands.model, self._commands.camera, self._parameters.current
         if model is None or camera is None:
             return None
-        seen = camera.look(model.segmenter, frame, parameters.same_frame_difference)
+        encoded = camera.encode(model.segmenter, frame, parameters.same_frame_difference)
         worker = model.worker
         stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
         longest = parameters.max_dialogue_tokens
-        session = model.segmenter.session(seen.frame, subject.turns, max_history_tokens=longest, first=subject.first)
+        session = model.segmenter.session(encoded.frame, subject.turns, max_history_tokens=longest, first=subject.first)
         events = session.segment(
             subject.request.text,
             subject.references,

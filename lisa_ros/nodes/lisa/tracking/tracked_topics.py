@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from lisa_ros.msg import TrackedObject
-from lisa_ros.nodes.common.conversions import Picture
+from lisa_ros.nodes.common.conversions import RgbImage
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.answers.locating import Locator, Place
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED
@@ -43,7 +43,7 @@ class Sighting:
 
     request: Request
     frame: CameraFrame
-    picture: Picture
+    picture: RgbImage
     tracked: Tracked
     found: Time
 
@@ -67,11 +67,11 @@ class TrackedTopics:
         """Whether anybody listens to any of them."""
         return any(one.get_subscription_count() for one in (self._object, self._mask, self._pixel, *self._spatial()))
 
-    def publish(self, seen: Sighting) -> None:
+    def publish(self, encoded: Sighting) -> None:
         """Sends all of it about one picture. An object that is lost has an empty mask and no place."""
-        header, there = seen.frame.image.header, seen.tracked.state is TrackState.TRACKED
-        place = self._place(seen) if there else None
-        message = _object(seen, header, place)
+        header, there = encoded.frame.image.header, encoded.tracked.state is TrackState.TRACKED
+        place = self._place(encoded) if there else None
+        message = _object(encoded, header, place)
         self._mask.publish(message.object.mask)
         self._object.publish(message)
         if there:
@@ -85,22 +85,22 @@ class TrackedTopics:
     def _spatial(self) -> tuple[Any, ...]:
         return self._centroid, self._pose, self._points
 
-    def _place(self, seen: Sighting) -> Place | None:
+    def _place(self, encoded: Sighting) -> Place | None:
         if not any(one.get_subscription_count() for one in (self._object, *self._spatial())):
             return None
-        return self._locator.place(seen.frame, seen.picture, seen.tracked.mask)
+        return self._locator.place(encoded.frame, encoded.picture, encoded.tracked.mask)
 
 
-def _object(seen: Sighting, header: Header, place: Place | None) -> TrackedObject:
-    tracked = seen.tracked
+def _object(encoded: Sighting, header: Header, place: Place | None) -> TrackedObject:
+    tracked = encoded.tracked
     return TrackedObject(
         header=header,
-        id=seen.request.id,
-        operator_id=seen.request.operator_id,
-        text=seen.request.text,
+        id=encoded.request.id,
+        operator_id=encoded.request.operator_id,
+        text=encoded.request.text,
         state=TrackedObject.TRACKED if tracked.state is TrackState.TRACKED else TrackedObject.LOST,
         confidence=tracked.confidence,
         detail=f"The object is lost: {tracked.reason.value}." if tracked.reason else "",
-        found=seen.found,
+        found=encoded.found,
         object=object_message(ObjectMask(tracked.mask, (0, 0)), header, place),
     )

@@ -10,9 +10,9 @@ import pytest
 from scripted_segmenter import ScriptedSegmenter
 from sensor_msgs.msg import Image
 
-from lisa_ros.nodes.common.conversions import picture_from
-from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera, Choice, NoPictureError
-from lisa_ros.nodes.lisa.camera.frames import FrameBuffer, Seen
+from lisa_ros.nodes.common.conversions import rgb_image_from
+from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera, Choice, NoImageError
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame, FrameBuffer
 
 SECOND = 1_000_000_000
 ARRIVAL_S = 1000
@@ -30,39 +30,39 @@ def camera_at(now_s: float) -> Camera:
     return Camera("/image", FrameBuffer(now_ns, lambda: 0.0, lambda: 0.02), now_ns)
 
 
-def look(message: Image | None, reference_s: float, max_age_s: float = 5.0) -> Seen:
+def encode(message: Image | None, reference_s: float, max_age_s: float = 5.0) -> EncodedFrame:
     """The picture came at ARRIVAL_S."""
     camera = camera_at(ARRIVAL_S)
     if message is not None:
         camera.frames.take_image(message)
     frame = camera.choose(Choice(int(reference_s * SECOND), max_age_s=max_age_s))
-    return camera.look(ScriptedSegmenter(), frame, 0.0)
+    return camera.encode(ScriptedSegmenter(), frame, 0.0)
 
 
 def test_without_a_picture_the_topic_is_named() -> None:
-    with pytest.raises(NoPictureError, match="No picture has come on /image yet"):
-        look(None, ARRIVAL_S)
+    with pytest.raises(NoImageError, match="No picture has come on /image yet"):
+        encode(None, ARRIVAL_S)
 
 
 def test_a_stamp_counts_and_not_the_arrival() -> None:
-    assert look(stamped(500), 504).header.stamp.sec == 500
-    with pytest.raises(NoPictureError, match=r"500\.0 s before the command; max_image_age allows 5 s"):
-        look(stamped(500), ARRIVAL_S)
+    assert encode(stamped(500), 504).header.stamp.sec == 500
+    with pytest.raises(NoImageError, match=r"500\.0 s before the command; max_image_age allows 5 s"):
+        encode(stamped(500), ARRIVAL_S)
 
 
 def test_without_a_stamp_the_arrival_counts_and_the_header_stays() -> None:
-    seen = look(stamped(0), ARRIVAL_S + 4)
-    assert seen.header == stamped(0).header
-    with pytest.raises(NoPictureError, match=r"6\.0 s before the command"):
-        look(stamped(0), ARRIVAL_S + 6)
+    encoded = encode(stamped(0), ARRIVAL_S + 4)
+    assert encoded.header == stamped(0).header
+    with pytest.raises(NoImageError, match=r"6\.0 s before the command"):
+        encode(stamped(0), ARRIVAL_S + 6)
 
 
 def test_a_stamp_in_the_future_is_not_too_old() -> None:
-    assert look(stamped(ARRIVAL_S + 3600), ARRIVAL_S).header.stamp.sec == ARRIVAL_S + 3600
+    assert encode(stamped(ARRIVAL_S + 3600), ARRIVAL_S).header.stamp.sec == ARRIVAL_S + 3600
 
 
 def test_any_age_will_do_with_0() -> None:
-    assert look(stamped(1), ARRIVAL_S, 0.0).header.stamp.sec == 1
+    assert encode(stamped(1), ARRIVAL_S, 0.0).header.stamp.sec == 1
 
 
 def changed(seconds: int, levels: int, pixels: int = pictures.HEIGHT) -> Image:
@@ -81,11 +81,11 @@ def looks(messages: list[Image], limit: float) -> int:
         camera.frames.take_image(message)
         looked = segmenter.looks
         frame = camera.choose(Choice())
-        seen = camera.look(segmenter, frame, limit)
-        assert seen.known == (segmenter.looks == looked)
-        assert camera.look(segmenter, frame, limit) == dataclasses.replace(seen, known=True)
-        assert seen.header.stamp == message.header.stamp
-        assert np.array_equal(seen.picture, picture_from(message))
+        encoded = camera.encode(segmenter, frame, limit)
+        assert encoded.known == (segmenter.looks == looked)
+        assert camera.encode(segmenter, frame, limit) == dataclasses.replace(encoded, known=True)
+        assert encoded.header.stamp == message.header.stamp
+        assert np.array_equal(encoded.picture, rgb_image_from(message))
     return segmenter.looks
 
 
@@ -124,8 +124,8 @@ def test_what_could_not_be_looked_at_is_looked_at_again(monkeypatch: pytest.Monk
     with monkeypatch.context() as patched:
         patched.setattr(ScriptedSegmenter, "look", None)
         with pytest.raises(TypeError):
-            camera.look(segmenter, frame, 6.0)
-    assert camera.look(segmenter, frame, 6.0).frame.number == 1
+            camera.encode(segmenter, frame, 6.0)
+    assert camera.encode(segmenter, frame, 6.0).frame.number == 1
 
 
 def test_nearest_to_the_command() -> None:
@@ -136,9 +136,9 @@ def test_nearest_to_the_command() -> None:
     wanted = Choice(int(503.2 * SECOND), command_frame=NEAREST, max_age_s=5.0)
     assert camera.choose(wanted).image.header.stamp.sec == 504
     assert camera.choose(dataclasses.replace(wanted, stamp_ns=0, max_age_s=0.0)).image.header.stamp.sec == 508
-    with pytest.raises(NoPictureError, match=r"nearest picture on /image is from 12\.0 s before the command"):
+    with pytest.raises(NoImageError, match=r"nearest picture on /image is from 12\.0 s before the command"):
         camera.choose(dataclasses.replace(wanted, stamp_ns=520 * SECOND))
-    with pytest.raises(NoPictureError, match=r"from 10\.0 s after the command.*frame_buffer"):
+    with pytest.raises(NoImageError, match=r"from 10\.0 s after the command.*frame_buffer"):
         camera.choose(dataclasses.replace(wanted, stamp_ns=490 * SECOND))
 
 

@@ -10,7 +10,7 @@ from tiny_datasets import picture
 
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.lisa.camera.frames import Seen
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.answering import Limits, ask
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import Event, Finished, MaskFound
@@ -30,9 +30,9 @@ class Listener:
 
 def put(text: str, limits: Limits, dialogues: Dialogues | None = None, listener: Listener | None = None) -> Outcome:
     segmenter = ScriptedSegmenter()
-    seen = Seen(header=Header(), picture=picture(), frame=segmenter.look(picture()), known=False)
+    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
     request = Request(id="1", operator_id="ann", text=text, listener=listener)
-    return ask(segmenter, dialogues or Dialogues(), request, seen, limits, lambda: False, 0.0)
+    return ask(segmenter, dialogues or Dialogues(), request, encoded, limits, lambda: False, 0.0)
 
 
 def limits(min_score: float = 0.0, max_history_tokens: int = 0) -> Limits:
