@@ -8,9 +8,12 @@ from pathlib import Path
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes a UTF-8 text beside the file and renames it, so that no reader ever sees half of it."""
+    """Writes a UTF-8 text beside the file and renames it, so that no reader ever sees half of it.
+
+    Characters that UTF-8 cannot hold (lone surrogates) are written as XML character references.
+    """
     part = file.with_name(f"{file.name}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     part.replace(file)
 
 

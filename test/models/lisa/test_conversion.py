@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from tiny_datasets import reason, write_reason_seg
 
 from lisa_ros.cli.main import main
-from lisa_ros.models import converting
 from lisa_ros.models.common.configuration import CONVERSION, UNFINISHED
 from lisa_ros.models.common.conversion import plan as converted_files
+from lisa_ros.models.common.conversion import work, writing
 from lisa_ros.models.common.conversion.unfinished import claimed
 from lisa_ros.models.common.conversion.work import Conversion
 from lisa_ros.models.common.options import LoadOptions
@@ -43,8 +43,9 @@ CPU = torch.device("cpu")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lisa_ros.converting import Conversion, convert
-from lisa_ros.models.lisa import aligned_files
+from lisa_ros.models.common.conversion.work import Conversion
+from lisa_ros.models.converting import convert
+from lisa_ros.models.common.weights import aligned_files
 source, output, shard_bytes, puts = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 put, count = aligned_files.PlannedFile.put, 0
 def dying(*arguments):
@@ -284,7 +285,7 @@ def command(source: Path, output: Path, *more: str) -> list[str]:
 def test_ctrl_c_and_on_again(
     eight_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(converting, "SHARD_BYTES", SHARD_BYTES)
+    monkeypatch.setattr(work, "SHARD_BYTES", SHARD_BYTES)
     output = tmp_path / "out"
     with monkeypatch.context() as patch:
         stop_after(patch, 30)
@@ -416,7 +417,7 @@ def test_tensors_that_cannot_be_copied(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converting.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
     with pytest.raises(ValueError, match=r"needs 0\.02 GB, but its disk has 0\.00 GB free"):
         converted(EMBEDDED, tmp_path / "out" / "deep")
     assert not (tmp_path / "out").exists()
@@ -425,7 +426,7 @@ def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_disk_that_gets_full(
     eight_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(converting, "SHARD_BYTES", SHARD_BYTES)
+    monkeypatch.setattr(work, "SHARD_BYTES", SHARD_BYTES)
     with monkeypatch.context() as patch:
         patch.setattr(aligned_files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
         assert main(command(EMBEDDED, tmp_path / "out")) == 2

@@ -31,7 +31,7 @@ def test_the_file_for_people_has_the_same_defaults() -> None:
 
 def test_no_parameter_is_declared_and_never_read() -> None:
     read: set[str] = set()
-    for source in Path(lisa_node.__file__).parent.glob("*.py"):
+    for source in Path(lisa_node.__file__).parent.rglob("*.py"):
         if "lisa_ros.nodes.lisa.parameters import" in source.read_text():
             read |= {
                 node.attr

@@ -223,7 +223,7 @@ def test_a_signal_while_the_table_is_laid_ends_the_node(number: str) -> None:
     start = f"""
 import os, signal, sys, time
 import rclpy
-from lisa_ros.nodes import sim_camera
+from lisa_ros.nodes.sim_camera import node as sim_camera
 
 real = sim_camera.Tabletop
 
