@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lisa_ros.dialogue.references import kept_turns
 from lisa_ros.segmentation.turns import Turn
 
 if TYPE_CHECKING:
@@ -35,27 +36,24 @@ class DialogueSnapshot:
     """An operator's dialogue as it was when a command was taken up.
 
     Attributes:
-        turns: the turns that are kept, oldest first.
-        first: number of the oldest of them, counted from 1 since the dialogue began.
+        turns: the turns that are kept, oldest first, with their numbers.
         generation: tells whether the dialogue was forgotten since; for `append`.
     """
 
     turns: tuple[Turn, ...]
-    first: int
     generation: int
 
-    def positions(self, references: Sequence[int]) -> tuple[int, ...]:
-        """Turn numbers as a sender counts them -> places in `turns`, counted from 1.
+    def check_kept(self, references: Sequence[int]) -> None:
+        """Checks that the dialogue still has the turns of these numbers.
 
         Raises:
-            ForgottenTurnError: a number that this dialogue has not, or has no longer.
+            ForgottenTurnError: it has one of them not, or no longer.
         """
-        last = self.first + len(self.turns) - 1
+        numbers = [turn.number for turn in self.turns]
         for number in references:
-            if not self.first <= number <= last:
-                kept = f"turns {self.first} to {last} are" if self.turns else "no turn is"
-                raise ForgottenTurnError(f"The command refers to turn {number} of its dialogue, but {kept} kept.")
-        return tuple(number - self.first + 1 for number in references)
+            if number not in numbers:
+                kept = kept_turns(numbers)
+                raise ForgottenTurnError(f"The command refers to turn {number} of its dialogue, but {kept}.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class Dialogues:
         self._max_turns, self._max_operators, self._max_idle_s = max_turns, max_operators, max_idle_s
         self._store, self._now_s = store, now_s
         for kept in store.load() if store else ():
-            self._dialogues[kept.operator] = _Dialogue(deque(kept.turns), kept.first - 1, kept.spoken_s)
+            self._dialogues[kept.operator] = _Dialogue(deque(kept.turns), kept.turns[0].number - 1, kept.spoken_s)
         self._trim_all()
 
     def set_limits(self, *, max_turns: int, max_operators: int, max_idle_s: float = 0.0) -> None:
@@ -149,7 +147,7 @@ class Dialogues:
         with self._lock:
             self._forget_idle()
             dialogue = self._dialogues.get(operator) or _Dialogue()
-            return DialogueSnapshot(tuple(dialogue.turns), dialogue.forgotten + 1, self._generation)
+            return DialogueSnapshot(tuple(dialogue.turns), self._generation)
 
     def turns(self, operator: str) -> tuple[Turn, ...]:
         """The turns of one operator that are kept, oldest first."""
@@ -163,13 +161,14 @@ class Dialogues:
 
         Args:
             operator: whose dialogue.
-            turn: the turn; it is kept without its objects' `probability`, which takes four times a mask's memory.
-            generation: from `recall`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
+            turn: the turn; it is kept with its number in this dialogue, and without its objects' `probability`, which
+                takes four times a mask's memory.
+            generation: from `snapshot`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
         """
-        turn = replace(turn, objects=tuple(replace(found, probability=None) for found in turn.objects))
+        objects = tuple(replace(found, probability=None) for found in turn.objects)
         with self._lock:
             ended = self._ends.get(operator, self._end_of_others)
             if not self._max_turns or (generation is not None and generation < ended):
@@ -177,11 +176,11 @@ class Dialogues:
             dialogue = self._dialogues.setdefault(operator, _Dialogue())
             self._dialogues.move_to_end(operator)
             self._forget_least_recent()
-            dialogue.turns.append(turn)
+            number = dialogue.forgotten + len(dialogue.turns) + 1
+            dialogue.turns.append(replace(turn, objects=objects, number=number))
             dialogue.spoken_s = self._now_s()
-            number = dialogue.forgotten + len(dialogue.turns)
             if self._store:
-                self._store.add(operator, number, turn, dialogue.spoken_s)
+                self._store.add(operator, dialogue.turns[-1], dialogue.spoken_s)
             self._trim(operator)
             return number
 

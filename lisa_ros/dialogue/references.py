@@ -8,7 +8,7 @@ as `references` of a command or as `[REF:2]` in its text; `[REF:none]` keeps the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _MARK = re.compile(r"\[REF:\s*(none|\d+(?:\s*,\s*\d+)*)\s*\]", re.IGNORECASE)
@@ -48,8 +48,8 @@ class Referred:
 
     Attributes:
         text: its words, without `[REF:...]`.
-        turns: what they refer to: places among the turns that are kept, counted from 1; of `[REF:...]` in the order in
-            which they are named, of words in the dialogue's.
+        turns: numbers of the turns that they refer to; of `[REF:...]` in the order in which they are named, of words in
+            the dialogue's.
         outright: whether a `[REF:...]` says so; else words made the rule think so.
     """
 
@@ -58,12 +58,11 @@ class Referred:
     outright: bool = False
 
 
-Refer = Callable[[str, int, int], Referred]
-"""A rule: a command, how many turns are kept before it, and the number that the first of them has in its dialogue,
-where numbers count from 1 since the dialogue began -> what it says."""
+Refer = Callable[[str, Sequence[int]], Referred]
+"""A rule: a command and the numbers of the turns that are kept before it, oldest first -> what it refers to."""
 
 
-def by_words(command: str, turns: int, first: int = 1) -> Referred:
+def by_words(command: str, turns: Sequence[int]) -> Referred:
     """The rule: `[REF:...]` where there is one, else ordinals, "that one", "it", "them" and their like.
 
     Words that would mean a turn that there is not, or not any more, mean none.
@@ -71,25 +70,25 @@ def by_words(command: str, turns: int, first: int = 1) -> Referred:
     Raises:
         ReferringError: a `[REF:...]` names a turn that there is not, or not any more.
     """
-    marked = by_marks(command, turns, first)
+    marked = by_marks(command, turns)
     if marked.outright:
         return marked
-    return Referred(marked.text, tuple(sorted(_meant(marked.text, turns, first))))
+    return Referred(marked.text, tuple(sorted(_meant(marked.text, turns))))
 
 
-def by_marks(command: str, turns: int, first: int = 1) -> Referred:
+def by_marks(command: str, turns: Sequence[int]) -> Referred:
     """As `by_words`, for `[REF:...]` alone."""
     said = [mark.group(1) for mark in _MARK.finditer(command)]
     numbers = dict.fromkeys(int(number) for one in said for number in re.findall(r"\d+", one))
     for number in numbers:
-        if not first <= number < first + turns:
-            raise ReferringError(f"The command says [REF:{number}], but {there_are(turns, first)} there to refer to.")
-    return Referred(without_marks(command), tuple(number - first + 1 for number in numbers), bool(said))
+        if number not in turns:
+            raise ReferringError(f"The command says [REF:{number}], but {kept_turns(turns)}.")
+    return Referred(without_marks(command), tuple(numbers), bool(said))
 
 
-def there_are(turns: int, first: int) -> str:
-    """The turns that are kept, for a message: "turns 3 to 8 are", "no turn is"."""
-    return f"turns {first} to {first + turns - 1} are" if turns else "no turn is"
+def kept_turns(turns: Sequence[int]) -> str:
+    """Which turns are kept, for a message: "turns 3 to 8 are kept", "no turn is kept"."""
+    return f"turns {turns[0]} to {turns[-1]} are kept" if turns else "no turn is kept"
 
 
 def without_marks(command: str) -> str:
@@ -100,14 +99,13 @@ def without_marks(command: str) -> str:
     return re.sub(r" (?=[.,;:!?])", "", text)
 
 
-def _meant(text: str, turns: int, first: int) -> set[int]:
+def _meant(text: str, turns: Sequence[int]) -> set[int]:
     if not turns:
         return set()
-    found = {_ORDINALS.index(ordinal.group(1).lower()) + 2 - first for ordinal in _ORDINAL.finditer(text)}
-    found = {place for place in found if 1 <= place <= turns}
+    found = {_ORDINALS.index(ordinal.group(1).lower()) + 1 for ordinal in _ORDINAL.finditer(text)} & set(turns)
     elsewhere = _OWN_IT.sub(" ", text)
     if _THEM.search(elsewhere):
-        found |= set(range(max(1, turns - _PAIR + 1), turns + 1))
+        found |= set(turns[-_PAIR:])
     if _LAST.search(text) or _IT.search(elsewhere):
-        found.add(turns)
+        found.add(turns[-1])
     return found

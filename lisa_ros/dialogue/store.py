@@ -24,7 +24,7 @@ from lisa_ros.segmentation.turns import Turn
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 _TABLES = """
 create table if not exists turns (
     operator text not null, number integer not null, spoken_s real not null,
@@ -34,6 +34,11 @@ create table if not exists turns (
 ) without rowid;
 """
 _FROM_FORMAT_1 = "alter table turns add column refers text not null default '[]';"
+# Up to format 2, `refers` said how many turns back a reference lies; since then it has the turn's number.
+_FROM_FORMAT_2 = """
+update turns set refers = (select json_group_array(number - value) from json_each(refers)) where refers != '[]';
+"""
+_CHANGES = {0: _TABLES, 1: _FROM_FORMAT_1, 2: _FROM_FORMAT_2, FORMAT: ""}
 
 
 class StoreError(ValueError):
@@ -45,13 +50,11 @@ class StoredDialogue:
     """What a file holds of one operator.
 
     Attributes:
-        first: number of the oldest turn, counted from 1.
-        turns: oldest first.
+        turns: oldest first, at least one.
         spoken_s: when the newest was added, seconds since 1970.
     """
 
     operator: str
-    first: int
     turns: tuple[Turn, ...]
     spoken_s: float
 
@@ -91,16 +94,16 @@ class DialogueStore:
         for row in rows:
             by_operator.setdefault(row[0], []).append(row)
         found = [
-            StoredDialogue(operator, own[0][1], tuple(_turn(*row[3:]) for row in own), max(row[2] for row in own))
+            StoredDialogue(operator, tuple(_turn(*row[1:2], *row[3:]) for row in own), max(row[2] for row in own))
             for operator, own in by_operator.items()
         ]
         return sorted(found, key=lambda dialogue: dialogue.spoken_s)
 
-    def add(self, operator: str, number: int, turn: Turn, spoken_s: float) -> None:
+    def add(self, operator: str, turn: Turn, spoken_s: float) -> None:
         """Adds a turn; it survives the process when this returns, unless the log says otherwise."""
         objects, masks = _packed(turn.objects)
         refers = json.dumps(turn.references)
-        row = (operator, number, spoken_s, turn.command, turn.answer, objects, masks, refers)
+        row = (operator, turn.number, spoken_s, turn.command, turn.answer, objects, masks, refers)
         self._change("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def drop_before(self, operator: str, number: int) -> None:
@@ -129,12 +132,11 @@ class DialogueStore:
         self._database.execute("pragma journal_mode = wal")
         self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
         (found,) = self._database.execute("pragma user_version").fetchone()
-        if found not in (0, 1, FORMAT):
+        if found not in _CHANGES:
             raise StoreError(
                 f"Dialogues cannot be kept in {file}: it has format {found}, this version writes {FORMAT}."
             )
-        changes = _FROM_FORMAT_1 if found == 1 else _TABLES
-        self._database.executescript(f"begin; {changes} pragma user_version = {FORMAT}; commit;")
+        self._database.executescript(f"begin; {_CHANGES[found]} pragma user_version = {FORMAT}; commit;")
 
 
 def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
@@ -152,10 +154,10 @@ def _told(found: ObjectMask) -> dict[str, Any]:
     return told
 
 
-def _turn(command: str, answer: str, told: str, packed: bytes, refers: str) -> Turn:
+def _turn(number: int, command: str, answer: str, told: str, packed: bytes, refers: str) -> Turn:
     bits = BytesIO(zlib.decompress(packed))
     objects = tuple(_object(one, bits) for one in json.loads(told))
-    return Turn(command, answer, objects, tuple(json.loads(refers)))
+    return Turn(command, answer, objects, tuple(json.loads(refers)), number)
 
 
 def _object(told: dict[str, Any], bits: BytesIO) -> ObjectMask:

@@ -140,7 +140,7 @@ def generate(
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)
-        turn = turn_of(question, end, len(turns))
+        turn = turn_of(question, end)
         seconds = time.perf_counter() - began
         if references == "true":
             turn = replace(turn, objects=(_true(turn.objects, asked.truth() == 1),))

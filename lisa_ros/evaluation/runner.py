@@ -79,18 +79,17 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
         yield from (_failed(blank, error) for blank in blanks)
         return
     turns: list[Turn] = []
-    places: dict[int, int] = {}
     for asked, blank in zip(sample.rounds, blanks, strict=True):
         if not sample.dialogue and log.judged(blank.key):
             continue
         try:
-            meant = tuple(places[number] for number in asked.references if number in places)
+            numbers = {turn.number for turn in turns}  # a round that failed is no turn
+            meant = tuple(number for number in asked.references if number in numbers)
             reply = ask(frame, replace(asked, references=meant), turns if sample.dialogue else ())
         except ValueError as error:
             yield _failed(blank, error)
             continue
-        turns.append(reply.turn)
-        places[blank.round] = len(turns)  # a round that could not be asked is no turn
+        turns.append(replace(reply.turn, number=blank.round))
         yield _judged(blank, reply, asked, image, rule)
 
 

@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 
 Reference = int | Mask
-"""An earlier turn, its place in a session's turns counted from 1, or somebody else's mask of the picture's size."""
+"""The number of an earlier turn (Turn.number), or a mask from elsewhere, of the image's size."""
 
 
 SEG_TEXT = "[SEG]"
@@ -109,7 +109,7 @@ class Finished:
         answer: the raw answer, `[SEG]` in place of each object.
         objects: in the order in which the answer names them.
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
-        references: the earlier turns whose masks the model was shown, counted from 1.
+        references: numbers of the earlier turns whose masks the model was given.
     """
 
     answer: str

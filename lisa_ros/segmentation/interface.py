@@ -69,20 +69,15 @@ class Segmenter(Protocol):
         """Takes a picture to ask about."""
         ...
 
-    def session(
-        self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
-    ) -> Session:
+    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
         """A dialogue about a frame, after the turns it has had.
 
         Args:
             frame: from `look`.
-            turns: oldest first.
+            turns: oldest first. References of commands and answers are these turns' numbers.
             max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
                 so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
                 for any other number. A command that refers to a turn that was left out is a CommandError.
-            first: the number that the first of `turns` has in its dialogue, which may have lost older ones. What the
-                operator's words count ("the first one", `[REF:1]`) and what an error says counts since the dialogue
-                began; the `references` of a command and of its answer are places in `turns`.
         """
         ...
 

@@ -57,7 +57,7 @@ def segment_image(
     for i, text in enumerate(texts):
         session, meant = segmenter.session(frame, turns), (references or {}).get(i, ())
         finished, timing = _time(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
-        turns.append(turn_of(text, finished, len(turns)))
+        turns.append(turn_of(text, finished, len(turns) + 1))
         masks = [found.mask for found in finished.objects]
         objects = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
         told.append(_told(text, finished, objects, timing))

@@ -15,27 +15,28 @@ class Turn:
     """One command and its answer.
 
     Attributes:
-        command: the operator's words.
+        command: the operator's text.
         answer: the model's raw answer, "[SEG]" in place of each object.
         objects: what was found, in the order of the answer. LISA's history is text alone; models that are fed the
             masks of earlier rounds read them here. A mask takes width x height bytes.
-        references: how many turns back those lie that the command referred to (1: the turn before); so they stay true
-            when the oldest turns are forgotten.
+        references: numbers of the earlier turns that the command referred to.
+        number: counted from 1 since the dialogue began, so that it stays the same when older turns are forgotten;
+            0: not part of a dialogue yet (`Dialogues.append` gives the number).
     """
 
     command: str
     answer: str
     objects: tuple[ObjectMask, ...] = ()
     references: tuple[int, ...] = ()
+    number: int = 0
 
 
-def turn_of(command: str, finished: Finished, before: int) -> Turn:
+def turn_of(command: str, finished: Finished, number: int = 0) -> Turn:
     """The turn that an answer becomes.
 
     Args:
-        command: what was asked.
+        command: the operator's text.
         finished: the answer.
-        before: how many turns the model had been given; the answer's references are places in them.
+        number: of the turn, see Turn.
     """
-    backs = tuple(before - place + 1 for place in finished.references)
-    return Turn(command, finished.answer, finished.objects, backs)
+    return Turn(command, finished.answer, finished.objects, finished.references, number)

@@ -21,13 +21,18 @@ def turn(number: int) -> Turn:
     return Turn(f"command {number}", f"answer {number}")
 
 
+def kept(dialogues: Dialogues, operator: str) -> list[tuple[int, str]]:
+    """Numbers and commands of an operator's turns."""
+    return [(one.number, one.command) for one in dialogues.turns(operator)]
+
+
 def test_turns_are_kept_per_operator_in_order() -> None:
     dialogues = Dialogues()
     assert [dialogues.append("anna", turn(i)) for i in (1, 2)] == [1, 2]
     assert dialogues.append("ben", turn(3)) == 1
-    assert dialogues.turns("anna") == (turn(1), turn(2))
-    assert dialogues.turns("ben") == (turn(3),)
-    assert dialogues.turns("carl") == ()
+    assert kept(dialogues, "anna") == [(1, "command 1"), (2, "command 2")]
+    assert kept(dialogues, "ben") == [(1, "command 3")]
+    assert kept(dialogues, "carl") == []
 
 
 def test_a_turn_is_kept_without_what_only_its_answer_needs() -> None:
@@ -35,9 +40,9 @@ def test_a_turn_is_kept_without_what_only_its_answer_needs() -> None:
     mask = np.ones((2, 3), dtype=np.bool_)
     found = ObjectMask(mask, (0, 5), score=0.5, probability=lambda: np.ones((2, 3), dtype=np.float32))
     dialogues.append("anna", Turn("where?", "[SEG]", (found,)))
-    (kept,) = dialogues.turns("anna")[0].objects
-    assert kept.probability is None and found.probability is not None
-    assert kept.mask is mask and (kept.span, kept.score) == ((0, 5), 0.5)
+    (stored,) = dialogues.turns("anna")[0].objects
+    assert stored.probability is None and found.probability is not None
+    assert stored.mask is mask and (stored.span, stored.score) == ((0, 5), 0.5)
 
 
 def test_reset_forgets_one_operator_and_counts_anew() -> None:
@@ -46,25 +51,25 @@ def test_reset_forgets_one_operator_and_counts_anew() -> None:
     dialogues.append("ben", turn(1))
     assert dialogues.reset("anna") == 1
     assert dialogues.reset("anna") == 0
-    assert dialogues.turns("ben") == (turn(1),)
+    assert kept(dialogues, "ben") == [(1, "command 1")]
     assert dialogues.append("anna", turn(2)) == 1
 
 
-def test_oldest_turns_fall_off_and_numbers_go_on() -> None:
+def test_oldest_turns_are_dropped_and_the_others_keep_their_numbers() -> None:
     dialogues = Dialogues(max_turns=2)
     assert [dialogues.append("anna", turn(i)) for i in (1, 2, 3)] == [1, 2, 3]
-    assert dialogues.turns("anna") == (turn(2), turn(3))
-    recall = dialogues.snapshot("anna")
-    assert recall.positions([2, 3]) == (1, 2)
+    assert kept(dialogues, "anna") == [(2, "command 2"), (3, "command 3")]
+    snapshot = dialogues.snapshot("anna")
+    snapshot.check_kept([3, 2])
     with pytest.raises(ForgottenTurnError, match=r"turn 1 .*turns 2 to 3 are kept"):
-        recall.positions([1])
+        snapshot.check_kept([3, 1])
     with pytest.raises(ForgottenTurnError, match="turn 4"):
-        recall.positions([4])
+        snapshot.check_kept([4])
 
 
 def test_reference_into_an_empty_dialogue_is_refused() -> None:
     with pytest.raises(ForgottenTurnError, match="no turn is kept"):
-        Dialogues().snapshot("anna").positions([1])
+        Dialogues().snapshot("anna").check_kept([1])
 
 
 def test_operators_beyond_the_bound_fall_off_least_recent_first() -> None:
@@ -95,7 +100,7 @@ def test_a_dialogue_that_fell_off_does_not_come_back_half() -> None:
     recall = dialogues.snapshot("anna")
     dialogues.append("ben", turn(1))
     assert dialogues.append("anna", turn(2), recall.generation) == 0
-    assert dialogues.turns("ben") == (turn(1),)
+    assert kept(dialogues, "ben") == [(1, "command 1")]
 
 
 def test_a_reset_counts_however_many_follow_and_those_of_others_do_not() -> None:
@@ -118,7 +123,7 @@ def test_limits_can_be_tightened() -> None:
             dialogues.append(operator, turn(i))
     dialogues.set_limits(max_turns=1, max_operators=1)
     assert dialogues.turns("anna") == ()
-    assert dialogues.turns("ben") == (turn(3),)
+    assert kept(dialogues, "ben") == [(3, "command 3")]
     dialogues.set_limits(max_turns=0, max_operators=1)
     assert dialogues.append("ben", turn(4)) == 0
     assert dialogues.turns("ben") == ()
@@ -185,10 +190,9 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert dialogues.reset("carl") == 1
     dialogues.close()
     again = Dialogues(max_turns=2, store=DialogueStore(file))
-    assert again.turns("carl") == () and again.turns("ben") == (turn(1),)
-    recall = again.snapshot("anna")
-    assert recall.first == 2
-    assert all(map(same, recall.turns, (seen_turn(2), seen_turn(3))))
+    assert again.turns("carl") == () and kept(again, "ben") == [(1, "command 1")]
+    assert [number for number, _ in kept(again, "anna")] == [2, 3]
+    assert all(map(same, again.turns("anna"), (seen_turn(2), seen_turn(3))))
     assert again.append("anna", turn(4)) == 4
     assert [(one.operator, one.turns, one.last_turn) for one in again.summaries()] == [("ben", 1, 1), ("anna", 2, 4)]
     again.close()
@@ -206,9 +210,9 @@ def test_a_store_keeps_what_a_later_turn_is_shown(tmp_path: Path) -> None:
     first, second = again.turns("anna")
     assert same(first, plain) and same(second, shown)
     assert (first.references, second.references) == ((), (1,))
-    kept, other = second.objects
-    assert kept.region is not None and np.array_equal(kept.region.mask, region.mask)
-    assert (kept.region.box, kept.score, other.region, other.score) == (region.box, 0.75, None, None)
+    one, other = second.objects
+    assert one.region is not None and np.array_equal(one.region.mask, region.mask)
+    assert (one.region.box, one.score, other.region, other.score) == (region.box, 0.75, None, None)
     again.close()
 
 
@@ -229,20 +233,37 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
         database.execute("pragma user_version = 1")
     database.close()
     dialogues = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
-    recall = dialogues.snapshot("anna")
-    assert recall.first == 4 and same(recall.turns[0], old)
-    assert dialogues.append("anna", replace(seen_turn(2), references=(1,))) == 5
+    (first,) = dialogues.turns("anna")
+    assert first.number == 4 and same(first, old)
+    assert dialogues.append("anna", replace(seen_turn(2), references=(4,))) == 5
     dialogues.close()
     again = Dialogues(store=DialogueStore(tmp_path / "d.sqlite"))
-    assert [one.references for one in again.turns("anna")] == [(), (1,)]
+    assert [one.references for one in again.turns("anna")] == [(), (4,)]
     again.close()
+
+
+def test_a_store_of_the_second_format_is_taken_over(tmp_path: Path) -> None:
+    """Its references said how many turns back they lie; now they are turn numbers."""
+    file = tmp_path / "d.sqlite"
+    dialogues = Dialogues(store=DialogueStore(file))
+    for number in (1, 2, 3, 4):
+        dialogues.append("anna", turn(number))
+    dialogues.close()
+    with sqlite3.connect(file) as database:
+        database.execute("update turns set refers = '[3, 1]' where number = 4")
+        database.execute("pragma user_version = 2")
+    database.close()
+    for _ in range(2):
+        again = Dialogues(store=DialogueStore(file))
+        assert [one.references for one in again.turns("anna")] == [(), (), (), (1, 3)]
+        again.close()
 
 
 def test_what_is_kept_of_an_answer() -> None:
     found = ObjectMask(np.ones((2, 2), np.bool_), (0, 5))
-    kept = turn_of("the lid", Finished("[SEG]", (found,), "end", references=(1, 3)), before=3)
-    assert kept.references == (3, 1), "how many turns back"
-    assert (kept.command, kept.answer, kept.objects) == ("the lid", "[SEG]", (found,))
+    made = turn_of("the lid", Finished("[SEG]", (found,), "end", references=(1, 3)), 4)
+    assert (made.number, made.references) == (4, (1, 3))
+    assert (made.command, made.answer, made.objects) == ("the lid", "[SEG]", (found,))
 
 
 def test_bounds_hold_for_what_a_store_brings(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from lisa_ros.dialogue.references import Referred, ReferringError, by_marks, by_
     ],
 )
 def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
-    assert by_words(command, 3) == Referred(command, turns)
+    assert by_words(command, [1, 2, 3]) == Referred(command, turns)
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
     ],
 )
 def test_words_that_do_not_refer(command: str) -> None:
-    assert by_words(command, 3) == Referred(command, ())
+    assert by_words(command, [1, 2, 3]) == Referred(command, ())
 
 
 @pytest.mark.parametrize("command", ["it", "that one", "the first one", "between them"])
 def test_nothing_to_refer_to(command: str) -> None:
-    assert by_words(command, 0).turns == ()
+    assert by_words(command, []).turns == ()
 
 
 def test_them_after_one_turn_is_that_one() -> None:
-    assert by_words("the lid of both", 1).turns == (1,)
+    assert by_words("the lid of both", [1]).turns == (1,)
 
 
 @pytest.mark.parametrize(
@@ -80,37 +80,39 @@ def test_them_after_one_turn_is_that_one() -> None:
     ],
 )
 def test_marks_go_before_words(command: str, text: str, turns: tuple[int, ...]) -> None:
-    assert by_words(command, 3) == Referred(text, turns, outright=True)
-    assert by_marks(command, 3) == Referred(text, turns, outright=True)
+    assert by_words(command, [1, 2, 3]) == Referred(text, turns, outright=True)
+    assert by_marks(command, [1, 2, 3]) == Referred(text, turns, outright=True)
 
 
 def test_marks_alone() -> None:
-    assert by_marks("the handle of it [see there]", 3) == Referred("the handle of it [see there]", ())
+    assert by_marks("the handle of it [see there]", [1, 2, 3]) == Referred("the handle of it [see there]", ())
 
 
-@pytest.mark.parametrize(("number", "turns", "said"), [(4, 3, "turns 1 to 3 are"), (0, 3, "1 to 3"), (1, 0, "no turn")])
-def test_a_mark_without_its_turn(number: int, turns: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "turns", "said"), [(4, [1, 2, 3], "turns 1 to 3 are kept"), (0, [1, 2, 3], "1 to 3"), (1, [], "no turn")]
+)
+def test_a_mark_without_its_turn(number: int, turns: list[int], said: str) -> None:
     with pytest.raises(ReferringError, match=said):
         by_words(f"the handle of [REF:{number}]", turns)
 
 
 @pytest.mark.parametrize(
-    ("command", "places"),
+    ("command", "turns"),
     [
-        ("the lid of the fourth one", (1,)),
+        ("the lid of the fourth one", (4,)),
         ("the lid of the first one", ()),
-        ("the lid of it", (2,)),
-        ("the lid of both", (1, 2)),
-        ("[REF:5] the lid", (2,)),
-        ("[REF:5,4] the lid", (2, 1)),
+        ("the lid of it", (5,)),
+        ("the lid of both", (4, 5)),
+        ("[REF:5] the lid", (5,)),
+        ("[REF:5,4] the lid", (5, 4)),
     ],
 )
-def test_where_the_oldest_turns_are_forgotten_numbers_stay(command: str, places: tuple[int, ...]) -> None:
+def test_where_the_oldest_turns_are_forgotten_numbers_stay(command: str, turns: tuple[int, ...]) -> None:
     """Of five turns the last two are kept."""
-    assert by_words(command, 2, first=4).turns == places
+    assert by_words(command, [4, 5]).turns == turns
 
 
 @pytest.mark.parametrize("number", [2, 3, 6])
 def test_a_mark_of_a_forgotten_turn(number: int) -> None:
-    with pytest.raises(ReferringError, match=rf"\[REF:{number}\], but turns 4 to 5 are there"):
-        by_words(f"the lid of [REF:{number}]", 2, first=4)
+    with pytest.raises(ReferringError, match=rf"\[REF:{number}\], but turns 4 to 5 are kept"):
+        by_words(f"the lid of [REF:{number}]", [4, 5])

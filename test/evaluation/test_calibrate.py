@@ -35,7 +35,7 @@ class Model(ScriptedSegmenter):
     stop_before: int = -1
 
     def session(
-        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> ScriptedSession:
         if len(self.asked) == self.stop_before:
             raise KeyboardInterrupt

@@ -420,7 +420,7 @@ def test_references_of_other_kinds_are_another_run(dialogues: Evaluation) -> Non
 
 
 def test_references_skip_a_round_that_could_not_be_asked(tmp_path: Path) -> None:
-    """What failed is no turn of the dialogue; the numbers of rounds become places among those that are."""
+    """What failed is no turn of the dialogue; the others keep the numbers of their rounds."""
     asked: list[tuple[int, ...]] = []
 
     def ask(frame: Any, asked_round: Round, turns: Sequence[Turn]) -> Reply:
@@ -436,7 +436,7 @@ def test_references_skip_a_round_that_could_not_be_asked(tmp_path: Path) -> None
     sample = Sample("0", lambda: np.zeros((*RED.shape, 3), np.uint8), rounds, dialogue=True)
     with ItemLog(tmp_path / "items.jsonl") as log:
         evaluate([sample], ScriptedSegmenter(), ask, log)
-    assert asked == [(), (1,), (1,), (2,)]
+    assert asked == [(), (1,), (1,), (3,)]
 
 
 def test_a_dialogue_that_was_cut_off_begins_anew(dialogues: Evaluation) -> None:

@@ -51,20 +51,19 @@ class ScriptedSegmenter:
         return ScriptedFrame(image, self.looks)
 
     def session(
-        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
+        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> "ScriptedSession":
         """Counts a token for each word of a command."""
         kept = list(turns)
         while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
             del kept[0]
-        return ScriptedSession(frame, tuple(kept), first)
+        return ScriptedSession(frame, tuple(kept))
 
 
 @dataclass
 class ScriptedSession:
     frame: ScriptedFrame
     turns: tuple[Turn, ...] = field(default=())
-    first: int = 1
 
     def segment(
         self,
@@ -106,7 +105,7 @@ class ScriptedSession:
         if "history" in command:
             return "I was told: " + " | ".join(turn.command for turn in self.turns), []
         if "numbering" in command:
-            return f"The first of {len(self.turns)} is turn {self.first}.", []
+            return f"The first of {len(self.turns)} is turn {self.turns[0].number}.", []
         if "references" in command:
             return f"References {list(references)}.", []
         if "frame" in command:

@@ -51,10 +51,8 @@ class LiraSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
         return self._lira.encode(image)
 
-    def session(
-        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
-    ) -> LiraSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
+    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
         return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
 
     def refer(self, frame: EncodedImage, expression: str) -> tuple[str, Mask | None]:

@@ -49,10 +49,8 @@ class LisaSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
         return self._lisa.encode(image)
 
-    def session(
-        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
-    ) -> LisaSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session; `first` changes nothing."""
+    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
+        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
         return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
 
     def force(self, frame: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lisa_ros.dialogue.references import Refer, ReferringError, by_marks, by_words, there_are, without_marks
+from lisa_ros.dialogue.references import Refer, ReferringError, by_marks, by_words, kept_turns, without_marks
 from lisa_ros.models.common.loaded_segmenter import LoadedSegmenter
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import (
@@ -59,11 +59,9 @@ class SegllmSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
         return self._segllm.encode(image)
 
-    def session(
-        self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0, first: int = 1
-    ) -> SegllmSession:
+    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> SegllmSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens, first)
+        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens)
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class _Asked:
 
     Attributes:
         text: its words.
-        shown: what it refers to: a turn's place, counted from 1, or 0 for a mask from elsewhere, and what is shown.
+        shown: what it refers to: a turn's number, or 0 for a mask from elsewhere, and what is shown.
         outright: whether somebody said so; else the rule thinks so, and nobody misses what cannot be shown.
     """
 
@@ -81,9 +79,9 @@ class _Asked:
     outright: bool
 
     @property
-    def places(self) -> tuple[int, ...]:
-        """The turns among what it refers to."""
-        return tuple(place for place, _ in self.shown if place)
+    def turns(self) -> tuple[int, ...]:
+        """Numbers of the turns among what it refers to."""
+        return tuple(number for number, _ in self.shown if number)
 
 
 class SegllmSession:
@@ -99,10 +97,10 @@ class SegllmSession:
         turns: Sequence[Turn],
         refer: Refer,
         max_history_tokens: int,
-        first: int,
     ) -> None:
         self._segllm, self._picture, self._turns, self._refer = segllm, picture, tuple(turns), refer
-        self._max_history_tokens, self._first = max_history_tokens, first
+        self._by_number = {turn.number: turn for turn in turns}
+        self._max_history_tokens = max_history_tokens
 
     def segment(
         self,
@@ -118,16 +116,16 @@ class SegllmSession:
         Where the dialogue is longer than the model's context, its oldest turns are left out.
         """
         asked = self._asked(command, references)
-        first = self._first_that_fits(self._round(asked))
-        asked = self._without_lost(asked, first)
-        found = self._segllm.answer(self._picture, [*self._history(first), self._round(asked)], cancelled)
+        turns = self._newest_that_fit(self._round(asked))
+        asked = self._without_left_out(asked, turns)
+        found = self._segllm.answer(self._picture, [*self._history(turns), self._round(asked)], cancelled)
         if found is None:
-            yield Finished("", (), "cancelled", asked.places)
+            yield Finished("", (), "cancelled", asked.turns)
             return
         yield TextDelta(SEG_TEXT)
         marked = self._object(found)
         yield MaskFound(marked)
-        yield Finished(SEG_TEXT, (marked,), "end", asked.places)
+        yield Finished(SEG_TEXT, (marked,), "end", asked.turns)
 
     def _asked(self, command: str, references: Sequence[Reference]) -> _Asked:
         """What is said, and what it refers to: what is given outright, or what the words come to."""
@@ -136,27 +134,25 @@ class SegllmSession:
         if len(references):
             return _Asked(without_marks(command), tuple(map(self._shown, references)), True)
         try:
-            said = self._refer(command, len(self._turns), self._first)
+            said = self._refer(command, [turn.number for turn in self._turns])
         except ReferringError as error:
             raise CommandError(str(error)) from error
         if said.outright:
             return _Asked(said.text, tuple(map(self._shown, said.turns)), True)
-        guessed = ((place, self._shown_again(self._turns[place - 1])) for place in said.turns)
-        return _Asked(said.text, tuple((place, shown) for place, shown in guessed if shown is not None), False)
+        guessed = ((number, self._shown_again(self._by_number[number])) for number in said.turns)
+        return _Asked(said.text, tuple((number, shown) for number, shown in guessed if shown is not None), False)
 
     def _shown(self, reference: Reference) -> tuple[int, Shown]:
         """As _Asked.shown has it. Raises a CommandError where there is nothing to show."""
         if isinstance(reference, np.ndarray) and reference.ndim:
             return 0, self._shown_from_outside(reference)
-        place = _place(reference)
-        number = place + self._first - 1
-        if not 1 <= place <= len(self._turns):
-            there = there_are(len(self._turns), self._first)
-            raise CommandError(f"The command refers to turn {number}, but {there} there to refer to.")
-        shown = self._shown_again(self._turns[place - 1])
+        number = _number(reference)
+        if number not in self._by_number:
+            raise CommandError(f"The command refers to turn {number}, but {kept_turns(list(self._by_number))}.")
+        shown = self._shown_again(self._by_number[number])
         if shown is None:
             raise CommandError(f"The command refers to turn {number}, which has no mask that fits this picture.")
-        return place, shown
+        return number, shown
 
     def _shown_from_outside(self, mask: Mask) -> Shown:
         from lisa_ros.models.segllm.shown import shown_from_outside
@@ -184,31 +180,31 @@ class SegllmSession:
     def _round(self, asked: _Asked) -> Round:
         return self._segllm.round_of(asked.text, shown=[shown for _, shown in asked.shown])
 
-    def _first_that_fits(self, asked: Round) -> int:
-        """The oldest turn, counted from 0, from which on all fit beside what is asked now."""
+    def _newest_that_fit(self, asked: Round) -> tuple[Turn, ...]:
+        """The newest turns, as many as fit beside what is asked now."""
         spare = self._segllm.room(self._picture, [asked])
         if spare < 0:
             raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
         longest = min(spare, self._max_history_tokens or spare)
         for first in range(len(self._turns)):
-            if spare - self._segllm.room(self._picture, [*self._history(first), asked]) <= longest:
-                return first
-        return len(self._turns)
+            turns = self._turns[first:]
+            if spare - self._segllm.room(self._picture, [*self._history(turns), asked]) <= longest:
+                return turns
+        return ()
 
-    def _without_lost(self, asked: _Asked, first: int) -> _Asked:
-        """Without what the rule chose of turns before `first`; where it was said outright, that is an error."""
-        lost = [place for place in asked.places if place <= first]
-        if lost and asked.outright:
-            number = min(lost) + self._first - 1
-            raise CommandError(f"The command refers to turn {number}, which is no longer part of the dialogue.")
-        return replace(asked, shown=tuple(one for one in asked.shown if one[0] not in lost))
+    def _without_left_out(self, asked: _Asked, turns: Sequence[Turn]) -> _Asked:
+        """Without what the rule chose of turns that are left out; where it was said outright, that is an error."""
+        left_out = set(asked.turns) - {turn.number for turn in turns}
+        if left_out and asked.outright:
+            raise CommandError(f"The command refers to turn {min(left_out)}, which is no longer part of the dialogue.")
+        return replace(asked, shown=tuple(one for one in asked.shown if one[0] not in left_out))
 
-    def _history(self, first: int) -> list[Round]:
-        """The turns from `first` on, counted from 0; what they referred to before that is left out."""
+    def _history(self, turns: Sequence[Turn]) -> list[Round]:
+        """These turns as rounds; what they referred to before the first of them is left out."""
+        there = {turn.number for turn in turns}
         rounds = []
-        for place in range(first, len(self._turns)):
-            turn = self._turns[place]
-            earlier = [self._turns[place - back] for back in turn.references if place - back >= first]
+        for turn in turns:
+            earlier = [self._by_number[number] for number in turn.references if number in there]
             shown = [one for one in map(self._shown_again, earlier) if one is not None]
             rounds.append(self._segllm.round_of(without_marks(turn.command), shown=shown))
         return rounds
@@ -225,8 +221,8 @@ class SegllmSession:
         )
 
 
-def _place(reference: object) -> int:
-    """A turn's place, of any whole number; a CommandError for what is none."""
+def _number(reference: object) -> int:
+    """A turn's number as an int, of any kind of whole number; a CommandError for what is none."""
     try:
         if isinstance(reference, bool | np.bool_):
             raise TypeError

@@ -14,6 +14,7 @@ from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import nanoseconds
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.segmentation.answers import Event, ObjectMask
+from lisa_ros.segmentation.turns import Turn
 
 
 class Listener(Protocol):
@@ -80,7 +81,8 @@ class Outcome:
         header: of the picture the answer is about; None without one.
         objects: those with at least one pixel, in the order of the answer.
         turn: its number in the operator's dialogue; 0: none.
-        references: numbers of the turns whose masks the model was shown.
+        references: numbers of the turns whose masks the model was given.
+        history: the dialogue's turns before this command, as the model was given them.
     """
 
     status: int
@@ -90,6 +92,7 @@ class Outcome:
     objects: tuple[ObjectMask, ...] = ()
     turn: int = 0
     references: tuple[int, ...] = ()
+    history: tuple[Turn, ...] = ()
     frame_known: bool = False
     first_mask_ms: float = 0.0
     total_ms: float = 0.0

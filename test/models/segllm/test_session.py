@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def talk(segmenter: SegllmSegmenter, frame: Any, said: Sequence[tuple[str, Seque
     turns: list[Turn] = []
     for command, references in said:
         finished = finish(segmenter.session(frame, turns).segment(command, references))
-        turns.append(turn_of(command, finished, len(turns)))
+        turns.append(turn_of(command, finished, len(turns) + 1))
     return turns
 
 
@@ -93,7 +94,7 @@ def test_a_dialogue_through_the_doorway(segllm: Segllm, golden_segllm: Path) -> 
         assert found.mask.shape == probability.shape == case.image.shape[:2]
         assert found.score == pytest.approx(float(golden.arrays["chosen_score"]), abs=1e-4)
         assert ((probability > 0.5) == found.mask).all()
-        turns.append(turn_of(golden.text, finished, len(turns)))
+        turns.append(turn_of(golden.text, finished, len(turns) + 1))
     assert [turn.references for turn in turns] == [(), (1,)]
     again = finish(segmenter.session(frame).segment(case.rounds[0].text))
     assert iou(again.objects[0].mask, turns[0].objects[0].mask) >= 0.9999
@@ -156,37 +157,35 @@ def test_words_choose_references(heard: Heard) -> None:
 
 
 def test_numbers_count_since_the_dialogue_began(heard: Heard) -> None:
-    """Of five turns a node has kept two; places and numbers, given outright or in words, mean the same turns."""
+    """Of five turns a node has kept two: their numbers stay, given outright or in the command's text."""
     segmenter = SegllmSegmenter(heard)
     frame = segmenter.encode(np.full((60, 80, 3), 7, dtype=np.uint8))
     dialogues = Dialogues(max_turns=2)
-    for turn in talk(segmenter, frame, [(f"thing {i}", ()) for i in range(5)]):
+    for turn in talk(segmenter, frame, [(f"object {i}", ()) for i in range(5)]):
         dialogues.append("ann", turn)
-    recall = dialogues.snapshot("ann")
+    turns = dialogues.turns("ann")
 
     def refer(command: str, numbers: Sequence[int] = ()) -> tuple[int, ...]:
-        session = segmenter.session(frame, recall.turns, first=recall.first)
-        return finish(session.segment(command, recall.positions(numbers))).references
+        return finish(segmenter.session(frame, turns).segment(command, numbers)).references
 
-    assert refer("the lid", [5]) == refer("the lid [REF:5]") == refer("the lid of the fifth one") == (2,)
-    assert refer("the lid", [5, 4]) == refer("the lid [REF:5,4]") == (2, 1)
+    assert refer("the lid", [5]) == refer("the lid [REF:5]") == refer("the lid of the fifth one") == (5,)
+    assert refer("the lid", [5, 4]) == refer("the lid [REF:5,4]") == (5, 4)
     assert refer("the lid of the first one") == ()
-    with pytest.raises(CommandError, match=r"\[REF:2\], but turns 4 to 5 are"):
+    with pytest.raises(CommandError, match=r"\[REF:2\], but turns 4 to 5 are kept"):
         refer("the lid [REF:2]")
-    session = segmenter.session(frame, recall.turns, first=recall.first)
-    with pytest.raises(CommandError, match="turn 6, but turns 4 to 5 are"):
-        list(session.segment("the lid", [3]))
+    with pytest.raises(CommandError, match="turn 6, but turns 4 to 5 are kept"):
+        refer("the lid", [6])
 
 
 def test_a_guess_that_cannot_be_shown_is_no_error(heard: Heard) -> None:
     """The word rule chose the last turn, which has no mask; who says it outright is told."""
     segmenter = SegllmSegmenter(heard)
     frame = segmenter.encode(np.full((60, 80, 3), 7, dtype=np.uint8))
-    turns = [*talk(segmenter, frame, [("the mug", ())]), Turn("hello", "Hello.")]
-    session = segmenter.session(frame, turns, first=4)
+    (mug,) = talk(segmenter, frame, [("the mug", ())])
+    session = segmenter.session(frame, [replace(mug, number=4), Turn("hello", "Hello.", number=5)])
     assert finish(session.segment("its handle")).references == ()
-    assert finish(session.segment("what is between them")).references == (1,)
-    for command, references in (("its handle", [2]), ("its handle [REF:5]", [])):
+    assert finish(session.segment("what is between them")).references == (4,)
+    for command, references in (("its handle", [5]), ("its handle [REF:5]", [])):
         with pytest.raises(CommandError, match="turn 5, which has no mask"):
             list(session.segment(command, references))
 
@@ -194,11 +193,11 @@ def test_a_guess_that_cannot_be_shown_is_no_error(heard: Heard) -> None:
 def test_a_guess_that_is_left_out_is_no_error(heard: Heard) -> None:
     segmenter = SegllmSegmenter(heard)
     frame = segmenter.encode(np.full((60, 80, 3), 7, dtype=np.uint8))
-    turns = talk(segmenter, frame, [("the mug", ())])
-    session = segmenter.session(frame, turns, max_history_tokens=3, first=4)
+    (mug,) = talk(segmenter, frame, [("the mug", ())])
+    session = segmenter.session(frame, [replace(mug, number=4)], max_history_tokens=3)
     assert finish(session.segment("its handle")).references == ()
     assert [len(asked.shown) for asked in heard.rounds] == [0]
-    for command, references in (("its handle", [1]), ("its handle [REF:4]", [])):
+    for command, references in (("its handle", [4]), ("its handle [REF:4]", [])):
         with pytest.raises(CommandError, match="turn 4, which is no longer part"):
             list(session.segment(command, references))
 
@@ -217,7 +216,7 @@ def test_history_keeps_its_references(heard: Heard) -> None:
     segmenter = SegllmSegmenter(heard)
     frame = segmenter.encode(np.full((60, 80, 3), 9, dtype=np.uint8))
     turns = talk(segmenter, frame, [("a mug", ()), ("its lid", [1]), ("a cup", ()), ("between", [1, 2])])
-    assert [turn.references for turn in turns] == [(), (1,), (), (3, 2)]
+    assert [turn.references for turn in turns] == [(), (1,), (), (1, 2)]
     finish(segmenter.session(frame, turns).segment("and now"))
     assert [len(asked.shown) for asked in heard.rounds] == [0, 1, 0, 2, 0]
     finish(segmenter.session(frame, turns[1:]).segment("and now"))
@@ -244,7 +243,7 @@ def test_a_turn_of_another_model_can_be_referred_to(heard: Heard) -> None:
     frame = segmenter.encode(np.full((60, 80, 3), 5, dtype=np.uint8))
     one, other = (np.zeros((60, 80), dtype=np.bool_) for _ in range(2))
     one[:10], other[50:] = True, True
-    turns = [Turn("both", "[SEG] [SEG]", (ObjectMask(one, (0, 5)), ObjectMask(other, (6, 11))))]
+    turns = [Turn("both", "[SEG] [SEG]", (ObjectMask(one, (0, 5)), ObjectMask(other, (6, 11))), number=1)]
     finish(segmenter.session(frame, turns).segment("its lid"))
     expected = shown_from_outside(frame.image, one | other)
     assert heard.rounds[-1].shown[0].number == expected.number
@@ -282,7 +281,7 @@ def test_too_long_a_command_and_too_long_a_dialogue(heard: Heard) -> None:
         list(segmenter.session(frame).segment("where? " * 4000))
     region = Region(np.ones((CANVAS, CANVAS), dtype=np.bool_), (0, 0, 9, 9))
     found = ObjectMask(np.ones((60, 80), dtype=np.bool_), (0, 5), region=region)
-    turns = [Turn("where is it? " * 40, "[SEG]", (found,)) for _ in range(30)]
+    turns = [Turn("where is it? " * 40, "[SEG]", (found,), number=i) for i in range(1, 31)]
     finished = finish(segmenter.session(frame, turns).segment("the handle", [30]))
     assert finished.references == (30,)
     assert 1 < len(heard.rounds) < 31 and len(heard.rounds[-1].shown) == 1

@@ -185,11 +185,11 @@ def test_mask_only_by_command_and_by_parameter(probe: Probe) -> None:
     assert refused.status == Segmentation.REJECTED and "'full', 'mask_only', or empty" in refused.detail
 
 
-def test_the_oldest_turns_are_forgotten_and_references_move_along(probe: Probe) -> None:
+def test_the_oldest_turns_are_forgotten_and_the_others_keep_their_numbers(probe: Probe) -> None:
     probe.ask_about(pictures.message("rgb8"), "red")
     assert probe.set_parameter("max_turns", 2).successful
     assert [probe.ask(f"unicorn {i}", "dora").turn for i in (1, 2, 3)] == [1, 2, 3]
-    assert probe.ask("references", "dora", references=[3]).answer == "References [2]."
+    assert probe.ask("references", "dora", references=[3]).answer == "References [3]."
     refused = probe.ask("references", "dora", references=[1])
     assert refused.status == Segmentation.REJECTED and "turn 1" in refused.detail
     assert probe.set_parameter("max_turns", 8).successful

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError, operator_name
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
@@ -40,6 +40,7 @@ class Limits:
 def ask(
     segmenter: Segmenter,
     dialogues: Dialogues,
+    snapshot: DialogueSnapshot,
     request: Request,
     encoded: EncodedFrame,
     limits: Limits,
@@ -51,6 +52,7 @@ def ask(
     Args:
         segmenter: the model.
         dialogues: of all operators.
+        snapshot: the operator's dialogue when the work on this command began.
         request: the command.
         encoded: the frame it is about.
         limits: what is asked besides.
@@ -62,15 +64,12 @@ def ask(
         Exception: whatever else the model raises.
     """
     operator = operator_name(request.operator_id)
-    recall = dialogues.snapshot(operator)
     try:
-        references = recall.positions(request.references)
-        session = segmenter.session(
-            encoded.frame, recall.turns, max_history_tokens=limits.max_history_tokens, first=recall.first
-        )
+        snapshot.check_kept(request.references)
+        session = segmenter.session(encoded.frame, snapshot.turns, max_history_tokens=limits.max_history_tokens)
         events = session.segment(
             request.text,
-            references,
+            request.references,
             max_new_tokens=limits.max_new_tokens,
             cancelled=cancelled,
             answer="mask_only" if limits.answer == "mask_only" else "full",
@@ -82,14 +81,15 @@ def ask(
     if finished.reason == "cancelled":
         return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", encoded.header)
     _check_shapes(finished.objects, encoded)
-    turn = dialogues.append(operator, turn_of(request.text, finished, len(recall.turns)), recall.generation)
+    turn = dialogues.append(operator, turn_of(request.text, finished), snapshot.generation)
     return Outcome(
         *_status(finished.objects, limits.min_score),
         header=encoded.header,
         answer=finished.answer,
         objects=_found(finished.objects, limits.min_score),
         turn=turn,
-        references=tuple(recall.first + place - 1 for place in finished.references),
+        references=finished.references,
+        history=snapshot.turns,
         frame_known=encoded.known,
         first_mask_ms=1000 * (heard.first_mask_s - started_s) if heard.first_mask_s is not None else 0.0,
     )

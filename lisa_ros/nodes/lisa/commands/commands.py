@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rclpy.node import Node
 
-from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, OperatorError, operator_name
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import ImageError, nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
@@ -170,9 +170,10 @@ class Commands:
             model, camera = self.model, self.camera
             if model is None or camera is None:
                 raise _DeactivatedError
-            encoded = self._look(request, model.segmenter, camera)
+            dialogue = self._dialogue(request.operator_id)
+            encoded = self._look(request, dialogue, model.segmenter, camera)
             stopped = lambda: cancelled() or request.taken_back.is_set()  # noqa: E731
-            outcome = self._ask(request, encoded, model.segmenter, stopped, started_s)
+            outcome = self._ask(request, dialogue, encoded, model.segmenter, stopped, started_s)
         except _DeactivatedError:
             outcome = DEACTIVATED
         except (NoImageError, ImageError) as error:
@@ -194,11 +195,20 @@ class Commands:
         sentence = " ".join(f"The model failed: {type(error).__name__}: {error}".split())
         return Outcome(Segmentation.FAILED, sentence, encoded.header if encoded else None)
 
-    def _look(self, request: Request, segmenter: Segmenter, camera: Camera) -> EncodedFrame:
+    def _dialogue(self, operator_id: str) -> DialogueSnapshot:
+        """The dialogue as everything about one command uses it: a reset meanwhile changes nothing of it."""
         parameters = self._parameters.current
-        operator = operator_name(request.operator_id)
-        if parameters.follow_up_frame == "dialogue" and self.dialogues.turns(operator):
-            kept = self._dialogue_frames.of(operator)
+        self.dialogues.set_limits(
+            max_turns=parameters.max_turns,
+            max_operators=parameters.max_operators,
+            max_idle_s=60 * parameters.max_dialogue_idle,
+        )
+        return self.dialogues.snapshot(operator_name(operator_id))
+
+    def _look(self, request: Request, dialogue: DialogueSnapshot, segmenter: Segmenter, camera: Camera) -> EncodedFrame:
+        parameters = self._parameters.current
+        if parameters.follow_up_frame == "dialogue" and dialogue.turns:
+            kept = self._dialogue_frames.of(operator_name(request.operator_id))
             if kept is not None:
                 return dataclasses.replace(kept, known=True)
         frame = camera.choose(self._choice(request.stamp_ns, request))
@@ -212,26 +222,22 @@ class Commands:
     def _ask(
         self,
         request: Request,
+        dialogue: DialogueSnapshot,
         encoded: EncodedFrame,
         segmenter: Segmenter,
         cancelled: Callable[[], bool],
         started_s: float,
     ) -> Outcome:
         parameters = self._parameters.current
-        self.dialogues.set_limits(
-            max_turns=parameters.max_turns,
-            max_operators=parameters.max_operators,
-            max_idle_s=60 * parameters.max_dialogue_idle,
-        )
         operator = operator_name(request.operator_id)
-        begins = not self.dialogues.turns(operator) or self._dialogue_frames.of(operator) is None
+        begins = not dialogue.turns or self._dialogue_frames.of(operator) is None
         limits = Limits(
             parameters.max_new_tokens,
             request.answer or parameters.answer,
             max_history_tokens=parameters.max_dialogue_tokens,
             min_score=parameters.min_score,
         )
-        outcome = ask(segmenter, self.dialogues, request, encoded, limits, cancelled, started_s)
+        outcome = ask(segmenter, self.dialogues, dialogue, request, encoded, limits, cancelled, started_s)
         if begins and outcome.turn and parameters.follow_up_frame == "dialogue":
             self._dialogue_frames.begin(operator, encoded, parameters.max_operators)
         return outcome

@@ -35,11 +35,10 @@ _SAME_OBJECT = 0.3
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """An object to follow: the command that named it, and the dialogue's turns before that, `first` the oldest one."""
+    """An object to follow: the command that named it, and the dialogue's turns before that."""
 
     request: Request
     turns: tuple[Turn, ...]
-    first: int
     references: tuple[int, ...]
     answer: str
 
@@ -87,11 +86,8 @@ class Following:
         """A command got its answer; its first object is followed from now on, in place of any other."""
         if not outcome.objects or encoded.source is None or self._commands.camera is None:
             return
-        recall = self._commands.dialogues.snapshot(request.operator_id)
-        before = max(0, outcome.turn - recall.first) if outcome.turn else len(recall.turns)
-        kept = tuple(number for number in outcome.references if recall.first <= number < recall.first + before)
         answer = request.answer or self._parameters.current.answer
-        subject = _Subject(request, recall.turns[:before], recall.first, recall.positions(kept), answer)
+        subject = _Subject(request, outcome.history, outcome.references, answer)
         with self._lock:
             if self._commands.camera is None:  # the node was deactivated meanwhile
                 return
@@ -231,7 +227,7 @@ class Following:
         worker = model.worker
         stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
         longest = parameters.max_dialogue_tokens
-        session = model.segmenter.session(encoded.frame, subject.turns, max_history_tokens=longest, first=subject.first)
+        session = model.segmenter.session(encoded.frame, subject.turns, max_history_tokens=longest)
         events = session.segment(
             subject.request.text,
             subject.references,

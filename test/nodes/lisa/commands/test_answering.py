@@ -32,7 +32,8 @@ def put(text: str, limits: Limits, dialogues: Dialogues | None = None, listener:
     segmenter = ScriptedSegmenter()
     encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
     request = Request(id="1", operator_id="ann", text=text, listener=listener)
-    return ask(segmenter, dialogues or Dialogues(), request, encoded, limits, lambda: False, 0.0)
+    dialogues = dialogues or Dialogues()
+    return ask(segmenter, dialogues, dialogues.snapshot("ann"), request, encoded, limits, lambda: False, 0.0)
 
 
 def limits(min_score: float = 0.0, max_history_tokens: int = 0) -> Limits:
