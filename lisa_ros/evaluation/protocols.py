@@ -18,7 +18,7 @@ import numpy as np
 from lisa_ros.datasets.samples import Round
 from lisa_ros.evaluation.metrics import Box
 from lisa_ros.segmentation.answers import AnswerKind, Finished, Mask, ObjectMask
-from lisa_ros.segmentation.interface import Forcible, Frame, Referring, Segmenter
+from lisa_ros.segmentation.interface import EncodedImage, Referring, Segmenter, TeacherForcing
 from lisa_ros.segmentation.masks import union
 from lisa_ros.segmentation.turns import Turn, turn_of
 
@@ -67,7 +67,7 @@ class Reply:
         return self.turn.objects[0].box if len(self.masks) == 1 and self.turn.objects else None
 
 
-Asking = Callable[[Frame, Round, Sequence[Turn]], Reply]
+Asking = Callable[[EncodedImage, Round, Sequence[Turn]], Reply]
 """Puts a round to a model, about a frame and after earlier turns. Raises a CommandError if it cannot be asked."""
 
 
@@ -84,10 +84,10 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
     Raises:
         ValueError: the model cannot be told its answer.
     """
-    if not isinstance(segmenter, Forcible):
+    if not isinstance(segmenter, TeacherForcing):
         raise ValueError(f"{segmenter.name} cannot be told its answer, so it has no teacher_forced protocol")
 
-    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked)
         masks = segmenter.force(frame, question, FORCED_ANSWER, turns)
@@ -108,7 +108,7 @@ def referring(segmenter: Segmenter) -> Asking:
     if not isinstance(segmenter, Referring):
         raise ValueError(f"{segmenter.name} has no referring protocol; use generate")
 
-    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         answer, mask = segmenter.refer(frame, asked.text)
         masks = () if mask is None else (mask,)
@@ -132,7 +132,7 @@ def generate(
     they take the place of the answers' in the rounds that follow.
     """
 
-    def ask(frame: Frame, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
         session, shown = segmenter.session(frame, turns), () if references == "none" else asked.references

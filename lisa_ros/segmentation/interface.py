@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one doorway to a model: image + dialogue + command -> a stream of events.
+"""The interface of every model: an image, a dialogue and a command in, a stream of events out.
 
-`look` is dear and once per picture; a Session on a picture is cheap and one per dialogue. Only numpy is in the types,
-so that whoever calls needs no torch, and a stand-in for tests needs no weights.
+    encoded = segmenter.encode(image)               # expensive, once per frame
+    session = segmenter.session(encoded, turns)     # cheap, one per dialogue and frame
+    for event in session.segment("the red mug"):    # MaskFound and TextDelta as they are generated, then one Finished
+        ...
+
+Encoding an image runs the vision encoders (LISA: CLIP and SAM). The encoded image can be shared by any number of
+sessions, operators and threads, so that each frame is encoded once. A session holds one dialogue about one encoded
+image and computes nothing until a command is given.
+
+The types are those of numpy. Callers need no torch, and a test can replace the model by a class without weights.
 """
 
 from __future__ import annotations
@@ -10,24 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lisa_ros.segmentation.answers import (
-    AnswerKind,
-    Event,
-    Image,
-    Mask,
-    Reference,
-)
+from lisa_ros.segmentation.answers import AnswerKind, Event, Image, Mask, Reference
 
 if TYPE_CHECKING:
     from lisa_ros.segmentation.turns import Turn
 
-
-Frame = Any
-"""A picture that a Segmenter has looked at; opaque. May be shared between sessions, operators and threads."""
+EncodedImage = Any
+"""The result of `Segmenter.encode`. Each model has its own type; callers only hand it back to the same segmenter."""
 
 
 class Session(Protocol):
-    """One dialogue about one picture."""
+    """One dialogue about one encoded image. To be used by one thread at a time."""
 
     def segment(
         self,
@@ -38,100 +39,121 @@ class Session(Protocol):
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
     ) -> Iterator[Event]:
-        """Answers a command.
+        """Answer a command.
+
+        The answer does not change the session: to continue the dialogue, open a new session with the answer's turn
+        (`lisa_ros.segmentation.turns.turn_of`) appended to the turns.
 
         Args:
-            command: what the operator said.
-            references: what the command refers to: earlier turns whose masks are meant, or masks from elsewhere. Models
-                that cannot be shown earlier masks ignore them.
-            max_new_tokens: the answer is cut there.
-            cancelled: asked at least once per token; when true, the answer ends there.
-            answer: "mask_only": the model is not asked whether there is such a thing, only where; it always marks one.
+            command: The operator's text, for example "hand me something to drink from".
+            references: What the command refers to: numbers of earlier turns whose masks are meant, or masks from
+                elsewhere. Models that cannot take masks as input ignore them (LISA, LIRA).
+            max_new_tokens: Maximum length of the answer, in tokens.
+            cancelled: Called at least once per token. As soon as it returns True, the answer ends with the reason
+                "cancelled".
+            answer: "full": the model's own answer, text and masks. "mask_only": one mask as fast as possible and no
+                text; the model cannot say that there is no such object, so it always returns a mask.
 
         Yields:
-            MaskFound and TextDelta in the order the model makes them, then exactly one Finished.
+            MaskFound and TextDelta in the order in which the model generates them, then exactly one Finished.
 
         Raises:
-            CommandError: the command cannot be asked.
+            CommandError: The command is empty, does not fit into the model's context, or has an invalid reference.
         """
         ...
 
 
 class Segmenter(Protocol):
-    """A loaded model."""
+    """A loaded model. All methods may be called from several threads at the same time."""
 
     @property
     def name(self) -> str:
         """Checkpoint, precision and device, for logs."""
         ...
 
-    def encode(self, image: Image) -> Frame:
-        """Takes a picture to ask about."""
-        ...
+    def encode(self, image: Image) -> EncodedImage:
+        """Encode an image. This is the expensive part: call it once per frame and share the result.
 
-    def session(self, frame: Frame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
-        """A dialogue about a frame, after the turns it has had.
+        A model may postpone the computation until the first command needs it, or run it in the background.
 
         Args:
-            frame: from `look`.
-            turns: oldest first. References of commands and answers are these turns' numbers.
-            max_history_tokens: the oldest turns are left out, each as a whole, until those that stay add no more than
-                so many positions to the prompt; 0: until the prompt fits into the model's context, which also holds
-                for any other number. A command that refers to a turn that was left out is a CommandError.
+            image: The image, RGB uint8 of shape (H, W, 3). It must not be changed afterwards.
+
+        Returns:
+            The encoded image, for `session`.
+
+        Raises:
+            ValueError: The image has another shape or dtype, or is too narrow a strip for the vision encoders.
+        """
+        ...
+
+    def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
+        """Open a dialogue about an encoded image.
+
+        Args:
+            encoded: From `encode`.
+            turns: The dialogue so far, oldest turn first. References in commands and answers are the numbers of
+                these turns.
+            max_history_tokens: Maximum length of the history in the prompt, in positions of the language model.
+                The oldest turns are left out, each as a whole, until the rest fits. 0: no limit except the model's
+                context, which always applies. A reference to a turn that was left out is a CommandError.
+
+        Returns:
+            The session. Opening one is cheap.
         """
         ...
 
 
 @runtime_checkable
-class Forcible(Protocol):
-    """A model that can be told its answer, and shows where it would have masked. LISA's paper measures so."""
+class TeacherForcing(Protocol):
+    """A model whose answer can be given instead of generated. LISA's paper measures masks in this way."""
 
-    def force(self, frame: Frame, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
-        """The masks of an answer that is put into the model's mouth.
+    def force(self, encoded: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
+        """Compute the masks of a given answer.
 
         Args:
-            frame: from `look`.
-            command: what is asked.
-            answer: the raw answer, with one `[SEG]` or more.
-            turns: earlier turns of the dialogue.
+            encoded: From `encode`.
+            command: The operator's text.
+            answer: The raw answer, with at least one `[SEG]`.
+            turns: Earlier turns of the dialogue, oldest first.
 
         Returns:
-            a mask for each `[SEG]` of the answer.
+            One mask (H, W) for each `[SEG]` of the answer.
 
         Raises:
-            CommandError: the command cannot be asked.
+            CommandError: The prompt does not fit into the model's context.
         """
         ...
 
 
 @runtime_checkable
 class Referring(Protocol):
-    """A model that answers a referring expression with its first mask alone. LIRA's paper measures so."""
+    """A model with a prompt of its own for referring expressions. LIRA's paper measures masks in this way."""
 
-    def refer(self, frame: Frame, expression: str) -> tuple[str, Mask | None]:
-        """The mask of a referring expression, asked for as the model's authors do.
+    def refer(self, encoded: EncodedImage, expression: str) -> tuple[str, Mask | None]:
+        """Segment a referring expression with the prompt of the model's authors.
 
         Args:
-            frame: from `look`.
-            expression: for example "the red mug".
+            encoded: From `encode`.
+            expression: For example "the red mug".
 
         Returns:
-            the raw answer up to the mask, and the mask; None where the model marks nothing.
+            The raw answer up to its first mask, and that mask (H, W); None if the answer has no mask.
 
         Raises:
-            CommandError: it cannot be asked.
+            CommandError: The prompt does not fit into the model's context.
         """
         ...
 
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """A model that knows what it takes of a GPU."""
+    """A model that reports its GPU memory and can free it."""
 
     def gpu_bytes(self) -> int:
-        """Memory that the process has allocated on the GPU, bytes; 0 on a CPU."""
+        """GPU memory that this process has allocated, in bytes; 0 on a CPU."""
         ...
 
     def release(self) -> None:
-        """Forgets the weights and gives their memory back; nothing may be asked afterwards."""
+        """Free the weights. The model must not be used afterwards."""
         ...

@@ -35,7 +35,7 @@ class Model(ScriptedSegmenter):
     stop_before: int = -1
 
     def session(
-        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+        self, encoded: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> ScriptedSession:
         if len(self.asked) == self.stop_before:
             raise KeyboardInterrupt
@@ -48,7 +48,7 @@ class Model(ScriptedSegmenter):
                 for event in super().segment(command, *rest, **more):
                     yield model._judged(event, evidence, answer)
 
-        return Session(frame, tuple(turns))
+        return Session(encoded, tuple(turns))
 
     def _judged(self, event: Event, evidence: Evidence, answer: str) -> Event:
         told = {"score": self.calibration.score(evidence, answer), "evidence": evidence.told()}

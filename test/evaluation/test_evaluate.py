@@ -52,7 +52,7 @@ class Model(ScriptedSegmenter):
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     stop_before: int = -1
 
-    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> ScriptedSession:
+    def session(self, encoded: ScriptedFrame, turns: Sequence[Turn] = ()) -> ScriptedSession:
         remember = self.asked
 
         class Session(ScriptedSession):
@@ -62,17 +62,17 @@ class Model(ScriptedSegmenter):
 
         if len(self.asked) == self.stop_before:
             raise KeyboardInterrupt
-        return Session(frame, tuple(turns))
+        return Session(encoded, tuple(turns))
 
 
 @dataclass
 class ForcibleModel(Model):
     def force(
-        self, frame: ScriptedFrame, command: str, answer: str, turns: Sequence[Turn] = ()
+        self, encoded: ScriptedFrame, command: str, answer: str, turns: Sequence[Turn] = ()
     ) -> tuple[NDArray[np.bool_], ...]:
         self.asked.append((command, tuple(turn.answer for turn in turns)))
         assert answer == "[SEG]."
-        return (pixels_of(frame.picture, "red"),)
+        return (pixels_of(encoded.picture, "red"),)
 
 
 @dataclass
@@ -304,12 +304,12 @@ class Blind(ForcibleModel):
     def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
         return super().encode(np.zeros_like(image))
 
-    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> ScriptedSession:
+    def session(self, encoded: ScriptedFrame, turns: Sequence[Turn] = ()) -> ScriptedSession:
         class Session(ScriptedSession):
             def segment(inner, command: str, *rest: Any, **more: Any) -> Any:  # noqa: N805
                 return super().segment("nothing", *rest, **more)
 
-        return Session(frame, tuple(turns))
+        return Session(encoded, tuple(turns))
 
 
 def test_one_quantization_alone(wanted: Evaluation) -> None:
@@ -383,7 +383,7 @@ class ReferringModel(Model):
 
     shown: list[tuple[tuple[int, ...], list[NDArray[np.bool_]]]] = field(default_factory=list)
 
-    def session(self, frame: ScriptedFrame, turns: Sequence[Turn] = ()) -> Any:
+    def session(self, encoded: ScriptedFrame, turns: Sequence[Turn] = ()) -> Any:
         shown = self.shown
 
         class Session:
@@ -391,7 +391,7 @@ class ReferringModel(Model):
                 if "history" in command:
                     raise CommandError("The command cannot be asked.")
                 shown.append((tuple(references), [found.mask for turn in turns for found in turn.objects]))
-                everything = np.ones(frame.picture.shape[:2], dtype=np.bool_)
+                everything = np.ones(encoded.picture.shape[:2], dtype=np.bool_)
                 left, top, width, height = bounding_box(RED)
                 box = (left, top, left + width, top + height)
                 found = ObjectMask(everything, (0, 5), box=tuple(map(float, box)))

@@ -51,13 +51,13 @@ class ScriptedSegmenter:
         return ScriptedFrame(image, self.looks)
 
     def session(
-        self, frame: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+        self, encoded: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> "ScriptedSession":
         """Counts a token for each word of a command."""
         kept = list(turns)
         while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
             del kept[0]
-        return ScriptedSession(frame, tuple(kept))
+        return ScriptedSession(encoded, tuple(kept))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from statistics import median
 
 from lisa_ros.benchmark.node.asking import Asker
 from lisa_ros.benchmark.node.processor import running_threads_s
-from lisa_ros.segmentation.interface import Frame, Segmenter
+from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 
 WARMING_UP = 3
 """Pairs that are not counted: the first commands of a process are slower."""
@@ -97,7 +97,7 @@ class Model:
     """A model without ROS, and what it saw in the picture that the node gets."""
 
     segmenter: Segmenter
-    frame: Frame
+    frame: EncodedImage
 
     def answer(self, text: str) -> tuple[float, float]:
         """Answer a command of somebody who has not spoken before: seconds on the clock, and of the processor."""

@@ -51,13 +51,13 @@ class LiraSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; both eyes see it when they are first needed, once."""
         return self._lira.encode(image)
 
-    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
+    def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LiraSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return LiraSession(self._lira, self._calibration, frame, turns, max_history_tokens)
+        return LiraSession(self._lira, self._calibration, encoded, turns, max_history_tokens)
 
-    def refer(self, frame: EncodedImage, expression: str) -> tuple[str, Mask | None]:
+    def refer(self, encoded: EncodedImage, expression: str) -> tuple[str, Mask | None]:
         """See Referring."""
-        answer, logits = self._lira.refer(frame, expression)
+        answer, logits = self._lira.refer(encoded, expression)
         return answer, None if logits is None else logits > 0
 
 

@@ -49,18 +49,18 @@ class LisaSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; CLIP and SAM see it when they are first needed, once."""
         return self._lisa.encode(image)
 
-    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
+    def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return LisaSession(self._lisa, self._calibration, frame, turns, max_history_tokens)
+        return LisaSession(self._lisa, self._calibration, encoded, turns, max_history_tokens)
 
-    def force(self, frame: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
-        """The masks of an answer that is put into the model's mouth, see Forcible."""
+    def force(self, encoded: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
+        """The masks of an answer that is put into the model's mouth, see TeacherForcing."""
         from lisa_ros.models.common.answering import PromptTooLongError
         from lisa_ros.models.lisa.forcing import forced_mask_logits
 
         history = [(turn.command, turn.answer) for turn in turns]
         try:
-            logits = forced_mask_logits(self._lisa, frame, command, answer, history)
+            logits = forced_mask_logits(self._lisa, encoded, command, answer, history)
         except PromptTooLongError as error:
             raise CommandError(f"The command is too long for the model: {error}.") from error
         return tuple(one > 0 for one in logits)

@@ -59,9 +59,11 @@ class SegllmSegmenter(LoadedSegmenter):
         """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
         return self._segllm.encode(image)
 
-    def session(self, frame: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> SegllmSession:
+    def session(
+        self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
+    ) -> SegllmSession:
         """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
-        return SegllmSession(self._segllm, frame, turns, self._refer, max_history_tokens)
+        return SegllmSession(self._segllm, encoded, turns, self._refer, max_history_tokens)
 
 
 @dataclass(frozen=True)

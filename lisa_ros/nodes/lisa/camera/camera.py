@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lisa_ros.nodes.common.conversions import RgbImage, rgb_image_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
-from lisa_ros.segmentation.interface import Frame, Segmenter
+from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.tracking.stillness import same_scene
 
 NEWEST, NEAREST = "newest", "nearest"
@@ -48,7 +48,7 @@ class Camera:
         """Of the pictures in `frames`; `topic` is for people, `now_ns` tells the node's time, nanoseconds."""
         self.topic, self.frames = topic, frames
         self._now_ns = now_ns
-        self._looked_at: tuple[RgbImage, Frame] | None = None
+        self._looked_at: tuple[RgbImage, EncodedImage] | None = None
         self._looking = threading.Lock()
 
     def age_s(self) -> float | None:

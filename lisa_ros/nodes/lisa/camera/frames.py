@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from std_msgs.msg import Header
 
 from lisa_ros.nodes.common.conversions import RgbImage, nanoseconds
-from lisa_ros.segmentation.interface import Frame
+from lisa_ros.segmentation.interface import EncodedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -189,6 +189,6 @@ class EncodedFrame:
 
     header: Header
     picture: RgbImage
-    frame: Frame
+    frame: EncodedImage
     known: bool
     source: CameraFrame | None = None

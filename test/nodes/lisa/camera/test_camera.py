@@ -122,7 +122,7 @@ def test_what_could_not_be_looked_at_is_looked_at_again(monkeypatch: pytest.Monk
     camera.frames.take_image(stamped(1))
     frame = camera.choose(Choice())
     with monkeypatch.context() as patched:
-        patched.setattr(ScriptedSegmenter, "look", None)
+        patched.setattr(ScriptedSegmenter, "encode", None)
         with pytest.raises(TypeError):
             camera.encode(segmenter, frame, 6.0)
     assert camera.encode(segmenter, frame, 6.0).frame.number == 1
