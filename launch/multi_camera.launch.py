@@ -10,54 +10,47 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from lisa_ros.nodes.common.launching import check_arguments, declare_node_arguments, names_of, shared_arguments
 
 ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")
 
 # In each camera's namespace.
 TOPICS = {
-    "image": "Topic of each colour camera; {camera} stands for the camera's name, also in the next two.",
+    "image": "Topic of each colour camera; {camera} is replaced by the camera's name, also in the next two.",
     "depth": "Topic of its depth, registered to the colour image.",
     "camera_info": "Topic of its intrinsics.",
-}
-# Handed to every node's lisa.launch.py as they are.
-SHARED = {
-    "checkpoint": "Folder of the LISA checkpoint.",
-    "quantization": "auto, none, 8bit or 4bit.",
-    "device": "auto, cpu or cuda.",
-    "image_transport": "raw or compressed.",
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments, and the nodes made of them."""
-    defaults = PathJoinSubstitution([FindPackageShare("lisa_ros"), "config", "lisa.yaml"])
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("cameras", description="Names of the cameras, with commas between: front,wrist."),
-            DeclareLaunchArgument("namespace", default_value="", description="Put before each camera's namespace."),
-            *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
-            DeclareLaunchArgument("params_file", default_value=defaults, description="Parameter file of all nodes."),
-            *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in SHARED.items()),
-            OpaqueFunction(function=start_nodes),
-        ]
-    )
+    """The arguments and the nodes."""
+    arguments = [
+        DeclareLaunchArgument("cameras", description="Names of the cameras, with commas between: front,wrist."),
+        DeclareLaunchArgument("namespace", default_value="", description="Put before each camera's namespace."),
+        *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
+        *declare_node_arguments(),
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes, args=[names_of(arguments)])])
 
 
-def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def start_nodes(context: LaunchContext, declared: list[str]) -> list[LaunchDescriptionEntity]:
     """lisa.launch.py for each camera."""
+    unknown = check_arguments(context, declared)
     names = camera_names(LaunchConfiguration("cameras").perform(context))
     prefix = LaunchConfiguration("namespace").perform(context)
     topics = {topic: LaunchConfiguration(topic).perform(context) for topic in TOPICS}
-    shared = {name: LaunchConfiguration(name) for name in ("params_file", *SHARED)}
-    return [one_camera({"namespace": below(prefix, name), **topics_of(name, topics), **shared}) for name in names]
+    cameras = [
+        one_camera({"namespace": below(prefix, name), **topics_of(name, topics), **shared_arguments()})
+        for name in names
+    ]
+    return [*unknown, *cameras]
 
 
 def below(namespace: str, name: str) -> str:
-    """A name below a namespace; without one, below what a launch file around this one has pushed."""
+    """A name below a namespace; without one, below the namespace of an including launch file."""
     return f"{namespace.rstrip('/')}/{name}" if namespace else name
 
 

@@ -24,19 +24,26 @@ from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters
 
 ONE, SEVERAL, DEMO = "lisa.launch.py", "multi_camera.launch.py", "demo.launch.py"
-SHARED = {"checkpoint", "quantization", "device"}
 TOPICS = {"image", "depth", "camera_info"}
-ARGUMENTS = {
-    ONE: {"namespace", "params_file", "image_transport"} | TOPICS | SHARED,
-    SEVERAL: {"cameras", "namespace", "params_file", "image_transport"} | TOPICS | SHARED,
-    DEMO: {"rviz", "seed", "width", "height", "rate_hz", "params_file"} | SHARED,
+SHARED = {
+    "params_file",
+    "checkpoint",
+    "vision_tower",
+    "template",
+    "quantization",
+    "device",
+    "image_transport",
+    "use_depth",
+    "use_sim_time",
+    "respawn",
+    "respawn_delay",
+    "log_level",
+    "fastdds_profile",
 }
-# Which of a file's tables hold parameters of a node, and of which.
-TABLES = {
-    (ONE, "PARAMETERS"): NodeParameters,
-    (SEVERAL, "SHARED"): NodeParameters,
-    (DEMO, "LISA_ARGUMENTS"): NodeParameters,
-    (DEMO, "CAMERA"): SimCameraParameters,
+ARGUMENTS = {
+    ONE: {"namespace"} | TOPICS | SHARED,
+    SEVERAL: {"cameras", "namespace"} | TOPICS | SHARED,
+    DEMO: {"namespace", "rviz", "seed", "width", "height", "rate_hz"} | SHARED,
 }
 
 # Several processes load models at once; only a broken one takes so long.
@@ -92,30 +99,12 @@ def module_of(file: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("file", ARGUMENTS)
-def test_arguments_are_the_documented_ones(file: str) -> None:
-    calls = [node for node in ast.walk(ast.parse((ROOT / "launch" / file).read_text())) if isinstance(node, ast.Call)]
-    declared = {
-        call.args[0].value
-        for call in calls
-        if ast.unparse(call.func) == "DeclareLaunchArgument" and isinstance(call.args[0], ast.Constant)
-    }
-    tables = {name for of, table in TABLES if of == file for name in keys_of(of, table)}
-    topics = keys_of(file, "TOPICS") if file != DEMO else set()
-    assert declared | tables | topics == ARGUMENTS[file]
-
-
 def test_the_manual_names_every_file_and_argument() -> None:
     manual = (ROOT / "docs" / "interfaces.md").read_text().split("## Launch")[1]
     for file, arguments in ARGUMENTS.items():
         assert f"| `{file}` |" in manual
         for name in arguments:
             assert f"`{name}`" in manual, f"{file}: {name}"
-
-
-@pytest.mark.parametrize(("file", "table"), TABLES)
-def test_arguments_that_are_parameters_exist_in_the_node(file: str, table: str) -> None:
-    assert keys_of(file, table) <= {entry.name for entry in dataclasses.fields(TABLES[file, table])}
 
 
 def test_the_files_and_programs_that_are_named_exist() -> None:
@@ -130,6 +119,46 @@ def test_launch_declares_what_is_documented(file: str) -> None:
 
     entities = module_of(file).generate_launch_description().entities
     assert {entity.name for entity in entities if isinstance(entity, DeclareLaunchArgument)} == ARGUMENTS[file]
+
+
+@needs_launch
+def test_arguments_that_are_parameters_exist_in_the_nodes() -> None:
+    from lisa_ros.nodes.common.launching import PARAMETERS
+
+    declared = {entry.name for entry in dataclasses.fields(NodeParameters)} | {"use_sim_time"}
+    assert set(PARAMETERS) <= declared
+    assert set(module_of(DEMO).CAMERA) <= {entry.name for entry in dataclasses.fields(SimCameraParameters)}
+
+
+@needs_launch
+@pytest.mark.parametrize("file", ARGUMENTS)
+def test_a_misspelt_argument_starts_nothing(file: str) -> None:
+    cameras = {"cameras": "front"} if file == SEVERAL else {}
+    with launched(file, chekpoint="/models/LISA", **cameras) as process:
+        assert process.wait() == 1
+        assert "no launch argument 'chekpoint'; is 'checkpoint' meant?" in process.output
+        assert "process started" not in process.output
+
+
+@needs_launch
+@pytest.mark.parametrize("argument", ["params_file", "fastdds_profile"])
+def test_a_file_that_is_missing_starts_nothing(monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with launched(ONE, **{argument: "/no/such/file"}) as process:
+        assert process.wait() == 1
+        assert f"{argument} is '/no/such/file', and there is no such file" in process.output
+        assert "process started" not in process.output
+
+
+@needs_launch
+def test_a_node_that_dies_is_started_again() -> None:
+    given = {"checkpoint": "/no/such/folder", "respawn_delay": 0.1, "use_sim_time": True}
+    with launched(ONE, **given) as process:
+        wait_until(lambda: process.output.count("Could not load the checkpoint") >= 2, "the second start")
+    with launched(ONE, **given, respawn=False) as process:
+        assert process.wait() == 0  # the launch ends with its only node
+        assert process.output.count("process started") == 1
 
 
 @needs_launch
@@ -192,12 +221,14 @@ def test_a_wrong_list_of_cameras_is_said_and_nothing_starts() -> None:
 def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     answers: list[Segmentation] = []
-    given = {"width": 320, "height": 240, "rviz": rviz_wanted(), "device": "cpu"}
+    given = {"width": 320, "height": 240, "rviz": rviz_wanted(), "device": "cpu", "namespace": "here"}
     with launched(DEMO, **given) as process, talking_node("somebody") as node:
-        node.create_subscription(Segmentation, "/lisa/segmentation", answers.append, 10)
-        say = node.create_publisher(String, "/lisa/command_text", 10)
+        node.create_subscription(Segmentation, "/here/lisa/segmentation", answers.append, 10)
+        say = node.create_publisher(String, "/here/lisa/command_text", 10)
         wait_until(lambda: "Ready:" in process.output and say.get_subscription_count(), "the node", LOADED_S)
-        wait_until(lambda: node.count_publishers("/image") and node.count_publishers("/lisa/segmentation"), "topics")
+        wait_until(
+            lambda: node.count_publishers("/here/image") and node.count_publishers("/here/lisa/segmentation"), "topics"
+        )
 
         def answered() -> bool:
             # The first pictures may still be on their way.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,12 +86,12 @@ def files_without_effect(args: Sequence[str] | None, node: str) -> list[str]:
         node: the node's full name, for example "/front/lisa".
     """
     args = sys.argv if args is None else args
-    files = [after for flag, after in zip(args, args[1:], strict=False) if flag == "--params-file"]
+    files = [after for flag, after in itertools.pairwise(args) if flag == "--params-file"]
     return [file for file in files if not any(_matches(name, node) for name in _sections(file))]
 
 
 def _own_arguments(args: Sequence[str] | None) -> list[str]:
-    """What stands outside of --ros-args; rclpy's remove_ros_args also removes NAME:=VALUE there, an old way to remap."""
+    """What stands outside of --ros-args; rclpy's remove_ros_args also removes NAME:=VALUE there, an old remapping."""
     own, is_ros = [], False
     for argument in (sys.argv if args is None else args)[1:]:
         if argument == "--ros-args":

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Fast DDS 2 reads the first, Fast DDS 3 the second."""
@@ -71,8 +72,11 @@ def shared_arguments() -> dict[str, LaunchConfiguration]:
 
 def given_parameters(context: LaunchContext) -> dict[str, ParameterValue]:
     """The parameters that were given as launch arguments, in their types: a folder named 0123 stays a text."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    return {name: ParameterValue(value, value_type=PARAMETERS[name][0]) for name, value in given.items() if value}
+    return {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (kind, _) in PARAMETERS.items()
+        if LaunchConfiguration(name).perform(context)
+    }
 
 
 def set_fastdds_profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
