@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from lisa_ros import __version__
-from lisa_ros.cli import benchmark, calibrate, check, convert, evaluate, finetune, segment, train
+from lisa_ros.cli import benchmark, calibrate, check, convert, download, evaluate, finetune, segment, train
+from lisa_ros.models.common.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 
-_SUBCOMMANDS = (segment, evaluate, calibrate, benchmark, train, finetune, convert, check)
+_SUBCOMMANDS = (segment, evaluate, calibrate, benchmark, train, finetune, convert, check, download)
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
 
 
@@ -31,12 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
+        _find_checkpoint(options)
         return int(options.run(options))
     except (CommandError, ValueError, OSError) as error:
         print(f"lisa: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _find_checkpoint(options: argparse.Namespace) -> None:
+    """Replaces what names a checkpoint, `~/folder` or a Hugging Face id, by its folder."""
+    for name in ("checkpoint", "source"):
+        if (given := getattr(options, name, None)) is not None:
+            setattr(options, name, find_folder(given))
 
 
 def _parser() -> argparse.ArgumentParser:

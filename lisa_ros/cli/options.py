@@ -35,7 +35,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every subcommand that loads a model; `load_options` reads them."""
     defaults = LoadOptions()
     parser.add_argument(
-        "--checkpoint", type=Path, default=embedded_checkpoint(), help="a model's folder (default: the embedded LISA)"
+        "--checkpoint",
+        type=Path,
+        default=embedded_checkpoint(),
+        help="folder or Hugging Face id (default: the embedded LISA)",
     )
     add_vision_tower(parser)
     parser.add_argument("--template", choices=TEMPLATES, default=defaults.template, help="(default: %(default)s)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.models.common.config_file import config_of
+from lisa_ros.models.common.hub import find_folder
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.interface import Segmenter
 
@@ -35,11 +36,11 @@ def embedded_checkpoint() -> Path:
     return Path(__file__).parent.parent / "checkpoints" / "tabletop"
 
 
-def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segmenter:
+def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -> Segmenter:
     """Loads a checkpoint folder.
 
     Args:
-        checkpoint: a folder as released, or as `lisa convert` wrote it.
+        checkpoint: a folder as released, or as `lisa convert` wrote it; or the id of a Hugging Face repository.
         options: precision, quantization, device and so on.
 
     Raises:
@@ -48,7 +49,8 @@ def load_segmenter(checkpoint: Path, options: LoadOptions | None = None) -> Segm
     # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
     # work. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    folder = find_folder(checkpoint)
     # torch and transformers take seconds to import; callers that only need the names here must not wait for them.
-    module = importlib.import_module(f"lisa_ros.models.{model_of(checkpoint)}.segmenter")
-    segmenter: Segmenter = module.load(checkpoint, options)
+    module = importlib.import_module(f"lisa_ros.models.{model_of(folder)}.segmenter")
+    segmenter: Segmenter = module.load(folder, options)
     return segmenter

@@ -9,6 +9,7 @@ from transformers import CLIPVisionConfig
 
 from lisa_ros.models.common.configuration import read_json
 from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.hub import VISION_TOWER_FILES, find_folder
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 
 
@@ -26,27 +27,14 @@ def find_vision_tower(folder: Path, named: str, chosen: str | None = None) -> Pa
     name = chosen or named
     if not name:
         raise CheckpointError(f"{folder}/config.json names no vision_tower; say which CLIP folder with --vision-tower")
-    candidates = [Path(name).expanduser()] if chosen else [folder / name, Path(name).expanduser()]
-    for candidate in candidates:
-        if (candidate / "config.json").is_file():
-            return candidate
-        if candidate.is_dir():
-            raise CheckpointError(f"{candidate} is no CLIP folder: config.json is missing in it")
-    return _download_vision_tower(folder, name)
-
-
-def _download_vision_tower(folder: Path, name: str) -> Path:
-    """From the Hugging Face cache, or the hub."""
+    beside = folder / name
     try:
-        from huggingface_hub import snapshot_download
-
-        files = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
-        return Path(snapshot_download(name, allow_patterns=files))
-    except Exception as error:  # no network, no such model, a name the hub refuses
-        raise CheckpointError(
-            f"CLIP {name!r} is neither a folder in {folder}, nor a path, nor in the Hugging Face cache or hub "
-            f"({type(error).__name__}). Download it once and point --vision-tower at its folder"
-        ) from error
+        found = beside if not chosen and beside.is_dir() else find_folder(name, "CLIP", files=VISION_TOWER_FILES)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. --vision-tower (parameter vision_tower) names the CLIP folder") from error
+    if not (found / "config.json").is_file():
+        raise CheckpointError(f"{found} is no CLIP folder: config.json is missing in it")
+    return found
 
 
 def read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
