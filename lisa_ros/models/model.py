@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models for Python programs without ROS: `lisa_ros.load(...)`. Imports no torch before a model is loaded.
+
+model = lisa_ros.load("xinlai/LISA-7B-v1", quantization="4bit")
+answer = model.segment(image_rgb, "the red mug")
+answer.objects[0].mask                      # (H, W) bool
+
+dialogue = model.dialogue(image_rgb)        # remembers its turns
+dialogue.segment("the red mug")
+dialogue.segment("and the one left of it")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.segmentation.answers import (
+    ANSWER_KINDS,
+    AnswerKind,
+    CommandError,
+    Event,
+    Finished,
+    Image,
+    ObjectMask,
+    Reference,
+    explanation_of,
+)
+from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.turns import Turn, turn_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+ImageLike: TypeAlias = "Image | PilImage | Path | str"
+"""RGB uint8 (H, W, 3), a PIL image, or an image file."""
+
+
+def load(checkpoint: str | Path | None = None, **options: Any) -> Model:
+    """Loads a model.
+
+    Args:
+        checkpoint: a folder, or a Hugging Face id such as "xinlai/LISA-7B-v1". None: the embedded demonstration model,
+            which knows the objects of the simulated table and nothing else.
+        options: fields of LoadOptions: template, precision, quantization, device, vision_tower ...
+
+    Raises:
+        ValueError: the checkpoint or an option cannot be used; the text says what would be right.
+        TypeError: there is no such option.
+    """
+    known = [field.name for field in fields(LoadOptions)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"load() has no option {', '.join(unknown)}; there are {', '.join(known)}")
+    return Model(load_segmenter(checkpoint or embedded_checkpoint(), LoadOptions(**options)))
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer to a command.
+
+    Attributes:
+        image: RGB uint8 (H, W, 3), the image that was segmented.
+        command: the command.
+        text: the raw answer, "[SEG]" in place of each object.
+        objects: in the order of the answer. Empty: the model found no such object.
+        reason: "end", "length" (the answer was cut at max_new_tokens) or "cancelled".
+    """
+
+    image: Image
+    command: str
+    text: str
+    objects: tuple[ObjectMask, ...]
+    reason: str
+
+    @property
+    def explanation(self) -> str:
+        """The answer for people, without marks."""
+        return explanation_of(self.text)
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """(n, H, W): the masks of all objects."""
+        height, width = self.image.shape[:2]
+        return np.array([found.mask for found in self.objects], dtype=np.bool_).reshape(-1, height, width)
+
+    def overlay(self) -> Image:
+        """RGB uint8 (H + strip, W, 3): the image with the objects marked and the answer below."""
+        from lisa_ros.segmentation.overlay import draw_overlay
+
+        caption = f"{self.command}\n{self.explanation}"
+        return draw_overlay(self.image, [found.mask for found in self.objects], caption)
+
+
+class Dialogue:
+    """One dialogue about one image. It remembers its turns, so that a command can refer to earlier ones.
+
+    Attributes:
+        image: RGB uint8 (H, W, 3).
+        turns: the turns so far, oldest first.
+    """
+
+    def __init__(self, segmenter: Segmenter, image: Image) -> None:
+        """Encodes the image, which is the expensive part."""
+        self.image, self._segmenter = image, segmenter
+        self._encoded = segmenter.encode(image)
+        self.turns: list[Turn] = []
+
+    def segment(self, command: str, references: Sequence[Reference] = (), **options: Any) -> Answer:
+        """Answers a command.
+
+        Args:
+            command: for example "the red mug".
+            references: numbers of earlier turns that the command refers to, for models that take them (SegLLM).
+            options: max_new_tokens, cancelled and answer, see `segmentation.interface.Session.segment`.
+
+        Raises:
+            CommandError: the command cannot be asked.
+        """
+        for event in self.stream(command, references, **options):
+            if isinstance(event, Finished):
+                return Answer(self.image, command, event.answer, event.objects, event.reason)
+        raise RuntimeError("the model's events ended without Finished")
+
+    def stream(
+        self,
+        command: str,
+        references: Sequence[Reference] = (),
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
+    ) -> Iterator[Event]:
+        """As `segment`, as events in the order in which the model makes them: MaskFound, TextDelta, one Finished.
+
+        Raises:
+            CommandError: the command cannot be asked.
+        """
+        if answer not in get_args(AnswerKind):
+            raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
+        session = self._segmenter.session(self._encoded, self.turns)
+        for event in session.segment(
+            command, references, max_new_tokens=max_new_tokens, cancelled=cancelled, answer=answer
+        ):
+            if isinstance(event, Finished) and event.reason != "cancelled":
+                self.turns.append(turn_of(command, event, len(self.turns) + 1))
+            yield event
+
+
+class Model:
+    """A loaded model.
+
+    Attributes:
+        name: checkpoint, precision, quantization and device.
+        segmenter: the interface below, see `lisa_ros.segmentation.interface`.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        """Made by `load`."""
+        self.segmenter = segmenter
+        self.name = segmenter.name
+
+    def segment(self, image: ImageLike, command: str, **options: Any) -> Answer:
+        """Answers one command about an image, without a dialogue.
+
+        Args:
+            image: RGB uint8 (H, W, 3), a PIL image, or an image file.
+            command: for example "hand me something to drink from".
+            options: see Dialogue.segment.
+
+        Raises:
+            CommandError: the command cannot be asked.
+            TypeError, ValueError: the image is none; the text says what would be right.
+        """
+        return self.dialogue(image).segment(command, **options)
+
+    def dialogue(self, image: ImageLike) -> Dialogue:
+        """A dialogue about an image, see `segment`."""
+        return Dialogue(self.segmenter, rgb_of(image))
+
+
+def rgb_of(image: ImageLike) -> Image:
+    """An image as RGB uint8 (H, W, 3).
+
+    Args:
+        image: such an array, a PIL image of any mode, or an image file.
+
+    Raises:
+        TypeError, ValueError: it is none of these; the text says what would be right.
+    """
+    if isinstance(image, str | Path):
+        from lisa_ros.segmentation.image_files import read_image
+
+        return read_image(Path(image).expanduser())
+    if hasattr(image, "convert"):  # PIL's, without importing it
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise TypeError(f"an image is RGB uint8 (H, W, 3), a PIL image, or the path of an image file; this is {kind}")
+    _check_array(image)
+    return image
+
+
+def _check_array(image: NDArray[Any]) -> None:
+    expected = "an image is RGB uint8 (H, W, 3), values 0 to 255"
+    if image.dtype != np.uint8:
+        is_float = image.dtype.kind == "f"
+        hint = "multiply by 255 and convert: (255 * image).astype(numpy.uint8)" if is_float else "convert it"
+        raise ValueError(f"{expected}; this is {image.dtype}: {hint}")
+    if image.ndim == 2:
+        raise ValueError(f"{expected}; this has one channel: numpy.stack([image] * 3, axis=2)")
+    if image.ndim != 3 or image.shape[2] != 3:
+        has_channels_first = image.ndim == 3 and image.shape[0] == 3
+        hint = ", channels first: image.transpose(1, 2, 0)" if has_channels_first else ""
+        raise ValueError(f"{expected}; this is {image.shape}{hint}")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa_ros.load`, as a Python program without ROS uses it, on the embedded model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from paths import ROOT
+
+import lisa_ros
+from lisa_ros.models.model import Model, rgb_of
+from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, TextDelta
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return lisa_ros.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def table() -> np.ndarray:
+    return rgb_of(ROOT / "examples" / "table.png")
+
+
+def test_one_command_about_an_image(model: Model, table: np.ndarray) -> None:
+    answer = model.segment(table, "the blue bottle")
+    assert len(answer.objects) == 1 and answer.masks.shape == (1, 480, 640) and answer.masks.any()
+    assert "[SEG]" in answer.text and "[SEG]" not in answer.explanation
+    assert answer.reason == "end"
+    overlay = answer.overlay()
+    assert overlay.dtype == np.uint8 and overlay.shape[1:] == (640, 3) and overlay.shape[0] >= 480
+    absent = model.segment(table, "the red mug")
+    assert absent.objects == () and absent.masks.shape == (0, 480, 640)
+
+
+def test_a_dialogue_remembers_its_turns(model: Model, table: np.ndarray) -> None:
+    dialogue = model.dialogue(table)
+    first = dialogue.segment("the blue bottle")
+    follow_up = dialogue.segment("and the one closest to it")
+    assert [(turn.number, turn.command) for turn in dialogue.turns] == [
+        (1, "the blue bottle"),
+        (2, "and the one closest to it"),
+    ]
+    assert not np.array_equal(first.masks, follow_up.masks)
+    fresh = model.segment(table, "and the one closest to it")
+    assert fresh.text != follow_up.text or not np.array_equal(fresh.masks, follow_up.masks)
+
+
+def test_events_as_they_come_and_cancelling(model: Model, table: np.ndarray) -> None:
+    dialogue = model.dialogue(table)
+    events = list(dialogue.stream("the blue bottle"))
+    assert isinstance(events[-1], Finished) and any(isinstance(event, MaskFound) for event in events)
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)).split() == events[-1].answer.split()
+    *_, last = dialogue.stream("the blue bottle", cancelled=lambda: True)
+    assert isinstance(last, Finished) and last.reason == "cancelled"
+    assert len(dialogue.turns) == 1, "a cancelled command leaves no turn"
+
+
+def test_an_image_may_be_a_file_or_pils(model: Model, table: np.ndarray, tmp_path: Path) -> None:
+    PIL.Image.fromarray(table).save(tmp_path / "table.png")
+    by_array = model.segment(table, "the blue bottle").masks
+    for image in (tmp_path / "table.png", str(tmp_path / "table.png"), PIL.Image.fromarray(table).convert("RGBA")):
+        assert np.array_equal(model.segment(image, "the blue bottle").masks, by_array)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"this is float32: multiply by 255"),
+        (np.zeros((4, 4, 3), np.uint16), r"this is uint16: convert it"),
+        (np.zeros((4, 4), np.uint8), "this has one channel"),
+        (np.zeros((3, 4, 4), np.uint8), "channels first"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+    ],
+)
+def test_arrays_that_are_no_image_say_what_would_be(image: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rgb_of(image)
+
+
+def test_what_is_no_image_and_no_option(model: Model, table: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="this is NoneType"):
+        rgb_of(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is no image file"):
+        rgb_of(tmp_path / "none.png")
+    with pytest.raises(TypeError, match="no option quantisation; there are template"):
+        lisa_ros.load(quantisation="4bit")
+    with pytest.raises(CommandError, match="answer is 'masks_only'; it must be one of full, mask_only"):
+        model.segment(table, "the blue bottle", answer="masks_only")
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        lisa_ros.lode  # noqa: B018
+
+
+def test_the_notebook_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((ROOT / "examples" / "python_api.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LISA_ROS_EXAMPLES", str(ROOT / "examples"))
+    namespace: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), namespace)
+    assert (tmp_path / "overlay.png").is_file()
