@@ -27,6 +27,10 @@ class OperatorError(ValueError):
     """An operator id that cannot be used; the text is one sentence for the sender."""
 
 
+class UndoError(ValueError):
+    """There is nothing to take back; the text is one sentence for the operator."""
+
+
 class ForgottenTurnError(ValueError):
     """A reference to a turn that is not kept; the text is one sentence for the operator."""
 
@@ -113,6 +117,7 @@ class Dialogues:
         self._generation = 0
         self._ends: OrderedDict[str, int] = OrderedDict()
         self._end_of_others = 0
+        self._before_reset: OrderedDict[str, _Dialogue] = OrderedDict()
         self._max_turns, self._max_operators, self._max_idle_s = max_turns, max_operators, max_idle_s
         self._store, self._now_s = store, now_s
         for kept in store.load() if store else ():
@@ -187,7 +192,52 @@ class Dialogues:
     def reset(self, operator: str) -> int:
         """Forget one operator's dialogue; returns how many turns were kept of it."""
         with self._lock:
+            dialogue = self._dialogues.get(operator)
+            if dialogue is not None:
+                self._before_reset[operator] = dialogue
+                self._before_reset.move_to_end(operator)
+                while len(self._before_reset) > self._max_operators:
+                    self._before_reset.popitem(last=False)
             return self._forget(operator)
+
+    def undo_reset(self, operator: str) -> int:
+        """Keep again what the last reset forgot; returns how many turns there are.
+
+        Raises:
+            UndoError: there was no reset, or turns were added after it.
+        """
+        with self._lock:
+            if operator in self._dialogues:
+                raise UndoError("The dialogue has new turns since the reset; the earlier ones cannot be restored.")
+            dialogue = self._before_reset.pop(operator, None)
+            if dialogue is None:
+                raise UndoError("There is no reset to take back.")
+            dialogue.spoken_s = self._now_s()
+            self._dialogues[operator] = dialogue
+            for turn in dialogue.turns if self._store else ():
+                assert self._store is not None
+                self._store.add(operator, turn, dialogue.spoken_s)
+            self._trim(operator)
+            self._forget_least_recent()
+            return len(dialogue.turns)
+
+    def undo_turn(self, operator: str) -> int:
+        """Forget the newest turn; returns how many turns are left.
+
+        Raises:
+            UndoError: no turn is kept.
+        """
+        with self._lock:
+            dialogue = self._dialogues.get(operator)
+            if dialogue is None or not dialogue.turns:
+                raise UndoError("The dialogue has no turn to take back.")
+            if len(dialogue.turns) == 1:
+                self._forget(operator)
+                return 0
+            turn = dialogue.turns.pop()
+            if self._store:
+                self._store.drop_turn(operator, turn.number)
+            return len(dialogue.turns)
 
     def _trim_all(self) -> None:
         for operator in self._dialogues:

@@ -110,6 +110,10 @@ class DialogueStore:
         """Removes an operator's turns with smaller numbers."""
         self._change("delete from turns where operator = ? and number < ?", (operator, number))
 
+    def drop_turn(self, operator: str, number: int) -> None:
+        """Removes one turn of an operator."""
+        self._change("delete from turns where operator = ? and number = ?", (operator, number))
+
     def forget(self, operator: str) -> None:
         """Removes an operator's dialogue."""
         self._change("delete from turns where operator = ?", (operator,))

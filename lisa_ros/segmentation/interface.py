@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lisa_ros.segmentation.answers import AnswerKind, Event, Image, Mask, Reference
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
 if TYPE_CHECKING:
     from lisa_ros.segmentation.turns import Turn
@@ -38,6 +39,7 @@ class Session(Protocol):
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
         """Answer a command.
 
@@ -53,12 +55,15 @@ class Session(Protocol):
                 "cancelled".
             answer: "full": the model's own answer, text and masks. "mask_only": one mask as fast as possible and no
                 text; the model cannot say that there is no such object, so it always returns a mask.
+            pointing: Points and boxes on the object that is meant. LISA gives them to SAM's prompt encoder, and they
+                shape every mask of the answer. Models without such an input raise CommandError.
 
         Yields:
             MaskFound and TextDelta in the order in which the model generates them, then exactly one Finished.
 
         Raises:
-            CommandError: The command is empty, does not fit into the model's context, or has an invalid reference.
+            CommandError: The command is empty, does not fit into the model's context, has an invalid reference, or
+                points outside the image or at a model that takes no points.
         """
         ...
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, OperatorError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, ForgottenTurnError, OperatorError, UndoError, operator_name
 from lisa_ros.dialogue.store import DialogueStore, StoreError
 from lisa_ros.segmentation.answers import Finished, ObjectMask, Region
 from lisa_ros.segmentation.turns import Turn, turn_of
@@ -339,3 +339,45 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another node has it open"):
         DialogueStore(tmp_path / "taken.sqlite")
     first.close()
+
+
+def test_a_reset_is_taken_back_with_its_numbers_and_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "dialogues.sqlite"
+    dialogues = Dialogues(max_turns=2, store=DialogueStore(file))
+    for text in ("one", "two", "three"):
+        dialogues.append("ann", Turn(text, "Sure."))
+    assert dialogues.reset("ann") == 2
+    assert dialogues.turns("ann") == ()
+    assert dialogues.undo_reset("ann") == 2
+    assert [(turn.number, turn.command) for turn in dialogues.turns("ann")] == [(2, "two"), (3, "three")]
+    with pytest.raises(UndoError, match="new turns"):
+        dialogues.undo_reset("ann")
+    assert dialogues.append("ann", Turn("four", "Sure.")) == 4
+    dialogues.close()
+    assert [turn.command for turn in Dialogues(store=DialogueStore(file)).turns("ann")] == ["three", "four"]
+
+
+def test_a_reset_cannot_be_taken_back_after_a_new_turn_nor_twice() -> None:
+    dialogues = Dialogues()
+    with pytest.raises(UndoError, match="no reset"):
+        dialogues.undo_reset("ann")
+    dialogues.append("ann", Turn("one", "Sure."))
+    dialogues.reset("ann")
+    dialogues.append("ann", Turn("two", "Sure."))
+    with pytest.raises(UndoError, match="new turns"):
+        dialogues.undo_reset("ann")
+
+
+def test_the_newest_turn_is_taken_back_until_none_is_left(tmp_path: Path) -> None:
+    file = tmp_path / "dialogues.sqlite"
+    dialogues = Dialogues(store=DialogueStore(file))
+    dialogues.append("ann", Turn("one", "Sure."))
+    dialogues.append("ann", Turn("two", "Sure."))
+    assert dialogues.undo_turn("ann") == 1
+    assert dialogues.append("ann", Turn("another", "Sure.")) == 2
+    dialogues.undo_turn("ann")
+    assert dialogues.undo_turn("ann") == 0
+    with pytest.raises(UndoError, match="no turn"):
+        dialogues.undo_turn("ann")
+    dialogues.close()
+    assert Dialogues(store=DialogueStore(file)).turns("ann") == ()

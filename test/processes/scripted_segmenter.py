@@ -19,6 +19,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     TextDelta,
 )
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
 SEG = "[SEG]"
@@ -73,7 +74,9 @@ class ScriptedSession:
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
+        pointing.check(self.frame.picture.shape[:2])
         if answer == "mask_only":
             yield from self._answer(f"{SEG}.", [pixels_of(self.frame.picture, "red")], placed=True)
             return
@@ -81,6 +84,9 @@ class ScriptedSession:
             raise CommandError("The model does not take this word.")
         if "surrogate" in command:
             raise CommandError("The model does not take \udce9.")
+        if "pointing" in command:
+            yield from self._answer(f"Points {pointing.points}, boxes {pointing.boxes}.", [], placed=True)
+            return
         if "crash badly" in command:
             raise RuntimeError("the model broke \udce9")
         if "crash" in command:

@@ -24,6 +24,7 @@ from lisa_ros.segmentation.answers import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class LiraSession:
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
@@ -93,6 +95,7 @@ class LiraSession:
         command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
+        pointing.refuse("LIRA")
         if cancelled():  # before the picture is looked at, which is dear
             yield Finished("", (), "cancelled")
             return

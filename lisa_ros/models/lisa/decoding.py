@@ -23,6 +23,7 @@ from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
 MASK_ONLY_ANSWER = "[SEG]."
 """What the model is made to say for a mask without words, as LISA's authors do when they validate (train_ds.py)."""
@@ -171,6 +172,7 @@ class Lisa(Loaded):
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[MaskStep | TextStep | Answer]:
         """Answers a prompt, greedily. Several threads may be answered at the same time.
 
@@ -180,6 +182,7 @@ class Lisa(Loaded):
             max_new_tokens: the answer is cut there.
             cancelled: asked before every token; when true, the answer ends there.
             mask_only: put MASK_ONLY_ANSWER into the model's mouth: one mask, always, and no word of the model's own.
+            pointing: points and boxes that shape every mask beside its `[SEG]`.
 
         Yields:
             A step for every token, masks as soon as their `[SEG]` is said (the first MAX_MASKS); the Answer last.
@@ -195,7 +198,7 @@ class Lisa(Loaded):
             reading = self.reader.begin(picture, prompt_ids)
             said = self._force(reading, forced) if forced else self._greedy(reading, wanted)
             with self.reader.batcher.present():
-                yield from self._tell(picture, prompt_ids, said, wanted, cancelled)
+                yield from self._tell(picture, prompt_ids, said, wanted, cancelled, pointing)
 
     def _tell(
         self,
@@ -204,6 +207,7 @@ class Lisa(Loaded):
         said: Iterator[Step],
         longest: int,
         cancelled: Callable[[], bool],
+        pointing: Pointing,
     ) -> Iterator[MaskStep | TextStep | Answer]:
         """What was said, as `answer` yields it."""
         ids: list[int] = []
@@ -217,7 +221,7 @@ class Lisa(Loaded):
             masks += token == self.config.seg_token_id
             if token == self.config.seg_token_id and masks <= MAX_MASKS:
                 with self.reader.batcher.away():
-                    logits = picture.mask_logits(state)
+                    logits = picture.mask_logits(state, pointing)
                 least = float(torch.stack(log_probs).min())
                 yield MaskStep(logits.full, logits.coarse, self.tokenizer.decode_answer(ids), least)
             elif token != self.tokenizer.eos_token_id:

@@ -18,6 +18,7 @@ from lisa_ros.models.common.preprocessing import ClipPreprocessing, check_image
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.background import Ahead
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
 _numbers = itertools.count(1)
 
@@ -78,14 +79,27 @@ class EncodedImage:
         finally:
             self._ahead.end()
 
-    def mask_logits(self, state: torch.Tensor) -> MaskLogits:
-        """The mask for the state (1, hidden) that said `[SEG]`."""
+    def mask_logits(self, state: torch.Tensor, pointing: Pointing = NO_POINTING) -> MaskLogits:
+        """The mask for the state (1, hidden) that said `[SEG]`, and for what the operator points at."""
         features, resized = self._seen_for_masks()
         with torch.inference_mode():
-            low = self._network.mask_logits(state, features)
+            low = self._network.mask_logits(state, features, self._pointed(pointing, resized))
             full = self._network.upsample(low, resized, self.size)
             height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
             return MaskLogits(full[0].cpu().numpy(), low[0, :height, :width].cpu().numpy())
+
+    def _pointed(self, pointing: Pointing, resized: tuple[int, int]) -> torch.Tensor | None:
+        """The prompts for points and boxes, whose coordinates scale with the image (SamPredictor, apply_coords)."""
+        if not pointing:
+            return None
+        (height, width), device = self.size, self._network.visual_model.prompt_encoder.no_mask_embed.weight.device
+        scale = torch.tensor([resized[1] / width, resized[0] / height], device=device)
+        points = torch.tensor(pointing.points, dtype=torch.float32, device=device).reshape(-1, 2) * scale
+        box = None
+        if pointing.boxes:
+            x, y, box_width, box_height = pointing.boxes[0]
+            box = torch.tensor([x, y, x + box_width, y + box_height], device=device) * scale.repeat(2)
+        return self._network.pointing_prompts(points, box)
 
     def _seen_for_masks(self) -> Features:
         with self._sam_lock:

@@ -105,26 +105,52 @@ class LisaNetwork(nn.Module):
         table = self.language.embed_tokens
         return torch.cat([table(before), visual_tokens, table(after)]).unsqueeze(0)
 
-    def mask_logits(self, states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def mask_logits(
+        self, states: torch.Tensor, features: torch.Tensor, pointed: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Low-resolution mask logits, one for each state that says `[SEG]`.
 
         Args:
             states: (n, hidden), after LLaMA's last norm, each at the position *before* its `[SEG]`.
             features: (1, prompt_width, grid, grid) of the picture.
+            pointed: (k, prompt_width) from pointing_prompts, beside each state's own prompt; None: nothing.
 
         Returns:
             (n, 4 * grid, 4 * grid) float32.
         """
-        return self.prompted_logits(self.text_hidden_fcs(states).float(), features)
+        return self.prompted_logits(self.text_hidden_fcs(states).float(), features, pointed)
 
-    def prompted_logits(self, prompts: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def pointing_prompts(self, points: torch.Tensor, box: torch.Tensor | None) -> torch.Tensor:
+        """Sparse prompts for points and a box, by segment-anything's prompt encoder.
+
+        Args:
+            points: (p, 2) float32, (x, y) in SAM's input, pixel centres at whole numbers.
+            box: (4,) float32, x0, y0, x1, y1 in SAM's input; None: there is none.
+
+        Returns:
+            (k, prompt_width) float32: one for each point, a padding one where there is no box, two for a box.
+        """
+        encoder = self.visual_model.prompt_encoder
+        labels = torch.ones(1, len(points), dtype=torch.int, device=points.device)
+        sparse, _ = encoder(
+            points=(points[None], labels) if len(points) else None,
+            boxes=None if box is None else box[None],
+            masks=None,
+        )
+        prompts: torch.Tensor = sparse[0].float()
+        return prompts
+
+    def prompted_logits(
+        self, prompts: torch.Tensor, features: torch.Tensor, pointed: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Low-resolution mask logits for embeddings that prompt the mask decoder.
 
         The decoder computes in float32 whatever the rest does: it is small, and its sign is the mask.
 
         Args:
-            prompts: (n, prompt_width) float32, each the only sparse prompt of its mask.
+            prompts: (n, prompt_width) float32, the sparse prompt of each mask.
             features: (1, prompt_width, grid, grid) of the picture.
+            pointed: (k, prompt_width) float32, more sparse prompts of every mask; None: none.
 
         Returns:
             (n, 4 * grid, 4 * grid) float32.
@@ -132,10 +158,13 @@ class LisaNetwork(nn.Module):
         prompt_encoder = self.visual_model.prompt_encoder
         side = features.shape[-1]
         dense = prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(prompts), -1, side, side)
+        sparse = prompts.unsqueeze(1)
+        if pointed is not None:
+            sparse = torch.cat([sparse, pointed.expand(len(prompts), -1, -1)], dim=1)
         low, _ = self.visual_model.mask_decoder(
             image_embeddings=features,
             image_pe=prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=prompts.unsqueeze(1),
+            sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=False,
         )

@@ -23,6 +23,7 @@ from lisa_ros.segmentation.answers import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class LisaSession:
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
         """See Session.segment. Where the dialogue is longer than the model's context, its oldest turns are left out.
 
@@ -98,10 +100,16 @@ class LisaSession:
         command = without_marks(command)
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
+        pointing.check(self._picture.size)
         mask_only = answer == "mask_only"
         prompt_ids, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
         steps = self._lisa.answer_prompt(
-            self._picture, prompt_ids, max_new_tokens=room, cancelled=cancelled, mask_only=mask_only
+            self._picture,
+            prompt_ids,
+            max_new_tokens=room,
+            cancelled=cancelled,
+            mask_only=mask_only,
+            pointing=pointing,
         )
         yield from self._events(steps, answer)
 

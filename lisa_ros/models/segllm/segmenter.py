@@ -30,6 +30,7 @@ from lisa_ros.segmentation.answers import (
     TextDelta,
 )
 from lisa_ros.segmentation.masks import union
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import pixel_probability
 
 if TYPE_CHECKING:
@@ -112,11 +113,13 @@ class SegllmSession:
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
         """See Session.segment. SegLLM says nothing and always marks one thing, so two of the options change nothing.
 
         Where the dialogue is longer than the model's context, its oldest turns are left out.
         """
+        pointing.refuse("SegLLM")
         asked = self._asked(command, references)
         turns = self._newest_that_fit(self._round(asked))
         asked = self._without_left_out(asked, turns)

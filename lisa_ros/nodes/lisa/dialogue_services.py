@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services that show and forget operators' dialogues, and the file that the node keeps them in."""
+"""The services that list, return, forget and restore operators' dialogues, and the file that the node keeps them in."""
 
 import os
 from pathlib import Path
 
 from rclpy.node import Node
+from std_msgs.msg import Header
 
-from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, UndoError, operator_name
 from lisa_ros.dialogue.store import DialogueStore
-from lisa_ros.msg import DialogueSummary
+from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.srv import ListDialogues, ResetDialogue
+from lisa_ros.nodes.lisa.answers.answer_messages import object_message, sendable
+from lisa_ros.segmentation.answers import explanation_of
+from lisa_ros.segmentation.turns import Turn
+from lisa_ros.srv import GetDialogue, ListDialogues, ResetDialogue, UndoDialogue
 
 AUTO = "auto"
 
@@ -37,12 +41,14 @@ def _own_file(node_name: str) -> Path:
 
 
 class DialogueServices:
-    """`~/reset_dialogue` and `~/list_dialogues`."""
+    """`~/reset_dialogue`, `~/undo_dialogue`, `~/get_dialogue` and `~/list_dialogues`."""
 
     def __init__(self, node: Node, dialogues: Dialogues) -> None:
         """Create the services on the node."""
         self._dialogues = dialogues
         node.create_service(ResetDialogue, "~/reset_dialogue", guarded_by(node, self._reset))
+        node.create_service(UndoDialogue, "~/undo_dialogue", guarded_by(node, self._undo))
+        node.create_service(GetDialogue, "~/get_dialogue", guarded_by(node, self._get))
         node.create_service(ListDialogues, "~/list_dialogues", guarded_by(node, self._list))
 
     def _reset(self, request: ResetDialogue.Request, response: ResetDialogue.Response) -> ResetDialogue.Response:
@@ -55,9 +61,48 @@ class DialogueServices:
         response.success = True
         return response
 
+    def _undo(self, request: UndoDialogue.Request, response: UndoDialogue.Response) -> UndoDialogue.Response:
+        try:
+            operator = operator_name(request.operator_id)
+            response.turns = self._take_back(operator, request.change)
+        except (OperatorError, UndoError) as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        return response
+
+    def _take_back(self, operator: str, change: int) -> int:
+        if change == UndoDialogue.Request.RESET:
+            return self._dialogues.undo_reset(operator)
+        if change == UndoDialogue.Request.TURN:
+            return self._dialogues.undo_turn(operator)
+        raise UndoError(f"The change {change} cannot be taken back; it can be 0 (the reset) or 1 (the newest turn).")
+
+    def _get(self, request: GetDialogue.Request, response: GetDialogue.Response) -> GetDialogue.Response:
+        try:
+            turns = self._dialogues.turns(operator_name(request.operator_id))
+        except OperatorError as error:
+            response.message = str(error)
+            return response
+        response.turns = [_turn_message(turn) for turn in turns]
+        response.success = True
+        return response
+
     def _list(self, request: ListDialogues.Request, response: ListDialogues.Response) -> ListDialogues.Response:
         response.dialogues = [
             DialogueSummary(operator_id=one.operator, turns=one.turns, last_turn=one.last_turn, idle_s=one.idle_s)
             for one in self._dialogues.summaries()
         ]
         return response
+
+
+def _turn_message(turn: Turn) -> DialogueTurn:
+    answer = sendable(turn.answer)
+    return DialogueTurn(
+        turn=turn.number,
+        text=sendable(turn.command),
+        answer=answer,
+        explanation=explanation_of(answer),
+        objects=[object_message(found, Header()) for found in turn.objects if found.mask.any()],
+        references=turn.references,
+    )

@@ -14,6 +14,7 @@ from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import nanoseconds
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.segmentation.answers import Event, ObjectMask
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -34,6 +35,7 @@ class Request:
     Attributes:
         stamp_ns: the command's own time, nanoseconds; 0: none was set.
         answer: the kind of answer that is wanted; empty: the node's parameter says it.
+        pointing: points and boxes in the image.
         listener: who watches; None: nobody.
         frame: the picture nearest to stamp_ns when it was received; None: none was set aside.
         taken_back: set when the sender does not want the answer any more.
@@ -46,6 +48,7 @@ class Request:
     references: tuple[int, ...] = ()
     stamp_ns: int = 0
     answer: str = ""
+    pointing: Pointing = NO_POINTING
     listener: Listener | None = None
     frame: CameraFrame | None = None
     taken_back: threading.Event = field(default_factory=threading.Event)
@@ -61,6 +64,10 @@ class Request:
             references=tuple(int(number) for number in message.references),
             stamp_ns=nanoseconds(message.stamp.sec, message.stamp.nanosec),
             answer=message.answer,
+            pointing=Pointing(
+                tuple((point.x, point.y) for point in message.points),
+                tuple((box.x_offset, box.y_offset, box.width, box.height) for box in message.boxes),
+            ),
             listener=listener,
             frame=frame,
         )

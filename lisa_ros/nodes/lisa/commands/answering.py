@@ -73,6 +73,7 @@ def ask(
             max_new_tokens=limits.max_new_tokens,
             cancelled=cancelled,
             answer="mask_only" if limits.answer == "mask_only" else "full",
+            pointing=request.pointing,
         )
         heard = _listen(_told(events, request, encoded, limits.min_score))
     except (CommandError, ForgottenTurnError) as error:
