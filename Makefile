@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup build demo test test-slow lint format clean
+.PHONY: help setup build demo docs test test-slow lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ build: setup ## Builds the messages and the package into install/
 
 demo: setup ## A simulated camera, the node, two operators: prints a table, saves pictures
 	@tools/run --private python -m lisa_ros.demo
+
+docs: setup ## Builds the documentation site into output/docs; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet
 
 test: lint ## Lint, types and all tests but the slow ones
 	@tools/run --private pytest -q

@@ -33,6 +33,8 @@ EXTRAS_REQUIRE = {
     "sim": ["pybullet"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
+    # The documentation site (`make docs`).
+    "docs": ["mkdocs-material"],
     "test": [
         "catkin-pkg",
         "import-linter",

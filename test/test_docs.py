@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation: the site builds without a broken link, and the README's commands are what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from paths import DOCS, ROOT
+
+
+def test_the_site_builds_and_no_link_is_broken(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [Path(sys.executable).with_name("mkdocs"), "build", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    class Loader(yaml.SafeLoader):
+        """Reads mkdocs.yml without importing what its tags name."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+    config = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)
+    listed = {page for section in config["nav"] for pages in section.values() for page in pages}
+    assert listed == {file.name for file in DOCS.glob("*.md")}
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
+    missing = [target for target in targets if not target.startswith("http") and not (ROOT / target).exists()]
+    assert missing == []
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_every_make_target_and_launch_argument_of_the_readme_exists() -> None:
+    shell = "\n".join(code_blocks("bash"))
+    targets = set(re.findall(r"^make ([a-z-]+)", shell, re.MULTILINE))
+    declared = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets and targets <= declared
+
+
+def test_the_command_without_ros_runs_as_written(tmp_path: Path) -> None:
+    (block,) = [block for block in code_blocks("bash") if "lisa segment" in block]
+    command = block.strip().replace("tools/run lisa", f"{sys.executable} -m lisa_ros.cli")
+    command = command.replace("output/found", str(tmp_path / "found"))
+    subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "found" / "result.json").is_file()
+
+
+def test_the_planners_snippet_compiles_and_its_names_exist() -> None:
+    (block,) = [block for block in code_blocks("python") if "LisaClient" in block]
+    compile(block, "README.md", "exec")
+    from lisa_ros.client import FoundObject, LisaClient, Result
+
+    for owner, names in ((LisaClient, ("segment", "is_complete", "feedback", "result")), (Result, ("message",))):
+        for name in names:
+            assert hasattr(owner, name) or name in owner.__dataclass_fields__
+    assert {"centroid_pixel", "pose"} <= set(FoundObject.__dataclass_fields__)
