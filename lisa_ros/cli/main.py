@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from lisa_ros import __version__
-from lisa_ros.cli import benchmark, calibrate, check, convert, doctor, download, evaluate, finetune, segment, train
+from lisa_ros.cli import benchmark, calibrate, check, convert, doctor, download, evaluate, finetune, listen, segment, train
 from lisa_ros.models.common.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 
-_SUBCOMMANDS = (segment, evaluate, calibrate, benchmark, train, finetune, convert, check, download, doctor)
+_SUBCOMMANDS = (segment, listen, evaluate, calibrate, benchmark, train, finetune, convert, check, download, doctor)
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
 
 

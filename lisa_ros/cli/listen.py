@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa listen`: shows what the speech recogniser hears, from a microphone or a WAV file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.models.loading import embedded_checkpoint
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser("listen", help="show what the speech recogniser hears")
+    parser.add_argument("--wav", type=Path, metavar="FILE", help="a WAV file (16-bit PCM) instead of the microphone")
+    parser.add_argument("--device", default="", help="microphone: part of its name, its number, or `list`")
+    parser.add_argument("--json", action="store_true", help="print each utterance as a line of JSON")
+    parser.add_argument("--asr-model", default="", metavar="MODEL", help="folder or hub id (default: Moonshine Tiny)")
+    parser.add_argument("--asr-language", default="", metavar="LANGUAGE", help="for multilingual models, e.g. de")
+    parser.add_argument("--asr-device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument("--wake-phrase", default="", metavar="PHRASE", help="commands begin with it (default: all do)")
+    parser.add_argument(
+        "--vocabulary", type=Path, action="append", metavar="FILE", help="words and phrases, a line each; repeatable"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, default=embedded_checkpoint(), help="whose vocabulary.txt is used, if it has one"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit status."""
+    from lisa_ros.speech.extra import SpeechError
+    from lisa_ros.speech.terminal import listen
+
+    try:
+        return listen(options)
+    except SpeechError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound as the recognisers take it: one channel, 16 kHz, float32 from -1 to 1."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.speech.extra import SpeechError, optional
+
+RATE = 16000
+"""Samples a second of everything behind the sources."""
+
+Samples = NDArray[np.float32]
+
+_LEAST_RATE, _MOST_RATE = 4000, 384_000
+_MOST_CHANNELS = 64
+
+
+class AudioError(SpeechError):
+    """Sound that cannot be used, or a device that does not give any; the text is one sentence."""
+
+
+def mono(pcm: NDArray[np.int16], channels: int) -> Samples:
+    """The mean of the channels of interleaved 16-bit PCM.
+
+    Raises:
+        AudioError: the number of samples does not fit the channels.
+    """
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise AudioError(f"Audio has {channels} channels; it may have 1 to {_MOST_CHANNELS}.")
+    if len(pcm) % channels:
+        raise AudioError(f"An audio block has {len(pcm)} samples, which are not whole frames of {channels} channels.")
+    mean: Samples = pcm.reshape(-1, channels).astype(np.float32).mean(axis=1) / np.float32(32768)
+    return mean
+
+
+class Resampler:
+    """Brings a stream of blocks to 16 kHz, without clicks between them."""
+
+    def __init__(self, rate: int) -> None:
+        """Takes the blocks' samples a second.
+
+        Raises:
+            AudioError: no sound has this rate.
+        """
+        if not _LEAST_RATE <= rate <= _MOST_RATE:
+            raise AudioError(f"Audio has {rate} samples a second; it may have {_LEAST_RATE} to {_MOST_RATE}.")
+        self.rate = rate
+        self._stream = None if rate == RATE else optional("soxr").ResampleStream(rate, RATE, 1, dtype="float32")
+
+    def resample(self, samples: Samples, *, last: bool = False) -> Samples:
+        """The next block at 16 kHz; with `last`, the end of the stream as well."""
+        if self._stream is None:
+            return samples
+        resampled: Samples = self._stream.resample_chunk(samples, last=last)
+        return resampled
+
+
+def read_wav(file: Path) -> Samples:
+    """Reads a WAV file of 16-bit PCM, of any rate and number of channels, at 16 kHz.
+
+    Raises:
+        AudioError: it cannot be read, or holds another kind of sound.
+    """
+    try:
+        with wave.open(str(file), "rb") as opened:
+            rate, channels, width = opened.getframerate(), opened.getnchannels(), opened.getsampwidth()
+            data = opened.readframes(opened.getnframes())
+    except OSError as error:
+        raise AudioError(f"The sound file {file} cannot be read: {error.strerror or error}.") from error
+    except (wave.Error, EOFError) as error:
+        raise AudioError(f"The file {file} is no WAV file of PCM ({error or 'it ends too soon'}).") from error
+    if width != 2:
+        raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it must have 16.")
+    usable = len(data) // (2 * channels) * channels
+    return Resampler(rate).resample(mono(np.frombuffer(data, dtype="<i2", count=usable), channels), last=True)
+
+
+def write_wav(file: Path, samples: Samples) -> None:
+    """Writes 16 kHz samples as a WAV file of 16-bit PCM, one channel.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2")
+    with wave.open(str(file), "wb") as opened:
+        opened.setnchannels(1)
+        opened.setsampwidth(2)
+        opened.setframerate(RATE)
+        opened.writeframes(pcm.tobytes())
+
+
+def level_db(samples: Samples) -> float:
+    """Root mean square, dB of full scale; -100 at the least."""
+    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    return max(-100.0, 10 * float(np.log10(power))) if power > 0 else -100.0

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optional packages of `lisa_ros[speech]`: whether they are installed, and how to get them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class SpeechError(RuntimeError):
+    """Speech cannot be used; the text is one sentence for people."""
+
+
+def optional(module: str) -> ModuleType:
+    """Imports a module of the extra.
+
+    Raises:
+        SpeechError: it is not installed, or one of its libraries is missing.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise SpeechError(
+            f"Speech needs the package {error.name}, which is not installed; type: pip install 'lisa_ros[speech]'."
+        ) from error
+    except OSError as error:
+        raise SpeechError(_missing_library(module, error)) from error
+
+
+def _missing_library(module: str, error: OSError) -> str:
+    if module == "sounddevice":
+        return "The microphone needs the library PortAudio; type: sudo apt-get install libportaudio2."
+    return f"The package {module} cannot be loaded: {error}."

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Utterances that mean more than a command: the wake phrase, stop, start over, yes and no."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import OSA
+
+from lisa_ros.speech.language.phonetics import Sounds
+from lisa_ros.speech.language.vocabulary import words_of
+
+
+class Meaning(enum.Enum):
+    """What an utterance is for."""
+
+    COMMAND = "command"
+    STOP = "stop"
+    RESET = "reset"
+    YES = "yes"
+    NO = "no"
+    UNSURE = "unsure"
+    IGNORED = "ignored"
+    WAKE = "wake"
+
+
+_CONTROLS: dict[Meaning, tuple[str, ...]] = {
+    Meaning.STOP: ("stop", "stop it", "stop that", "cancel", "cancel it", "cancel that", "abort", "never mind"),
+    Meaning.RESET: ("forget that", "forget it", "forget everything", "start over", "start again", "reset"),
+    Meaning.YES: ("yes", "yeah", "yep", "yes please", "right", "correct", "that is right", "that's right", "i did"),
+    Meaning.NO: ("no", "nope", "no thanks", "wrong", "that is wrong", "that's wrong", "i did not", "i didn't"),
+}
+_POLITE = {"please", "now", "robot", "ok", "okay"}
+_LEAST_LIKE = 0.8
+_FARTHEST_WAKE = 0.34
+
+
+def control(text: str) -> Meaning | None:
+    """STOP, RESET, YES or NO, where the whole text says that; else None. "stop" may be repeated."""
+    words = [word for word in words_of(text) if word not in _POLITE] or words_of(text)
+    # "stop stop stop" is said in a hurry.
+    words = [word for i, word in enumerate(words) if i == 0 or word != words[i - 1]]
+    said = " ".join(words)
+    for meaning, phrases in _CONTROLS.items():
+        if said in phrases:
+            return meaning
+        long_enough = [phrase for phrase in phrases if len(phrase) >= 5]
+        if any(OSA.normalized_similarity(said, phrase) >= _LEAST_LIKE for phrase in long_enough):
+            return meaning
+    return None
+
+
+class WakePhrase:
+    """Finds a phrase at the begin of an utterance, also where the recogniser wrote it a little differently."""
+
+    def __init__(self, phrase: str) -> None:
+        """Takes the phrase, e.g. "hey robot".
+
+        Raises:
+            ValueError: it has no word.
+        """
+        self._words = words_of(phrase)
+        if not self._words:
+            raise ValueError(f"The wake phrase {phrase!r} has no word.")
+        self._phrase = " ".join(self._words)
+        self._sounds = Sounds([self._phrase])
+
+    def strip(self, text: str) -> str | None:
+        """What follows the phrase; "" where nothing does, None where the text does not begin with it."""
+        words = words_of(text)
+        spans = [match.span() for match in re.finditer(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)]
+        best: tuple[float, int] | None = None
+        # One word may have been heard as two, or two as one, and an "um" may stand before it.
+        for skipped in range(min(2, len(words))):
+            for count in range(max(1, len(self._words) - 1), len(self._words) + 2):
+                piece = words[skipped : skipped + count]
+                if len(piece) < count:
+                    continue
+                distance = float(self._sounds.distances(" ".join(piece))[0])
+                if best is None or distance < best[0]:
+                    best = (distance, skipped + count)
+        if best is None or best[0] > _FARTHEST_WAKE or not self._last_word_like(words[best[1] - 1]):
+            return None
+        rest = text[spans[best[1] - 1][1] :].lstrip(" ,.;:!?-")
+        return rest
+
+    def _last_word_like(self, word: str) -> bool:
+        """Whether the phrase's longest word was there: "hey" alone is said to everybody."""
+        return fuzz.partial_ratio(max(self._words, key=len), word) >= 60

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words and phrases that a spoken command is expected to have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lisa_ros.speech.extra import SpeechError
+
+FILE_NAME = "vocabulary.txt"
+"""In a checkpoint's folder: what an operator says to this model."""
+
+EDGE = ""
+"""Stands before the first and after the last word of a sentence, in pairs."""
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_CLOSED = "# closed:"
+_LARGEST_FILE_BYTES = 10_000_000
+
+
+class VocabularyError(SpeechError):
+    """A vocabulary file cannot be used; the text says why."""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation; "set-up" has two."""
+    return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def pairs_of(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Neighbours in a sentence, its begin and its end among them."""
+    return zip([EDGE, *words], [*words, EDGE], strict=True)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words and pairs of neighbouring words.
+
+    Attributes:
+        words: in lower case.
+        pairs: neighbours in a sentence or phrase.
+        closed: the model knows no words beside these, so that a word which is not among them was hardly meant.
+    """
+
+    words: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    closed: bool = False
+
+    @classmethod
+    def of_phrases(cls, phrases: Iterable[str], *, closed: bool = False) -> Vocabulary:
+        """The words and pairs of words, phrases or whole sentences."""
+        split = [words_of(phrase) for phrase in phrases]
+        words = frozenset(word for phrase in split for word in phrase)
+        return cls(words, frozenset(pair for phrase in split if phrase for pair in pairs_of(phrase)), closed)
+
+    def __or__(self, other: Vocabulary) -> Vocabulary:
+        """Both together; closed where one of them is."""
+        return Vocabulary(self.words | other.words, self.pairs | other.pairs, self.closed or other.closed)
+
+
+def read_vocabulary(file: Path) -> Vocabulary:
+    """Reads a text file: a word, phrase or sentence a line; lines that begin with # are comments.
+
+    A comment "# closed: ..." says that the model knows no other words.
+
+    Raises:
+        VocabularyError: it cannot be read, is larger than 10 MB, is no UTF-8 text, or has no word.
+    """
+    try:
+        size = file.stat().st_size
+        if size > _LARGEST_FILE_BYTES:
+            raise VocabularyError(f"The vocabulary {file} has {size} bytes; it may have {_LARGEST_FILE_BYTES}.")
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise VocabularyError(f"The vocabulary {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise VocabularyError(f"The vocabulary {file} is no UTF-8 text.") from error
+    closed = any(line.startswith(_CLOSED) for line in lines)
+    vocabulary = Vocabulary.of_phrases((line for line in lines if not line.startswith("#")), closed=closed)
+    if not vocabulary.words:
+        raise VocabularyError(f"The vocabulary {file} has no word; it needs a word or phrase a line.")
+    return vocabulary
+
+
+def model_vocabulary(checkpoint: Path) -> Vocabulary:
+    """What a checkpoint's folder says of its language in vocabulary.txt; empty where it has no such file.
+
+    Raises:
+        VocabularyError: it has one that cannot be used.
+    """
+    file = checkpoint / FILE_NAME
+    return read_vocabulary(file) if file.is_file() else Vocabulary()
