@@ -33,6 +33,8 @@ EXTRAS_REQUIRE = {
     "sim": ["pybullet"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
+    # Spoken commands (`lisa listen`, the node `speech`).
+    "speech": ["jellyfish", "moonshine-voice", "rapidfuzz", "silero-vad", "sounddevice", "soxr"],
     # The documentation site (`make docs`).
     "docs": ["mkdocs-material"],
     "test": [

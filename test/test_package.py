@@ -127,7 +127,10 @@ def test_every_name_in_setup_py_is_pinned_for_each_python() -> None:
 
 def test_what_the_package_imports_is_named(manifest: Package) -> None:
     required, extras = setup_lists()
-    from_pip = {canonicalize_name(Requirement(line).name) for line in [*required, *extras["sim"], *extras["train"]]}
+    from_pip = {
+        canonicalize_name(Requirement(line).name)
+        for line in [*required, *extras["sim"], *extras["train"], *extras["speech"]]
+    }
     from_ros = {dependency.name for dependency in manifest.exec_depends} | MODULES_OF_ROS
     unnamed = {
         module

@@ -3,7 +3,7 @@
 
 # Prints the extras of setup.py that this machine needs.
 extras() {
-  echo sim train test docs
+  echo sim train test docs speech
   if [ -z "$ros" ]; then echo ros; fi
   if [ -z "$ros" ] || ! command -v colcon >/dev/null; then echo build; fi
 }

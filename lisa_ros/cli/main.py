@@ -9,7 +9,19 @@ import sys
 from collections.abc import Sequence
 
 from lisa_ros import __version__
-from lisa_ros.cli import benchmark, calibrate, check, convert, doctor, download, evaluate, finetune, listen, segment, train
+from lisa_ros.cli import (
+    benchmark,
+    calibrate,
+    check,
+    convert,
+    doctor,
+    download,
+    evaluate,
+    finetune,
+    listen,
+    segment,
+    train,
+)
 from lisa_ros.models.common.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 

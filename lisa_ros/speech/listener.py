@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lisa_ros.speech.audio.samples import RATE, Resampler, Samples
-from lisa_ros.speech.extra import optional
-from lisa_ros.speech.recognition.recognizer import Recognition, Recognizer
-from lisa_ros.speech.language.understanding import Understanding, Understood
 from lisa_ros.speech.audio.utterances import Utterance, Utterances
+from lisa_ros.speech.extra import optional
+from lisa_ros.speech.language.understanding import Understanding, Understood
+from lisa_ros.speech.recognition.recognizer import Recognition, Recognizer
 
 _SPEEDS = (1.0, 0.91, 1.1)
 """A recogniser reports one text. Played a little slower and faster, the same sound gives it other readings."""

@@ -17,7 +17,7 @@ from lisa_ros.speech.language.correction import Corrector
 from lisa_ros.speech.language.understanding import ALWAYS, WAKE_PHRASE, Rules, Understanding
 from lisa_ros.speech.language.vocabulary import VocabularyError, model_vocabulary, read_vocabulary
 from lisa_ros.speech.listener import Final, Listener, Partial
-from lisa_ros.speech.recognition.recognizer import load_recognizer
+from lisa_ros.speech.recognition.loading import load_recognizer
 
 _BLOCK = RATE // 20
 _METER_WIDTH = 20
@@ -114,7 +114,9 @@ class _Lines:
         understood = event.understood
         text = understood.used or understood.heard
         heard = f" (heard: {understood.heard})" if understood.used and understood.used != understood.heard else ""
-        self._line(f"{understood.meaning.value} {understood.confidence:.2f}: {text}{heard} {understood.detail}".rstrip())
+        self._line(
+            f"{understood.meaning.value} {understood.confidence:.2f}: {text}{heard} {understood.detail}".rstrip()
+        )
 
     def trouble(self, sentence: str) -> None:
         """What is wrong with the microphone; "": nothing any more."""

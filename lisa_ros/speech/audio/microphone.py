@@ -128,7 +128,9 @@ def chosen_device(sound: Any, wanted: str) -> tuple[int, str, int]:
         named = [i for i, one in microphones.items() if wanted.lower() in one["name"].lower()]
         exact = [i for i in named if microphones[i]["name"].lower() == wanted.lower()]
         if len(named) > 1 and len(exact) != 1:
-            raise AudioError(f"Several microphones are named {wanted!r}: {_listed({i: microphones[i] for i in named})}.")
+            raise AudioError(
+                f"Several microphones are named {wanted!r}: {_listed({i: microphones[i] for i in named})}."
+            )
         number = (exact or named or [-1])[0]
     if number not in microphones:
         raise AudioError(f"There is no microphone {wanted!r}; there are: {_listed(microphones)}.")

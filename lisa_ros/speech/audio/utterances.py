@@ -71,8 +71,12 @@ class Utterances:
         """Takes a voice activity of this stream's own."""
         self._activity, self._timing = activity, timing or Timing()
         self._held = False
-        self._count = 0
-        self._clear()
+        self._count = self._last = self._speech = 0
+        self._next_part = _PARTIAL
+        self._offered = False
+        self._first: int | None = None
+        self._windows: list[Samples] = []
+        self._pending: Samples = np.zeros(0, dtype=np.float32)
 
     @property
     def speaking(self) -> bool:
@@ -157,9 +161,8 @@ class Utterances:
         return Utterance(whole[start - begin : end - begin], start, state, forced)
 
     def _clear(self) -> None:
-        self._windows: list[Samples] = []
-        self._pending: Samples = np.zeros(0, dtype=np.float32)
-        self._first: int | None = None
+        self._windows, self._first = [], None
+        self._pending = np.zeros(0, dtype=np.float32)
         self._last = self._speech = 0
         self._next_part = _PARTIAL
         self._offered = False

@@ -153,9 +153,7 @@ def _add(paths: dict[tuple[str, ...], _Path], path: _Path) -> None:
         paths[path.words] = path
 
 
-def _written(
-    heard: str, words: list[str], pieces: Sequence[_Piece]
-) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _written(heard: str, words: list[str], pieces: Sequence[_Piece]) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The heard text with its replacements in it, and these; what is kept stays as it was written."""
     places = [match.span() for match in re.finditer(r"[^\W_]+(?:['\u2019][^\W_]+)*", heard)]
     text, at, replaced = "", 0, []

@@ -28,7 +28,7 @@ class MoonshineRecognizer:
         folder = moonshine.get_model_path()
         if not folder.is_dir():
             raise SpeechError(
-                f"moonshine-voice {moonshine.__version__} has no model in {folder}; version 0.0.62 has, later ones do not."
+                f"The installed moonshine-voice has no model in {folder}; version 0.0.62 has, 0.1 and later do not."
             )
         # Utterances are cut and trimmed before: its own voice activity is off.
         options = {"vad_threshold": "0.0"}

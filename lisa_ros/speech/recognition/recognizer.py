@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every speech recogniser has in common, and the choice of one."""
+"""What every speech recogniser has in common."""
 
 from __future__ import annotations
 
@@ -38,23 +38,3 @@ class Recognizer(Protocol):
 
     def close(self) -> None:
         """Frees its memory."""
-
-
-def load_recognizer(model: str = "", language: str = "", device: str = "auto") -> Recognizer:
-    """Loads a recogniser.
-
-    Args:
-        model: folder or hub id of a transformers speech model; empty: the small English one of moonshine-voice.
-        language: spoken language for multilingual models, e.g. "de" or "german"; empty: English, or as the model has it.
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        SpeechError: a package is missing, or the model cannot be loaded or does not know the language.
-    """
-    if model:
-        from lisa_ros.speech.recognition.transformers_model import TransformersRecognizer
-
-        return TransformersRecognizer(model, language, device)
-    from lisa_ros.speech.recognition.moonshine import MoonshineRecognizer
-
-    return MoonshineRecognizer(language)

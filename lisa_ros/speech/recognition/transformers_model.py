@@ -39,13 +39,11 @@ class TransformersRecognizer:
         self._device = torch.device(_device(device))
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(source)
+            self._processor: Any = AutoProcessor.from_pretrained(source)  # type: ignore[no-untyped-call]
             self._model: Any = AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=dtype).to(self._device).eval()
         except Exception as error:  # whatever is wrong with a folder that people name
-            reason = str(error).strip().splitlines()
-            raise SpeechError(
-                f"The speech model {model!r} cannot be loaded from a folder or the hub: {reason[0] if reason else error!r}"
-            ) from error
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise SpeechError(f"The speech model {model!r} cannot be loaded: {reason}") from error
         self._dtype, self._model_name = dtype, model
         self._language = self._checked_language(language)
 
