@@ -116,7 +116,7 @@ class Result:
     Attributes:
         status: in one word.
         message: one sentence for people; empty with OK.
-        explanation: the answer without "[SEG]".
+        explanation: the answer for people, with the number of its object ("①") in place of each "[SEG]".
         objects: in the order of the answer.
         segmentation: the whole message, for its header and times; None where the node said nothing.
     """

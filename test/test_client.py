@@ -44,7 +44,7 @@ def test_a_command_from_its_sending_to_its_masks(probe: Probe, client: LisaClien
     assert client.segment("two", operator="anna")
     finish(client)
     result = client.result()
-    assert (result.status, result.message, result.explanation) == (Status.OK, "", "The red and the blue.")
+    assert (result.status, result.message, result.explanation) == (Status.OK, "", "The red ① and the blue ②.")
     red, blue = result.objects
     assert np.array_equal(red.mask, pixels_of(pictures.colours(), "red"))
     assert np.array_equal(blue.mask, pixels_of(pictures.colours(), "blue"))

@@ -75,11 +75,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_turns(turns: list[dict[str, Any]], output: Path) -> None:
+    from lisa_ros.segmentation.text import number_symbol
+
     for turn in turns:
         shown = f" (shown: {', '.join(map(str, turn['references']))})" if turn["references"] else ""
-        print(f"> {turn['text']}{shown}\n{turn['answer']}")
-        for mask in turn["masks"]:
+        print(f"> {turn['text']}{shown}\n{turn['explanation'] or turn['answer']}")
+        for number, mask in enumerate(turn["masks"], start=1):
             place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
             score = "" if mask["score"] is None else f", score {mask['score']:.2f}"
             name = f"{mask['phrase']}, " if "phrase" in mask else ""
-            print(f"  {name}{mask['pixels']} pixels {place}{score}: {output / mask['file']}")
+            print(f"  {number_symbol(number)} {name}{mask['pixels']} pixels {place}{score}: {output / mask['file']}")

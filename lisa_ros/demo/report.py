@@ -197,7 +197,7 @@ def save_numbers(file: Path, rows: Sequence[Row], settings: dict[str, Any]) -> N
 
 def save_overlay(folder: Path, row: Row, scene: Scene, masks: Sequence[Mask]) -> None:
     """The picture with the answer drawn in, as FOLDER/<row.overlay>."""
-    _save(folder / row.overlay, draw_overlay(scene.image, masks, row.caption))
+    _save(folder / row.overlay, draw_overlay(scene.image, masks, row.caption, [""] * len(masks)))
 
 
 def save_sheet(file: Path, scene: Scene, answered: Iterable[tuple[Row, Sequence[Mask]]]) -> None:
@@ -221,7 +221,7 @@ def _cell(image: NDArray[np.uint8], masks: Sequence[Mask], caption: str) -> NDAr
     size = (_SHEET_CELL_WIDTH, height)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     nearest = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
-    return draw_overlay(small, nearest, caption)
+    return draw_overlay(small, nearest, caption, [""] * len(nearest))
 
 
 def _save(file: Path, rgb: NDArray[np.uint8]) -> None:

@@ -19,8 +19,8 @@ from lisa_ros.evaluation.evaluate import Evaluation, Load, run_evaluation
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS
-from lisa_ros.segmentation.scoring import FILE, RIGHT_IOU, Calibration, Evidence, Line, features
-from lisa_ros.segmentation.whole_files import write_whole
+from lisa_ros.segmentation.atomic_files import write_text
+from lisa_ros.segmentation.scoring import FILE, RIGHT_IOU, Calibration, Evidence, LogisticRegression, features
 
 FEWEST = 20
 """Right masks, and wrong ones, below which a fit is a guess: three weights and a bias are to be told from them."""
@@ -77,7 +77,7 @@ def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
         ValueError: as run_evaluation; or there are too few masks of either outcome.
         OSError: the checkpoint's folder cannot be written.
     """
-    lines: dict[str, Line] = {}
+    lines: dict[str, LogisticRegression] = {}
     told, weights = {}, None
     for kind in ANSWER_KINDS:
         evaluation = wanted.evaluation(kind)
@@ -95,12 +95,12 @@ def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
         "weights_sha256": weights,
         "lisa_ros": __version__,
     }
-    write_whole(wanted.checkpoint / FILE, Calibration(lines, about).text() + "\n")
+    write_text(wanted.checkpoint / FILE, Calibration(lines, about).text() + "\n")
     print(wanted.checkpoint / FILE)
     return 0
 
 
-def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[Line, dict[str, int]]:
+def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegression, dict[str, int]]:
     """A line for the masks among a run's items, and how many of them were right and wrong."""
     masks = [item for item in items if item["failed"] is None and item["found_pixels"] and item["evidence"]]
     if not masks:
@@ -115,7 +115,7 @@ def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[Line, dict[s
     return fit_line([Evidence(**item["evidence"]) for item in masks], right), counts
 
 
-def fit_line(evidence: Sequence[Evidence], right: NDArray[np.bool_]) -> Line:
+def fit_line(evidence: Sequence[Evidence], right: NDArray[np.bool_]) -> LogisticRegression:
     """The logistic regression of outcomes, with a small ridge, by Newton's method.
 
     Args:
@@ -133,4 +133,4 @@ def fit_line(evidence: Sequence[Evidence], right: NDArray[np.bool_]) -> Line:
         bend = inputs.T @ (inputs * (probability * (1 - probability))[:, None]) + ridge
         weights -= np.linalg.solve(bend, slope)
     own = weights[1:] / spread
-    return Line(float(weights[0] - own @ middle), tuple(float(one) for one in own))
+    return LogisticRegression(float(weights[0] - own @ middle), tuple(float(one) for one in own))

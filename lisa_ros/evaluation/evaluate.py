@@ -18,7 +18,7 @@ from lisa_ros import __version__
 from lisa_ros.datasets.catalogue import DATASETS, DataSet, Source
 from lisa_ros.datasets.masks import decode_mask
 from lisa_ros.datasets.samples import DataError, Sample, Truth
-from lisa_ros.evaluation.identity import claim, hash_of_questions, one_hash, weights_of
+from lisa_ros.evaluation.identity import claim, hash_of_questions
 from lisa_ros.evaluation.items import Item, ItemLog, in_order
 from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
 from lisa_ros.evaluation.reliability import Reliability, diagram, reliability
@@ -28,9 +28,10 @@ from lisa_ros.evaluation.tables import Row, markdown, rows_of
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import AnswerKind
+from lisa_ros.segmentation.atomic_files import write_text
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.scoring import FILE as SCORE_FILE
-from lisa_ros.segmentation.whole_files import write_whole
 
 Load = Callable[[Path, LoadOptions], Segmenter]
 
@@ -193,7 +194,7 @@ class _Run:
             print(markdown(rows))
         if scores:
             print(scores.line())
-            write_whole(self._wanted.output / "scores.svg", diagram(scores) + "\n")
+            write_text(self._wanted.output / "scores.svg", diagram(scores) + "\n")
         print(f"{self._wanted.output / 'results.json'}\n{self._wanted.output / 'report.html'}")
         if whole and not judged:
             why = items[0].failed if items else "there are none"
@@ -214,7 +215,7 @@ class _Run:
             "scores": scores.told() if scores else None,
             "items": [item.told() for item in items],
         }
-        write_whole(wanted.output / "results.json", json.dumps(told, indent=1) + "\n")
+        write_text(wanted.output / "results.json", json.dumps(told, indent=1) + "\n")
         about = Page(
             title=f"{wanted.dataset} {wanted.source.split}: {wanted.protocol}",
             settings=settings,
@@ -225,7 +226,7 @@ class _Run:
             whole=whole,
             scores=scores,
         )
-        write_whole(wanted.output / "report.html", page(about, wanted.pictures))
+        write_text(wanted.output / "report.html", page(about, wanted.pictures))
 
 
 def _settled(wanted: Evaluation) -> LoadOptions:

@@ -11,29 +11,7 @@ from typing import Any
 
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.items import OutputError
-from lisa_ros.segmentation.whole_files import write_whole
-
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-
-
-def weights_of(checkpoint: Path) -> dict[str, str]:
-    """The SHA-256 of each file of weights below a checkpoint folder, by its path in it.
-
-    Raises:
-        ValueError: there is no such folder, or no weights in it.
-    """
-    if not checkpoint.is_dir():
-        raise ValueError(f"there is no checkpoint folder {checkpoint}")
-    files = sorted(file for file in checkpoint.rglob("*") if file.suffix in _WEIGHTS and file.is_file())
-    if not files:
-        raise ValueError(f"{checkpoint} has no weights ({', '.join(_WEIGHTS)}), so it is no checkpoint")
-    return {file.relative_to(checkpoint).as_posix(): _sha256(file) for file in files}
-
-
-def one_hash(weights: Mapping[str, str]) -> str:
-    """One hash for all files of weights: the SHA-256 of the lines that `sha256sum FILE...` prints, sorted by path."""
-    lines = "".join(f"{value}  {name}\n" for name, value in sorted(weights.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+from lisa_ros.segmentation.atomic_files import write_text
 
 
 def hash_of_questions(samples: Iterable[Sample]) -> str:
@@ -61,7 +39,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     if foreign:
         raise OutputError(f"{folder} has {' and '.join(foreign)}, but no run.json that says of which run; name another")
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(identity, indent=2) + "\n")
+    write_text(file, json.dumps(identity, indent=2) + "\n")
 
 
 def _compare(file: Path, identity: Mapping[str, Any]) -> None:
@@ -78,8 +56,3 @@ def _compare(file: Path, identity: Mapping[str, Any]) -> None:
         raise OutputError(
             f"{file.parent} belongs to another run, and results of two must not mix: {changes}. Name another --output."
         )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from lisa_ros.models.common.conversion.writing import check_space, write_descrip
 from lisa_ros.models.common.devices import choose_device
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.loading import MODELS
+from lisa_ros.segmentation.scoring import carry_calibration
 
 
 def convert(wanted: Conversion, report: Report = print) -> None:
@@ -48,6 +49,7 @@ def convert(wanted: Conversion, report: Report = print) -> None:
             print("\nstopped; the same command goes on from here", file=sys.stderr)
             raise
         write_descriptions(work, output, wanted.quantization)
+        carry_calibration(wanted.source, output)
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     for note in work.notes:
         report(note)

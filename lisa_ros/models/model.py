@@ -31,9 +31,9 @@ from lisa_ros.segmentation.answers import (
     Image,
     ObjectMask,
     Reference,
-    explanation_of,
 )
 from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Answer:
 
     @property
     def explanation(self) -> str:
-        """The answer for people, without marks."""
-        return explanation_of(self.text)
+        """The answer for people: each "[SEG]" is replaced by the number of its object, "①" for `objects[0]`."""
+        return explanation_of(self.text, [found.span for found in self.objects])
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -92,11 +92,12 @@ class Answer:
         return np.array([found.mask for found in self.objects], dtype=np.bool_).reshape(-1, height, width)
 
     def overlay(self) -> Image:
-        """RGB uint8 (H + strip, W, 3): the image with the objects marked and the answer below."""
+        """RGB uint8 (H + band, W, 3): the image with outlined and numbered objects, and the answer below."""
         from lisa_ros.segmentation.overlay import draw_overlay
 
         caption = f"{self.command}\n{self.explanation}"
-        return draw_overlay(self.image, [found.mask for found in self.objects], caption)
+        masks, labels = [found.mask for found in self.objects], [found.phrase for found in self.objects]
+        return draw_overlay(self.image, masks, caption, labels)
 
 
 class Dialogue:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model answers: events, masks and their text."""
+"""What a model answers: events, and the objects with their masks."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,65 +13,57 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 
-
 Mask = NDArray[np.bool_]
-"""(H, W), size of the picture."""
-
+"""(H, W), of the image's size."""
 
 Reference = int | Mask
 """The number of an earlier turn (Turn.number), or a mask from elsewhere, of the image's size."""
 
-
 SEG_TEXT = "[SEG]"
-
-
-_MARKS = re.compile(r"\[SEG\]|<image_id>|</?p>")
-"""What stands in an answer for a mask, a close look, and the two ends of an object's phrase."""
-
+"""Stands for a mask in a raw answer."""
 
 AnswerKind = Literal["full", "mask_only"]
-"""What is wanted of a model: all that it says, or one mask, as soon as can be, and none of its words."""
-
+"""What is wanted of a model: its whole answer, or one mask as fast as possible and no text."""
 
 ANSWER_KINDS: tuple[AnswerKind, ...] = ("full", "mask_only")
 
 
 class CommandError(ValueError):
-    """A command that the model cannot be asked; the text is one sentence for the operator."""
+    """A command that the model cannot answer; the text is one sentence for the operator."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Region:
-    """An object as a model is shown it again in a later turn, in the picture that the model itself works on.
+    """An object as a model wants it back in a later turn, in the model's own image coordinates.
 
     Attributes:
         mask: (H', W').
-        box: x0, y0, x1, y1 in its pixels; may say more than the mask, which can be empty.
+        box: x0, y0, x1, y1 in its pixels. It may differ from the mask's box; the mask can be empty.
     """
 
     mask: Mask
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectMask:
-    """One object that an answer names.
+    """One object of an answer. Compared by identity.
 
     Attributes:
-        mask: where it is.
+        mask: its pixels.
         span: [begin, end) of its `[SEG]` in the raw answer, in characters.
-        score: how likely the mask is right, 0 to 1: has an IoU of 0.5 or more with what was asked for. That holds where
-            the checkpoint has a calibration, see segmentation.scoring; without one it only ranks. None: the model
+        score: the mask's confidence, 0 to 1. With a calibration (see segmentation.scoring) it is the probability that
+            the mask's IoU with the true object is 0.5 or more; without one it only ranks masks. None: the model
             reports none.
-        evidence: what the score was made of, by name; a calibration is fitted to it. None: nothing.
-        probability: computes (H, W) float32, of each pixel being the object's, as the model has it; above 0.5 in the
-            mask. None: the model does not say. It holds on to a picture's worth of memory, and is not kept with a turn.
-        region: what the model wants to be given again with the turn; None: nothing.
-        phrase: the words of the answer that name the object; empty: the model does not say.
-        refined: a second, closer look at the same object; None: there was none.
-        box: the model's own box around it, x0, y0, x1, y1 in the picture's pixels; may reach outside of the picture and
-            differ from the mask's; None: the model does not say.
-        attributes: kind of word -> word -> how much the model inclines to it at the `[SEG]` (a logit); for the eye.
+        evidence: the numbers that the score was computed from, by name; a calibration is fitted to them. None: none.
+        probability: computes (H, W) float32, the model's probability that a pixel belongs to the object; above 0.5
+            inside the mask. None: the model has none. It keeps H x W float32 alive and is not stored with a turn.
+        region: what the model wants back with this turn in later ones; None: nothing.
+        phrase: the part of the answer that names the object; empty: the model does not say.
+        refined: a second mask of the object, made from a closer view of it; None: there is none.
+        box: the model's own box, x0, y0, x1, y1 in the image's pixels. It may reach out of the image and differ from
+            the mask's box. None: the model has none.
+        attributes: family of words -> word -> logit of that word at the `[SEG]`, for inspection only.
     """
 
     mask: Mask
@@ -89,25 +80,25 @@ class ObjectMask:
 
 @dataclass(frozen=True)
 class MaskFound:
-    """An object was named; the answer may go on."""
+    """The model has marked an object. More of the answer may follow."""
 
     object: ObjectMask
 
 
 @dataclass(frozen=True)
 class TextDelta:
-    """More of the raw answer. All deltas together are the answer, up to white space."""
+    """More of the raw answer. All deltas of an answer joined are the raw answer, up to white space."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is whole; nothing follows.
+    """The answer is complete. Nothing follows.
 
     Attributes:
-        answer: the raw answer, `[SEG]` in place of each object.
-        objects: in the order in which the answer names them.
+        answer: the raw answer, with `[SEG]` in place of each object; for people, see segmentation.text.explanation_of.
+        objects: in the order of the answer.
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
         references: numbers of the earlier turns whose masks the model was given.
     """
@@ -121,9 +112,18 @@ class Finished:
 Event = MaskFound | TextDelta | Finished
 
 
-def explanation_of(answer: str) -> str:
-    """A raw answer without its marks, for people: "Sure, [SEG] . It is red." -> "Sure. It is red."."""
-    text = re.sub(r"\s+", " ", _MARKS.sub(" ", answer))
-    text = re.sub(r" (?=[.,;:!?])", "", text)
-    text = re.sub(r"[,;:]+(?=[.!?])", "", text)  # the comma before a [SEG] that ended the sentence
-    return re.sub(r"^[\s.,;:!?]+", "", text).strip()
+def check_objects(objects: Sequence[ObjectMask], size: tuple[int, int]) -> None:
+    """Check what a model has computed before anything is published or remembered.
+
+    Args:
+        objects: Of an answer.
+        size: (H, W) of the image.
+
+    Raises:
+        ValueError: A mask has another size, or a score is not between 0 and 1 (NaN and infinity are not).
+    """
+    for found in objects:
+        if found.mask.shape != size:
+            raise ValueError(f"the model returned a mask of shape {found.mask.shape} for an image of shape {size}")
+        if found.score is not None and not 0.0 <= found.score <= 1.0:
+            raise ValueError(f"the model returned the score {found.score}; a score lies between 0 and 1")

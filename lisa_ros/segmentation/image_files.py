@@ -13,26 +13,26 @@ from lisa_ros.segmentation.answers import Mask
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """An image file as RGB uint8 (H, W, 3), read by OpenCV as upstream does.
+    """Read an image file as RGB uint8 (H, W, 3), with OpenCV as the public implementation of LISA does.
 
     Raises:
-        ValueError: there is no such file, or OpenCV cannot read it.
+        ValueError: There is no such file, or OpenCV cannot read it.
     """
     if not file.is_file():
         raise ValueError(f"there is no image file {file}")
     try:
         image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
-    except cv2.error:  # a header that claims more pixels than OpenCV reads
+    except cv2.error:  # the header claims more pixels than OpenCV reads
         image = None
     if image is None:
-        raise ValueError(f"{file} is no image that OpenCV reads (PNG, JPEG, BMP, TIFF, WebP ...)")
+        raise ValueError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def read_mask(file: Path) -> Mask:
-    """A mask file, (H, W): every pixel that is not black belongs to the object.
+    """Read a mask file, (H, W): every pixel that is not black belongs to the object.
 
     Raises:
-        ValueError: there is no such file, or OpenCV cannot read it.
+        ValueError: There is no such file, or OpenCV cannot read it.
     """
     return np.asarray(read_image(file).any(axis=2), dtype=np.bool_)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From masks to boxes and points, in pixels."""
+"""Geometry of masks in pixels: boxes, centroids, overlap."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def bounding_box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def centroid_pixel(mask: Mask) -> tuple[float, float]:
-    """A point on the object: the mean of the mask's pixels, or, where that is off it, the mask pixel nearest to it.
+    """A point on the object: the mean of the mask's pixels, or the mask pixel nearest to it if that is off the mask.
 
     Args:
         mask: (H, W), not empty.
 
     Returns:
-        (u, v) = (column, row) in pixels, pixel centres at whole numbers.
+        (u, v) = (column, row) in pixels; pixel centres have whole numbers.
 
     Raises:
         ValueError: the mask is empty.
@@ -52,14 +52,14 @@ def centroid_pixel(mask: Mask) -> tuple[float, float]:
 
 
 def intersection_over_union(one: Mask, other: Mask) -> float:
-    """IoU of two masks (H, W); 1 where both are empty."""
+    """IoU of two masks (H, W); 1 if both are empty."""
     either = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / either if either else 1.0
 
 
 def union(masks: Iterable[Mask], shape: tuple[int, int]) -> Mask:
-    """All masks in one; empty, of the given (H, W), where there are none."""
-    together = np.zeros(shape, dtype=np.bool_)
+    """The union of masks of shape (H, W); without masks an empty one."""
+    all_pixels = np.zeros(shape, dtype=np.bool_)
     for mask in masks:
-        together |= mask
-    return together
+        all_pixels |= mask
+    return all_pixels

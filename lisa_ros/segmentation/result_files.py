@@ -17,6 +17,7 @@ from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Mask, Mas
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
 
@@ -29,57 +30,68 @@ def segment_image(
     answer: AnswerKind = "full",
     references: Mapping[int, Sequence[Reference]] | None = None,
 ) -> dict[str, Any]:
-    """Asks one thing after the other about a picture, as one dialogue.
+    """Hold a dialogue about an image and write its answers into a folder.
 
     Args:
-        segmenter: a loaded model.
-        image: RGB (H, W, 3).
-        texts: the commands, in order.
-        output: gets result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255), turn<i>_mask<j>_refined.png
-            where there is one, and turn<i>_overlay.png.
-        max_new_tokens: longest answer.
-        answer: "mask_only": one mask for each command, and no words.
-        references: place of a text, counted from 0 -> what it refers to; see Session.segment.
+        segmenter: A loaded model.
+        image: RGB uint8 (H, W, 3).
+        texts: The commands, in order. They become turns 1, 2, ... of the dialogue.
+        output: Folder for result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255),
+            turn<i>_mask<j>_refined.png if the model refines its masks, and turn<i>_overlay.png.
+        max_new_tokens: Maximum length of an answer, in tokens.
+        answer: "mask_only": one mask for each command and no text.
+        references: Index of a text, counted from 0 -> what it refers to; see Session.segment.
 
     Returns:
-        what stands in result.json: for each turn its text, raw answer, the earlier turns whose masks the model was
-        shown (from 1), masks (file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels, null for an empty mask;
-        score, null where the model has none; what else it tells: box [x0, y0, x1, y1], its own, in pixels, phrase,
-        refined, attributes) and times in milliseconds ("first_mask" null without one).
+        The content of result.json: for each turn its text, raw answer, explanation, references (numbers of the turns
+        whose masks the model was given), masks and times in milliseconds ("first_mask" is null if there is none). Each
+        mask has its file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels (null if the mask is empty) and score
+        (null if the model has none); where the model has them also box [x0, y0, x1, y1] in pixels, phrase, refined and
+        attributes.
 
     Raises:
-        CommandError: a text that the model cannot be asked.
+        CommandError: The model cannot answer one of the texts.
+        OSError: A file cannot be written.
     """
     output.mkdir(parents=True, exist_ok=True)
-    frame = segmenter.encode(image)
+    encoded = segmenter.encode(image)
     turns: list[Turn] = []
-    told = []
+    written = []
     for i, text in enumerate(texts):
-        session, meant = segmenter.session(frame, turns), (references or {}).get(i, ())
-        finished, timing = _time(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
+        session, referred = segmenter.session(encoded, turns), (references or {}).get(i, ())
+        finished, timing = _timed(session.segment(text, referred, max_new_tokens=max_new_tokens, answer=answer))
         turns.append(turn_of(text, finished, len(turns) + 1))
-        masks = [found.mask for found in finished.objects]
-        objects = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
-        told.append(_told(text, finished, objects, timing))
-        _write_rgb(output / f"turn{i}_overlay.png", draw_overlay(image, masks, f"{text}\n{finished.answer}"))
-    result = {"turns": told}
+        masks = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
+        written.append(_turn_entry(text, finished, masks, timing))
+        _write_rgb(output / f"turn{i}_overlay.png", _overlay(image, text, finished))
+    result = {"turns": written}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
 
 
-def _told(
+def _turn_entry(
     text: str, finished: Finished, masks: list[dict[str, Any]], timing: dict[str, float | None]
 ) -> dict[str, Any]:
     return {
         "text": text,
         "answer": finished.answer,
+        "explanation": _explanation(finished),
         "references": list(finished.references),
         "masks": masks,
         "timing_ms": timing,
     }
 
 
-def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
+def _explanation(finished: Finished) -> str:
+    return explanation_of(finished.answer, [found.span for found in finished.objects])
+
+
+def _overlay(image: NDArray[np.uint8], text: str, finished: Finished) -> NDArray[np.uint8]:
+    masks, labels = [found.mask for found in finished.objects], [found.phrase for found in finished.objects]
+    return draw_overlay(image, masks, f"{text}\n{_explanation(finished)}", labels)
+
+
+def _timed(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
     began = time.perf_counter()
     first_mask: float | None = None
     for event in events:
@@ -91,13 +103,13 @@ def _time(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
 
 
 def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
-    told = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
-    told |= {"box": list(found.box)} if found.box is not None else {}
-    told |= {"phrase": found.phrase} if found.phrase else {}
-    told |= {"attributes": found.attributes} if found.attributes else {}
+    entry = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
+    entry |= {"box": list(found.box)} if found.box is not None else {}
+    entry |= {"phrase": found.phrase} if found.phrase else {}
+    entry |= {"attributes": found.attributes} if found.attributes else {}
     if found.refined is not None:
-        told["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
-    return told
+        entry["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
+    return entry
 
 
 def _write_mask(mask: Mask, output: Path, name: str) -> dict[str, Any]:
@@ -117,4 +129,4 @@ def _write_rgb(file: Path, image: NDArray[np.uint8]) -> None:
 
 def _write(file: Path, image: NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(file), image):
-        raise OSError(f"{file} could not be written")
+        raise OSError(f"{file} cannot be written")

@@ -16,9 +16,9 @@ class Turn:
 
     Attributes:
         command: the operator's text.
-        answer: the model's raw answer, "[SEG]" in place of each object.
-        objects: what was found, in the order of the answer. LISA's history is text alone; models that are fed the
-            masks of earlier rounds read them here. A mask takes width x height bytes.
+        answer: the model's raw answer, with "[SEG]" in place of each object.
+        objects: in the order of the answer. LISA's history is text alone; models that take masks of earlier turns as
+            input read them here. A mask takes width x height bytes.
         references: numbers of the earlier turns that the command referred to.
         number: counted from 1 since the dialogue began, so that it stays the same when older turns are forgotten;
             0: not part of a dialogue yet (`Dialogues.append` gives the number).
@@ -32,11 +32,11 @@ class Turn:
 
 
 def turn_of(command: str, finished: Finished, number: int = 0) -> Turn:
-    """The turn that an answer becomes.
+    """Make a turn of a command and its answer.
 
     Args:
-        command: the operator's text.
-        finished: the answer.
-        number: of the turn, see Turn.
+        command: The operator's text.
+        finished: The answer.
+        number: The turn's number, see Turn.
     """
     return Turn(command, finished.answer, finished.objects, finished.references, number)

@@ -51,7 +51,7 @@ class Model(ScriptedSegmenter):
         return Session(encoded, tuple(turns))
 
     def _judged(self, event: Event, evidence: Evidence, answer: str) -> Event:
-        told = {"score": self.calibration.score(evidence, answer), "evidence": evidence.told()}
+        told = {"score": self.calibration.score(evidence, answer), "evidence": evidence.as_dict()}
         if isinstance(event, MaskFound):
             return MaskFound(replace(event.object, **told))
         if isinstance(event, Finished):
@@ -94,7 +94,7 @@ def test_scores_tell_right_from_wrong(wanted: Calibrating, capsys: pytest.Captur
     loader = Loader()
     assert calibrate(wanted, loader) == 0
     found = read_calibration(wanted.checkpoint)
-    assert set(found.lines) == {"full", "mask_only"}
+    assert set(found.regressions) == {"full", "mask_only"}
     assert found.score(SURE, "full") > 0.9 and found.score(DOUBTFUL, "full") < 0.1
     assert found.about["masks"]["full"] == {"right": FEWEST, "wrong": FEWEST + 2}
     assert (found.about["dataset"], found.about["split"]) == ("reason_seg", "val")

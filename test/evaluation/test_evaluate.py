@@ -236,7 +236,7 @@ def test_what_is_broken_is_counted_and_shown_and_tried_again(wanted: Evaluation)
     told = results(wanted)
     assert (told["rows"][0]["items"], told["rows"][0]["failed"]) == (1, 3)
     why = {item["sample"]: item["failed"] for item in told["items"]}
-    assert "no image" in why["a.jpg"] and "'shapes'" in why["c.jpg"] and why["b.jpg"] is None
+    assert "not an image" in why["a.jpg"] and "'shapes'" in why["c.jpg"] and why["b.jpg"] is None
     assert "does not take this word" in why["d.png"]
     shown = (wanted.output / "report.html").read_text()
     assert "3 failed" in shown and "&#x27;shapes&#x27;" in shown

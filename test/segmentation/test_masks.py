@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel, union
-from lisa_ros.segmentation.overlay import draw_overlay
 
 
 def test_box_and_centroid_of_a_rectangle() -> None:
@@ -50,17 +49,3 @@ def test_union() -> None:
     a[0, 0] = b[1, 2] = True
     assert union([a, b], (2, 3)).sum() == 2
     assert a.sum() == 1
-
-
-def test_overlay_marks_the_mask_only() -> None:
-    image = np.full((120, 160, 3), 90, dtype=np.uint8)
-    mask = np.zeros((120, 160), dtype=bool)
-    mask[40:80, 60:100] = True
-    drawn = draw_overlay(image, [mask])
-    assert drawn.shape == image.shape
-    assert (drawn[:30] == 90).all()
-    assert (drawn[45:55, 65:75, 0] > 120).all()
-    assert (image == 90).all()
-    captioned = draw_overlay(image, [mask, np.zeros_like(mask)], "näme: [SEG]\n" + "a long caption " * 10)
-    assert captioned.shape[1] == 160
-    assert captioned.shape[0] > 120

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,51 +15,60 @@ import pytest
 from lisa_ros.evaluation.calibrate import fit_line
 from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.reliability import auroc, diagram, limit_rows, reliability
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.scoring import (
     FILE,
     UNCALIBRATED,
     Calibration,
     Evidence,
-    Line,
+    LogisticRegression,
     ScoreFileError,
+    carry_calibration,
+    evidence_for,
     features,
     pixel_probability,
     read_calibration,
-    weigh,
 )
 
 
 def test_evidence_by_hand() -> None:
     """Two pixels inside with probabilities 3/4 and 9/10, one outside with 1/4, one far outside."""
     logits = np.array([[math.log(3), math.log(9)], [-math.log(3), -100.0]], dtype=np.float32)
-    found = weigh(logits, -0.5)
+    found = evidence_for(logits, -0.5)
     assert found is not None
     assert found.firmness == pytest.approx((math.log(3) + math.log(9)) / 2)
     assert found.expected_iou == pytest.approx((0.75 + 0.9) / (2 + 0.25))
     assert found.log_prob == -0.5
 
 
-def test_a_sure_mask_is_worth_more_than_a_vague_one() -> None:
+def test_a_confident_mask_has_more_evidence_than_a_vague_one() -> None:
     shape = np.where(np.arange(64).reshape(8, 8) < 20, 1.0, -1.0).astype(np.float32)
-    vague, sure = weigh(0.3 * shape, 0.0), weigh(9 * shape, 0.0)
-    assert vague is not None and sure is not None
-    assert vague.expected_iou < 0.4 and sure.expected_iou > 0.99 and sure.firmness > vague.firmness
+    vague, clear = evidence_for(0.3 * shape, 0.0), evidence_for(9 * shape, 0.0)
+    assert vague is not None and clear is not None
+    assert vague.expected_iou < 0.4 and clear.expected_iou > 0.99 and clear.firmness > vague.firmness
 
 
-@pytest.mark.parametrize("value", [0.0, -3.0, -np.inf])
+@pytest.mark.parametrize("value", [0.0, -3.0])
 def test_an_empty_mask_has_no_evidence_and_the_score_0(value: float) -> None:
-    assert weigh(np.full((4, 5), value, dtype=np.float32), 0.0) is None
-    line = Calibration({"full": Line(9.0, (0.0, 0.0, 0.0))}, {})
+    assert evidence_for(np.full((4, 5), value, dtype=np.float32), 0.0) is None
+    line = Calibration({"full": LogisticRegression(9.0, (0.0, 0.0, 0.0))}, {})
     assert UNCALIBRATED.score(None, "full") == line.score(None, "full") == 0.0
 
 
-def test_extreme_logits_are_finite() -> None:
-    logits = np.array([[1e30, np.inf], [-1e30, -np.inf]], dtype=np.float32)
+def test_extreme_logits_give_finite_evidence() -> None:
+    logits = np.array([[1e30, 3e38], [-1e30, -3e38]], dtype=np.float32)
     with np.errstate(all="raise"):
-        found = weigh(logits, -1e30)
+        found = evidence_for(logits, -1e30)
     assert found is not None
     assert found.expected_iou == pytest.approx(1)
     assert np.isfinite([found.firmness, *features(found)]).all()
+
+
+@pytest.mark.parametrize(("logit", "log_prob"), [(np.nan, 0.0), (np.inf, 0.0), (-np.inf, 0.0), (1.0, np.nan)])
+def test_a_network_that_computes_nonsense_is_an_error(logit: float, log_prob: float) -> None:
+    """Otherwise NaN logits look like an empty mask, and NaN probabilities like a score."""
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        evidence_for(np.array([[1.0, logit]], dtype=np.float32), log_prob)
 
 
 def test_pixel_probability() -> None:
@@ -73,20 +83,62 @@ EVIDENCE = Evidence(firmness=4.0, expected_iou=0.8, log_prob=-0.1)
 
 
 def test_a_score_by_hand() -> None:
-    line = Line(-1.0, (0.5, 2.0, -0.25))
+    line = LogisticRegression(-1.0, (0.5, 2.0, -0.25))
     odds = -1.0 + 0.5 * 4.0 + 2.0 * math.log(0.8 / 0.2) - 0.25 * math.log(0.1)
     assert Calibration({"full": line}, {}).score(EVIDENCE, "full") == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
 def test_without_a_calibration_the_score_is_the_expected_iou() -> None:
     assert UNCALIBRATED.score(EVIDENCE, "full") == 0.8
-    assert Calibration({"full": Line(0.0, (0.0, 0.0, 0.0))}, {}).score(EVIDENCE, "mask_only") == 0.8
+    assert Calibration({"full": LogisticRegression(0.0, (0.0, 0.0, 0.0))}, {}).score(EVIDENCE, "mask_only") == 0.8
+
+
+def checkpoint(folder: Path, weights: bytes = b"weights") -> Path:
+    (folder / "clip").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "clip" / "model.safetensors").write_bytes(b"clip")
+    return folder
+
+
+def calibrated(folder: Path) -> Calibration:
+    """A calibration that was fitted to the folder's weights and is written there."""
+    about = {"dataset": "tabletop", "weights_sha256": one_hash(weights_of(folder))}
+    calibration = Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25))}, about)
+    (folder / FILE).write_text(calibration.text())
+    return calibration
 
 
 def test_the_file_holds_all_of_a_calibration(tmp_path: Path) -> None:
-    written = Calibration({"full": Line(-1.5, (0.5, 2.0, -0.25))}, {"dataset": "tabletop"})
-    (tmp_path / FILE).write_text(written.text())
-    assert read_calibration(tmp_path) == written
+    folder = checkpoint(tmp_path / "a")
+    assert calibrated(folder) == read_calibration(folder)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "clip/model.safetensors"])
+def test_a_calibration_of_other_weights_is_ignored_with_a_warning(
+    tmp_path: Path, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = checkpoint(tmp_path / "a")
+    calibrated(folder)
+    (folder / file).write_bytes(b"finetuned")
+    assert read_calibration(folder) is UNCALIBRATED
+    assert "fitted to other weights" in caplog.text and str(folder / FILE) in caplog.text
+
+
+def test_a_calibration_that_names_no_weights_is_ignored(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "a")
+    (folder / FILE).write_text(replace(calibrated(folder), about={}).text())
+    assert read_calibration(folder) is UNCALIBRATED
+
+
+def test_a_converted_checkpoint_keeps_the_calibration(tmp_path: Path) -> None:
+    source, target = checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b", b"quantized")
+    original = calibrated(source)
+    carry_calibration(source, target)
+    carried = read_calibration(target)
+    assert carried.regressions == original.regressions and carried.about["dataset"] == "tabletop"
+    (source / "model.safetensors").write_bytes(b"finetuned")
+    carry_calibration(source, target)
+    assert not (target / FILE).exists(), "the source's own calibration was not valid"
 
 
 def test_a_folder_without_a_file_is_uncalibrated(tmp_path: Path) -> None:
@@ -96,21 +148,21 @@ def test_a_folder_without_a_file_is_uncalibrated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda told: told.update(format=2),
-        lambda told: told.update(right_iou=0.7),
-        lambda told: told.pop("answers"),
-        lambda told: told["answers"]["full"].pop("bias"),
-        lambda told: told["answers"]["full"]["weights"].pop("firmness"),
-        lambda told: told["answers"]["full"].update(bias=math.nan),
-        lambda told: told["answers"].update(full=3),
-        lambda told: told.update(answers=[]),
+        lambda content: content.update(format=2),
+        lambda content: content.update(right_iou=0.7),
+        lambda content: content.pop("answers"),
+        lambda content: content["answers"]["full"].pop("bias"),
+        lambda content: content["answers"]["full"]["weights"].pop("firmness"),
+        lambda content: content["answers"]["full"].update(bias=math.nan),
+        lambda content: content["answers"].update(full=3),
+        lambda content: content.update(answers=[]),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, change: object) -> None:
-    told = json.loads(Calibration({"full": Line(-1.5, (0.5, 2.0, -0.25))}, {}).text())
-    change(told)  # type: ignore[operator]
-    (tmp_path / FILE).write_text(json.dumps(told))
-    with pytest.raises(ScoreFileError, match=r"score\.json is no calibration .*`lisa calibrate`"):
+    content = json.loads(Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25))}, {}).text())
+    change(content)  # type: ignore[operator]
+    (tmp_path / FILE).write_text(json.dumps(content))
+    with pytest.raises(ScoreFileError, match=r"score\.json is not a calibration .*`lisa calibrate`"):
         read_calibration(tmp_path)
 
 
@@ -122,24 +174,24 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def masks(count: int, seed: int = 0) -> tuple[list[Evidence], np.ndarray]:
-    """Evidence, and outcomes that come of a line known."""
+    """Evidence, and outcomes drawn with the probabilities of TRUE_REGRESSION."""
     rng = np.random.default_rng(seed)
-    told = [
+    evidence = [
         Evidence(float(firmness), float(iou), float(-np.exp(surprise)))
         for firmness, iou, surprise in zip(
             rng.normal(4, 1, count), rng.uniform(0.3, 0.98, count), rng.normal(-4, 2, count), strict=True
         )
     ]
-    return told, rng.random(count) < [TRUE_LINE.probability(one) for one in told]
+    return evidence, rng.random(count) < [TRUE_REGRESSION.probability(one) for one in evidence]
 
 
-TRUE_LINE = Line(-4.5, (0.8, 1.0, -0.3))
+TRUE_REGRESSION = LogisticRegression(-4.5, (0.8, 1.0, -0.3))
 
 
-def test_a_fit_finds_the_line_that_made_the_outcomes() -> None:
+def test_a_fit_recovers_the_regression_that_drew_the_outcomes() -> None:
     line = fit_line(*masks(20_000))
-    assert line.bias == pytest.approx(TRUE_LINE.bias, abs=0.3)
-    assert line.weights == pytest.approx(TRUE_LINE.weights, abs=0.1)
+    assert line.bias == pytest.approx(TRUE_REGRESSION.bias, abs=0.3)
+    assert line.weights == pytest.approx(TRUE_REGRESSION.weights, abs=0.1)
 
 
 def test_fitted_scores_are_reliable_on_other_masks() -> None:
@@ -154,11 +206,11 @@ def test_fitted_scores_are_reliable_on_other_masks() -> None:
     assert found.auroc is not None and found.auroc > 0.7
 
 
-def test_a_fit_stays_finite_where_a_line_parts_right_from_wrong() -> None:
-    told = [Evidence(float(i), 0.5, -0.1) for i in range(60)]
-    line = fit_line(told, np.arange(60) >= 30)
+def test_a_fit_stays_finite_where_right_and_wrong_are_separable() -> None:
+    evidence = [Evidence(float(i), 0.5, -0.1) for i in range(60)]
+    line = fit_line(evidence, np.arange(60) >= 30)
     assert np.isfinite([line.bias, *line.weights]).all()
-    assert line.probability(told[0]) < 0.05 and line.probability(told[-1]) > 0.95
+    assert line.probability(evidence[0]) < 0.05 and line.probability(evidence[-1]) > 0.95
 
 
 def scored(score: float | None, iou: float, true_pixels: int = 5, found_pixels: int = 5) -> Item:

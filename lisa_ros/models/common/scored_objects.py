@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.answers import SEG_TEXT, AnswerKind, ObjectMask
-from lisa_ros.segmentation.scoring import Calibration, pixel_probability, weigh
+from lisa_ros.segmentation.scoring import Calibration, evidence_for, pixel_probability
 
 
 class Marked(Protocol):
@@ -34,12 +34,12 @@ def marked_object(step: Marked, calibration: Calibration, kind: AnswerKind) -> O
         calibration: the checkpoint's.
         kind: what the model was asked for.
     """
-    evidence = weigh(step.coarse, step.log_prob)
+    evidence = evidence_for(step.coarse, step.log_prob)
     end = len(step.answer)
     return ObjectMask(
         step.logits > 0,
         (end - len(SEG_TEXT), end),
         score=calibration.score(evidence, kind),
-        evidence=evidence.told() if evidence else None,
+        evidence=evidence.as_dict() if evidence else None,
         probability=partial(pixel_probability, step.logits),
     )

@@ -12,7 +12,7 @@ from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message, sendable
-from lisa_ros.segmentation.answers import explanation_of
+from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 from lisa_ros.srv import GetDialogue, ListDialogues, ResetDialogue, UndoDialogue
 
@@ -102,7 +102,7 @@ def _turn_message(turn: Turn) -> DialogueTurn:
         turn=turn.number,
         text=sendable(turn.command),
         answer=answer,
-        explanation=explanation_of(answer),
+        explanation=explanation_of(answer, [found.span for found in turn.objects if found.mask.any()]),
         objects=[object_message(found, Header()) for found in turn.objects if found.mask.any()],
         references=turn.references,
     )

@@ -26,7 +26,7 @@ from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.configuration import read_configuration
 from lisa_ros.models.lisa.prompt import TEMPLATES
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
-from lisa_ros.segmentation.whole_files import write_json
+from lisa_ros.segmentation.atomic_files import write_json
 from lisa_ros.training.finetune.lora import Learned, prepare, trained_parts
 from lisa_ros.training.finetune.merging import write_merged
 from lisa_ros.training.finetune.options import FinetuneOptions

@@ -29,9 +29,9 @@ from lisa_ros.segmentation.answers import (
     MaskFound,
     ObjectMask,
     TextDelta,
-    explanation_of,
 )
 from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -236,7 +236,7 @@ def test_events_in_order(segmenter: Segmenter, golden_lira: Path) -> None:
     kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
     place = events.index(next(event for event in events if isinstance(event, MaskFound)))
     assert kinds == [MaskFound, MaskFound, Finished] and any(isinstance(e, TextDelta) for e in events[place:])
-    assert explanation_of(end.answer) == "white triangle and white triangle."
+    assert explanation_of(end.answer) == "① white triangle and ② white triangle."
 
 
 def test_a_dialogue_through_the_doorway(segmenter: Segmenter, golden_lira: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from lisa_ros.datasets.tabletop import sample_of
-from lisa_ros.evaluation.identity import one_hash, weights_of
 from lisa_ros.evaluation.items import Item, ItemLog
 from lisa_ros.evaluation.protocols import generate
 from lisa_ros.evaluation.reliability import reliability
@@ -19,6 +18,7 @@ from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.checkpoint import WeightFiles, load_lisa
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.scoring import read_calibration
 from lisa_ros.simulation.scene import View

@@ -17,8 +17,9 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Lisa, MaskStep, load_lisa
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.interface import Segmenter
-from lisa_ros.segmentation.scoring import FILE, Calibration, Line, weigh
+from lisa_ros.segmentation.scoring import FILE, Calibration, LogisticRegression, evidence_for
 
 OPTIONS = LoadOptions(precision="fp32", device="cpu")
 
@@ -111,7 +112,7 @@ def test_without_a_calibration_the_score_is_raw(segmenter: Segmenter, golden_lis
     case = read_case(golden_lisa, 0)
     (found,) = objects_of(segmenter, case)
     assert found.evidence is not None and found.score == found.evidence["expected_iou"]
-    whole = weigh(case.mask_logits[0], 0.0)
+    whole = evidence_for(case.mask_logits[0], 0.0)
     assert whole is not None
     assert found.score == pytest.approx(whole.expected_iou, abs=0.02), "coarse logits say what the full ones do"
     assert found.evidence["firmness"] == pytest.approx(whole.firmness, rel=0.15)
@@ -120,8 +121,9 @@ def test_without_a_calibration_the_score_is_raw(segmenter: Segmenter, golden_lis
 def test_a_checkpoints_calibration_is_used(golden_lisa: Path, tmp_path: Path) -> None:
     folder = tmp_path / "calibrated"
     shutil.copytree(golden_lisa, folder)
-    lines = {"full": Line(2.0, (0.0, 0.0, 0.0)), "mask_only": Line(-2.0, (0.0, 0.0, 0.0))}
-    (folder / FILE).write_text(Calibration(lines, {}).text())
+    lines = {"full": LogisticRegression(2.0, (0.0, 0.0, 0.0)), "mask_only": LogisticRegression(-2.0, (0.0, 0.0, 0.0))}
+    about = {"weights_sha256": one_hash(weights_of(folder))}
+    (folder / FILE).write_text(Calibration(lines, about).text())
     segmenter, case = load_segmenter(folder, OPTIONS), read_case(golden_lisa, 0)
     (full,), (alone,) = objects_of(segmenter, case), objects_of(segmenter, case, answer="mask_only")
     assert full.score == pytest.approx(0.880797, abs=1e-6) and alone.score == pytest.approx(0.119203, abs=1e-6)
@@ -129,5 +131,5 @@ def test_a_checkpoints_calibration_is_used(golden_lisa: Path, tmp_path: Path) ->
 
 def test_a_damaged_calibration_is_said_before_the_weights_are_read(golden_lisa: Path, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
-    with pytest.raises(ValueError, match=r"score\.json is no calibration"):
+    with pytest.raises(ValueError, match=r"score\.json is not a calibration"):
         load_segmenter(tmp_path, OPTIONS)

@@ -58,7 +58,7 @@ def test_one_command_two_objects(probe: Probe, golden_lira: Path) -> None:
     status, answer = goal.result()
     assert (status, answer.status) == (GoalStatus.STATUS_SUCCEEDED, Segmentation.OK)
     assert answer.answer == "[SEG]<image_id> <p> red square </p> [SEG] and [SEG]<image_id> <p> green circle </p> [SEG]."
-    assert answer.explanation == "red square and green circle."
+    assert answer.explanation == "① red square and ② green circle."
     assert [one.phrase for one in answer.objects] == ["red square", "green circle"]
     for one, truth in zip(answer.objects, (square(), circle()), strict=True):
         mask = pixels(one.mask)

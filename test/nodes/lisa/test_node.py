@@ -68,7 +68,7 @@ def test_an_answer_holds_everything_about_its_image(probe: Probe) -> None:
     assert (answer.status, answer.detail) == (Segmentation.OK, "")
     assert (answer.operator_id, answer.text) == ("default", "the two parts")
     assert answer.answer == "The red [SEG] and the blue [SEG]."
-    assert answer.explanation == "The red and the blue."
+    assert answer.explanation == "The red ① and the blue ②."
     assert [answer.answer[o.span_begin : o.span_end] for o in answer.objects] == ["[SEG]", "[SEG]"]
     red, blue = answer.objects
     assert red.mask.header == blue.mask.header == picture.header
@@ -537,9 +537,9 @@ def test_the_overlay_is_made_only_while_someone_listens(monkeypatch: pytest.Monk
     drawn: list[str] = []
     real = answers_module.draw_overlay
 
-    def counted(image: np.ndarray, masks: list[np.ndarray], caption: str = "") -> np.ndarray:
+    def counted(image: np.ndarray, masks: list[np.ndarray], caption: str, labels: list[str]) -> np.ndarray:
         drawn.append(caption)
-        return real(image, masks, caption)
+        return real(image, masks, caption, labels)
 
     monkeypatch.setattr(answers_module, "draw_overlay", counted)
     with talking_node("drawer") as node:

@@ -16,7 +16,7 @@ from lisa_ros.models.common.configuration import CONVERSION, CONVERSION_FORMAT
 from lisa_ros.models.common.conversion.plan import Entry, Output, Stream
 from lisa_ros.models.common.conversion.work import Work
 from lisa_ros.models.common.weights.aligned_files import PlannedFile
-from lisa_ros.segmentation.whole_files import write_json
+from lisa_ros.segmentation.atomic_files import write_json
 
 _SMALL_FILES = 10_000_000
 """bytes: more than all that is written beside weights."""

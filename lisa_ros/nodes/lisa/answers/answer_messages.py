@@ -15,7 +15,8 @@ from lisa_ros.nodes.lisa.answers.locating import Place
 from lisa_ros.nodes.lisa.answers.spatial_messages import point, pose_of
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation import masks as geometry
-from lisa_ros.segmentation.answers import Mask, ObjectMask, explanation_of
+from lisa_ros.segmentation.answers import Mask, ObjectMask
+from lisa_ros.segmentation.text import detail_of, explanation_of
 from lisa_ros.spatial.locating import Located
 
 
@@ -38,9 +39,9 @@ def segmentation_message(
         operator_id=request.operator_id,
         text=request.text,
         status=outcome.status,
-        detail=sendable(outcome.detail),
+        detail=detail_of(outcome.detail),
         answer=answer,
-        explanation=explanation_of(answer),
+        explanation=explanation_of(answer, [one.span for one in outcome.objects]),
         objects=[object_message(one, header, place) for one, place in zip(outcome.objects, known, strict=True)],
         turn=outcome.turn,
         references=outcome.references,

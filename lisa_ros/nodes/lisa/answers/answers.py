@@ -121,5 +121,6 @@ class Answers:
 
 def _overlay_message(request: Request, outcome: Outcome, message: Segmentation, encoded: EncodedFrame) -> Image:
     caption = f"{request.operator_id}: {request.text}\n{message.explanation}"
-    picture = draw_overlay(encoded.picture, [one.mask for one in outcome.objects], caption)
+    masks, labels = [one.mask for one in outcome.objects], [one.phrase for one in outcome.objects]
+    picture = draw_overlay(encoded.picture, masks, caption, labels)
     return to_image_message(picture, "rgb8", message.header)

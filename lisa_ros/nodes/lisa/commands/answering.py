@@ -9,7 +9,7 @@ from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTu
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
-from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import turn_of
 
@@ -81,7 +81,8 @@ def ask(
     finished = heard.finished
     if finished.reason == "cancelled":
         return Outcome(Segmentation.CANCELLED, "The command was taken back before it was answered.", encoded.header)
-    _check_shapes(finished.objects, encoded)
+    height, width = encoded.picture.shape[:2]
+    check_objects(finished.objects, (height, width))
     turn = dialogues.append(operator, turn_of(request.text, finished), snapshot.generation)
     return Outcome(
         *_status(finished.objects, limits.min_score),
@@ -117,13 +118,6 @@ def _listen(events: Iterable[Event]) -> _Heard:
     if finished is None:
         raise RuntimeError("the model's answer broke off")
     return _Heard(finished, first_mask_s)
-
-
-def _check_shapes(objects: tuple[ObjectMask, ...], encoded: EncodedFrame) -> None:
-    shape = encoded.picture.shape[:2]
-    for found in objects:
-        if found.mask.shape != shape:
-            raise ValueError(f"a mask of shape {found.mask.shape}; the picture's height and width are {shape}")
 
 
 def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:

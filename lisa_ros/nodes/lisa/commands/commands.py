@@ -24,6 +24,7 @@ from lisa_ros.nodes.lisa.request import Listener, Outcome, Request
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.text import detail_of
 
 _LOGGED_LETTERS = 64
 
@@ -133,7 +134,7 @@ class Commands:
             if request.listener is not None:
                 request.listener.settle(message)
             who_and_what = f"{shown(request.operator_id)}: {shown(request.text)}"
-            what = sendable(outcome.detail) or f"{len(outcome.objects)} object(s)"
+            what = detail_of(outcome.detail) or f"{len(outcome.objects)} object(s)"
             self._node.get_logger().info(f"{who_and_what} -> {what} ({outcome.total_ms:.0f} ms)")
 
     def _queue(self, request: Request, model: Model) -> bool:

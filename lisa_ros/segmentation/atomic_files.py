@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear under their name only when they are complete."""
+"""Text files that are complete whenever they exist: written beside their name and then renamed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Writes a UTF-8 text beside the file and renames it, so that no reader ever sees half of it.
+def write_text(file: Path, text: str) -> None:
+    """Write a UTF-8 text. A reader sees the old file or the new one, never a part of it.
 
     Characters that UTF-8 cannot hold (lone surrogates) are written as XML character references.
     """
@@ -18,5 +18,5 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def write_json(file: Path, value: object) -> None:
-    """Writes a value as indented JSON, see write_whole."""
-    write_whole(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write a value as indented JSON, see `write_text`."""
+    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
