@@ -7,6 +7,7 @@ Views are rendered where they are missing, from the seeds of their split; the qu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
 from lisa_ros.simulation.scene import SceneObject, View
-from lisa_ros.tabletop.questions.questions import Question, conversation, true_mask
+from lisa_ros.tabletop.questions.questions import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
 from lisa_ros.tabletop.questions.relations import is_reserved
+from lisa_ros.tabletop.view_sources import FAR_TABLE, OWN_TABLE, SECOND, ViewSource
 from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
 VIEWS = {"test": 512, "validation": 256}
@@ -26,30 +28,75 @@ HELD_OUT = "held-out"
 """Ends the name of a split that is asked in phrasings which training never uses."""
 
 
+@dataclass(frozen=True)
+class Table:
+    """An evaluation family: views of one kind, asked about in all the ways that people type.
+
+    Attributes:
+        folder: of the rendered views, below the data set's folder.
+        source: how views are made.
+        views: how many.
+        shard_views: views of each shard.
+    """
+
+    folder: str
+    source: ViewSource
+    views: int
+    shard_views: int
+
+
+TABLES = {
+    "own": Table("test", OWN_TABLE, 128, 64),
+    "second": Table("second", SECOND, 96, 16),
+    "far": Table("far", FAR_TABLE, 96, 16),
+}
+"""Splits that measure generalization: the plain table with new seeds, the second renderer, and the far table.
+
+Every second view is asked about in phrasings that training never uses.
+"""
+WITHOUT_MASK = ("count", "whether", "unknown kind", "not understood")
+"""Families that are answered in text alone."""
+LEAST_SHARE = 1 / 1200
+"""Objects that cover less of an image of TABLES are neither asked for nor called absent."""
+
+
 def read_tabletop(folder: Path | None, split: str, workers: int = 2) -> list[Sample]:
     """Every view of a split with a dialogue of up to TURNS turns.
 
     Args:
         folder: where rendered views are kept, a folder for each split; None: DEFAULT_CACHE.
-        split: "test", "validation", or one of them with "-held-out".
+        split: "test", "validation", one of them with "-held-out", or one of TABLES.
         workers: processes that render.
 
     Raises:
         DataError: there is no such split.
     """
+    if split in TABLES:
+        return _read_table(folder or DEFAULT_CACHE, TABLES[split], workers)
     name = split.removesuffix(f"-{HELD_OUT}")
     if name not in VIEWS:
-        known = [*VIEWS, *(f"{one}-{HELD_OUT}" for one in VIEWS)]
+        known = [*VIEWS, *(f"{one}-{HELD_OUT}" for one in VIEWS), *TABLES]
         raise DataError(f"the simulated tables have no split {split!r}; there are {', '.join(known)}")
     home = (folder or DEFAULT_CACHE) / name
     render_views(SPLITS[name], VIEWS[name], cache=home, workers=workers)
     cache = ViewCache(home, VIEWS[name])
-    return [_sample(cache, index, held_out=split != name) for index in range(len(cache))]
+    return [_sample(cache[index], index, held_out=split != name) for index in range(len(cache))]
 
 
-def _sample(cache: ViewCache, index: int, held_out: bool) -> Sample:
-    view, rng = cache[index], np.random.default_rng([SEED, index])
-    return sample_of(view, f"view {index:04d}", conversation(view, rng, TURNS, held_out))
+def _read_table(folder: Path, table: Table, workers: int) -> list[Sample]:
+    home, seed = folder / table.folder, SPLITS[table.folder]
+    more = {"shard_views": table.shard_views, "source": table.source}
+    render_views(seed, table.views, cache=home, workers=workers, **more)  # type: ignore[arg-type]
+    cache = ViewCache(home, table.views)
+    return [_sample(cache[index], index, held_out=index % 2 == 1, varied=True) for index in range(len(cache))]
+
+
+def _sample(view: View, index: int, held_out: bool, varied: bool = False) -> Sample:
+    rng = np.random.default_rng([SEED, index])
+    least = round(LEAST_SHARE * view.instances.size) if varied else None
+    weights = ALL_WEIGHTS if varied else WEIGHTS
+    asked = conversation(view, rng, TURNS, held_out, min_pixels=least, weights=weights, varied=varied)
+    return sample_of(view, f"view {index:04d}", asked)
 
 
 def sample_of(view: View, name: str, asked: Sequence[Question]) -> Sample:
@@ -70,7 +117,7 @@ def _picture(view: View) -> NDArray[np.uint8]:
 
 def _round(view: View, question: Question, turn: int) -> Round:
     things = [thing for thing in view.objects if thing.instance in question.instances]
-    family = question.family if question.instances else "absent"
+    family = question.family if question.instances or question.family in WITHOUT_MASK else "absent"
     return Round(
         question.text,
         is_sentence=True,

@@ -61,10 +61,10 @@ class Light:
     shade: float
 
 
-def choose_kinds(rng: Generator) -> list[str]:
-    """3 to 8 kinds; now and then one that is there already, so that its name alone does not tell which is meant."""
+def choose_kinds(rng: Generator, fewest: int = FEWEST_OBJECTS, most: int = MOST_OBJECTS) -> list[str]:
+    """Some kinds; now and then one that is there already, so that its name alone does not tell which is meant."""
     kinds: list[str] = []
-    for _ in range(int(rng.integers(FEWEST_OBJECTS, MOST_OBJECTS + 1))):
+    for _ in range(int(rng.integers(fewest, most + 1))):
         again = [kind for kind in kinds if kinds.count(kind) < MOST_OF_A_KIND]
         fresh = [kind for kind in KINDS if kind not in kinds]
         kinds.append(str(rng.choice(again if again and rng.random() < 0.3 else fresh)))
@@ -92,7 +92,10 @@ def choose_colours(rng: Generator, kinds: Sequence[str], avoid: Collection[tuple
 
 
 def choose_place(
-    rng: Generator, reach_m: float, taken: Sequence[tuple[float, float, float]]
+    rng: Generator,
+    reach_m: float,
+    taken: Sequence[tuple[float, float, float]],
+    half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> tuple[float, float, float]:
     """A free spot for a thing.
 
@@ -100,12 +103,13 @@ def choose_place(
         rng: chance.
         reach_m: the radius that the thing takes.
         taken: (x, y, reach) of those already placed.
+        half_area_m: half the sides of the area where objects are put, in x and y.
 
     Returns:
         (x, y, raised): raised is above 0 where no free spot was found, so that the thing falls onto the others.
     """
     for _ in range(12):
-        x, y = (float(rng.uniform(-half, half)) for half in HALF_AREA_M)
+        x, y = (float(rng.uniform(-half, half)) for half in half_area_m)
         # A little overlap is allowed: reaches are circles around things that are mostly not round.
         if all(np.hypot(x - a, y - b) > 0.92 * (reach_m + other) for a, b, other in taken):
             return x, y, 0.0
@@ -113,10 +117,14 @@ def choose_place(
 
 
 def choose_placement(
-    rng: Generator, reach_m: float, may_lie: bool, taken: Sequence[tuple[float, float, float]]
+    rng: Generator,
+    reach_m: float,
+    may_lie: bool,
+    taken: Sequence[tuple[float, float, float]],
+    half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> Placement:
-    """A spot and an attitude for a thing."""
-    x, y, raised = choose_place(rng, reach_m, taken)
+    """A spot and an attitude for a thing; arguments as of `choose_place`."""
+    x, y, raised = choose_place(rng, reach_m, taken, half_area_m)
     return Placement(
         x=x,
         y=y,

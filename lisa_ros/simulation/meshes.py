@@ -89,7 +89,7 @@ def read_obj(path: Path, *, y_up: bool = False) -> Mesh:
 
 def write_obj(mesh: Mesh, path: Path) -> None:
     """Writes a mesh with normals, round where its triangles meet at small angles and sharp elsewhere."""
-    normals = _corner_normals(mesh)
+    normals = corner_normals(mesh)
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.points]
     # The renderer's OBJ reader wants a texture coordinate at every corner, so all share one that means nothing.
     lines.append("vt 0 0")
@@ -125,7 +125,7 @@ def _without_slivers(mesh: Mesh) -> Mesh:
     return Mesh(mesh.points, mesh.faces[area > 1e-12])
 
 
-def _corner_normals(mesh: Mesh) -> Points:
+def corner_normals(mesh: Mesh) -> Points:
     """One unit normal for each corner of each face, (3 M, 3): the mean over the faces that are round with it there."""
     weighted = np.repeat(_face_normals(mesh), 3, axis=0)
     unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)

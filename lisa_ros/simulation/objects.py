@@ -58,7 +58,7 @@ def paint_of(part: Part, colour: str, rgb: RGB) -> RGB:
     return DARK if colour in LIGHT_COLOURS else LIGHT
 
 
-def _sized(parts: list[Part], size_m: float, weight_at: float = 0.5) -> tuple[Part, ...]:
+def sized(parts: list[Part], size_m: float, weight_at: float = 0.5) -> tuple[Part, ...]:
     """The parts together scaled to a largest edge of `size_m`, with the origin inside them.
 
     The origin, which is the centre of mass, is in the middle of the box around them, or lower or higher by `weight_at`
@@ -72,13 +72,13 @@ def _sized(parts: list[Part], size_m: float, weight_at: float = 0.5) -> tuple[Pa
 
 
 def _from_file(kind: str, path: Path, size_m: float, *, y_up: bool) -> Model:
-    return Model(kind, _sized([Part(read_obj(path, y_up=y_up))], size_m, weight_at=0.3))
+    return Model(kind, sized([Part(read_obj(path, y_up=y_up))], size_m, weight_at=0.3))
 
 
 def _ball() -> Model:
     angle = np.linspace(-np.pi / 2, np.pi / 2, 17)
     mesh = lathe([(float(np.cos(a)), float(np.sin(a))) for a in angle])
-    return Model("ball", _sized([Part(mesh)], 0.09), rolls=True)
+    return Model("ball", sized([Part(mesh)], 0.09), rolls=True)
 
 
 def _domino() -> Model:
@@ -86,7 +86,7 @@ def _domino() -> Model:
     marks = [box((0.004, width * 0.85, 0.002))]
     marks += [lathe([(0.0075, 0.0), (0.0075, 0.001), (0.0, 0.001)], 12).moved((x, y, 0.0)) for x, y in _pips()]
     faces = [Part(mark.moved((0.0, 0.0, thick / 2)), "contrast") for mark in marks]
-    return Model("domino", _sized([Part(box((length, width, thick))), _joined(faces)], length))
+    return Model("domino", sized([Part(box((length, width, thick))), _joined(faces)], length))
 
 
 def _pips() -> list[tuple[float, float]]:
@@ -103,19 +103,19 @@ def _joined(parts: list[Part]) -> Part:
 
 
 def _cube() -> Model:
-    return Model("cube", _sized([Part(box((1, 1, 1)))], 0.08))
+    return Model("cube", sized([Part(box((1, 1, 1)))], 0.08))
 
 
 def _can() -> Model:
     wall = lathe([(0.037, 0.006), (0.037, 0.114)])
     top = lathe([(0.037, 0.114), (0.034, 0.12), (0.032, 0.12), (0.031, 0.115), (0.0, 0.115)])
     foot = lathe([(0.0, 0.0), (0.033, 0.0), (0.037, 0.006)])
-    return Model("can", _sized([Part(wall), _joined([Part(top, METAL), Part(foot, METAL)])], 0.12), may_lie=True)
+    return Model("can", sized([Part(wall), _joined([Part(top, METAL), Part(foot, METAL)])], 0.12), may_lie=True)
 
 
 def _plate() -> Model:
     profile = [(0.0, 0.0), (0.05, 0.0), (0.083, 0.018), (0.083, 0.022), (0.058, 0.016), (0.05, 0.006), (0.0, 0.006)]
-    return Model("plate", _sized([Part(lathe(profile, 40))], 0.16))
+    return Model("plate", sized([Part(lathe(profile, 40))], 0.16))
 
 
 def _book() -> Model:
@@ -124,7 +124,7 @@ def _book() -> Model:
     spine = box((length, board, thick), (0, -width / 2, thick / 2))
     pages = box((length - 0.008, width - 0.006, thick - 2 * board), (0, 0, thick / 2))
     cover = _joined([Part(mesh) for mesh in (*covers, spine)])
-    return Model("book", _sized([cover, Part(pages, PAPER)], length), mass_kg=0.4)
+    return Model("book", sized([cover, Part(pages, PAPER)], length), mass_kg=0.4)
 
 
 def _bottle() -> Model:
@@ -132,25 +132,25 @@ def _bottle() -> Model:
     neck = [(0.033, 0.115), (0.018, 0.135), (0.013, 0.15), (0.013, 0.17)]
     cap = [(0.0, 0.165), (0.017, 0.165), (0.017, 0.19), (0.0, 0.19)]
     parts = [Part(lathe(belly + neck)), Part(lathe(cap), "contrast")]
-    return Model("bottle", _sized(parts, 0.19, weight_at=0.35), may_lie=True)
+    return Model("bottle", sized(parts, 0.19, weight_at=0.35), may_lie=True)
 
 
 def _bowl() -> Model:
     outer = [(0.0, 0.0), (0.03, 0.0), (0.032, 0.006), (0.05, 0.02), (0.063, 0.04), (0.07, 0.065)]
     inner = [(0.066, 0.065), (0.058, 0.04), (0.045, 0.022), (0.025, 0.01), (0.0, 0.008)]
-    return Model("bowl", _sized([Part(lathe(outer + inner, 40))], 0.14))
+    return Model("bowl", sized([Part(lathe(outer + inner, 40))], 0.14))
 
 
 def _cone() -> Model:
     slope = [(0.04, 0.008), (0.028, 0.05), (0.022, 0.07), (0.008, 0.12), (0.0, 0.12)]
     own = _joined([Part(box((0.1, 0.1, 0.01), (0, 0, 0.005))), Part(lathe(slope[:2])), Part(lathe(slope[2:]))])
-    return Model("cone", _sized([own, Part(lathe(slope[1:3]), "contrast")], 0.13, weight_at=0.25))
+    return Model("cone", sized([own, Part(lathe(slope[1:3]), "contrast")], 0.13, weight_at=0.25))
 
 
 def _ring() -> Model:
     angle = np.linspace(0.0, 2 * np.pi, 17)
     tube = [(0.05 + 0.016 * float(np.cos(a)), 0.016 * float(np.sin(a))) for a in angle]
-    return Model("ring", _sized([Part(lathe(tube))], 0.132))
+    return Model("ring", sized([Part(lathe(tube))], 0.132))
 
 
 @cache

@@ -57,7 +57,7 @@ def _render(
     return rgb, depth, np.asarray(bodies, dtype=np.int32).reshape(size)
 
 
-def _lamp_camera(light: Light) -> Camera:
+def lamp_camera(light: Light) -> Camera:
     """The lamp as a camera that looks at the table's middle."""
     forward = -np.asarray(light.direction)
     right = np.cross(forward, (0.0, 0.0, 1.0))
@@ -71,7 +71,7 @@ def _lamp_camera(light: Light) -> Camera:
 
 def _lit(bullet: Bullet, camera: Camera, depth: NDArray[np.float64], light: Light) -> NDArray[np.bool_]:
     """Which pixels of a picture the lamp reaches, (H, W); all that lies outside the lamp's own view counts as lit."""
-    lamp = _lamp_camera(light)
+    lamp = lamp_camera(light)
     # The farthest of neighbouring pixels counts, or walls that the lamp only grazes would shade themselves in stripes.
     nearest = cv2.dilate(_render(bullet, lamp, light)[1], np.ones((3, 3), np.uint8))
     v, u = np.mgrid[0 : camera.height, 0 : camera.width]

@@ -91,6 +91,8 @@ class View:
         instances: (H, W) uint8, the `SceneObject.instance` seen at each pixel, 0 for no object.
         objects: every object that the picture shows.
         camera: the camera that took it.
+        has_distractors: whether the image may show objects of kinds that are not listed, so that "everything on the
+            table" or "the leftmost object" would be ambiguous.
     """
 
     rgb: NDArray[np.uint8]
@@ -98,3 +100,4 @@ class View:
     instances: NDArray[np.uint8]
     objects: tuple[SceneObject, ...]
     camera: Camera
+    has_distractors: bool = False

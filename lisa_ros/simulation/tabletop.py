@@ -34,8 +34,11 @@ STEPS_BETWEEN_LOOKS = 30
 
 
 @dataclass(frozen=True)
-class _Body:
-    """A thing in the simulator: its body's id, its model, how much larger than the model, and its name here."""
+class Body:
+    """An object in the simulator: its body's id, its model, its size relative to the model, and its instance number.
+
+    Instance 0: a distractor, which is not listed in views.
+    """
 
     body: int
     model: Model
@@ -74,7 +77,7 @@ class Tabletop:
         self._patterns = [self._bullet.loadTexture(str(p)) for p in write_patterns(Path(self._folder.name))]
         self._table, self._floor, self._wall = self._build_room()
         self._shapes: dict[tuple[str, float], tuple[int, int]] = {}
-        self._bodies: list[_Body] = []
+        self._bodies: list[Body] = []
         self._colours: list[str] = []
         self.rearrange()
         self.move_camera()
@@ -100,10 +103,10 @@ class Tabletop:
             for thing in self._bodies:
                 self._bullet.removeBody(thing.body)
             self._bodies = []
-            self._drop(arrangement.choose_kinds(self._things_rng))
+            self._drop(self._choose_kinds())
             self._settle()
             self._remove_fallen()
-            if len(self._bodies) >= arrangement.FEWEST_OBJECTS:
+            if sum(body.instance > 0 for body in self._bodies) >= self._fewest:
                 break
         self.recolour()
 
@@ -152,15 +155,28 @@ class Tabletop:
             least_visible: a thing that covers a smaller part of the picture than this is not listed; 0 lists every
                 thing of which a pixel is seen.
         """
-        rgb, depth_m, bodies = take_picture(self._bullet, self._camera, self._light)
+        rgb, depth_m, bodies = self._take_image()
         instances = np.zeros(bodies.shape, dtype=np.uint8)
         objects = []
         for thing, colour in zip(self._bodies, self._colours, strict=True):
             seen = bodies == thing.body
-            if np.count_nonzero(seen) >= max(1.0, least_visible * seen.size):
+            if thing.instance and np.count_nonzero(seen) >= max(1.0, least_visible * seen.size):
                 instances[seen] = thing.instance
                 objects.append(self._describe(thing, colour))
-        return View(rgb, depth_m, instances, tuple(objects), self._camera)
+        distractors = any(body.instance == 0 for body in self._bodies)
+        return View(rgb, depth_m, instances, tuple(objects), self._camera, distractors)
+
+    @property
+    def _fewest(self) -> int:
+        """Objects that must lie on the table once they have come to rest."""
+        return arrangement.FEWEST_OBJECTS
+
+    def _choose_kinds(self) -> list[str]:
+        return arrangement.choose_kinds(self._things_rng)
+
+    def _take_image(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
+        """RGB, depth and the body at each pixel."""
+        return take_picture(self._bullet, self._camera, self._light)
 
     def _build_room(self) -> tuple[int, int, int]:
         """A table, a floor below it and a wall behind it."""
@@ -199,12 +215,12 @@ class Tabletop:
             reach = scale * float(np.linalg.norm(model.points[:, :2], axis=1).max())
             place = arrangement.choose_placement(self._things_rng, reach, model.may_lie, taken)
             taken.append((place.x, place.y, reach))
-            self._bodies.append(_Body(self._create(model, scale, place), model, scale, instance))
+            self._bodies.append(Body(self._create(model, scale, place), model, scale, instance))
 
     def _create(self, model: Model, scale: float, place: Placement) -> int:
         solid, visible = self._shapes_of(model, scale)
         attitude = pybullet.getQuaternionFromEuler((np.pi / 2 if place.lying else place.tilt, 0.0, place.yaw))
-        points = scale * model.points @ _rotation(attitude).T
+        points = scale * model.points @ rotation_of(attitude).T
         height = place.raised - float(points[:, 2].min())
         body = int(self._bullet.createMultiBody(model.mass_kg, solid, visible, (place.x, place.y, height), attitude))
         rolling = 0.01 if model.rolls else 0.003
@@ -240,7 +256,7 @@ class Tabletop:
             if all(self._speed(thing) < 0.01 for thing in self._bodies):
                 return
 
-    def _speed(self, thing: _Body) -> float:
+    def _speed(self, thing: Body) -> float:
         """Of the fastest point of the thing, about, in metres a second."""
         linear, angular = self._bullet.getBaseVelocity(thing.body)
         return float(np.linalg.norm(linear) + 0.05 * np.linalg.norm(angular))
@@ -255,9 +271,9 @@ class Tabletop:
                 self._bullet.removeBody(thing.body)
         self._bodies = lying
 
-    def _describe(self, thing: _Body, colour: str) -> SceneObject:
+    def _describe(self, thing: Body, colour: str) -> SceneObject:
         position, attitude = self._bullet.getBasePositionAndOrientation(thing.body)
-        points = thing.scale * thing.model.points @ _rotation(attitude).T + np.array(position)
+        points = thing.scale * thing.model.points @ rotation_of(attitude).T + np.array(position)
         low, high = points.min(axis=0), points.max(axis=0)
         extent, centre = (high - low).tolist(), ((low + high) / 2.0).tolist()
         return SceneObject(thing.instance, thing.model.kind, colour, tuple(extent), tuple(centre))
@@ -272,5 +288,5 @@ def _write_models(models: dict[str, Model], folder: Path) -> dict[str, list[Path
     return files
 
 
-def _rotation(quaternion: tuple[float, ...]) -> NDArray[np.float64]:
+def rotation_of(quaternion: tuple[float, ...]) -> NDArray[np.float64]:
     return np.array(pybullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lisa_ros.simulation.scene import Camera, SceneObject, View
+from lisa_ros.tabletop.view_sources import OWN_TABLE, ViewSource
 
 DEFAULT_CACHE = Path(".cache/tabletop")
 """Where views are kept unless told otherwise, one folder per split; git ignores it."""
 
-SPLITS: dict[str, int] = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
+SPLITS: dict[str, int] = {
+    "train": 1_000_000,
+    "validation": 2_000_000,
+    "test": 3_000_000,
+    "randomized": 4_000_000,
+    "second": 5_000_000,
+    "far": 6_000_000,
+}
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 
 UNSEEN_PAIRS: frozenset[tuple[str, str]] = frozenset(
@@ -51,8 +59,6 @@ UNSEEN_PAIRS: frozenset[tuple[str, str]] = frozenset(
 """(kind, colour) pairs that training views never show and test views do: one of each kind, none of it new by itself."""
 
 SHARD_VIEWS = 64
-VIEWS_PER_ARRANGEMENT = 3
-"""How many pictures are taken of one arrangement, each in other colours and from another side."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class _Shape:
     height: int
     width: int
     avoid: frozenset[tuple[str, str]] = frozenset()
+    source: ViewSource = OWN_TABLE
 
 
 def render_views(
@@ -73,6 +80,7 @@ def render_views(
     workers: int = 1,
     shard_views: int = SHARD_VIEWS,
     avoid: frozenset[tuple[str, str]] = frozenset(),
+    source: ViewSource = OWN_TABLE,
 ) -> None:
     """Fill a folder with at least `count` views, rounded up to whole shards; what is there already is kept.
 
@@ -85,6 +93,7 @@ def render_views(
         workers: number of processes.
         shard_views: number of views in a shard; the views of a seed do not depend on it, where a shard ends does.
         avoid: (kind, colour) pairs that no view shows, such as `UNSEEN_PAIRS` in training.
+        source: how the views are made; where it has sizes of its own, width and height are not used.
 
     Raises:
         ValueError: for a count, shard or number of workers below 1, or when the folder has shards of another size.
@@ -92,7 +101,7 @@ def render_views(
     if min(count, workers, shard_views) < 1:
         raise ValueError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
     cache.mkdir(parents=True, exist_ok=True)
-    shape = _Shape(shard_views, height, width, avoid)
+    shape = _Shape(shard_views, height, width, avoid, source)
     paths = {seed: _shard_path(cache, seed) for seed in range(first_seed, first_seed - (-count // shard_views))}
     for path in filter(Path.exists, paths.values()):
         _check_shape(path, shape)
@@ -115,33 +124,23 @@ def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shap
 
 
 def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
-    views = list(_shard_views(seed, shape))
+    size = shape.source.size(seed, shape.width, shape.height)
+    views = list(shape.source.views(seed, shape.views, size, shape.avoid))
     facts = {
         "seed": seed,
         "objects": [[asdict(thing) for thing in view.objects] for view in views],
         "cameras": [{"k": view.camera.k.tolist(), "pose": view.camera.pose.tolist()} for view in views],
+        "distractors": [view.has_distractors for view in views],
     }
     _write_shard(
         _shard_path(cache, seed),
-        size=np.array([shape.views, shape.height, shape.width]),
+        size=np.array([shape.views, *views[0].instances.shape]),
+        source=np.array(shape.source.name),
         avoid=np.array(json.dumps(sorted(shape.avoid))),
         facts=np.array(json.dumps(facts)),
         rgb=np.stack([view.rgb for view in views]),
         instances=np.stack([view.instances for view in views]),
     )
-
-
-def _shard_views(seed: int, shape: _Shape) -> Iterator[View]:
-    from lisa_ros.simulation.tabletop import Tabletop  # only those who render need the simulator
-
-    with Tabletop(seed, width=shape.width, height=shape.height, avoid=shape.avoid) as table:
-        for index in range(shape.views):
-            if index % VIEWS_PER_ARRANGEMENT == 0:
-                table.rearrange()
-            else:
-                table.recolour()
-            table.move_camera()
-            yield table.render()
 
 
 def _write_shard(path: Path, **arrays: NDArray[Any]) -> None:
@@ -160,31 +159,39 @@ def _shard_path(cache: Path, seed: int) -> Path:
     return cache / f"shard_{seed:08d}.npz"
 
 
-def _shape(path: Path) -> _Shape:
-    """What a shard holds, without unpacking its pictures."""
+@dataclass(frozen=True)
+class _Stored:
+    """What a shard says of itself."""
+
+    views: int
+    height: int
+    width: int
+    avoid: frozenset[tuple[str, str]]
+    source: str
+
+
+def _stored(path: Path) -> _Stored:
+    """What a shard holds, without decompressing its images."""
     with np.load(path) as shard:
         avoid = json.loads(shard["avoid"].item()) if "avoid" in shard else []
         views, height, width = (int(value) for value in shard["size"])
-        return _Shape(views, height, width, frozenset((kind, colour) for kind, colour in avoid))
+        source = str(shard["source"].item()) if "source" in shard else OWN_TABLE.name
+        return _Stored(views, height, width, frozenset((kind, colour) for kind, colour in avoid), source)
 
 
 def _check_shape(path: Path, wanted: _Shape) -> None:
-    found = _shape(path)
-    if found != wanted:
+    found = _stored(path)
+    same_size = wanted.source.sizes or (found.height, found.width) == (wanted.height, wanted.width)
+    if (found.views, found.avoid, found.source) != (wanted.views, wanted.avoid, wanted.source.name) or not same_size:
         raise ValueError(
-            f"{path} has {found.views} views of {found.width}x{found.height} pixels, "
-            f"not {wanted.views} of {wanted.width}x{wanted.height}, or avoids other pairs of kind and colour; "
-            "use another folder or delete this one."
+            f"{path} has {found.views} views of {found.width}x{found.height} pixels from source {found.source}, not "
+            f"{wanted.views} of {wanted.width}x{wanted.height} from {wanted.source.name}, or avoids other pairs of "
+            "kind and colour; use another folder or delete this one."
         )
 
 
 class ViewCache:
-    """Rendered views, all in memory.
-
-    Attributes:
-        rgb: (N, H, W, 3) uint8.
-        instances: (N, H, W) uint8.
-    """
+    """Rendered views, all in memory. Shards may differ in the size of their images."""
 
     def __init__(self, cache: Path, limit: int | None = None) -> None:
         """Read the views of a folder, in the order of their seeds.
@@ -195,51 +202,40 @@ class ViewCache:
 
         Raises:
             FileNotFoundError: when the folder has no views.
-            ValueError: when its views differ in size.
         """
         paths = sorted(cache.glob("shard_*.npz"))
         if not paths:
             raise FileNotFoundError(f"{cache} has no rendered views (shard_*.npz); make some with render_views first.")
-        shapes = [_shape(path) for path in paths]
-        if len({(shape.height, shape.width) for shape in shapes}) != 1:
-            raise ValueError(f"{cache} mixes views of several sizes; delete it and render again.")
-        total = sum(shape.views for shape in shapes)
-        count = total if limit is None else min(limit, total)
-        height, width = shapes[0].height, shapes[0].width
-        self.rgb = np.empty((count, height, width, 3), dtype=np.uint8)
-        self.instances = np.empty((count, height, width), dtype=np.uint8)
-        self._objects: list[tuple[SceneObject, ...]] = []
-        self._cameras: list[Camera] = []
+        self._views: list[View] = []
         for path in paths:
-            if len(self._objects) < count:
-                self._read(path)
-
-    def _read(self, path: Path) -> None:
-        start = len(self._objects)
-        room = len(self.rgb) - start
-        with np.load(path) as shard:
-            pictures, instances, facts = (
-                shard["rgb"][:room],
-                shard["instances"][:room],
-                json.loads(shard["facts"].item()),
-            )
-        self.rgb[start : start + len(pictures)] = pictures
-        self.instances[start : start + len(pictures)] = instances
-        self._objects += [tuple(_scene_object(thing) for thing in things) for things in facts["objects"][:room]]
-        self._cameras += [self._camera(**camera) for camera in facts["cameras"][:room]]
-
-    def _camera(self, k: list[list[float]], pose: list[list[float]]) -> Camera:
-        height, width = self.rgb.shape[1:3]
-        return Camera(width, height, np.asarray(k, dtype=np.float64), np.asarray(pose, dtype=np.float64))
+            if limit is None or len(self._views) < limit:
+                self._views += _read_shard(path)[: None if limit is None else limit - len(self._views)]
 
     def __len__(self) -> int:
         """Number of views."""
-        return len(self.rgb)
+        return len(self._views)
 
     def __getitem__(self, index: int) -> View:
-        """One view. Its pictures share the cache's memory; its depth was not kept and is inf everywhere."""
-        depth = np.broadcast_to(np.float32(np.inf), self.instances.shape[1:])
-        return View(self.rgb[index], depth, self.instances[index], self._objects[index], self._cameras[index])
+        """One view. Its image shares the cache's memory; its depth was not kept and is inf everywhere."""
+        return self._views[index]
+
+
+def _read_shard(path: Path) -> list[View]:
+    with np.load(path) as shard:
+        images, instances, facts = shard["rgb"], shard["instances"], json.loads(shard["facts"].item())
+    depth = np.broadcast_to(np.float32(np.inf), instances.shape[1:])
+    distractors = facts.get("distractors", [False] * len(images))
+    return [
+        View(image, depth, seen, tuple(_scene_object(one) for one in objects), _camera(seen.shape, **camera), others)
+        for image, seen, objects, camera, others in zip(
+            images, instances, facts["objects"], facts["cameras"], distractors, strict=True
+        )
+    ]
+
+
+def _camera(shape: tuple[int, ...], k: list[list[float]], pose: list[list[float]]) -> Camera:
+    height, width = shape
+    return Camera(width, height, np.asarray(k, dtype=np.float64), np.asarray(pose, dtype=np.float64))
 
 
 def _scene_object(facts: dict[str, Any]) -> SceneObject:

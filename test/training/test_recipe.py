@@ -81,7 +81,7 @@ def test_the_last_two_differ_by_their_chance_alone(recipe: Recipe) -> None:
     assert not torch.equal(one["lm_head.weight"], other["lm_head.weight"])
 
 
-def test_hints_are_read_as_pictures_are(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hints_are_read_as_images_are(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one linear map makes what LLaMA is shown out of hints, least squares find it."""
     kitchen, cache = Kitchen(recipe), ViewCache(recipe.views / "train")
     views = [cache[i] for i in range(len(cache))]
@@ -89,6 +89,6 @@ def test_hints_are_read_as_pictures_are(recipe: Recipe, monkeypatch: pytest.Monk
     weight, bias = torch.randn(8, seen.shape[-1]), torch.randn(8)
     shown = iter((seen @ weight.T + bias).split(hint_reading.AT_ONCE))
     monkeypatch.setattr(kitchen.network, "visual_tokens", lambda pixels: next(shown))
-    found_weight, found_bias = hint_reading.read_as_pictures(kitchen.network, views, kitchen.clip)
+    found_weight, found_bias = hint_reading.read_as_images(kitchen.network, views, kitchen.clip)
     told = seen @ found_weight.T + found_bias
     assert torch.allclose(told, seen @ weight.T + bias, atol=0.05)

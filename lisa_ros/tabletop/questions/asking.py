@@ -12,8 +12,10 @@ import numpy as np
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.descriptions import Description, Sight
+from lisa_ros.tabletop.questions.variations import MORE_REQUESTS, MORE_SHARE, as_typed
 
 T = TypeVar("T")
+_WITH_MORE_REQUESTS = (say.ONE_OBJECT, say.SEVERAL_OBJECTS, say.FOR_A_USE)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Question:
         instances: the objects meant, as values of `View.instances`; empty when there is no such thing.
         follows: whether the text means something only after the turn before.
         related_to: kind of the thing whose place it speaks of; "" where it does not.
+        parts: the objects of each "[SEG]", where the answer has more than one; otherwise empty.
     """
 
     family: str
@@ -35,6 +38,12 @@ class Question:
     instances: tuple[int, ...]
     follows: bool = False
     related_to: str = ""
+    parts: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def masks(self) -> tuple[tuple[int, ...], ...]:
+        """The objects of each "[SEG]" of the answer."""
+        return self.parts or ((self.instances,) if self.instances else ())
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,20 @@ class Voice:
     """How one operator happens to speak: every random choice of words is made here."""
 
     def __init__(
-        self, rng: np.random.Generator, held_out: bool, learning: bool = False, teasing: Teasing = PLAIN
+        self,
+        rng: np.random.Generator,
+        held_out: bool,
+        learning: bool = False,
+        teasing: Teasing = PLAIN,
+        varied: bool = False,
     ) -> None:
         """Speak with this source of chance, only held-out phrasings or only the others.
 
-        A learning voice never relates two kinds of thing that are reserved for evaluation.
+        A learning voice never relates two kinds of thing that are reserved for evaluation. A varied one types as many
+        people do, see variations.py.
         """
         self.rng = rng
+        self.varied = varied
         self.teasing = teasing
         self.held_out = held_out
         self.learning = learning
@@ -101,6 +117,8 @@ class Voice:
 
     def phrasing(self, table: say.Phrasings) -> say.Phrasing:
         """A phrasing of the side of the table that this voice speaks."""
+        if self.varied and table in _WITH_MORE_REQUESTS and self.chance(MORE_SHARE):
+            return self.choose(MORE_REQUESTS[self.held_out])
         return self.choose(table.held_out if self.held_out else table.seen)
 
     def use(self, use: say.Use) -> str:
@@ -109,6 +127,8 @@ class Voice:
 
     def typed(self, text: str) -> str:
         """The text as people type: at times without the capital or the last stop."""
+        if self.varied:
+            text = as_typed(text, self.rng, self.held_out)
         if self.chance(0.25) and not text.startswith("I "):
             text = text[0].lower() + text[1:]
         return text[:-1] if text[-1] in ".?" and self.chance(0.2) else text

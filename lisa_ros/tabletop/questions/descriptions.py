@@ -101,7 +101,9 @@ class Sight:
         return tuple(thing for thing in self.things if description.fits(thing))
 
     def clear(self, description: Description) -> tuple[SceneObject, ...]:
-        """The objects meant by the words, or none where one of them can hardly be seen."""
+        """The objects meant by the words, or none where one of them can hardly be seen or unnamed objects lie there too."""
+        if description == Description() and self._view.has_distractors:
+            return ()
         return self._only_clear(self.fitting(description))
 
     def useful(self, use: Use) -> SceneObject | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
@@ -55,6 +56,23 @@ def several(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
     phrasing = voice.phrasing(say.SEVERAL_OBJECTS)
     text = voice.typed(phrasing.request.format(x=_group(description, len(things), voice)))
     return Asked(asked_for("several", text, phrasing.opening, things), Topic(description, things))
+
+
+def pair(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
+    """Two objects by their names, "the red mug and the duck": a mask for each."""
+    options = [d for d in sight.descriptions() if d.kind and len(sight.clear(d)) == 1]
+    first = voice.choose(options) if options else None
+    others = [d for d in options if first and sight.clear(d) != sight.clear(first)]
+    if first is None or not others:
+        return None
+    second = voice.choose(others)
+    (one,), (other,) = sight.clear(first), sight.clear(second)
+    request = voice.phrasing(say.SEVERAL_OBJECTS).request
+    wording = voice.choose(("the {x} and the {y}", "the {x} and {y}", "both the {x} and the {y}"))
+    text = voice.typed(request.format(x=wording.format(x=first.noun(), y=second.noun())))
+    answer = f"{say.THEY_ARE} The {one.colour} {one.kind} and the {other.colour} {other.kind}."
+    parts = ((one.instance,), (other.instance,))
+    return Asked(replace(asked_for("pair", text, answer, (one, other)), parts=parts))
 
 
 def _group(description: Description, size: int, voice: Voice) -> str:

@@ -18,6 +18,7 @@ BARE = f"{SEG}."
 IT_IS = f"It is {SEG}."
 SURE = f"Sure, {SEG}."
 SURE_IT_IS = f"Sure, it is {SEG}."
+THEY_ARE = f"They are {SEG} and {SEG}."
 RESULT = f"Sure, the segmentation result is {SEG}."
 
 NOTHING_LIKE_THAT = "There is nothing like that here."

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import View
-from lisa_ros.tabletop.questions import families, relations
+from lisa_ros.tabletop.questions import families, relations, without_mask
 from lisa_ros.tabletop.questions.asking import PLAIN, Asked, Family, Question, Teasing, Topic, Voice
 from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
 from lisa_ros.tabletop.questions.descriptions import Sight
 from lisa_ros.tabletop.questions.follow_ups import follow
 
 __all__ = [
+    "ALL_WEIGHTS",
     "FAMILIES",
     "MIN_SHARE",
     "WEIGHTS",
@@ -45,6 +46,11 @@ FAMILIES: dict[str, Family] = {
     "absent": families.absent,
     "explain": families.explain,
     "follow": follow,
+    "pair": families.pair,
+    "count": without_mask.count,
+    "whether": without_mask.whether,
+    "unknown kind": without_mask.unknown_kind,
+    "not understood": without_mask.not_understood,
 }
 
 WEIGHTS: dict[str, float] = {
@@ -59,6 +65,16 @@ WEIGHTS: dict[str, float] = {
 }
 """How often each family is tried. "follow" counts only after a turn that it can lean on."""
 
+ALL_WEIGHTS: dict[str, float] = {
+    **WEIGHTS,
+    "pair": 0.06,
+    "count": 0.05,
+    "whether": 0.05,
+    "unknown kind": 0.04,
+    "not understood": 0.1,
+}
+"""As WEIGHTS, with two objects at once and with questions that are answered in text alone."""
+
 
 def conversation(
     view: View,
@@ -70,6 +86,7 @@ def conversation(
     weights: Mapping[str, float] = WEIGHTS,
     learning: bool = False,
     teasing: Teasing = PLAIN,
+    varied: bool = False,
 ) -> list[Question]:
     """A dialogue about one view; a follow-up comes only right after the turn it leans on.
 
@@ -82,6 +99,7 @@ def conversation(
         weights: share of each family of `FAMILIES`; families left out are not asked.
         learning: keep to the pairs of kinds that training may relate to each other.
         teasing: how often follow-ups ask for what is not there.
+        varied: ask in more ways, with politeness, typing errors and the like.
 
     Returns:
         `turns` questions, or fewer where the view gives no occasion for the families asked for.
@@ -91,7 +109,7 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    sight, voice = Sight(view, least), Voice(rng, held_out, learning, teasing)
+    sight, voice = Sight(view, least), Voice(rng, held_out, learning, teasing, varied)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.descriptions import Description, Sight
 from lisa_ros.tabletop.questions.questions import MIN_SHARE, conversation, true_mask
-from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, VIEWS_PER_ARRANGEMENT, ViewCache, render_views
+from lisa_ros.tabletop.view_sources import VIEWS_PER_ARRANGEMENT
+from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
 DEFINITE = {"m": "der", "f": "die", "n": "das"}
 INDEFINITE = {"m": "ein", "f": "eine", "n": "ein"}

@@ -25,8 +25,11 @@ from lisa_ros.tabletop.questions.questions import Question, true_mask
 from lisa_ros.tabletop.views import ViewCache
 from lisa_ros.training.embedded.architecture import SAM
 from lisa_ros.training.embedded.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning
+from lisa_ros.training.scenes.randomized_views import RandomizedViews
 
 Rng = np.random.Generator
+Views = ViewCache | RandomizedViews
+"""Views to learn from; those of RandomizedViews are varied each time they are drawn."""
 MASK_SIDE = 4 * SAM.grid
 """Side of the low-resolution masks that SAM's decoder makes, pixels."""
 
@@ -38,26 +41,28 @@ def step_rng(seed: int, stage: str, step: int) -> Rng:
     return np.random.default_rng([seed, *stage.encode(), step])
 
 
-def view_numbers(views: ViewCache, rng: Rng, count: int) -> list[int]:
+def view_numbers(views: Views, rng: Rng, count: int) -> list[int]:
     """Which views `draw_view` takes, called so often with the same source of chance."""
     return [draw_numbered(views, rng)[0] for _ in range(count)]
 
 
-def draw_view(views: ViewCache, rng: Rng) -> View:
+def draw_view(views: Views, rng: Rng) -> View:
     """A random view, mirrored half of the time, in slightly other light and colour temperature."""
     return draw_numbered(views, rng)[1]
 
 
-def draw_numbered(views: ViewCache, rng: Rng) -> tuple[int, View]:
+def draw_numbered(views: Views, rng: Rng) -> tuple[int, View]:
     """The same, with its number in the cache."""
     number = int(rng.integers(len(views)))
     view = views[number]
+    if isinstance(views, RandomizedViews):
+        view = views.varied(view, rng)
     rgb, instances = view.rgb, view.instances
     if rng.random() < 0.5:  # before any question is asked, so that left is left
         rgb, instances = rgb[:, ::-1], instances[:, ::-1]
     gain = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, size=3)
     rgb = np.clip(rgb * gain, 0, 255).astype(np.uint8)
-    return number, View(rgb, view.depth_m, np.ascontiguousarray(instances), view.objects, view.camera)
+    return number, replace(view, rgb=rgb, instances=np.ascontiguousarray(instances))
 
 
 def in_strange_colours(view: View, rng: Rng) -> View:
@@ -165,7 +170,7 @@ class Dialogue:
 def make_dialogue(view: View, questions: Sequence[Question], tokenizer: LisaTokenizer) -> Dialogue:
     """The ids, targets and truth of a dialogue in the template that the embedded checkpoint speaks."""
     ids, targets = _ids_and_targets([(q.text, q.answer) for q in questions], tokenizer)
-    asked = [question for question in questions if question.instances]
+    asked = [replace(question, instances=part) for question in questions for part in question.masks]
     masks = [coarse_mask(true_mask(view, question)) for question in asked]
     return Dialogue(
         torch.tensor(ids),

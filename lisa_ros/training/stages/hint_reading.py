@@ -27,7 +27,7 @@ RIDGE = 1e-2
 
 
 @torch.no_grad()
-def read_as_pictures(
+def read_as_images(
     network: LisaNetwork, views: Sequence[View], clip: ClipPreprocessing
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The linear map from hints to what LLaMA is shown of pictures.

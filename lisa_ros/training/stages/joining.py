@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,7 @@ from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
 from lisa_ros.tabletop.questions.asking import PLAIN, Teasing
 from lisa_ros.tabletop.questions.descriptions import middle
-from lisa_ros.tabletop.questions.questions import WEIGHTS, Question, conversation
-from lisa_ros.tabletop.views import ViewCache
+from lisa_ros.tabletop.questions.questions import ALL_WEIGHTS, WEIGHTS, Question, conversation
 from lisa_ros.training.embedded.codes import COLOUR_NAMES, WAVES, Meaning, codes, waves
 from lisa_ros.training.language.contrast import Drawn, draw_contrast, with_a_twin
 from lisa_ros.training.loop.trainer import Scalars
@@ -28,6 +27,7 @@ from lisa_ros.training.scenes.batches import (
     IGNORED,
     Dialogue,
     Rng,
+    Views,
     clip_batch,
     draw_numbered,
     make_dialogue,
@@ -40,10 +40,12 @@ from lisa_ros.training.stages.pretraining import patch_features, telling_patches
 
 SHOWS = 0.15
 """Hints with noise tell about this much of "something is here" where nothing is."""
+SMALLEST_ASKED = 1 / 1200
+"""Share of the image that an object covers at least to be asked for, in varied dialogues."""
 EMPTY_KEPT = 0.06
 """Share of the empty patches that are shown among hints."""
 
-Sight = Literal["nothing", "hints", "pictures"]
+Sight = Literal["nothing", "hints", "images"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class DialogueStage(nn.Module):
     def __init__(
         self,
         network: LisaNetwork,
-        views: ViewCache,
+        views: Views,
         clip: ClipPreprocessing,
         tokenizer: LisaTokenizer,
         *,
@@ -80,6 +82,7 @@ class DialogueStage(nn.Module):
         trains_clip: bool = True,
         teasing: Teasing = PLAIN,
         contrasts: int = 0,
+        varied: bool = False,
     ) -> None:
         """Trains all of `network` but SAM; where it sees no pictures, LLaMA and its heads alone.
 
@@ -100,6 +103,7 @@ class DialogueStage(nn.Module):
             trains_clip: CLIP learns too, where it sees pictures.
             teasing: how often follow-ups ask for what is not there.
             contrasts: how many of a batch's dialogues are lessons of contrast.py.
+            varied: questions of all families, typed as many people do, also about small objects.
             crowding: steps after which one more thing is shown that is not meant; None: all are shown always.
         """
         super().__init__()
@@ -107,13 +111,14 @@ class DialogueStage(nn.Module):
         # Its backward pass takes 27 ms where that of torch's fused attention takes 44 (bf16, one core).
         network.language.set_attn_implementation("eager")
         network.visual_model.requires_grad_(False)
-        network.vision_tower.requires_grad_(sees == "pictures" and trains_clip)
-        network.mm_projector.requires_grad_(sees == "pictures")
+        network.vision_tower.requires_grad_(sees == "images" and trains_clip)
+        network.mm_projector.requires_grad_(sees == "images")
         self.from_hints = _hints_as_words(network, tokenizer) if sees == "hints" else None
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._sees, self._code_weight = sees, code_weight
-        self._families = {family: WEIGHTS[family] for family in families}
+        self._families = dict(ALL_WEIGHTS) if varied else {family: WEIGHTS[family] for family in families}
+        self._varied = varied
         self._crowding, self._kept, self._teasing = crowding, kept, teasing
         self._contrasts = contrasts
         self._seg = tokenizer.encode("[SEG]")[0]
@@ -170,7 +175,16 @@ class DialogueStage(nn.Module):
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
-        return conversation(view, rng, turns, weights=self._families, learning=True, teasing=self._teasing)
+        more: dict[str, Any] = {"varied": True, "min_pixels": round(SMALLEST_ASKED * view.instances.size)}
+        return conversation(
+            view,
+            rng,
+            turns,
+            weights=self._families,
+            learning=True,
+            teasing=self._teasing,
+            **(more if self._varied else {}),
+        )
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
         """(n, PROMPT_WIDTH); where nothing is to be seen, they do not tell where."""
@@ -193,7 +207,7 @@ class DialogueStage(nn.Module):
         return replace(view, objects=(*meant, *others[:count]))
 
     def _see(self, views: Sequence[View], rng: Rng) -> list[Seen]:
-        if self._sees == "pictures":
+        if self._sees == "images":
             return self._see_pictures(views, rng)
         if self.from_hints is None:
             nothing = torch.zeros(0, dtype=torch.int64)

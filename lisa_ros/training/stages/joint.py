@@ -70,7 +70,7 @@ class JointStage(DialogueStage):
         return torch.cat(logits) if logits else nothing
 
 
-class PolishStage(JointStage):
+class DecoderStage(JointStage):
     """As JointStage, but what SAM's encoder sees stays as it is."""
 
     def __init__(self, network: LisaNetwork, *rest: Any, **more: Any) -> None:

@@ -21,7 +21,6 @@ from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
 from lisa_ros.tabletop.questions.descriptions import middle
-from lisa_ros.tabletop.views import ViewCache
 from lisa_ros.training.embedded.architecture import CLIP, PROMPT_WIDTH
 from lisa_ros.training.embedded.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning, codes, fourier
 from lisa_ros.training.loop.attention import lighten
@@ -31,6 +30,7 @@ from lisa_ros.training.scenes.batches import (
     IGNORED,
     MASK_SIDE,
     Rng,
+    Views,
     clip_batch,
     coarse_mask,
     draw_view,
@@ -99,25 +99,28 @@ def _right(logits: torch.Tensor, target: torch.Tensor) -> float:
     return float((best == target)[things].float().mean()) if things.any() else 1.0
 
 
-class EyesStage(nn.Module):
+class SamStage(nn.Module):
     """SAM: labels at every patch, and masks of what a code means."""
 
-    def __init__(self, network: LisaNetwork, views: ViewCache, seed: int, batch: int, queries: int) -> None:
+    def __init__(
+        self, network: LisaNetwork, views: Views, seed: int, batch: int, queries: int, name: str = "sam_pretraining"
+    ) -> None:
         """Trains `network.visual_model` on `batch` views a step, `queries` masks of each."""
         super().__init__()
         self.network_part = network.visual_model
         lighten(network.visual_model.image_encoder)
         self.head = PatchLabels(PROMPT_WIDTH)
         self._network: list[LisaNetwork] = [network]  # in a list: the other parts are not this module's
+        self.name = name
         self._views, self._seed, self._batch, self._queries = views, seed, batch, queries
 
     def describe(self, number: int) -> str:
         """The views of a batch."""
-        return f"views {view_numbers(self._views, step_rng(self._seed, 'eyes', number), self._batch)}"
+        return f"views {view_numbers(self._views, step_rng(self._seed, self.name, number), self._batch)}"
 
     def pictures(self, number: int) -> NDArray[np.uint8]:
         """Of a batch: view, truth, and what SAM finds for the same code."""
-        rng = step_rng(self._seed, "eyes", number)
+        rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(ROWS)]
         logits, targets = self._masks(views, self._features(views), rng)
         shown = [view for view in views for _ in range(self._queries)]
@@ -131,7 +134,7 @@ class EyesStage(nn.Module):
 
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One step's loss."""
-        rng = step_rng(self._seed, "eyes", number)
+        rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(self._batch)]
         features = self._features(views)
         kinds, colours = (by_patch(labelled).flatten(0, 1) for labelled in padded_labels(views))
@@ -214,13 +217,13 @@ COLOUR_HINTS = slice(len(KINDS), len(KINDS) + len(COLOUR_NAMES))
 """Where hints tell colours."""
 
 
-class GlanceStage(nn.Module):
+class ClipStage(nn.Module):
     """CLIP: labels at every patch, and hints, so that its features tell LLaMA what is where."""
 
     def __init__(
         self,
         network: LisaNetwork,
-        views: ViewCache,
+        views: Views,
         clip: ClipPreprocessing,
         *,
         name: str,
@@ -252,7 +255,7 @@ class GlanceStage(nn.Module):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
         features = features.float()
-        kinds, colours = (chosen(truth, kept) for truth in _dense_labels(views))
+        kinds, colours = (chosen(truth, kept) for truth in dense_labels(views))
         colours[odd] = IGNORED
         dense, right = self.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
         found, true = self.hints(features), chosen(wanted, kept)
@@ -261,7 +264,7 @@ class GlanceStage(nn.Module):
         return dense + HINT_WEIGHT * told, {"dense": dense.item(), **right, "hints": told.item()}
 
 
-def _dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
+def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
     """Kinds and colours, each (B, patches, FINENESS * FINENESS)."""
     truth = [labels(view, (FINENESS * GRID, FINENESS * GRID)) for view in views]
     return [by_patch(torch.stack(maps)) for maps in zip(*truth, strict=True)]

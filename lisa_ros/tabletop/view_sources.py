@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where views come from: the plain table, or randomized tables by one of two renderers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.simulation.scene import Camera, View
+
+if TYPE_CHECKING:
+    from lisa_ros.simulation.randomization.table import RandomizedTable, Renderer
+
+VIEWS_PER_ARRANGEMENT = 3
+"""How many views are taken of one arrangement, each in other colours and from another side."""
+RANDOMIZED_SHARD = 32
+"""Views of a shard of randomized tables: small, since size and renderer change from one shard to the next."""
+LARGE = 640
+"""Images with a side of this many pixels or more are rendered with one sample a pixel."""
+LEAST_VISIBLE = 1 / 12_000
+"""Randomized views list whatever covers this share of the image or more: small objects must not be called absent."""
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """How the views of a shard are made.
+
+    Attributes:
+        name: stands in the shard, so that no folder mixes sources.
+        ranges: "training" or "far", the attributes of simulation.randomization.ranges; None: the plain table.
+        renderers: of randomized tables; the shard's seed chooses.
+        sizes: (width, height) of the images, pixels; the shard's seed chooses.
+        kept_side: images with a longer side are made smaller before they are stored; 0: stored as rendered.
+        is_degraded: whether images are stored as a random camera would give them, partly hidden by an arm at times.
+    """
+
+    name: str
+    ranges: str | None = None
+    renderers: tuple[Renderer, ...] = ("pybullet",)
+    sizes: tuple[tuple[int, int], ...] = ()
+    kept_side: int = 0
+    is_degraded: bool = False
+
+    def size(self, seed: int, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the shard with this seed; the given size where the source leaves it open."""
+        return self.sizes[seed % len(self.sizes)] if self.sizes else (width, height)
+
+    def views(self, seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]) -> Iterator[View]:
+        """The views of a shard, which depend on these arguments alone.
+
+        Args:
+            seed: of the shard.
+            count: number of views.
+            size: (width, height) of the rendered images, pixels.
+            avoid: (kind, colour) pairs that no view shows.
+        """
+        # Only those who render need the simulator.
+        if self.ranges is None:
+            yield from _plain_views(seed, count, size, avoid)
+            return
+        yield from self._randomized_views(seed, count, size, avoid)
+
+    def _randomized_views(
+        self, seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]
+    ) -> Iterator[View]:
+        from lisa_ros.simulation.randomization import ranges
+        from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
+        from lisa_ros.simulation.randomization.table import RandomizedTable
+
+        chosen = {"training": ranges.TRAINING, "far": ranges.FAR}[self.ranges or ""]
+        renderer = self.renderers[seed // max(1, len(self.sizes)) % len(self.renderers)]
+        rng = np.random.default_rng([seed, 2])
+        with RandomizedTable(
+            seed,
+            ranges=chosen,
+            renderer=renderer,
+            width=size[0],
+            height=size[1],
+            avoid=avoid,
+            oversampling=1 if max(size) >= LARGE else 1 + seed % 2,
+        ) as table:
+            for index in range(count):
+                if index % VIEWS_PER_ARRANGEMENT == 0:
+                    table.rearrange()
+                else:
+                    table.recolour()
+                view = _view_with_objects(table)
+                if self.is_degraded:
+                    rgb, instances = view.rgb, view.instances
+                    if rng.random() < chosen.hidden_by_arm:
+                        rgb, instances = hide_behind_arm(rgb, instances, rng)
+                    view = replace_pixels(view, degraded(rgb, rng), instances)
+                yield smaller(view, self.kept_side) if self.kept_side else view
+
+
+def _plain_views(
+    seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]
+) -> Iterator[View]:
+    from lisa_ros.simulation.tabletop import Tabletop
+
+    with Tabletop(seed, width=size[0], height=size[1], avoid=avoid) as table:
+        for index in range(count):
+            if index % VIEWS_PER_ARRANGEMENT == 0:
+                table.rearrange()
+            else:
+                table.recolour()
+            table.move_camera()
+            yield table.render()
+
+
+def _view_with_objects(table: RandomizedTable) -> View:
+    """From a new camera that sees an object or more; random cameras may look past all of them."""
+    while True:
+        table.move_camera()
+        view = table.render(LEAST_VISIBLE)
+        if view.objects:
+            return view
+
+
+def replace_pixels(view: View, rgb: NDArray[np.uint8], instances: NDArray[np.uint8]) -> View:
+    """The view with another image, and without the objects that its new instances do not show."""
+    shown = set(np.unique(instances).tolist())
+    objects = tuple(one for one in view.objects if one.instance in shown)
+    return View(rgb, view.depth_m, instances, objects, view.camera, view.has_distractors)
+
+
+def smaller(view: View, side: int) -> View:
+    """The view with its longer side at most `side` pixels; the camera stays that of the full size but for K."""
+    height, width = view.instances.shape
+    factor = side / max(height, width)
+    if factor >= 1.0:
+        return view
+    size = (round(width * factor), round(height * factor))
+    rgb = np.asarray(cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    instances = np.asarray(cv2.resize(view.instances, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+    k = view.camera.k.copy()
+    k[:2] *= factor
+    k[:2, 2] += (factor - 1.0) / 2.0
+    depth = np.asarray(cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
+    camera = Camera(*size, k, view.camera.pose)
+    return replace_pixels(View(rgb, depth, instances, view.objects, camera, view.has_distractors), rgb, instances)
+
+
+OWN_TABLE = ViewSource("own")
+"""The plain table in PyBullet's renderer, as `sim_camera` shows it."""
+RANDOMIZED = ViewSource(
+    "randomized",
+    "training",
+    ("software", "pybullet", "software"),
+    ((320, 240), (426, 240), (320, 320), (240, 320), (400, 300)),
+    kept_side=320,
+)
+"""For training. Images are degraded when they are drawn, each time in another way."""
+SECOND = ViewSource("second", "training", ("software",), ((640, 480),), is_degraded=True)
+"""For evaluation: the software renderer over the training's ranges."""
+FAR_TABLE = ViewSource("far", "far", ("pybullet", "software"), ((640, 480), (1280, 720), (480, 640)), is_degraded=True)
+"""For evaluation: textures, lenses and light outside the training's ranges, by both renderers."""
+SOURCES = {source.name: source for source in (OWN_TABLE, RANDOMIZED, SECOND, FAR_TABLE)}

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views to learn from, cropped, partly hidden and degraded anew each time they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
+from lisa_ros.simulation.scene import Camera, View
+from lisa_ros.tabletop.view_sources import replace_pixels
+from lisa_ros.tabletop.views import ViewCache
+from lisa_ros.training.scenes.compositing import on_another_background
+
+ELSEWHERE, CROPPED, HIDDEN, DEGRADED = 0.5, 0.4, 0.12, 0.75
+"""How often a view gets another background, is cropped, partly hidden by an arm, and degraded as by a real camera."""
+SMALLEST_CROP = 0.5
+"""Of the image's sides."""
+
+
+class RandomizedViews:
+    """The views of some caches in one sequence; `draw` varies what the caches hold."""
+
+    def __init__(self, caches: Sequence[ViewCache]) -> None:
+        """Takes caches with one view or more each."""
+        self._views = [cache[i] for cache in caches for i in range(len(cache)) if cache[i].objects]
+
+    def __len__(self) -> int:
+        """Number of views."""
+        return len(self._views)
+
+    def __getitem__(self, index: int) -> View:
+        """A view as it was rendered."""
+        return self._views[index]
+
+    def varied(self, view: View, rng: np.random.Generator) -> View:
+        """The view on another background or after a random crop, behind a random arm, through a random camera."""
+        if rng.random() < ELSEWHERE:
+            view = on_another_background(view, rng)
+        elif rng.random() < CROPPED:
+            view = cropped(view, rng)
+        if rng.random() < HIDDEN:
+            hidden = replace_pixels(view, *hide_behind_arm(view.rgb, view.instances, rng))
+            view = hidden if hidden.objects else view
+        return replace_pixels(view, degraded(view.rgb, rng), view.instances) if rng.random() < DEGRADED else view
+
+
+def cropped(view: View, rng: np.random.Generator) -> View:
+    """A random part of a view, of another aspect; the view itself where that part shows no object."""
+    height, width = view.instances.shape
+    tall, wide = (round(rng.uniform(SMALLEST_CROP, 1.0) * side) for side in (height, width))
+    top, left = int(rng.integers(0, height - tall + 1)), int(rng.integers(0, width - wide + 1))
+    part = (slice(top, top + tall), slice(left, left + wide))
+    if not view.instances[part].any():
+        return view
+    k = view.camera.k.copy()
+    k[:2, 2] -= (left, top)
+    camera = Camera(wide, tall, k, view.camera.pose)
+    rgb, instances = (np.ascontiguousarray(pixels[part]) for pixels in (view.rgb, view.instances))
+    smaller = View(rgb, view.depth_m[part], instances, view.objects, camera, view.has_distractors)
+    return replace_pixels(smaller, rgb, instances)
