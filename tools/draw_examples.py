@@ -50,16 +50,16 @@ def draw(item: Item, samples: dict[str, Sample]) -> NDArray[np.uint8]:
     """RGB: what was found as an overlay, what is true as an outline, question and answer below."""
     sample = samples[item.sample]
     assert callable(sample.image)
-    picture = draw_overlay(sample.image(), [decode_mask(item.found, item.size)])
+    image = draw_overlay(sample.image(), [decode_mask(item.found, item.size)])
     truth = sample.rounds[item.round - 1].truth()
     outlines, _ = cv2.findContours(truth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, TRUE_COLOUR, 1)
-    words = np.full((64, picture.shape[1], 3), 250, np.uint8)
+    cv2.drawContours(image, outlines, -1, TRUE_COLOUR, 1)
+    words = np.full((64, image.shape[1], 3), 250, np.uint8)
     said = [f"{item.group}, IoU {item.iou:.2f}", f"{item.round}: {item.asked}", f"> {item.answer.removesuffix('</s>')}"]
     for row, text in enumerate(said):
         size = 0.36 if len(text) < 50 else 0.36 * 50 / len(text)
         cv2.putText(words, text, (4, 16 + 20 * row), cv2.FONT_HERSHEY_SIMPLEX, size, (30, 30, 30), 1, cv2.LINE_AA)
-    framed = np.concatenate([picture, words])
+    framed = np.concatenate([image, words])
     return cv2.copyMakeBorder(framed, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(200, 200, 200))
 
 

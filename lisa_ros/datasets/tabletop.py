@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
 from lisa_ros.simulation.scene import SceneObject, View
-from lisa_ros.tabletop.questions.questions import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
+from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
 from lisa_ros.tabletop.questions.relations import is_reserved
 from lisa_ros.tabletop.view_sources import FAR_TABLE, OWN_TABLE, SECOND, ViewSource
 from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
@@ -108,15 +108,15 @@ def sample_of(view: View, name: str, asked: Sequence[Question]) -> Sample:
         asked: the dialogue's questions, in order.
     """
     rounds = tuple(_round(view, question, turn) for turn, question in enumerate(asked, start=1))
-    return Sample(name, partial(_picture, view), rounds, dialogue=True)
+    return Sample(name, partial(_image, view), rounds, dialogue=True)
 
 
-def _picture(view: View) -> NDArray[np.uint8]:
+def _image(view: View) -> NDArray[np.uint8]:
     return view.rgb
 
 
 def _round(view: View, question: Question, turn: int) -> Round:
-    things = [thing for thing in view.objects if thing.instance in question.instances]
+    items = [item for item in view.objects if item.instance in question.instances]
     family = question.family if question.instances or question.family in WITHOUT_MASK else "absent"
     return Round(
         question.text,
@@ -124,8 +124,8 @@ def _round(view: View, question: Question, turn: int) -> Round:
         truth=partial(_truth, view, question),
         answer=question.answer,
         group=family,
-        tags=_tags(family, question, things, turn),
-        must_say=f"{things[0].colour} {things[0].kind}" if len(things) == 1 else None,
+        tags=_tags(family, question, items, turn),
+        must_say=f"{items[0].colour} {items[0].kind}" if len(items) == 1 else None,
     )
 
 
@@ -133,12 +133,12 @@ def _truth(view: View, question: Question) -> Truth:
     return true_mask(view, question).astype(np.uint8)
 
 
-def _tags(family: str, question: Question, things: Sequence[SceneObject], turn: int) -> tuple[str, ...]:
+def _tags(family: str, question: Question, items: Sequence[SceneObject], turn: int) -> tuple[str, ...]:
     tags = []
     if family == "follow" and turn == TURNS:
         tags.append(f"follow at turn {TURNS}")
-    if len(things) == 1 and (things[0].kind, things[0].colour) in UNSEEN_PAIRS:
+    if len(items) == 1 and (items[0].kind, items[0].colour) in UNSEEN_PAIRS:
         tags.append("kind and colour never seen together")
-    if len(things) == 1 and question.related_to and is_reserved(things[0].kind, question.related_to):
+    if len(items) == 1 and question.related_to and is_reserved(items[0].kind, question.related_to):
         tags.append("kinds never related in training")
     return tuple(tags)

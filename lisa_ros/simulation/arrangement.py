@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chance: which things lie on the table, in which colours and where, and how camera and light stand. No simulator."""
+"""Chance: which objects lie on the table, in which colours and where, and how camera and light stand. No simulator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_OBJECTS = 8
 FEWEST_OBJECTS = 3
 MOST_OF_A_KIND = 3
 HALF_AREA_M = (0.20, 0.27)
-"""Half the length (x) and half the width (y) of the part of the table where things are put."""
+"""Half the length (x) and half the width (y) of the part of the table where objects are put."""
 
 TABLE_TINTS: tuple[RGB, ...] = (
     (0.62, 0.5, 0.38),
@@ -36,7 +36,7 @@ TABLE_TINTS: tuple[RGB, ...] = (
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a thing is let go: (x, y) metres, how far above the table, turned by yaw, tilted, lying on its side."""
+    """Where an object is let go: (x, y) metres, how far above the table, turned by yaw, tilted, lying on its side."""
 
     x: float
     y: float
@@ -72,11 +72,11 @@ def choose_kinds(rng: Generator, fewest: int = FEWEST_OBJECTS, most: int = MOST_
 
 
 def choose_colours(rng: Generator, kinds: Sequence[str], avoid: Collection[tuple[str, str]] = ()) -> list[str]:
-    """A colour for each thing: often one that another has too, and nearly always another one on the same kind.
+    """A colour for each object: often one that another has too, and nearly always another one on the same kind.
 
     Args:
         rng: chance.
-        kinds: of the things.
+        kinds: of the objects.
         avoid: (kind, colour) pairs that never come up.
     """
     colours: list[str] = []
@@ -97,20 +97,20 @@ def choose_place(
     taken: Sequence[tuple[float, float, float]],
     half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> tuple[float, float, float]:
-    """A free spot for a thing.
+    """A free spot for an object.
 
     Args:
         rng: chance.
-        reach_m: the radius that the thing takes.
+        reach_m: the radius that the object takes.
         taken: (x, y, reach) of those already placed.
         half_area_m: half the sides of the area where objects are put, in x and y.
 
     Returns:
-        (x, y, raised): raised is above 0 where no free spot was found, so that the thing falls onto the others.
+        (x, y, raised): raised is above 0 where no free spot was found, so that the object falls onto the others.
     """
     for _ in range(12):
         x, y = (float(rng.uniform(-half, half)) for half in half_area_m)
-        # A little overlap is allowed: reaches are circles around things that are mostly not round.
+        # A little overlap is allowed: reaches are circles around objects that are mostly not round.
         if all(np.hypot(x - a, y - b) > 0.92 * (reach_m + other) for a, b, other in taken):
             return x, y, 0.0
     return x, y, 0.14
@@ -123,7 +123,7 @@ def choose_placement(
     taken: Sequence[tuple[float, float, float]],
     half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> Placement:
-    """A spot and an attitude for a thing; arguments as of `choose_place`."""
+    """A spot and an attitude for an object; arguments as of `choose_place`."""
     x, y, raised = choose_place(rng, reach_m, taken, half_area_m)
     return Placement(
         x=x,

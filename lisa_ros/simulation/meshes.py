@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triangle meshes of the simulated things: made here from profiles and boxes, or read from OBJ files.
+"""Triangle meshes of the simulated objects: made here from profiles and boxes, or read from OBJ files.
 
-Materials and textures of files are left out on purpose: a thing's colour is given by the scene alone.
+Materials and textures of files are left out on purpose: an object's colour is given by the scene alone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated table seen by a moving camera, frame by frame, with the truth about one thing on it.
+"""The simulated table seen by a moving camera, frame by frame, with the truth about one object on it.
 
 `python -m lisa_ros.simulation.moving FOLDER` renders sequences to files, which lisa_ros.tracking_benchmark reads.
 
@@ -30,7 +30,7 @@ Vector = NDArray[np.float64]
 
 FRAMES = 60
 LEAST_TARGET = 1 / 200
-"""What is followed covers at least this part of the first picture."""
+"""What is followed covers at least this part of the first image."""
 SHAKE_M, SHAKE_AIM_M = 0.002, 0.004
 """How far the hand shakes: the camera itself, and the point it looks at, at about 0.7 m."""
 NOISE = 3.0
@@ -44,7 +44,7 @@ class MovingFrame:
 
     Attributes:
         rgb: (H, W, 3) uint8, with noise.
-        target: (H, W), the pixels where the followed thing is seen; empty where it is hidden or out of the view.
+        target: (H, W), the pixels where the followed object is seen; empty where it is hidden or out of the view.
     """
 
     rgb: NDArray[np.uint8]
@@ -62,7 +62,7 @@ class _Aim:
 
 @dataclass(frozen=True)
 class _Stage:
-    """What a motion knows at its start: the camera's aim, the followed thing, and a thing to hold before it."""
+    """What a motion knows at its start: the camera's aim, the followed object, and an object to hold before it."""
 
     aim: _Aim
     target: SceneObject
@@ -137,7 +137,7 @@ def _before(stage: _Stage, aim: _Aim, nearer: float, side_m: float) -> Vector:
 
 @dataclass(frozen=True)
 class Motion:
-    """A kind of sequence: where the camera is at t, 0 to 1, and where the thing held before the target is, if any."""
+    """A kind of sequence: where the camera is at t, 0 to 1, and where the object held before the target is, if any."""
 
     camera: Callable[[_Stage, float], _Aim]
     occluder: Callable[[_Stage, _Aim, float], Vector | None] = _nothing
@@ -152,8 +152,8 @@ MOTIONS: dict[str, Motion] = {
     "leaving": Motion(_leaving),
     "hidden": Motion(_slow_orbit, _covering),
 }
-"""Kinds of sequences. In "passing" a thing is held before part of the target for a while; in "leaving" the camera turns
-away, and in "hidden" a thing is held before the whole target: there the target's last frames are empty."""
+"""Kinds of sequences. In "passing" an object covers part of the target for a while; in "leaving" the camera turns away,
+and in "hidden" an object covers the whole target: in both the target's last masks are empty."""
 
 
 def moving_frames(
@@ -195,12 +195,12 @@ def moving_frames(
 def _stage(table: Tabletop, rng: Generator) -> _Stage:
     for _ in range(TRIES):
         view = table.render()
-        wholes = [thing for thing in view.objects if _is_whole(view, thing)]
+        wholes = [item for item in view.objects if _is_whole(view, item)]
         target = wholes[int(rng.integers(len(wholes)))] if wholes else None
         # One sees through a ring.
-        others = [thing for thing in view.objects if thing != target and thing.kind != "ring"]
+        others = [item for item in view.objects if item != target and item.kind != "ring"]
         if target is not None and others:
-            occluder = max(others, key=lambda thing: sorted(thing.extent_m)[1])
+            occluder = max(others, key=lambda item: sorted(item.extent_m)[1])
             eye, forward = view.camera.pose[:3, 3], view.camera.pose[:3, 2]
             # The camera looks at a point near the table's top.
             point = eye + forward * (0.02 - eye[2]) / forward[2]
@@ -210,9 +210,9 @@ def _stage(table: Tabletop, rng: Generator) -> _Stage:
     raise RuntimeError(f"in {TRIES} scenes nothing was large enough to follow; take another seed")
 
 
-def _is_whole(view: View, thing: SceneObject) -> bool:
-    """Whether it is large enough and does not touch the picture's edge."""
-    seen = view.instances == thing.instance
+def _is_whole(view: View, item: SceneObject) -> bool:
+    """Whether it is large enough and does not touch the image's edge."""
+    seen = view.instances == item.instance
     edge = seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any()
     return not edge and int(np.count_nonzero(seen)) >= LEAST_TARGET * seen.size
 

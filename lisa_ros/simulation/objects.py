@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalogue of things that may lie on the simulated table: their shape, size, mass and parts.
+"""The catalogue of objects that may lie on the simulated table: their shape, size, mass and parts.
 
-Every thing has a main part in its own colour; some have a small part in another one (a can's metal lid, a book's
-pages), as real things do. Sizes are somewhat larger than life, so that each thing covers enough pixels.
+Every object has a main part in its own colour; some have a small part in another one (a can's metal lid, a book's
+pages), as real objects do. Sizes are somewhat larger than life, so that each object covers enough pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ LIGHT_COLOURS = frozenset({"white", "yellow", "orange"})
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a thing; `paint` is "own" (the thing's colour), "contrast" (light on dark, dark on light) or RGB."""
+    """A piece of an object.
+
+    `paint` is "own" (the object's colour), "contrast" (light on dark, dark on light) or RGB.
+    """
 
     mesh: Mesh
     paint: str | RGB = "own"
@@ -35,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """How a kind of thing looks and weighs. Its parts stand upright, with the centre of mass at the origin."""
+    """How a kind of object looks and weighs. Its parts stand upright, with the centre of mass at the origin."""
 
     kind: str
     parts: tuple[Part, ...]
@@ -50,7 +53,7 @@ class Model:
 
 
 def paint_of(part: Part, colour: str, rgb: RGB) -> RGB:
-    """The colour of a part of a thing whose own colour is named `colour` and looks like `rgb`."""
+    """The colour of a part of an object whose own colour is named `colour` and looks like `rgb`."""
     if isinstance(part.paint, tuple):
         return part.paint
     if part.paint == "own":

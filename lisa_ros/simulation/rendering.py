@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the simulator's world: colour, depth, the body at each pixel, and the lamp's shadows."""
+"""Images of the simulator's world: colour, depth, the body at each pixel, and the lamp's shadows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHADOW_MARGIN_M = 0.008
 """A point must lie this much behind what the lamp sees to be in its shadow: the lamp's pixels are coarse."""
 
 
-def take_picture(
+def take_image(
     bullet: Bullet, camera: Camera, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
     """RGB (H, W, 3) uint8, depth in metres along the optical z (H, W), and the body seen (H, W; -1: none)."""
@@ -35,7 +35,7 @@ def _render(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int32]]:
     eye, forward, down = camera.pose[:3, 3], camera.pose[:3, 2], camera.pose[:3, 1]
     fov_deg = float(np.rad2deg(2.0 * np.arctan(camera.height / 2.0 / camera.k[1, 1])))
-    # The renderer's own shadows are left off: they depend on the far plane and miss things as small as these.
+    # The renderer's own shadows are left off: they depend on the far plane and miss objects as small as these.
     _, _, rgba, buffer, bodies = bullet.getCameraImage(
         camera.width,
         camera.height,
@@ -70,7 +70,7 @@ def lamp_camera(light: Light) -> Camera:
 
 
 def _lit(bullet: Bullet, camera: Camera, depth: NDArray[np.float64], light: Light) -> NDArray[np.bool_]:
-    """Which pixels of a picture the lamp reaches, (H, W); all that lies outside the lamp's own view counts as lit."""
+    """Which pixels of an image the lamp reaches, (H, W); all that lies outside the lamp's own view counts as lit."""
     lamp = lamp_camera(light)
     # The farthest of neighbouring pixels counts, or walls that the lamp only grazes would shade themselves in stripes.
     nearest = cv2.dilate(_render(bullet, lamp, light)[1], np.ones((3, 3), np.uint8))
@@ -87,7 +87,7 @@ def _lit(bullet: Bullet, camera: Camera, depth: NDArray[np.float64], light: Ligh
 
 
 def _shaded(rgb: NDArray[np.uint8], lit: NDArray[np.bool_], shade: float) -> NDArray[np.uint8]:
-    """The picture with its unlit pixels darkened; the soft edge also hides that the lamp's pixels are coarse."""
+    """The image with its unlit pixels darkened; the soft edge also hides that the lamp's pixels are coarse."""
     edge = 2 * max(1, rgb.shape[1] // 200) + 1
     light = cv2.blur(np.where(lit, 1.0, shade).astype(np.float32), (edge, edge))
     return np.rint(rgb * light[:, :, None]).astype(np.uint8)

@@ -30,7 +30,7 @@ KINDS: tuple[str, ...] = (
     "cone",
     "ring",
 )
-"""The nouns an operator would use for the things on the table."""
+"""The nouns an operator would use for the objects on the table."""
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.07, 0.07),
@@ -47,7 +47,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One thing on the table.
+    """One object on the table.
 
     Attributes:
         instance: its value in `View.instances`, counted from 1.
@@ -83,13 +83,13 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """One picture of the table with the truth about it.
+    """One image of the table with the truth about it.
 
     Attributes:
         rgb: (H, W, 3) uint8.
         depth_m: (H, W) float32, metres along the optical z axis, inf where the camera sees nothing.
         instances: (H, W) uint8, the `SceneObject.instance` seen at each pixel, 0 for no object.
-        objects: every object that the picture shows.
+        objects: every object that the image shows.
         camera: the camera that took it.
         has_distractors: whether the image may show objects of kinds that are not listed, so that "everything on the
             table" or "the leftmost object" would be ambiguous.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated table top: things dropped by chance and settled by physics, seen by a camera."""
+"""The simulated table top: objects dropped by chance and settled by physics, seen by a camera."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pybullet
@@ -19,16 +20,16 @@ from lisa_ros.simulation.arrangement import Placement
 from lisa_ros.simulation.bullet import Bullet
 from lisa_ros.simulation.meshes import extreme_points, write_obj
 from lisa_ros.simulation.objects import Model, catalogue, paint_of
-from lisa_ros.simulation.rendering import take_picture
+from lisa_ros.simulation.rendering import take_image
 from lisa_ros.simulation.scene import COLOURS, Camera, SceneObject, View
 from lisa_ros.simulation.surfaces import write_patterns
 
 TABLE_HALF_M = (0.5, 0.75, 0.02)
 FLOOR_Z_M = -0.72
 LEAST_VISIBLE = 1 / 1200
-"""A thing that covers a smaller part of the picture than this is hidden: it is not listed, and not in the instances."""
+"""An object that covers a smaller part of the image than this is hidden: it is not listed, and not in the instances."""
 SCALES = (0.92, 1.0, 1.08, 1.16)
-"""How much larger than its model a thing may be: few sizes, since the simulator keeps every shape it is given."""
+"""How much larger than its model an object may be: few sizes, since the simulator keeps every shape it is given."""
 STEPS_AT_MOST = 360
 STEPS_BETWEEN_LOOKS = 30
 
@@ -47,7 +48,7 @@ class Body:
 
 
 class Tabletop:
-    """A table with things on it, a camera and a lamp; use it in a `with` statement, which frees the simulator.
+    """A table with objects on it, a camera and a lamp; use it in a `with` statement, which frees the simulator.
 
     The same seed and the same calls give bitwise the same views, in any process.
     """
@@ -59,17 +60,17 @@ class Tabletop:
 
         Args:
             seed: all chance comes from it.
-            width: of the pictures, pixels.
-            height: of the pictures, pixels.
+            width: of the images, pixels.
+            height: of the images, pixels.
             avoid: (kind, colour) pairs that never lie there.
 
         Raises:
-            ValueError: the picture would be smaller than 16 pixels a side.
+            ValueError: the image would be smaller than 16 pixels a side.
         """
         if width < 16 or height < 16:
             raise ValueError(f"a picture of {width}x{height} pixels is too small: both sides must be 16 or more")
         self._width, self._height, self._avoid = width, height, frozenset(avoid)
-        self._things_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
+        self._objects_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
         self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")
         self._bullet = Bullet()
         self._models = catalogue(Path(pybullet_data.getDataPath()))
@@ -82,7 +83,7 @@ class Tabletop:
         self.rearrange()
         self.move_camera()
 
-    def __enter__(self) -> Tabletop:
+    def __enter__(self) -> Self:
         """The table itself."""
         return self
 
@@ -98,10 +99,10 @@ class Tabletop:
         self._folder.cleanup()
 
     def rearrange(self) -> None:
-        """Clears the table and drops other things onto it, in new colours; camera and lamp stay."""
+        """Clears the table and drops other objects onto it, in new colours; camera and lamp stay."""
         while True:
-            for thing in self._bodies:
-                self._bullet.removeBody(thing.body)
+            for item in self._bodies:
+                self._bullet.removeBody(item.body)
             self._bodies = []
             self._drop(self._choose_kinds())
             self._settle()
@@ -111,12 +112,12 @@ class Tabletop:
         self.recolour()
 
     def recolour(self) -> None:
-        """Paints the things that lie there, the table and the room anew."""
-        kinds = [thing.model.kind for thing in self._bodies]
+        """Paints the objects that lie there, the table and the room anew."""
+        kinds = [item.model.kind for item in self._bodies]
         self._colours = arrangement.choose_colours(self._colours_rng, kinds, self._avoid)
-        for thing, colour in zip(self._bodies, self._colours, strict=True):
-            for number, part in enumerate(thing.model.parts):
-                self._paint(thing.body, paint_of(part, colour, COLOURS[colour]), shape=number)
+        for item, colour in zip(self._bodies, self._colours, strict=True):
+            for number, part in enumerate(item.model.parts):
+                self._paint(item.body, paint_of(part, colour, COLOURS[colour]), shape=number)
         self._paint_room()
 
     def move_camera(self) -> None:
@@ -126,43 +127,43 @@ class Tabletop:
 
     @property
     def camera(self) -> Camera:
-        """The camera that the next picture is taken with."""
+        """The camera that the next image is taken with."""
         return self._camera
 
     def look_from(self, camera: Camera) -> None:
-        """Takes the next pictures with this camera; its principal point must be the middle of the picture."""
+        """Takes the next images with this camera; its principal point must be the middle of the image."""
         self._camera = camera
 
     def carry(self, instance: int, position_m: arrangement.Vector) -> None:
-        """Puts a thing elsewhere, its box's centre at a position in the table frame, whatever is there; it may hover.
+        """Puts an object elsewhere, its box's centre at a position in the table frame, whatever is there; it may hover.
 
         Raises:
-            ValueError: no such thing lies on the table.
+            ValueError: no such object lies on the table.
         """
-        for thing, colour in zip(self._bodies, self._colours, strict=True):
-            if thing.instance == instance:
-                place, attitude = self._bullet.getBasePositionAndOrientation(thing.body)
-                centre = self._describe(thing, colour).position_m
+        for item, colour in zip(self._bodies, self._colours, strict=True):
+            if item.instance == instance:
+                place, attitude = self._bullet.getBasePositionAndOrientation(item.body)
+                centre = self._describe(item, colour).position_m
                 moved = [p + new - old for p, new, old in zip(place, position_m, centre, strict=True)]
-                self._bullet.resetBasePositionAndOrientation(thing.body, moved, attitude)
+                self._bullet.resetBasePositionAndOrientation(item.body, moved, attitude)
                 return
         raise ValueError(f"no thing on the table has the instance {instance}")
 
     def render(self, least_visible: float = LEAST_VISIBLE) -> View:
-        """Takes a picture of the table as it is now.
+        """Takes an image of the table as it is now.
 
         Args:
-            least_visible: a thing that covers a smaller part of the picture than this is not listed; 0 lists every
-                thing of which a pixel is seen.
+            least_visible: an object that covers a smaller part of the image than this is not listed; 0 lists every
+                object of which a pixel is seen.
         """
         rgb, depth_m, bodies = self._take_image()
         instances = np.zeros(bodies.shape, dtype=np.uint8)
         objects = []
-        for thing, colour in zip(self._bodies, self._colours, strict=True):
-            seen = bodies == thing.body
-            if thing.instance and np.count_nonzero(seen) >= max(1.0, least_visible * seen.size):
-                instances[seen] = thing.instance
-                objects.append(self._describe(thing, colour))
+        for item, colour in zip(self._bodies, self._colours, strict=True):
+            seen = bodies == item.body
+            if item.instance and np.count_nonzero(seen) >= max(1.0, least_visible * seen.size):
+                instances[seen] = item.instance
+                objects.append(self._describe(item, colour))
         distractors = any(body.instance == 0 for body in self._bodies)
         return View(rgb, depth_m, instances, tuple(objects), self._camera, distractors)
 
@@ -172,11 +173,11 @@ class Tabletop:
         return arrangement.FEWEST_OBJECTS
 
     def _choose_kinds(self) -> list[str]:
-        return arrangement.choose_kinds(self._things_rng)
+        return arrangement.choose_kinds(self._objects_rng)
 
     def _take_image(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
         """RGB, depth and the body at each pixel."""
-        return take_picture(self._bullet, self._camera, self._light)
+        return take_image(self._bullet, self._camera, self._light)
 
     def _build_room(self) -> tuple[int, int, int]:
         """A table, a floor below it and a wall behind it."""
@@ -211,9 +212,9 @@ class Tabletop:
         taken: list[tuple[float, float, float]] = []
         for instance, kind in enumerate(kinds, start=1):
             model = self._models[kind]
-            scale = float(self._things_rng.choice(SCALES))
+            scale = float(self._objects_rng.choice(SCALES))
             reach = scale * float(np.linalg.norm(model.points[:, :2], axis=1).max())
-            place = arrangement.choose_placement(self._things_rng, reach, model.may_lie, taken)
+            place = arrangement.choose_placement(self._objects_rng, reach, model.may_lie, taken)
             taken.append((place.x, place.y, reach))
             self._bodies.append(Body(self._create(model, scale, place), model, scale, instance))
 
@@ -231,7 +232,7 @@ class Tabletop:
         return body
 
     def _shapes_of(self, model: Model, scale: float) -> tuple[int, int]:
-        """What the thing is for physics and what it looks like, made when first needed."""
+        """What the object is for physics and what it looks like, made when first needed."""
         if (model.kind, scale) not in self._shapes:
             files = self._mesh_files[model.kind]
             visible = self._bullet.createVisualShapeArray(
@@ -243,7 +244,7 @@ class Tabletop:
         return self._shapes[model.kind, scale]
 
     def _solid(self, model: Model, scale: float) -> int:
-        """What the thing is for physics: a ball, or its convex hull."""
+        """What the object is for physics: a ball, or its convex hull."""
         if model.rolls:
             return int(self._bullet.createCollisionShape(pybullet.GEOM_SPHERE, radius=scale * model.points[:, 2].max()))
         hull = scale * extreme_points(model.points)
@@ -253,30 +254,30 @@ class Tabletop:
         for _ in range(STEPS_AT_MOST // STEPS_BETWEEN_LOOKS):
             for _ in range(STEPS_BETWEEN_LOOKS):
                 self._bullet.stepSimulation()
-            if all(self._speed(thing) < 0.01 for thing in self._bodies):
+            if all(self._speed(item) < 0.01 for item in self._bodies):
                 return
 
-    def _speed(self, thing: Body) -> float:
-        """Of the fastest point of the thing, about, in metres a second."""
-        linear, angular = self._bullet.getBaseVelocity(thing.body)
+    def _speed(self, item: Body) -> float:
+        """Of the fastest point of the object, about, in metres a second."""
+        linear, angular = self._bullet.getBaseVelocity(item.body)
         return float(np.linalg.norm(linear) + 0.05 * np.linalg.norm(angular))
 
     def _remove_fallen(self) -> None:
         lying = []
-        for thing in self._bodies:
-            (x, y, z), _ = self._bullet.getBasePositionAndOrientation(thing.body)
+        for item in self._bodies:
+            (x, y, z), _ = self._bullet.getBasePositionAndOrientation(item.body)
             if z > 0.0 and abs(x) < TABLE_HALF_M[0] and abs(y) < TABLE_HALF_M[1]:
-                lying.append(thing)
+                lying.append(item)
             else:
-                self._bullet.removeBody(thing.body)
+                self._bullet.removeBody(item.body)
         self._bodies = lying
 
-    def _describe(self, thing: Body, colour: str) -> SceneObject:
-        position, attitude = self._bullet.getBasePositionAndOrientation(thing.body)
-        points = thing.scale * thing.model.points @ rotation_of(attitude).T + np.array(position)
+    def _describe(self, item: Body, colour: str) -> SceneObject:
+        position, attitude = self._bullet.getBasePositionAndOrientation(item.body)
+        points = item.scale * item.model.points @ rotation_of(attitude).T + np.array(position)
         low, high = points.min(axis=0), points.max(axis=0)
         extent, centre = (high - low).tolist(), ((low + high) / 2.0).tolist()
-        return SceneObject(thing.instance, thing.model.kind, colour, tuple(extent), tuple(centre))
+        return SceneObject(item.instance, item.model.kind, colour, tuple(extent), tuple(centre))
 
 
 def _write_models(models: dict[str, Model], folder: Path) -> dict[str, list[Path]]:
@@ -289,4 +290,5 @@ def _write_models(models: dict[str, Model], folder: Path) -> dict[str, list[Path
 
 
 def rotation_of(quaternion: tuple[float, ...]) -> NDArray[np.float64]:
+    """(3, 3) rotation matrix of a quaternion (x, y, z, w)."""
     return np.array(pybullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)

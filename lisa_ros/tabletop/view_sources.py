@@ -98,9 +98,7 @@ class ViewSource:
                 yield smaller(view, self.kept_side) if self.kept_side else view
 
 
-def _plain_views(
-    seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]
-) -> Iterator[View]:
+def _plain_views(seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]) -> Iterator[View]:
     from lisa_ros.simulation.tabletop import Tabletop
 
     with Tabletop(seed, width=size[0], height=size[1], avoid=avoid) as table:

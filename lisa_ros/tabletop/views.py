@@ -87,8 +87,8 @@ def render_views(
     Args:
         first_seed: seed of the first shard, such as `SPLITS["train"]`.
         count: number of views wanted.
-        width: of the pictures, pixels.
-        height: of the pictures, pixels.
+        width: of the images, pixels.
+        height: of the images, pixels.
         cache: the folder of this split; made if missing.
         workers: number of processes.
         shard_views: number of views in a shard; the views of a seed do not depend on it, where a shard ends does.
@@ -128,7 +128,7 @@ def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
     views = list(shape.source.views(seed, shape.views, size, shape.avoid))
     facts = {
         "seed": seed,
-        "objects": [[asdict(thing) for thing in view.objects] for view in views],
+        "objects": [[asdict(item) for item in view.objects] for view in views],
         "cameras": [{"k": view.camera.k.tolist(), "pose": view.camera.pose.tolist()} for view in views],
         "distractors": [view.has_distractors for view in views],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
-from lisa_ros.tabletop.questions.asking import Teasing
+from lisa_ros.tabletop.questions.question import FollowUpMix
 from lisa_ros.tabletop.view_sources import RANDOMIZED, RANDOMIZED_SHARD
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.architecture import embedded_configuration, new_network
@@ -29,8 +29,8 @@ from lisa_ros.training.scenes.batches import Views
 from lisa_ros.training.scenes.randomized_views import RandomizedViews
 from lisa_ros.training.stages import hint_reading
 from lisa_ros.training.stages.clip_randomized import ClipRandomizedStage
+from lisa_ros.training.stages.dialogues import DialogueStage
 from lisa_ros.training.stages.hints import NAMED
-from lisa_ros.training.stages.joining import DialogueStage
 from lisa_ros.training.stages.joint import DecoderStage, JointStage
 from lisa_ros.training.stages.pretraining import ClipStage, SamStage
 
@@ -38,15 +38,15 @@ BLIND = ("direct", "use", "several", "explain", "follow")
 """Families whose code can be known from the text alone."""
 SIMPLE = ("direct", "several", "absent")
 """Families that need no more than finding what is named."""
-HARD_NEGATIVES = Teasing(absent=0.35, near=0.7)
+HARD_NEGATIVES = FollowUpMix(absent=0.35, near=0.7)
 """Most of what was wrongly marked had been asked for in follow-ups, and few of the plain ones are near misses."""
 BLENDED = ("joint", "hard_negatives", "rebalancing")
 """Stages whose mean the next one starts from: each marks or denies too much in a way of its own."""
 LAST_PLAIN = ("joint_a", "joint_b")
 """Stages whose mean is the model of the plain table."""
-MILD = Teasing(absent=0.25, near=0.25)
+MILD = FollowUpMix(absent=0.25, near=0.25)
 """After HARD_NEGATIVES the model denies too much: 15 % of what was there when asked for "of the same colour"."""
-WITH_OTHERS = Teasing(absent=0.25, near=0.25, other=0.2)
+WITH_OTHERS = FollowUpMix(absent=0.25, near=0.25, other=0.2)
 """As MILD, and "the other one" more often than it comes by itself."""
 
 
@@ -135,7 +135,7 @@ class Pipeline:
         """LLaMA on hints again, which it reads as it reads images by now; mostly pairs about "the other one"."""
         self._blend(BLENDED)
         self._train_dialogues(
-            "other_object", batch=20, turns=4, sees="hints", crowding=40, teasing=WITH_OTHERS, contrasts=12
+            "other_object", batch=20, turns=4, sees="hints", crowding=40, mix=WITH_OTHERS, other_objects=12
         )
 
     def joint_a(self) -> None:
@@ -179,7 +179,7 @@ class Pipeline:
             batch=8,
             turns=4,
             sees="images",
-            teasing=WITH_OTHERS,
+            mix=WITH_OTHERS,
             varied=True,
         )
 
@@ -209,14 +209,14 @@ class Pipeline:
 
     def _joint_again(self, name: str) -> None:
         self._take("other_object", "network.", self.network)
-        self._train_decoder(name, WITH_OTHERS, contrasts=3)
+        self._train_decoder(name, WITH_OTHERS, other_objects=3)
 
     def _train_sam(self, name: str, views: Views) -> None:
         arguments = {"batch": 8, "queries": 4}
         stage = SamStage(self.network, views, name=name, seed=self.recipe.seed, **arguments)
         self._run(name, stage, arguments)
 
-    def _train_decoder(self, name: str, teasing: Teasing, kept: int | None = None, contrasts: int = 0) -> None:
+    def _train_decoder(self, name: str, mix: FollowUpMix, kept: int | None = None, other_objects: int = 0) -> None:
         """LLaMA, the projector and SAM's decoder on dialogues about images."""
         self._train_dialogues(
             name,
@@ -226,8 +226,8 @@ class Pipeline:
             sees="images",
             kept=kept,
             trains_clip=False,
-            teasing=teasing,
-            contrasts=contrasts,
+            mix=mix,
+            other_objects=other_objects,
         )
 
     def _train_dialogues(
@@ -255,11 +255,13 @@ class Pipeline:
             self._read_hints_as_images(stage)
         self._run(name, stage, {**arguments, "kind": kind.__name__})
 
-    def _run(self, name: str, stage: SamStage | ClipStage | ClipRandomizedStage | DialogueStage, arguments: Mapping[str, Any]) -> None:
+    def _run(
+        self, name: str, stage: SamStage | ClipStage | ClipRandomizedStage | DialogueStage, arguments: Mapping[str, Any]
+    ) -> None:
         """Trains a stage, or resumes it; a saved state of another seed, batch or option is refused."""
         recipe = self.recipe
         settings = {
-            **{key: asdict(value) if is_dataclass(value) else value for key, value in arguments.items()},
+            **{key: asdict(value) if isinstance(value, FollowUpMix) else value for key, value in arguments.items()},
             "data seed": recipe.seed,
             "views": recipe.train_views,
         }
@@ -310,5 +312,3 @@ def mean_weights(learned: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, tor
         learned: tensors by name, the same names and shapes in each.
     """
     return {key: torch.stack([one[key].float() for one in learned]).mean(0) for key in learned[0]}
-
-

@@ -12,7 +12,7 @@ from lisa_ros.datasets import tabletop
 from lisa_ros.datasets.samples import DataError, Sample
 from lisa_ros.datasets.tabletop import read_tabletop, sample_of
 from lisa_ros.simulation.scene import Camera, SceneObject, View
-from lisa_ros.tabletop.questions.questions import Question
+from lisa_ros.tabletop.questions.conversation import Question
 from lisa_ros.tabletop.questions.relations import is_reserved
 from lisa_ros.tabletop.views import UNSEEN_PAIRS, ViewCache
 

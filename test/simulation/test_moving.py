@@ -37,20 +37,20 @@ def test_an_unknown_motion_is_named() -> None:
 def test_a_thing_is_carried_and_seen_from_elsewhere() -> None:
     with Tabletop(2, **SMALL) as table:
         before = table.render()
-        thing = max(before.objects, key=lambda o: np.count_nonzero(before.instances == o.instance))
-        x, y, z = thing.position_m
-        table.carry(thing.instance, (x, y, z + 0.05))
+        item = max(before.objects, key=lambda o: np.count_nonzero(before.instances == o.instance))
+        x, y, z = item.position_m
+        table.carry(item.instance, (x, y, z + 0.05))
         after = table.render()
-        (raised,) = (o for o in after.objects if o.instance == thing.instance)
+        (raised,) = (o for o in after.objects if o.instance == item.instance)
         assert raised.position_m == pytest.approx((x, y, z + 0.05), abs=1e-6)
-        assert raised.extent_m == pytest.approx(thing.extent_m, abs=1e-6)
+        assert raised.extent_m == pytest.approx(item.extent_m, abs=1e-6)
         with pytest.raises(ValueError, match="instance 99"):
             table.carry(99, (0.0, 0.0, 0.0))
         away = table.camera.pose.copy()
         away[:3, 3] -= 2.0 * away[:3, 2]
         table.look_from(type(table.camera)(160, 120, table.camera.k, away))
         far = table.render(least_visible=0.0)
-        boxes = [bounding_box(view.instances == thing.instance) for view in (after, far)]
+        boxes = [bounding_box(view.instances == item.instance) for view in (after, far)]
         assert boxes[1][2] < 0.5 * boxes[0][2]
         assert len(far.objects) >= len(table.render().objects)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated table: same seed, same pictures; and the truth it tells is the truth of the picture."""
+"""The simulated table: same seed, same images; and the truth it tells is the truth of the image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with Tabletop(11, width=160, height=120) as table:
 
 @pytest.fixture(scope="module")
 def views() -> list[View]:
-    """Pictures of four arrangements, two of each."""
+    """Images of four arrangements, two of each."""
     taken = []
     with Tabletop(3, width=320, height=240) as table:
         for _ in range(4):
@@ -44,8 +44,8 @@ def views() -> list[View]:
 
 def seen_objects(views: list[View]) -> Iterator[tuple[View, SceneObject, NDArray[np.bool_]]]:
     for view in views:
-        for thing in view.objects:
-            yield view, thing, view.instances == thing.instance
+        for item in view.objects:
+            yield view, item, view.instances == item.instance
 
 
 def in_table_frame(view: View, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -81,18 +81,18 @@ def test_views_have_the_promised_shapes_and_types(views: list[View]) -> None:
 
 def test_instances_and_objects_name_the_same_things(views: list[View]) -> None:
     for view in views:
-        listed = {thing.instance for thing in view.objects}
+        listed = {item.instance for item in view.objects}
         assert listed == set(np.unique(view.instances)) - {0}
-        assert all(thing.kind in KINDS and thing.colour in COLOURS for thing in view.objects)
+        assert all(item.kind in KINDS and item.colour in COLOURS for item in view.objects)
     for view, _, mask in seen_objects(views):
         assert mask.sum() >= LEAST_VISIBLE * view.instances.size
 
 
 def test_depth_points_lie_on_the_objects(views: list[View]) -> None:
-    for view, thing, mask in seen_objects(views):
-        half = np.array(thing.extent_m) / 2.0 + 0.006
-        off = np.abs(in_table_frame(view, mask) - np.array(thing.position_m)) > half
-        assert off.any(axis=1).mean() < 0.03, thing
+    for view, item, mask in seen_objects(views):
+        half = np.array(item.extent_m) / 2.0 + 0.006
+        off = np.abs(in_table_frame(view, mask) - np.array(item.position_m)) > half
+        assert off.any(axis=1).mean() < 0.03, item
 
 
 def test_table_points_lie_on_the_table(views: list[View]) -> None:
@@ -103,25 +103,25 @@ def test_table_points_lie_on_the_table(views: list[View]) -> None:
 
 
 def test_object_centres_project_into_their_masks(views: list[View]) -> None:
-    for view, thing, mask in seen_objects(views):
+    for view, item, mask in seen_objects(views):
         v, u = np.nonzero(mask)
         if u.min() == 0 or v.min() == 0 or u.max() == 319 or v.max() == 239:
             continue
-        centre = project(view.camera, thing.position_m)
-        assert u.min() - 3 <= centre[0] <= u.max() + 3, thing
-        assert v.min() - 3 <= centre[1] <= v.max() + 3, thing
+        centre = project(view.camera, item.position_m)
+        assert u.min() - 3 <= centre[0] <= u.max() + 3, item
+        assert v.min() - 3 <= centre[1] <= v.max() + 3, item
 
 
 def test_colours_in_the_picture_are_those_named(views: list[View]) -> None:
-    for view, thing, mask in seen_objects(views):
+    for view, item, mask in seen_objects(views):
         hue, saturation, value = colorsys.rgb_to_hsv(*(np.median(view.rgb[mask], axis=0) / 255.0).tolist())
-        if thing.colour == "white":
-            assert saturation < 0.15 and value > 0.45, thing
-        elif thing.colour == "black":
-            assert value < 0.25, thing
+        if item.colour == "white":
+            assert saturation < 0.15 and value > 0.45, item
+        elif item.colour == "black":
+            assert value < 0.25, item
         else:
-            difference = abs((hue * 360.0 - HUES_DEG[thing.colour] + 180.0) % 360.0 - 180.0)
-            assert difference < 14.0 and saturation > 0.5, (thing, hue * 360.0)
+            difference = abs((hue * 360.0 - HUES_DEG[item.colour] + 180.0) % 360.0 - 180.0)
+            assert difference < 14.0 and saturation > 0.5, (item, hue * 360.0)
 
 
 def test_recolour_keeps_the_things_and_changes_the_picture() -> None:
@@ -130,15 +130,15 @@ def test_recolour_keeps_the_things_and_changes_the_picture() -> None:
         table.recolour()
         after = table.render()
     assert np.array_equal(before.instances, after.instances)
-    assert [thing.kind for thing in before.objects] == [thing.kind for thing in after.objects]
+    assert [item.kind for item in before.objects] == [item.kind for item in after.objects]
     assert not np.array_equal(before.rgb, after.rgb)
 
 
 def test_move_camera_keeps_where_things_lie() -> None:
     with Tabletop(5, width=160, height=120) as table:
-        before = {thing.instance: thing for thing in table.render().objects}
+        before = {item.instance: item for item in table.render().objects}
         table.move_camera()
-        after = {thing.instance: thing for thing in table.render().objects}
+        after = {item.instance: item for item in table.render().objects}
     assert before.keys() & after.keys()
     assert all(before[number] == after[number] for number in before.keys() & after.keys())
 

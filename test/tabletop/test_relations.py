@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that compare things, on tables laid out by hand."""
+"""Questions that compare objects, on tables laid out by hand."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 
 from lisa_ros.simulation.scene import KINDS, Camera, SceneObject, View
 from lisa_ros.tabletop.questions import phrasings as say
+from lisa_ros.tabletop.questions.conversation import Question, conversation, questions
 from lisa_ros.tabletop.questions.descriptions import Sight, middle
-from lisa_ros.tabletop.questions.questions import Question, conversation, questions
 from lisa_ros.tabletop.questions.relations import in_place, is_reserved
 
 Thing = tuple[str, str, float, float, float]
 """Kind, colour, x to the right and z away from the camera (metres), size (metres)."""
 
 
-def laid_out(*things: Thing, mirrored: bool = False) -> View:
+def laid_out(*items: Thing, mirrored: bool = False) -> View:
     """A view by a camera at the origin: squares of 1 pixel a centimetre, whatever their distance."""
     instances = np.zeros((60, 200), dtype=np.uint8)
     objects = []
-    for number, (kind, colour, x, z, size) in enumerate(things, start=1):
+    for number, (kind, colour, x, z, size) in enumerate(items, start=1):
         half = round(50 * size)
         column, row = round(100 * x), 30
         instances[row - half : row + half, column - half : column + half] = number
@@ -57,15 +57,15 @@ def ask(view: View, family: str, count: int = 200, *, learning: bool = False) ->
     [("left of", 2, 1), ("right of", 3, 4), ("in front of", 4, None), ("behind", 4, 3), ("next to", 4, 3)],
 )
 def test_what_lies_where(place: str, anchor: int, meant: int | None) -> None:
-    others = [thing for thing in ROW.objects if thing.instance != anchor]
+    others = [item for item in ROW.objects if item.instance != anchor]
     found = in_place(sight(ROW), place, others, ROW.objects[anchor - 1])
     assert (found and found.instance) == meant
 
 
 def test_a_mirrored_picture_swaps_left_and_right_and_nothing_else() -> None:
-    things = (("duck", "yellow", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.2, 0.1))
+    items = (("duck", "yellow", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.2, 0.1))
     for mirrored, place in ((False, "right of"), (True, "left of")):
-        view = laid_out(*things, mirrored=mirrored)
+        view = laid_out(*items, mirrored=mirrored)
         assert in_place(sight(view), place, view.objects[1:], view.objects[0]) is view.objects[1]
         assert in_place(sight(view), "behind", view.objects[1:], view.objects[0]) is view.objects[1]
 
@@ -123,9 +123,9 @@ def test_a_follow_up_leans_on_the_place_of_what_was_meant_before() -> None:
             places = [p for p, ways in say.PLACES.items() if any(f"{words} it" in question.text for words in ways)]
             if question.follows and places:
                 anchor = ROW.objects[before.instances[0] - 1]
-                others = [thing for thing in ROW.objects if thing is not anchor]
-                thing = in_place(sight(ROW), places[0], others, anchor)
-                assert thing is not None and question.instances == (thing.instance,)
+                others = [item for item in ROW.objects if item is not anchor]
+                item = in_place(sight(ROW), places[0], others, anchor)
+                assert item is not None and question.instances == (item.instance,)
                 checked += 1
     assert checked > 20
 

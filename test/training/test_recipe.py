@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of the embedded model from end to end, a step or two of every stage: what one makes the next one takes."""
+"""The recipe of the embedded model from end to end, two steps of every stage: each stage starts from the one before."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import pytest
 import torch
 
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.loading import load_segmenter
+from lisa_ros.models.lisa.checkpoint import load_lisa
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
+from lisa_ros.tabletop.view_sources import RANDOMIZED
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.codes import waves
+from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import Schedule
-from lisa_ros.training.recipe import STAGES, Kitchen, Recipe
+from lisa_ros.training.pipeline import Pipeline
+from lisa_ros.training.recipe import SCHEDULES, STAGES, Recipe, main
 from lisa_ros.training.stages import hint_reading
 from lisa_ros.training.stages.hints import hints
 
 BRIEF = Schedule(steps=2, learning_rate=1e-3, warmup=1, muon_rate=1e-2)
-SCHEDULES = ("eyes", "glance", "words", "look", "talk", "joint", "polish", "settle", "recall", "finish")
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,19 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Every stage but the rendering, which makes more views than a test needs."""
     folder = tmp_path_factory.mktemp("recipe")
     render_views(SPLITS["train"], 16, cache=folder / "views/train", shard_views=16, avoid=UNSEEN_PAIRS)
-    whole = Recipe(views=folder / "views", work=folder / "work", output=folder / "checkpoint", train_views=16)
-    brief = replace(whole, **dict.fromkeys(SCHEDULES, BRIEF))
+    randomized = folder / "views/randomized"
+    render_views(SPLITS["randomized"], 8, cache=randomized, shard_views=8, avoid=UNSEEN_PAIRS, source=RANDOMIZED)
+    brief = Recipe(
+        views=folder / "views",
+        work=folder / "work",
+        output=folder / "checkpoint",
+        train_views=16,
+        randomized_views=8,
+        schedules=tuple((stage, BRIEF) for stage in SCHEDULES),
+    )
     brief.work.mkdir()
     for stage in STAGES[1:]:
-        getattr(Kitchen(brief), stage)()  # a kitchen each, as after an interruption
+        getattr(Pipeline(brief), stage)()  # a new pipeline each, as after an interruption
     return brief
 
 
@@ -48,47 +59,95 @@ def test_it_ends_in_a_checkpoint_that_answers(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "after"),
+    ("stage", "before"),
     [
-        ("talk", "look"),
-        ("joint", "talk"),
-        ("polish", "joint"),
-        ("settle", "polish"),
-        ("finish", "recall"),
-        ("again", "recall"),
+        ("alignment", "hint_grounding"),
+        ("joint", "alignment"),
+        ("hard_negatives", "joint"),
+        ("rebalancing", "hard_negatives"),
+        ("joint_a", "other_object"),
+        ("joint_b", "other_object"),
+        ("joint_randomized", "joint_a"),
     ],
 )
-def test_a_stage_goes_on_from_the_one_before(recipe: Recipe, stage: str, after: str) -> None:
+def test_a_stage_starts_from_the_one_before(recipe: Recipe, stage: str, before: str) -> None:
     name = "language.layers.0.mlp.up_proj.weight"
-    now, before = learned(recipe, stage)[name], learned(recipe, after)[name]
-    assert not torch.equal(now, before)
-    assert (now - before).norm() < 0.2 * before.norm()
+    now, then = learned(recipe, stage)[name], learned(recipe, before)[name]
+    assert not torch.equal(now, then)
+    assert (now - then).norm() < 0.2 * then.norm()
 
 
-def test_recall_goes_on_from_a_mean_and_keeps_the_eyes_shut(recipe: Recipe) -> None:
-    blended = [learned(recipe, stage) for stage in ("joint", "polish", "settle")]
-    recalled = learned(recipe, "recall")
+def test_other_object_starts_from_a_mean_and_trains_no_vision(recipe: Recipe) -> None:
+    blended = [learned(recipe, stage) for stage in ("joint", "hard_negatives", "rebalancing")]
+    trained = learned(recipe, "other_object")
     for part in ("vision_tower", "visual_model", "mm_projector"):
-        names = [name for name in recalled if name.startswith(f"{part}.")]
+        names = [name for name in trained if name.startswith(f"{part}.")]
         assert names
         for name in names:
-            assert torch.allclose(recalled[name], torch.stack([one[name].float() for one in blended]).mean(0))
+            assert torch.allclose(trained[name], torch.stack([one[name].float() for one in blended]).mean(0))
 
 
-def test_the_last_two_differ_by_their_chance_alone(recipe: Recipe) -> None:
-    one, other = learned(recipe, "finish"), learned(recipe, "again")
+def test_the_two_joint_stages_differ_by_their_random_numbers_alone(recipe: Recipe) -> None:
+    one, other = learned(recipe, "joint_a"), learned(recipe, "joint_b")
     assert set(one) == set(other)
     assert not torch.equal(one["lm_head.weight"], other["lm_head.weight"])
 
 
+def test_the_last_stage_takes_clip_and_sam_from_the_randomized_stages(recipe: Recipe) -> None:
+    joint = learned(recipe, "joint_randomized")
+    sam = learned(recipe, "sam_randomized")
+    name = "image_encoder.blocks.0.mlp.lin1.weight"
+    assert torch.equal(joint[f"visual_model.{name}"], sam[f"network_part.{name}"]), "SAM's encoder is not trained there"
+    clip = learned(recipe, "clip_randomized")
+    name = "encoder.layers.0.mlp.fc1.weight"
+    now, then = joint[f"vision_tower.{name}"], clip[f"network_part.{name}"]
+    assert not torch.equal(now, then) and (now - then).norm() < 0.2 * then.norm()
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed", "named"),
+    [
+        ("joint_randomized", {"seed": 2}, "data seed"),
+        ("sam_pretraining", {"train_views": 8}, "views"),
+        ("clip_randomized", {"randomized_views": 4}, "randomized views"),
+        ("joint_a", {"schedules": (("joint_a", replace(BRIEF, learning_rate=2e-3)),)}, "learning_rate"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(
+    recipe: Recipe, stage: str, changed: dict[str, object], named: str
+) -> None:
+    with pytest.raises(StateError, match=named):
+        getattr(Pipeline(replace(recipe, **changed)), stage)()  # type: ignore[arg-type]
+
+
+def test_a_state_of_another_batch_is_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline(recipe)
+    train = pipeline._train_dialogues
+    monkeypatch.setattr(pipeline, "_train_dialogues", lambda *given, **more: train(*given, **{**more, "batch": 3}))
+    with pytest.raises(StateError, match="batch was 8 and is now 3"):
+        pipeline.joint()
+
+
+def test_the_randomized_stages_may_start_from_a_checkpoint(recipe: Recipe) -> None:
+    pipeline = Pipeline(replace(recipe, start=embedded_checkpoint(), work=recipe.work.parent))
+    pipeline._start_randomized()
+    wanted = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu", precision="fp32")).network.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in pipeline.network.state_dict().items())
+
+
+def test_steps_of_an_unknown_stage_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--steps", "export=3"])
+    assert "not STAGE=N" in capsys.readouterr().err
+
+
 def test_hints_are_read_as_images_are(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one linear map makes what LLaMA is shown out of hints, least squares find it."""
-    kitchen, cache = Kitchen(recipe), ViewCache(recipe.views / "train")
+    """Where one linear map makes LLaMA's tokens out of hints, least squares find it."""
+    pipeline, cache = Pipeline(recipe), ViewCache(recipe.views / "train")
     views = [cache[i] for i in range(len(cache))]
     seen = torch.stack([hints(view, waves) for view in views])
     weight, bias = torch.randn(8, seen.shape[-1]), torch.randn(8)
-    shown = iter((seen @ weight.T + bias).split(hint_reading.AT_ONCE))
-    monkeypatch.setattr(kitchen.network, "visual_tokens", lambda pixels: next(shown))
-    found_weight, found_bias = hint_reading.read_as_images(kitchen.network, views, kitchen.clip)
-    told = seen @ found_weight.T + found_bias
-    assert torch.allclose(told, seen @ weight.T + bias, atol=0.05)
+    tokens = iter((seen @ weight.T + bias).split(hint_reading.AT_ONCE))
+    monkeypatch.setattr(pipeline.network, "visual_tokens", lambda pixels: next(tokens))
+    found_weight, found_bias = hint_reading.read_as_images(pipeline.network, views, pipeline.clip)
+    assert torch.allclose(seen @ found_weight.T + found_bias, seen @ weight.T + bias, atol=0.05)

@@ -13,7 +13,7 @@ Image = NDArray[np.uint8]
 
 
 def degraded(rgb: Image, rng: Generator) -> Image:
-    """The image after a random camera; each effect comes up by itself and is mild enough for a person to see through."""
+    """The image as a random camera would give it; each effect comes up by itself, mild enough for a person."""
     values = rgb.astype(np.float32) / 255.0
     values = _exposed(values, rng)
     if rng.random() < 0.3:
@@ -48,7 +48,7 @@ def _blurred(values: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]
     angle = rng.uniform(0.0, np.pi)
     reach, middle = (length - 1) / 2.0, (length - 1) / 2.0
     ends = [(round(middle + s * reach * np.cos(angle)), round(middle + s * reach * np.sin(angle))) for s in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0)
+    cv2.line(kernel, ends[0], ends[1], (1.0,))
     return np.asarray(cv2.filter2D(values, -1, kernel / kernel.sum()))
 
 
@@ -79,7 +79,9 @@ def hide_behind_arm(rgb: Image, instances: NDArray[np.uint8], rng: Generator) ->
     thick = rng.uniform(0.03, 0.09) * side
     _stroke(covered, start, tip, thick)
     for sign in (-1, 1):
-        _stroke(covered, tip + sign * 0.4 * thick * across, tip + along * thick + sign * 0.7 * thick * across, thick / 3)
+        _stroke(
+            covered, tip + sign * 0.4 * thick * across, tip + along * thick + sign * 0.7 * thick * across, thick / 3
+        )
     arm = covered > 0
     shade = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), thick / 4 + 0.5) / 255.0
     colour = rng.uniform(0.05, 0.95) * 255.0 * rng.uniform(0.75, 1.0, 3)
@@ -94,5 +96,5 @@ def _on_border(rng: Generator, width: int, height: int) -> NDArray[np.float64]:
 
 
 def _stroke(mask: NDArray[np.uint8], start: NDArray[np.float64], end: NDArray[np.float64], thick: float) -> None:
-    points = [tuple(int(value) for value in np.rint(point)) for point in (start, end)]
-    cv2.line(mask, points[0], points[1], 255, max(1, round(thick)))
+    points = [(int(np.rint(point[0])), int(np.rint(point[1]))) for point in (start, end)]
+    cv2.line(mask, points[0], points[1], (255,), max(1, round(thick)))

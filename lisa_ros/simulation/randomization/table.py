@@ -20,7 +20,7 @@ from lisa_ros.simulation.randomization.distractors import distractor_models, dra
 from lisa_ros.simulation.randomization.ranges import Ranges
 from lisa_ros.simulation.randomization.surroundings import draw_camera, draw_lights, draw_surroundings, jittered
 from lisa_ros.simulation.randomization.textures import Texture
-from lisa_ros.simulation.rendering import take_picture
+from lisa_ros.simulation.rendering import take_image
 from lisa_ros.simulation.scene import COLOURS
 from lisa_ros.simulation.software_renderer.rendering import SoftwareRenderer
 from lisa_ros.simulation.software_renderer.scene_geometry import Marks, Placed
@@ -108,11 +108,11 @@ class RandomizedTable(Tabletop):
         return self._ranges.objects[0]
 
     def _choose_kinds(self) -> list[str]:
-        return arrangement.choose_kinds(self._things_rng, *self._ranges.objects)
+        return arrangement.choose_kinds(self._objects_rng, *self._ranges.objects)
 
     def _take_image(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
         if self._renderer == "pybullet":
-            return take_picture(self._bullet, self._camera, self._light)
+            return take_image(self._bullet, self._camera, self._light)
         placed = [self._placed(i, body) for i, body in enumerate(self._bodies)]
         return self._software.render(placed, self._surroundings, self._lights, self._camera, self._oversampling)
 
@@ -130,10 +130,10 @@ class RandomizedTable(Tabletop):
     def _draw_marks(self, own: RGB) -> Marks:
         rng = self._colours_rng
         direction = rng.normal(size=3)
-        direction *= rng.uniform(40.0, 220.0) / np.linalg.norm(direction)
+        x, y, z = (direction * rng.uniform(40.0, 220.0) / np.linalg.norm(direction)).tolist()
         factor = rng.uniform(0.45, 0.75) if sum(own) > 0.6 else rng.uniform(1.3, 2.0)
-        shade = tuple(float(min(1.0, value * factor + 0.02)) for value in own)
-        return Marks(tuple(direction.tolist()), float(rng.uniform(0, 6.3)), float(rng.uniform(0.2, 0.9)), shade)
+        red, green, blue = (min(1.0, value * factor + 0.02) for value in own)
+        return Marks((x, y, z), float(rng.uniform(0, 6.3)), float(rng.uniform(0.2, 0.9)), (red, green, blue))
 
     def _build_room(self) -> tuple[int, int, int]:
         """A table without a visible shape; `_paint_room` makes what is seen."""
@@ -177,7 +177,7 @@ class RandomizedTable(Tabletop):
         return body
 
     def _drop(self, kinds: list[str]) -> None:
-        rng, ranges = self._things_rng, self._ranges
+        rng, ranges = self._objects_rng, self._ranges
         spread = rng.uniform(*ranges.spread)
         room = 0.62 * min(self._surroundings.table_half_m)
         half = (min(spread * arrangement.HALF_AREA_M[0], room), min(spread * arrangement.HALF_AREA_M[1], room))

@@ -106,16 +106,16 @@ def _draw(part: tuple[_Triangles, Ints], depth: Floats, face: Ints, weights: Flo
 def _barycentric(uv: Floats, of: Ints, u: Ints, v: Ints) -> Floats:
     """Barycentric coordinates of pixels (u, v) in the triangles `of`; negative outside."""
     a, b, c = uv[:, 0], uv[:, 1], uv[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    area: Floats = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     area = np.where(np.abs(area) < 1e-12, np.nan, area)
     # Each weight is linear in (u, v): its constants are computed once a triangle, not once a pixel.
     planes = [_edge(b, c, area), _edge(c, a, area)]
     first, second = (plane[0][of] + plane[1][of] * u + plane[2][of] * v for plane in planes)
     found = np.stack([first, second, 1.0 - first - second], axis=1)
-    return np.nan_to_num(found, nan=-1.0)
+    return np.asarray(np.nan_to_num(found, nan=-1.0))
 
 
 def _edge(p: Floats, q: Floats, area: Floats) -> tuple[Floats, Floats, Floats]:
     """Constant, u and v coefficients of the weight of the corner opposite to the edge from p to q."""
     du, dv = (q - p).T
-    return (dv * p[:, 0] - du * p[:, 1]) / area * 1.0, -dv / area, du / area
+    return (dv * p[:, 0] - du * p[:, 1]) / area, -dv / area, du / area

@@ -27,7 +27,7 @@ SHINE = 24.0
 
 @dataclass(frozen=True)
 class _Surfaces:
-    """What each pixel shows, all (H, W, ...): position and normal in the table frame, colour, object's number, depth."""
+    """What each pixel shows, (H, W, ...): position and normal in the table frame, colour, object's number, depth."""
 
     points: Floats
     normals: Floats
@@ -93,7 +93,9 @@ def _seen_by(camera: Camera, triangles: Triangles) -> Fragments:
 
 def _surfaces(triangles: Triangles, around: Surroundings, camera: Camera) -> _Surfaces:
     v, u = np.mgrid[0 : camera.height, 0 : camera.width]
-    rays = np.stack([(u - camera.k[0, 2]) / camera.k[0, 0], (v - camera.k[1, 2]) / camera.k[1, 1], np.ones(u.shape)], -1)
+    rays = np.stack(
+        [(u - camera.k[0, 2]) / camera.k[0, 0], (v - camera.k[1, 2]) / camera.k[1, 1], np.ones(u.shape)], -1
+    )
     rays = rays @ camera.pose[:3, :3].T
     seen = _background(rays, camera.pose[:3, 3], around)
     fragments = _seen_by(camera, triangles)

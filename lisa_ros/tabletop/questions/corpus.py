@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The language of the questions without any picture."""
+"""The language of the questions without any image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lisa_ros.tabletop.questions.descriptions import every_description
 
 
 def tokenizer_corpus() -> list[str]:
-    """Every seen phrasing with every kind and colour, and every answer, for training a tokenizer without pictures."""
+    """Every seen phrasing with every kind and colour, and every answer, for training a tokenizer without images."""
     one = [d.noun(word) for d in every_description() for word in say.COLOUR_NOUNS]
     many = [d.plural(word) for d in every_description() for word in say.COLOUR_NOUNS]
     groups = [w.format(xs=xs, number=n) for w, xs, n in product(say.SEVERAL_WORDINGS, many, say.NUMBERS.values())]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of the things in a view without being misunderstood."""
+"""What can be said of the objects in a view without being misunderstood."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Description:
     kind: str | None = None
     colour: str | None = None
 
-    def fits(self, thing: SceneObject) -> bool:
+    def fits(self, item: SceneObject) -> bool:
         """Whether the words are true of this object."""
-        return self.kind in (None, thing.kind) and self.colour in (None, thing.colour)
+        return self.kind in (None, item.kind) and self.colour in (None, item.colour)
 
     @property
     def is_unseen(self) -> bool:
-        """Whether training never shows such a thing: nor must it be told there that there is none."""
+        """Whether training never shows such an object: nor must it be told there that there is none."""
         return (self.kind, self.colour) in UNSEEN_PAIRS
 
     def noun(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
@@ -48,10 +48,10 @@ def every_description() -> Iterator[Description]:
 
 
 def middle(view: View, *instances: int) -> tuple[float, float]:
-    """Mean (u, v) of the pixels of these objects, as shares of the picture's width and height, 0 to 1.
+    """Mean (u, v) of the pixels of these objects, as shares of the image's width and height, 0 to 1.
 
     Raises:
-        ValueError: none of them is in the picture.
+        ValueError: none of them is in the image.
     """
     wanted = np.zeros(256, dtype=np.bool_)
     wanted[list(instances)] = True
@@ -74,57 +74,57 @@ class Sight:
         self._pixels = np.bincount(view.instances.ravel(), minlength=256)
         self._middles: dict[int, tuple[float, float]] = {}
         self._view = view
-        self.things = tuple(thing for thing in view.objects if self._pixels[thing.instance] > 0)
-        self._doubtful = {thing.instance for thing in self.things if self.pixels(thing) < min_pixels}
+        self.items = tuple(item for item in view.objects if self._pixels[item.instance] > 0)
+        self._doubtful = {item.instance for item in self.items if self.pixels(item) < min_pixels}
 
-    def pixels(self, thing: SceneObject) -> int:
-        """How many of the picture's pixels show it."""
-        return int(self._pixels[thing.instance])
+    def pixels(self, item: SceneObject) -> int:
+        """How many of the image's pixels show it."""
+        return int(self._pixels[item.instance])
 
-    def middle(self, thing: SceneObject) -> tuple[float, float]:
-        """Mean (u, v) of its pixels, as shares of the picture's width and height."""
-        if thing.instance not in self._middles:
-            self._middles[thing.instance] = middle(self._view, thing.instance)
-        return self._middles[thing.instance]
+    def middle(self, item: SceneObject) -> tuple[float, float]:
+        """Mean (u, v) of its pixels, as shares of the image's width and height."""
+        if item.instance not in self._middles:
+            self._middles[item.instance] = middle(self._view, item.instance)
+        return self._middles[item.instance]
 
-    def depth_m(self, thing: SceneObject) -> float:
+    def depth_m(self, item: SceneObject) -> float:
         """How far from the camera its centre is along the optical axis, metres."""
         pose = self._view.camera.pose
-        return float(pose[:3, 2] @ (np.asarray(thing.position_m) - pose[:3, 3]))
+        return float(pose[:3, 2] @ (np.asarray(item.position_m) - pose[:3, 3]))
 
-    def apart_m(self, thing: SceneObject, other: SceneObject) -> float:
+    def apart_m(self, item: SceneObject, other: SceneObject) -> float:
         """Distance of the two centres along the table, metres."""
-        return float(np.hypot(*(np.asarray(thing.position_m) - np.asarray(other.position_m))[:2]))
+        return float(np.hypot(*(np.asarray(item.position_m) - np.asarray(other.position_m))[:2]))
 
     def fitting(self, description: Description) -> tuple[SceneObject, ...]:
         """All objects with at least one pixel that the words are true of."""
-        return tuple(thing for thing in self.things if description.fits(thing))
+        return tuple(item for item in self.items if description.fits(item))
 
     def clear(self, description: Description) -> tuple[SceneObject, ...]:
-        """The objects meant by the words, or none where one of them can hardly be seen or unnamed objects lie there too."""
+        """The objects meant by the words; none where one can hardly be seen, or distractors would be meant too."""
         if description == Description() and self._view.has_distractors:
             return ()
         return self._only_clear(self.fitting(description))
 
     def useful(self, use: Use) -> SceneObject | None:
         """The one object for this use; None where there is none, a choice, or only something near it."""
-        accepted = [thing for thing in self.things if thing.kind in use.kinds + use.near]
+        accepted = [item for item in self.items if item.kind in use.kinds + use.near]
         if len(accepted) != 1 or accepted[0].kind not in use.kinds:
             return None
         return next(iter(self._only_clear((accepted[0],))), None)
 
     def useless(self, use: Use) -> bool:
-        """Whether nothing in the picture could be meant, not even with good will."""
-        return not any(thing.kind in use.kinds + use.near for thing in self.things)
+        """Whether nothing in the image could be meant, not even with good will."""
+        return not any(item.kind in use.kinds + use.near for item in self.items)
 
     def descriptions(self) -> list[Description]:
         """Everything that is true of at least one object, each once, in a fixed order."""
-        present = [d for thing in self.things for d in _ways_to_say(thing)]
+        present = [d for item in self.items for d in _ways_to_say(item)]
         return list(dict.fromkeys(present))
 
-    def _only_clear(self, things: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
-        return () if any(thing.instance in self._doubtful for thing in things) else things
+    def _only_clear(self, items: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
+        return () if any(item.instance in self._doubtful for item in items) else items
 
 
-def _ways_to_say(thing: SceneObject) -> tuple[Description, Description, Description]:
-    return Description(thing.kind, thing.colour), Description(thing.kind), Description(colour=thing.colour)
+def _ways_to_say(item: SceneObject) -> tuple[Description, Description, Description]:
+    return Description(item.kind, item.colour), Description(item.kind), Description(colour=item.colour)

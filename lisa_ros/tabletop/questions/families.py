@@ -8,87 +8,87 @@ from dataclasses import replace
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.asking import Asked, Topic, Voice, asked_for, marking
 from lisa_ros.tabletop.questions.descriptions import Description, Sight, every_description
+from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for, marking
 
 
-def _pick(options: Sequence[Description], voice: Voice) -> Description:
+def _pick(options: Sequence[Description], operator: Operator) -> Description:
     """A description, most often a pair, sometimes the kind alone, seldom the colour alone."""
-    return voice.choose(options, [1.0 if d.kind and d.colour else 0.6 if d.kind else 0.4 for d in options])
+    return operator.choose(options, [1.0 if d.kind and d.colour else 0.6 if d.kind else 0.4 for d in options])
 
 
-def direct(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
-    """One thing by its kind, its colour or both, where only one fits."""
+def direct(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+    """One object by its kind, its colour or both, where only one fits."""
     options = [d for d in sight.descriptions() if len(sight.clear(d)) == 1]
     if not options:
         return None
-    description = _pick(options, voice)
-    phrasing = voice.phrasing(say.ONE_OBJECT)
-    text = phrasing.request.format(x=f"the {description.noun(voice.choose(say.COLOUR_NOUNS))}")
-    things = sight.clear(description)
+    description = _pick(options, operator)
+    phrasing = operator.phrasing(say.ONE_OBJECT)
+    text = phrasing.request.format(x=f"the {description.noun(operator.choose(say.COLOUR_NOUNS))}")
+    items = sight.clear(description)
     return Asked(
-        asked_for("direct", voice.typed(text), marking(phrasing.opening, things), things), Topic(description, things)
+        asked_for("direct", operator.typed(text), marking(phrasing.opening, items), items), Topic(description, items)
     )
 
 
 def _usable(sight: Sight) -> list[tuple[say.Use, SceneObject]]:
-    return [(use, thing) for use in say.USES if (thing := sight.useful(use)) is not None]
+    return [(use, item) for use in say.USES if (item := sight.useful(use)) is not None]
 
 
-def use(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
-    """One thing by what it is good for."""
+def use(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+    """One object by what it is good for."""
     options = _usable(sight)
     if not options:
         return None
-    use, thing = voice.choose(options)
-    phrasing = voice.phrasing(say.FOR_A_USE)
-    text = voice.typed(phrasing.request.format(x=voice.use(use)))
-    return Asked(asked_for("use", text, marking(phrasing.opening, (thing,)), (thing,)))
+    use, item = operator.choose(options)
+    phrasing = operator.phrasing(say.FOR_A_USE)
+    text = operator.typed(phrasing.request.format(x=operator.use(use)))
+    return Asked(asked_for("use", text, marking(phrasing.opening, (item,)), (item,)))
 
 
-def several(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
-    """All things of a kind or colour: one mask for all of them, as LISA does it."""
+def several(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+    """All objects of a kind or colour: one mask for all of them, as LISA does it."""
     options = [d for d in (*sight.descriptions(), Description()) if len(sight.clear(d)) > 1]
     if not options:
         return None
-    description = voice.choose(options, [0.3 if d == Description() else 1.0 for d in options])
-    things = sight.clear(description)
-    phrasing = voice.phrasing(say.SEVERAL_OBJECTS)
-    text = voice.typed(phrasing.request.format(x=_group(description, len(things), voice)))
-    return Asked(asked_for("several", text, phrasing.opening, things), Topic(description, things))
+    description = operator.choose(options, [0.3 if d == Description() else 1.0 for d in options])
+    items = sight.clear(description)
+    phrasing = operator.phrasing(say.SEVERAL_OBJECTS)
+    text = operator.typed(phrasing.request.format(x=_group(description, len(items), operator)))
+    return Asked(asked_for("several", text, phrasing.opening, items), Topic(description, items))
 
 
-def pair(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
+def pair(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
     """Two objects by their names, "the red mug and the duck": a mask for each."""
     options = [d for d in sight.descriptions() if d.kind and len(sight.clear(d)) == 1]
-    first = voice.choose(options) if options else None
+    first = operator.choose(options) if options else None
     others = [d for d in options if first and sight.clear(d) != sight.clear(first)]
     if first is None or not others:
         return None
-    second = voice.choose(others)
+    second = operator.choose(others)
     (one,), (other,) = sight.clear(first), sight.clear(second)
-    request = voice.phrasing(say.SEVERAL_OBJECTS).request
-    wording = voice.choose(("the {x} and the {y}", "the {x} and {y}", "both the {x} and the {y}"))
-    text = voice.typed(request.format(x=wording.format(x=first.noun(), y=second.noun())))
+    request = operator.phrasing(say.SEVERAL_OBJECTS).request
+    wording = operator.choose(("the {x} and the {y}", "the {x} and {y}", "both the {x} and the {y}"))
+    text = operator.typed(request.format(x=wording.format(x=first.noun(), y=second.noun())))
     answer = f"{say.THEY_ARE} The {one.colour} {one.kind} and the {other.colour} {other.kind}."
     parts = ((one.instance,), (other.instance,))
     return Asked(replace(asked_for("pair", text, answer, (one, other)), parts=parts))
 
 
-def _group(description: Description, size: int, voice: Voice) -> str:
+def _group(description: Description, size: int, operator: Operator) -> str:
     if description == Description():
-        return voice.choose(say.EVERYTHING)
+        return operator.choose(say.EVERYTHING)
     wordings = [w for w in say.SEVERAL_WORDINGS if size == 2 or "both" not in w]
     wordings = [w for w in wordings if size in say.NUMBERS or "{number}" not in w]
-    plural = description.plural(voice.choose(say.COLOUR_NOUNS))
-    return voice.choose(wordings).format(xs=plural, number=say.NUMBERS.get(size, ""))
+    plural = description.plural(operator.choose(say.COLOUR_NOUNS))
+    return operator.choose(wordings).format(xs=plural, number=say.NUMBERS.get(size, ""))
 
 
-def _missing(sight: Sight, voice: Voice) -> Description:
+def _missing(sight: Sight, operator: Operator) -> Description:
     """Something that is not there; most often a near miss: the right kind in another colour, or the other way round."""
-    missing = [d for d in every_description() if not sight.fitting(d) and not (voice.learning and d.is_unseen)]
-    kinds = {thing.kind for thing in sight.things}
-    colours = {thing.colour for thing in sight.things}
+    missing = [d for d in every_description() if not sight.fitting(d) and not (operator.learning and d.is_unseen)]
+    kinds = {item.kind for item in sight.items}
+    colours = {item.colour for item in sight.items}
     groups = [
         [d for d in missing if d.colour and d.kind in kinds],
         [d for d in missing if d.kind and d.colour in colours and d.kind not in kinds],
@@ -96,60 +96,60 @@ def _missing(sight: Sight, voice: Voice) -> Description:
         [d for d in missing if not d.kind],
     ]
     filled = [(group, weight) for group, weight in zip(groups, (0.5, 0.2, 0.2, 0.1), strict=True) if group]
-    return voice.choose(voice.choose([group for group, _ in filled], [weight for _, weight in filled]))
+    return operator.choose(operator.choose([group for group, _ in filled], [weight for _, weight in filled]))
 
 
-def absent(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
+def absent(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
     """Something that is not there; the answer says so and has no mask."""
-    ask = voice.choose((_no_such_thing, _none_of_them, _nothing_for_that), (0.7, 0.15, 0.15))
-    return ask(sight, voice)
+    ask = operator.choose((_no_such_thing, _none_of_them, _nothing_for_that), (0.7, 0.15, 0.15))
+    return ask(sight, operator)
 
 
-def _no_such_thing(sight: Sight, voice: Voice) -> Asked:
-    description = _missing(sight, voice)
-    noun = description.noun(voice.choose(say.COLOUR_NOUNS))
-    table = voice.choose((say.ONE_OBJECT, say.WITH_A_REASON), (0.85, 0.15))
-    text = voice.typed(voice.phrasing(table).request.format(x=f"the {noun}"))
+def _no_such_thing(sight: Sight, operator: Operator) -> Asked:
+    description = _missing(sight, operator)
+    noun = description.noun(operator.choose(say.COLOUR_NOUNS))
+    table = operator.choose((say.ONE_OBJECT, say.WITH_A_REASON), (0.85, 0.15))
+    text = operator.typed(operator.phrasing(table).request.format(x=f"the {noun}"))
     return Asked(asked_for("absent", text, f"There is no {noun} here.", ()), Topic(description, ()))
 
 
-def _none_of_them(sight: Sight, voice: Voice) -> Asked:
-    plural = _missing(sight, voice).plural(voice.choose(say.COLOUR_NOUNS))
-    wording = voice.choose([w for w in say.SEVERAL_WORDINGS if "{number}" not in w and "both" not in w])
-    request = voice.phrasing(say.SEVERAL_OBJECTS).request
-    text = voice.typed(request.format(x=wording.format(xs=plural)))
+def _none_of_them(sight: Sight, operator: Operator) -> Asked:
+    plural = _missing(sight, operator).plural(operator.choose(say.COLOUR_NOUNS))
+    wording = operator.choose([w for w in say.SEVERAL_WORDINGS if "{number}" not in w and "both" not in w])
+    request = operator.phrasing(say.SEVERAL_OBJECTS).request
+    text = operator.typed(request.format(x=wording.format(xs=plural)))
     return Asked(asked_for("absent", text, f"There are no {plural} here.", ()))
 
 
-def _nothing_for_that(sight: Sight, voice: Voice) -> Asked:
+def _nothing_for_that(sight: Sight, operator: Operator) -> Asked:
     options = [use for use in say.USES if sight.useless(use)]
     if not options:
-        return _no_such_thing(sight, voice)
-    request = voice.phrasing(say.FOR_A_USE).request
-    text = voice.typed(request.format(x=voice.use(voice.choose(options))))
+        return _no_such_thing(sight, operator)
+    request = operator.phrasing(say.FOR_A_USE).request
+    text = operator.typed(request.format(x=operator.use(operator.choose(options))))
     return Asked(asked_for("absent", text, say.NOTHING_LIKE_THAT, ()))
 
 
-def explain(sight: Sight, voice: Voice, before: Topic | None) -> Asked | None:
+def explain(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
     """A mask and a reason that names the kind and the colour of the object."""
     usable = _usable(sight)
-    if not usable or voice.chance(0.4):
-        return _explain_direct(sight, voice)
-    use, thing = voice.choose(usable)
-    phrasing = voice.phrasing(say.WITH_A_REASON)
-    text = voice.typed(phrasing.request.format(x=voice.use(use)))
-    answer = f"{phrasing.opening} The {thing.colour} {thing.kind} is {use.reason}."
-    return Asked(asked_for("explain", text, answer, (thing,)))
+    if not usable or operator.chance(0.4):
+        return _explain_direct(sight, operator)
+    use, item = operator.choose(usable)
+    phrasing = operator.phrasing(say.WITH_A_REASON)
+    text = operator.typed(phrasing.request.format(x=operator.use(use)))
+    answer = f"{phrasing.opening} The {item.colour} {item.kind} is {use.reason}."
+    return Asked(asked_for("explain", text, answer, (item,)))
 
 
-def _explain_direct(sight: Sight, voice: Voice) -> Asked | None:
+def _explain_direct(sight: Sight, operator: Operator) -> Asked | None:
     options = [d for d in sight.descriptions() if len(sight.clear(d)) == 1]
     if not options:
         return None
-    description = _pick(options, voice)
-    (thing,) = sight.clear(description)
-    noun = description.noun(voice.choose(say.COLOUR_NOUNS))
-    phrasing = voice.phrasing(say.WITH_A_REASON)
-    text = voice.typed(phrasing.request.format(x=f"the {noun}"))
-    answer = f"{phrasing.opening} The {thing.colour} {thing.kind} is the only {noun} here."
-    return Asked(asked_for("explain", text, answer, (thing,)), Topic(description, (thing,)))
+    description = _pick(options, operator)
+    (item,) = sight.clear(description)
+    noun = description.noun(operator.choose(say.COLOUR_NOUNS))
+    phrasing = operator.phrasing(say.WITH_A_REASON)
+    text = operator.typed(phrasing.request.format(x=f"the {noun}"))
+    answer = f"{phrasing.opening} The {item.colour} {item.kind} is the only {noun} here."
+    return Asked(asked_for("explain", text, answer, (item,)), Topic(description, (item,)))

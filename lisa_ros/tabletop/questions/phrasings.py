@@ -26,7 +26,7 @@ NOTHING_LIKE_THAT = "There is nothing like that here."
 
 @dataclass(frozen=True)
 class Phrasing:
-    """A request with a slot, and how its answer opens when the thing is there."""
+    """A request with a slot, and how its answer opens when the object is there."""
 
     request: str
     opening: str
@@ -34,7 +34,7 @@ class Phrasing:
 
 @dataclass(frozen=True)
 class Phrasings:
-    """Ways to say one thing: those to learn from and those to be tested on."""
+    """Ways to say one object: those to learn from and those to be tested on."""
 
     seen: tuple[Phrasing, ...]
     held_out: tuple[Phrasing, ...]
@@ -194,7 +194,7 @@ PLACES = {
     "behind": ("behind",),
     "next to": ("next to", "closest to"),
 }
-"""Where a thing lies from another, as the camera sees it."""
+"""Where an object lies from another, as the camera sees it."""
 
 SUPERLATIVES = {
     "smallest": ("smallest",),
@@ -204,10 +204,10 @@ SUPERLATIVES = {
     "nearest": ("nearest",),
     "farthest": ("farthest",),
 }
-"""What one thing can be more than all others."""
+"""What one object can be more than all others."""
 
 COLOUR_NOUNS = ("thing", "object")
-"""What a thing is called when only its colour is told."""
+"""What an object is called when only its colour is told."""
 
 SEVERAL_WORDINGS = ("all the {xs}", "all {xs}", "the {xs}", "the {number} {xs}", "both {xs}")
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -219,14 +219,14 @@ PLURALS = {"domino": "dominoes"}
 
 @dataclass(frozen=True)
 class Use:
-    """What a thing is good for, said without its name.
+    """What an object is good for, said without its name.
 
     Attributes:
         kinds: the kinds that are meant.
         reason: ends the sentence "The red mug is ..." that explains the choice.
         seen: ways to ask for it.
         held_out: ways to ask for it, kept for evaluation.
-        near: kinds that a person might accept too; with one of them in the picture nobody asks.
+        near: kinds that a person might accept too; with one of them in the image nobody asks.
     """
 
     kinds: tuple[str, ...]

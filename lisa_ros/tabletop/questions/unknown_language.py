@@ -19,8 +19,12 @@ class Language:
 
 LANGUAGES: dict[bool, tuple[Language, ...]] = {
     False: (
-        Language(("Wo ist {x}?", "Gib mir {x}.", "Zeig mir {x}", "Finde {x}."), ("die rote Tasse", "der Würfel", "das Buch")),
-        Language(("Où est {x} ?", "Donne-moi {x}.", "Montre-moi {x}"), ("la tasse rouge", "le canard jaune", "la balle")),
+        Language(
+            ("Wo ist {x}?", "Gib mir {x}.", "Zeig mir {x}", "Finde {x}."), ("die rote Tasse", "der Würfel", "das Buch")
+        ),
+        Language(
+            ("Où est {x} ?", "Donne-moi {x}.", "Montre-moi {x}"), ("la tasse rouge", "le canard jaune", "la balle")
+        ),
         Language(("¿Dónde está {x}?", "Dame {x}.", "Muéstrame {x}"), ("la taza roja", "el pato", "la pelota azul")),
         Language(("Dov'è {x}?", "Dammi {x}.", "Mostrami {x}"), ("la tazza rossa", "il libro", "la palla verde")),
         Language(("Waar is {x}?", "Geef me {x}."), ("de rode mok", "het boek", "de gele eend")),
@@ -53,7 +57,18 @@ NOUNS: dict[bool, tuple[str, ...]] = {
         *("dog", "car", "tree", "sock", "coin", "stapler", "mouse pad", "red apple", "blue pen", "wooden spoon"),
     ),
     True: (
-        *("orange juice carton", "keyboard", "wrench", "potato", "towel", "umbrella", "guitar", "wallet", "tape", "cat"),
+        *(
+            "orange juice carton",
+            "keyboard",
+            "wrench",
+            "potato",
+            "towel",
+            "umbrella",
+            "guitar",
+            "wallet",
+            "tape",
+            "cat",
+        ),
         *("remote control", "green pepper", "silver fork", "paintbrush"),
     ),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same request as different people type it: other verbs, politeness, missing articles, capitals and typing errors."""
+"""The same request as different people type it: other verbs, politeness, missing articles, capitals, typing errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ MORE_REQUESTS: dict[bool, tuple[Phrasing, ...]] = {
 MORE_SHARE = 0.4
 """How often one of them is used."""
 
-_BEFORE = {False: ("Please, ", "Hey, ", "Robot, ", "Hello, ", "OK, ", "Now ", "So, "), True: ("Hi, ", "Well, ", "Hello robot, ")}
+_BEFORE = {
+    False: ("Please, ", "Hey, ", "Robot, ", "Hello, ", "OK, ", "Now ", "So, "),
+    True: ("Hi, ", "Well, ", "Hello robot, "),
+}
 _AFTER = {False: (", please", " please.", " Thanks.", ", thank you."), True: (", please!", " Thank you.", ", thanks")}
 _ARTICLES = re.compile(r"\b(the|a|an) ", re.IGNORECASE)
 

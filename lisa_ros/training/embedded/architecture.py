@@ -52,7 +52,7 @@ CLIP: dict[str, Any] = {
 }
 
 CLIP_PREPROCESSING: dict[str, Any] = {
-    # The whole 4:3 picture squeezed into a square: the centre crop of the released CLIP would hide both sides of it.
+    # The whole 4:3 image squeezed into a square: the centre crop of the released CLIP would hide both sides of it.
     "image_processor_type": "CLIPImageProcessor",
     "do_convert_rgb": True,
     "do_resize": True,

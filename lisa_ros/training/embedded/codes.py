@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codes: what `[SEG]` has to say to the mask decoder, fixed before any part of the network has learned anything.
 
-A code is the sum of a vector for the kind, one for the colour and, for a single thing, one that tells where it is: a
-few long waves over the picture. (With SAM's own position embedding, of 128 random waves, LLaMA learned nothing of
+A code is the sum of a vector for the kind, one for the colour and, for a single object, one that tells where it is: a
+few long waves over the image. (With SAM's own position embedding, of 128 random waves, LLaMA learned nothing of
 places in 400 steps.)
 SAM learns to find what a code means, the language model learns to say the code, and when they meet they already speak
 of the same.
@@ -34,7 +34,7 @@ class Meaning:
     Attributes:
         kind: index into KINDS, or ANY_KIND.
         colour: index into COLOURS, or ANY_COLOUR.
-        points: (u, v) of the middle of each thing, pixels of SAM's input divided by its side. Only a single thing's
+        points: (u, v) of the middle of each object, pixels of SAM's input divided by its side. Only a single object's
             place is told.
     """
 

@@ -62,10 +62,10 @@ class FinetuneOptions:
         validation: a folder in ReasonSeg's format that is asked about before and after.
         work: folder for states and logs; None: beside `output`, named after it.
         steps: of the optimizer; None: as many as `epochs` take.
-        epochs: how often each picture comes.
-        batch: pictures in a batch.
+        epochs: how often each image comes.
+        batch: images in a batch.
         accumulate: batches in a step.
-        questions: the most that are asked about a picture at once.
+        questions: the most that are asked about an image at once.
         learning_rate: the highest.
         lora: the adapters.
         frozen: of WHOLE_PARTS, what is not trained.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint fine-tuned on folders of pictures: what `lisa finetune` does."""
+"""A checkpoint fine-tuned on folders of images: what `lisa finetune` does."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from lisa_ros.training.finetune.lora import Learned, prepare, trained_parts
 from lisa_ros.training.finetune.merging import write_merged
 from lisa_ros.training.finetune.options import FinetuneOptions
 from lisa_ros.training.finetune.stage import FinetuneStage
-from lisa_ros.training.language.speech import Speech
+from lisa_ros.training.language.targets import TargetEncoder
 from lisa_ros.training.loop.states import Settings
 from lisa_ros.training.loop.trainer import Schedule, saved_state, train
-from lisa_ros.training.scenes.looks import picture_of
+from lisa_ros.training.scenes.frozen_features import image_of
 from lisa_ros.training.stages.held_out import score_held_out
 
 NAME = "finetune"
@@ -60,7 +60,7 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
         validation folder before and after.
 
     Raises:
-        ValueError: an option, folder, picture, checkpoint or saved state cannot be used, found before any heavy work;
+        ValueError: an option, folder, image, checkpoint or saved state cannot be used, found before any heavy work;
             or the training diverged.
         KeyboardInterrupt: after SIGINT; the state is saved.
         SystemExit: after SIGTERM, with 143; the state is saved.
@@ -72,7 +72,7 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     load = options.load_on(choose_device(options.load.device).type)
     settings = _settings(options, load, samples)
     saved_state(NAME, schedule(options, len(samples)), options.work_folder, settings, trained_only=True).check()
-    check_pictures([*samples, *held_out])
+    check_images([*samples, *held_out])
     options.work_folder.mkdir(parents=True, exist_ok=True)
     lisa = load_lisa(options.checkpoint, load)
     before = _before(lisa, held_out, options.work_folder, settings, report)
@@ -96,9 +96,9 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     return result
 
 
-def schedule(options: FinetuneOptions, pictures: int) -> Schedule:
-    """How long and how fast, for this many pictures; betas and decay are upstream's."""
-    steps = options.steps or max(1, math.ceil(options.epochs * pictures / (options.batch * options.accumulate)))
+def schedule(options: FinetuneOptions, images: int) -> Schedule:
+    """How long and how fast, for this many images; betas and decay are upstream's."""
+    steps = options.steps or max(1, math.ceil(options.epochs * images / (options.batch * options.accumulate)))
     return Schedule(
         steps=steps,
         learning_rate=options.learning_rate,
@@ -109,12 +109,12 @@ def schedule(options: FinetuneOptions, pictures: int) -> Schedule:
         accumulate=options.accumulate,
         seed=options.seed,
         log_every=1,
-        picture_every=max(1, steps // 10),
+        image_every=max(1, steps // 10),
     )
 
 
 def read_samples(folders: Sequence[Path]) -> list[Sample]:
-    """The pictures of folders in ReasonSeg's format, with names that are unique among them.
+    """The images of folders in ReasonSeg's format, with names that are unique among them.
 
     Raises:
         DataError: a folder or annotation cannot be used; nothing is passed over in silence.
@@ -128,10 +128,10 @@ def read_samples(folders: Sequence[Path]) -> list[Sample]:
     return samples
 
 
-def check_pictures(samples: Sequence[Sample]) -> None:
-    """Reads every picture and truth once, now rather than after hours. Raises a DataError that names what is wrong."""
+def check_images(samples: Sequence[Sample]) -> None:
+    """Reads every image and truth once, now rather than after hours. Raises a DataError that names what is wrong."""
     for sample in tqdm(samples, desc="checking pictures", unit="picture", disable=None, leave=False):
-        size = picture_of(sample).shape[:2]
+        size = image_of(sample).shape[:2]
         truths = {id(one.truth): one.truth for one in sample.rounds}
         for truth in truths.values():
             if truth().shape != size:
@@ -186,7 +186,7 @@ def _fingerprint(files: Sequence[Path]) -> str:
 
 
 def _digest(samples: Sequence[Sample]) -> str:
-    """Tells data sets apart, wherever they lie: by the pictures' sizes and the annotations."""
+    """Tells data sets apart, wherever they lie: by the images' sizes and the annotations."""
     digest = hashlib.sha256()
     for sample in samples:
         if isinstance(sample.image, Path):
@@ -223,8 +223,8 @@ def _figures(folder: Path, load: LoadOptions, held_out: Sequence[Sample], report
     return figures
 
 
-def _told(when: str, figures: Figures, pictures: int) -> str:
-    return f"{when}: gIoU {figures['giou']:.3f}, cIoU {figures['ciou']:.3f} on {pictures} held-out pictures"
+def _told(when: str, figures: Figures, images: int) -> str:
+    return f"{when}: gIoU {figures['giou']:.3f}, cIoU {figures['ciou']:.3f} on {images} held-out pictures"
 
 
 def _learn(
@@ -239,7 +239,7 @@ def _learn(
         lisa.network,
         lisa.config,
         ClipPreprocessing(_clip_folder(options)),
-        Speech(lisa.tokenizer, TEMPLATES[options.load.template], lisa.config.wrap_image),
+        TargetEncoder(lisa.tokenizer, TEMPLATES[options.load.template], lisa.config.wrap_image),
         samples,
         seed=options.seed,
         batch=options.batch,

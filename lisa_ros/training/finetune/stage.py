@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stage of `lisa finetune`: a loaded LISA learns from pictures with questions and masks."""
+"""The stage of `lisa finetune`: a loaded LISA learns from images with questions and masks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.segmentation.overlay import draw_overlay
-from lisa_ros.training.language.reason_questions import ANSWERS, REASON_QUESTIONS, AskedPicture, Curriculum
-from lisa_ros.training.language.speech import IGNORED, Speech, spread_and_shift
+from lisa_ros.training.language.reason_questions import ANSWERS, REASON_QUESTIONS, AskedImage, Curriculum
+from lisa_ros.training.language.targets import IGNORED, TargetEncoder, spread_and_shift
 from lisa_ros.training.loop.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT, batch_mask_losses
 from lisa_ros.training.loop.trainer import Scalars
-from lisa_ros.training.scenes.looks import Look, Looks, picture_of
+from lisa_ros.training.scenes.frozen_features import FeatureCache, FrozenFeatures, image_of
 
 SHOWN_SIZE = (320, 240)
-"""Width and height that a picture has at most in the grid of pictures, pixels."""
+"""Width and height that an image has at most in the grid of images, pixels."""
 
 
 class FinetuneStage(nn.Module):
-    """Questions about pictures, each a conversation of its own, and dialogues; those of a picture share its features.
+    """Questions about images, each a conversation of its own, and dialogues; those of an image share its features.
 
     The loss is upstream's: cross-entropy of the answers' words, mean over the batch's words, and the masks' BCE and
-    DICE at the pictures' own sizes. Pixels marked as not to be judged count as background, as upstream trains.
+    DICE at the images' own sizes. Pixels marked as not to be judged count as background, as upstream trains.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FinetuneStage(nn.Module):
         network: LisaNetwork,
         config: LisaConfig,
         clip: ClipPreprocessing,
-        speech: Speech,
+        speech: TargetEncoder,
         samples: Sequence[Sample],
         *,
         seed: int,
@@ -56,15 +56,15 @@ class FinetuneStage(nn.Module):
             speech: the checkpoint's.
             samples: all usable.
             seed: source of all chance.
-            batch: pictures in a batch.
-            questions: the most that are asked about a picture at once.
+            batch: images in a batch.
+            questions: the most that are asked about an image at once.
 
         Raises:
             DataError: a question with its answer is longer than the model's context.
         """
         super().__init__()
         self.network = network
-        self._speech, self._looks = speech, Looks(network, clip)
+        self._speech, self._looks = speech, FeatureCache(network, clip)
         self._curriculum = Curriculum(samples, seed, batch, questions, speech.plain)
         self._seg = config.seg_token_id
         patches = int(network.vision_tower.embeddings.num_positions) - 1
@@ -83,15 +83,15 @@ class FinetuneStage(nn.Module):
         return loss, {"loss": loss.item(), "words": words.item(), "bce": bce.item(), "dice": dice.item()}
 
     def describe(self, number: int) -> str:
-        """The pictures and questions of a batch."""
+        """The images and questions of a batch."""
         return "; ".join(
             f"{one.sample.name} ({' | '.join(exchange.question for exchange in one.exchanges)})"
             for one in self._curriculum(number)
         )
 
     @torch.no_grad()
-    def pictures(self, number: int) -> NDArray[np.uint8]:
-        """For each picture of a batch, with its first question: image, truth, what is found. RGB (H, W, 3)."""
+    def images(self, number: int) -> NDArray[np.uint8]:
+        """For each image of a batch, with its first question: image, truth, what is found. RGB (H, W, 3)."""
         asked = self._curriculum(number)
         self._learn(False)
         _, logits = self._answer(asked, [self._looks(one.sample) for one in asked])
@@ -105,8 +105,10 @@ class FinetuneStage(nn.Module):
         self.network.eval()
         self.network.language.train(learning)
 
-    def _answer(self, asked: Sequence[AskedPicture], looks: Sequence[Look]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """(cross-entropy of the words, for each picture the logits (n, H, W) of its masks)."""
+    def _answer(
+        self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """(cross-entropy of the words, for each image the logits (n, H, W) of its masks)."""
         with self._computing():
             states, targets = self._read(asked, looks)
             said = targets != IGNORED
@@ -119,7 +121,7 @@ class FinetuneStage(nn.Module):
             start = end
         return words, logits
 
-    def _read(self, asked: Sequence[AskedPicture], looks: Sequence[Look]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, length, hidden) states, and (B, length) ids that each state has to say."""
         device = self.network.device
         rows, targets = [], []
@@ -134,16 +136,16 @@ class FinetuneStage(nn.Module):
         to_say = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED).to(device)
         return self.network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state, to_say
 
-    def _masks(self, prompts: torch.Tensor, look: Look) -> torch.Tensor:
+    def _masks(self, prompts: torch.Tensor, look: FrozenFeatures) -> torch.Tensor:
         """(n, H, W) logits; n may be 0."""
         if not len(prompts):
             return prompts.new_zeros(0, *look.size)
         low = self.network.prompted_logits(prompts, look.features.to(prompts.device))
         return self.network.upsample(low, look.resized, look.size)
 
-    def _wanted(self, asked: AskedPicture, look: Look) -> torch.Tensor:
+    def _wanted(self, asked: AskedImage, look: FrozenFeatures) -> torch.Tensor:
         """(n, H, W), 0 or 1."""
-        made: dict[int, Truth] = {}  # the texts of a picture mostly share one truth, and it is dear to paint
+        made: dict[int, Truth] = {}  # the texts of an image mostly share one truth, and it is dear to paint
         masks = []
         for exchange in asked.exchanges:
             if exchange.truth is not None:
@@ -169,7 +171,7 @@ class FinetuneStage(nn.Module):
                 )
 
     def _longest(self, sample: Sample) -> list[tuple[str, list[tuple[str, str]]]]:
-        """The conversations about a picture, each as long as it can become, and what is asked in it first."""
+        """The conversations about an image, each as long as it can become, and what is asked in it first."""
         plain = self._speech.plain
         if sample.dialogue:
             return [
@@ -182,9 +184,9 @@ class FinetuneStage(nn.Module):
         ]
 
 
-def _row(asked: AskedPicture, logits: torch.Tensor) -> NDArray[np.uint8]:
+def _row(asked: AskedImage, logits: torch.Tensor) -> NDArray[np.uint8]:
     """Image, truth and what was found side by side, the question below."""
-    image = picture_of(asked.sample)
+    image = image_of(asked.sample)
     exchange = next((one for one in asked.exchanges if one.truth is not None), asked.exchanges[0])
     truth = exchange.truth() == 1 if exchange.truth is not None else np.zeros(image.shape[:2], dtype=np.bool_)
     found = logits[0].cpu().numpy() > 0 if len(logits) else np.zeros_like(truth)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked about the pictures of a ReasonSeg-format data set, and the answers to learn.
+"""What is asked about the images of a ReasonSeg-format data set, and the answers to learn.
 
 As upstream's training set (dvlab-research/LISA at 3cb2d43, utils/reason_seg_dataset.py) does it:
 
-* a few texts of a picture at a time, each in a conversation of its own;
+* a few texts of an image at a time, each in a conversation of its own;
 * a noun phrase is put, in small letters, into a question, a sentence is followed by the wish for a mask;
 * the answer is one of five that hold one `[SEG]`;
-* a picture with an explanation is answered with `[SEG]` alone, with `[SEG]` and the explanation where one was asked
+* an image with an explanation is answered with `[SEG]` alone, with `[SEG]` and the explanation where one was asked
   for, or, seldom, asked without the wish for a mask and answered with the explanation alone.
 
 Differently:
 
 * a text without a single true pixel (`"shapes": []`) is answered without `[SEG]`, with the explanation where there is
   one, so that a model can learn to say that something is not there;
-* noun phrases, and sentences about pictures without an explanation, are at times asked just as they stand, which is
+* noun phrases, and sentences about images without an explanation, are at times asked just as they stand, which is
   what a robot's operators type;
-* every picture comes equally often, while upstream draws them;
+* every image comes equally often, while upstream draws them;
 * a dialogue is one conversation, its turns asked and answered as they stand.
 """
 
@@ -55,7 +55,7 @@ ANSWERS = (
 NOTHING_THERE = "There is no such thing in this image."
 
 EXPLANATION_ALONE = 0.1
-"""How often a picture with an explanation is asked for that alone."""
+"""How often an image with an explanation is asked for that alone."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class AskedPicture:
-    """A picture with what is asked about it in one batch."""
+class AskedImage:
+    """An image with what is asked about it in one batch."""
 
     sample: Sample
     exchanges: tuple[Exchange, ...]
@@ -88,7 +88,7 @@ class AskedPicture:
 
 
 class Curriculum:
-    """Which pictures and questions each batch has: the same for the same seed and number, in every run."""
+    """Which images and questions each batch has: the same for the same seed and number, in every run."""
 
     def __init__(
         self, samples: Sequence[Sample], seed: int, batch: int, questions: int, plain: Callable[[str], str]
@@ -98,35 +98,35 @@ class Curriculum:
         Args:
             samples: all usable, one or more.
             seed: source of all chance.
-            batch: pictures in a batch.
-            questions: the most that are asked about a picture at once.
+            batch: images in a batch.
+            questions: the most that are asked about an image at once.
             plain: makes plain words of a text of the data set, in which control texts may stand.
         """
         self._samples, self._seed, self._batch, self._questions = samples, seed, batch, questions
         self._plain = plain
         self._empty: dict[int, bool] = {}
 
-    def __call__(self, number: int) -> list[AskedPicture]:
+    def __call__(self, number: int) -> list[AskedImage]:
         """The batch of this number, from 0."""
         rng = np.random.default_rng([self._seed, 1, number])
         places = range(number * self._batch, (number + 1) * self._batch)
         return [self._ask(self._sample(place), rng) for place in places]
 
     def _sample(self, place: int) -> Sample:
-        """Every picture once, in an order of chance; then again, in another."""
+        """Every image once, in an order of chance; then again, in another."""
         epoch, index = divmod(place, len(self._samples))
         order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._samples))
         return self._samples[int(order[index])]
 
-    def _ask(self, sample: Sample, rng: np.random.Generator) -> AskedPicture:
+    def _ask(self, sample: Sample, rng: np.random.Generator) -> AskedImage:
         if sample.dialogue:
-            return AskedPicture(sample, tuple(self._turn(asked) for asked in sample.rounds))
+            return AskedImage(sample, tuple(self._turn(asked) for asked in sample.rounds))
         count = min(self._questions, len(sample.rounds))
         chosen = rng.choice(len(sample.rounds), count, replace=False)
         alone = rng.random() < EXPLANATION_ALONE
         explained = rng.random() < 0.5
         exchanges = (self._exchange(sample.rounds[i], rng, alone=alone, explained=explained) for i in sorted(chosen))
-        return AskedPicture(sample, tuple(exchanges))
+        return AskedImage(sample, tuple(exchanges))
 
     def _turn(self, asked: Round) -> Exchange:
         said, seg, rest = (asked.answer or NOTHING_THERE).partition(SEG)

@@ -54,12 +54,12 @@ def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def batch_mask_losses(
     logits: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """BCE and DICE over a batch of pictures of any sizes, not weighted yet.
+    """BCE and DICE over a batch of images of any sizes, not weighted yet.
 
-    As upstream: each picture's mean counts as often as it has masks, over the number of all masks.
+    As upstream: each image's mean counts as often as it has masks, over the number of all masks.
 
     Args:
-        logits: for each picture (n, H, W), at the picture's own size.
+        logits: for each image (n, H, W), at the image's own size.
         targets: likewise, 0 or 1.
 
     Returns:

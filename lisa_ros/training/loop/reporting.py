@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training tells of itself: a progress bar with ETA, lines of JSON, TensorBoard's scalars and pictures.
+"""What a training tells of itself: a progress bar with ETA, lines of JSON, TensorBoard's scalars and images.
 
 After an interruption everything told of steps that will be done again is taken back, so that nothing is told twice.
 """
@@ -49,10 +49,10 @@ class Reporter:
             for key, value in values.items():
                 self._board.add_scalar(key, value, step)
 
-    def picture(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """Shows a picture, RGB (H, W, 3)."""
+    def image(self, step: int, image: NDArray[np.uint8]) -> None:
+        """Shows an image, RGB (H, W, 3)."""
         if self._board is not None:
-            self._board.add_image("pictures", picture, step, dataformats="HWC")
+            self._board.add_image("pictures", image, step, dataformats="HWC")
 
     def done(self, steps: int = 1) -> None:
         """Moves the bar on."""

@@ -37,7 +37,7 @@ class Describing(Protocol):
     """A stage that can name what a batch is made of."""
 
     def describe(self, number: int) -> str:
-        """Names of the pictures and questions in a batch, for the error that it causes."""
+        """Names of the images and questions in a batch, for the error that it causes."""
         ...
 
 
@@ -45,7 +45,7 @@ class Describing(Protocol):
 class Picturing(Protocol):
     """A stage that can show how well it does."""
 
-    def pictures(self, number: int) -> NDArray[np.uint8]:
+    def images(self, number: int) -> NDArray[np.uint8]:
         """RGB (H, W, 3): rows of image, truth and prediction of a batch. Called without gradients."""
         ...
 
@@ -70,7 +70,7 @@ class Schedule:
         muon_rate: the highest learning rate of Muon, which then trains the inner matrices; 0: AdamW trains all.
         seed: of torch's own chance in the steps.
         log_every: steps between two lines of the log; the last step is logged too.
-        picture_every: steps between two pictures of how well it does.
+        picture_every: steps between two images of how well it does.
     """
 
     steps: int
@@ -84,7 +84,7 @@ class Schedule:
     muon_rate: float = 0.0
     seed: int = 0
     log_every: int = 10
-    picture_every: int = 200
+    image_every: int = 200
 
     def settings(self) -> Settings:
         """All that the course of the training depends on."""
@@ -243,9 +243,9 @@ class _Loop:
         last = step + 1 == self.schedule.steps
         if last or step % self.schedule.log_every == 0:
             self.reporter.scalars(step, scalars)
-        if isinstance(self.module, Picturing) and (last or step % self.schedule.picture_every == 0):
+        if isinstance(self.module, Picturing) and (last or step % self.schedule.image_every == 0):
             with torch.no_grad():
-                self.reporter.picture(step, self.module.pictures(step * self.schedule.accumulate))
+                self.reporter.image(step, self.module.images(step * self.schedule.accumulate))
         self.reporter.done()
 
     def _save(self, step: int) -> int:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of rendered views, and pictures of what was learned."""
+"""Batches of rendered views, and images of what was learned."""

@@ -19,9 +19,9 @@ from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
+from lisa_ros.tabletop.questions.conversation import Question, true_mask
 from lisa_ros.tabletop.questions.descriptions import middle
 from lisa_ros.tabletop.questions.phrasings import PLACES
-from lisa_ros.tabletop.questions.questions import Question, true_mask
 from lisa_ros.tabletop.views import ViewCache
 from lisa_ros.training.embedded.architecture import SAM
 from lisa_ros.training.embedded.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning
@@ -66,9 +66,9 @@ def draw_numbered(views: Views, rng: Rng) -> tuple[int, View]:
 
 
 def in_strange_colours(view: View, rng: Rng) -> View:
-    """The same things in colours that say nothing: all grey, or channels exchanged and mixed.
+    """The same objects in colours that say nothing: all grey, or channels exchanged and mixed.
 
-    Who must tell kinds by such pictures learns shapes, and knows a kind in a colour that it never had in training.
+    Who must tell kinds by such images learns shapes, and knows a kind in a colour that it never had in training.
     """
     mixing = np.eye(3)[rng.permutation(3)] if rng.random() < 0.7 else np.full((3, 3), 1 / 3)
     blend = rng.uniform(0.0, 0.5)
@@ -87,7 +87,7 @@ def coarse_mask(mask: NDArray[np.bool_]) -> torch.Tensor:
 
 
 def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(kind, colour) at each point of a grid over the picture; the last label of each is "nothing".
+    """(kind, colour) at each point of a grid over the image; the last label of each is "nothing".
 
     Args:
         view: the truth.
@@ -101,40 +101,40 @@ def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tenso
     columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
     seen = view.instances[np.ix_(rows, columns)]
     kinds, colours = np.full(256, len(KINDS)), np.full(256, len(COLOUR_NAMES))
-    for thing in view.objects:
-        kinds[thing.instance], colours[thing.instance] = KINDS.index(thing.kind), COLOUR_NAMES.index(thing.colour)
+    for item in view.objects:
+        kinds[item.instance], colours[item.instance] = KINDS.index(item.kind), COLOUR_NAMES.index(item.colour)
     return torch.from_numpy(kinds[seen]), torch.from_numpy(colours[seen])
 
 
 def sam_point(view: View, share: tuple[float, float]) -> tuple[float, float]:
-    """A point given as shares of the picture's width and height, as shares of the side of SAM's square input."""
+    """A point given as shares of the image's width and height, as shares of the side of SAM's square input."""
     height, width = view.instances.shape
     side = max(height, width)
     return share[0] * width / side, share[1] * height / side
 
 
-def shared_look(things: Sequence[SceneObject]) -> tuple[int, int]:
+def shared_look(items: Sequence[SceneObject]) -> tuple[int, int]:
     """(kind, colour) that these objects share, ANY_KIND or ANY_COLOUR where they differ."""
-    kinds, colours = {thing.kind for thing in things}, {thing.colour for thing in things}
+    kinds, colours = {item.kind for item in items}, {item.colour for item in items}
     kind = KINDS.index(kinds.pop()) if len(kinds) == 1 else ANY_KIND
     colour = COLOUR_NAMES.index(colours.pop()) if len(colours) == 1 else ANY_COLOUR
     return kind, colour
 
 
 def meaning_of(view: View, question: Question) -> Meaning:
-    """What a question means: the look as far as it is told, and where the things are.
+    """What a question means: the look as far as it is told, and where the objects are.
 
     A look that the question does not tell would have to be guessed. Uses tell the kind, and a follow-up takes
     what it leaves out from the turn before, unless it only says where to look.
     """
-    by_number = {thing.instance: thing for thing in view.objects}
-    things = [by_number[number] for number in question.instances]
+    by_number = {item.instance: item for item in view.objects}
+    items = [by_number[number] for number in question.instances]
     text = question.text.lower()
-    kind, colour = shared_look(things)
+    kind, colour = shared_look(items)
     inherits = question.follows and not any(f" {words} it" in text for ways in PLACES.values() for words in ways)
-    tells_kind = inherits or question.family in ("use", "explain") or any(thing.kind in text for thing in things)
-    tells_colour = inherits or any(thing.colour in text for thing in things)
-    points = tuple(sam_point(view, middle(view, thing.instance)) for thing in things)
+    tells_kind = inherits or question.family in ("use", "explain") or any(item.kind in text for item in items)
+    tells_colour = inherits or any(item.colour in text for item in items)
+    points = tuple(sam_point(view, middle(view, item.instance)) for item in items)
     return Meaning(kind if tells_kind else ANY_KIND, colour if tells_colour else ANY_COLOUR, points)
 
 
@@ -153,7 +153,7 @@ class Dialogue:
     """A dialogue of several turns as one sequence of ids, each turn answered truly.
 
     Attributes:
-        ids: (length,) int64, IMAGE_TOKEN_INDEX where the picture goes.
+        ids: (length,) int64, IMAGE_TOKEN_INDEX where the image goes.
         targets: (length,) int64; the id where the model has to say it, IGNORED elsewhere.
         masks: (n, MASK_SIDE, MASK_SIDE), one for each `[SEG]` among the targets.
         meanings: of each mask.

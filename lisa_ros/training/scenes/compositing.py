@@ -60,7 +60,8 @@ def _smoothly_warped(view: View, matrix: NDArray[np.float64], size: tuple[int, i
     painted = view.rgb.astype(np.float32) * cover[:, :, None]
     blur = max(0.0, 0.35 / float(matrix[0, 0]) - 0.3)
     if blur > 0.1:
-        cover, painted = (cv2.GaussianBlur(layer, (0, 0), blur) for layer in (cover, painted))
+        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), blur), dtype=np.float32)
+        painted = np.asarray(cv2.GaussianBlur(painted, (0, 0), blur), dtype=np.float32)
     warped = [cv2.warpAffine(layer, matrix, size, flags=cv2.INTER_LINEAR) for layer in (painted, cover)]
     return np.asarray(warped[0], dtype=np.float32), np.asarray(warped[1], dtype=np.float32)
 
@@ -72,7 +73,9 @@ def _background(width: int, height: int, rng: Generator) -> Floats:
         behind = _in_perspective(width, height, rng)
         edge = height * rng.uniform(0.05, 0.45) + rng.uniform(-0.3, 0.3) * (np.arange(width) - width / 2)
         surface = np.where((np.arange(height)[:, None] < edge)[:, :, None], behind, surface)
-    light = cv2.resize(rng.uniform(0.6, 1.15, (2, 2)).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    light = cv2.resize(
+        rng.uniform(0.6, 1.15, (2, 2)).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     return np.asarray(np.clip(surface * light[:, :, None], 0.0, 1.0), dtype=np.float32)
 
 
@@ -81,7 +84,8 @@ def _in_perspective(width: int, height: int, rng: Generator) -> Floats:
     side, squeeze = float(texture.shape[0]), rng.uniform(0.0, 0.35)
     source = np.array([[0, 0], [side, 0], [side, side], [0, side]], dtype=np.float32) * rng.uniform(0.6, 2.5)
     corners = np.array(
-        [[squeeze * width, 0], [(1 - squeeze) * width, 0], [1.4 * width, height], [-0.4 * width, height]], dtype=np.float32
+        [[squeeze * width, 0], [(1 - squeeze) * width, 0], [1.4 * width, height], [-0.4 * width, height]],
+        dtype=np.float32,
     )
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(0, 360)), 1.0)
     source = source @ turn[:, :2].T.astype(np.float32) + turn[:, 2].astype(np.float32)

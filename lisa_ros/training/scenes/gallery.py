@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of how well training goes: rows of picture, truth and what is found."""
+"""Images of how well training goes: rows of image, truth and what is found."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ def gallery(views: Sequence[View], logits: torch.Tensor, truth: torch.Tensor) ->
         truth: the same shape, the share of each coarse pixel that is wanted.
 
     Returns:
-        RGB uint8 (rows * H, 3 * W, 3).
+        RGB uint8, the rows below each other, three images wide; narrower rows are padded with black.
     """
     rows = [
         np.concatenate([view.rgb, _over(view, wanted > 0.5), _over(view, found > 0)], axis=1)
         for view, found, wanted in list(zip(views, logits, truth, strict=True))[:ROWS]
     ]
-    return np.concatenate(rows) if rows else np.zeros((1, 3, 3), np.uint8)
+    width = max((row.shape[1] for row in rows), default=3)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    return np.concatenate(padded) if rows else np.zeros((1, 3, 3), np.uint8)
 
 
 def _over(view: View, coarse: torch.Tensor) -> NDArray[np.uint8]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a model does on pictures that it does not learn from, in short: `lisa evaluate` tells more."""
+"""How well a model does on images that it does not learn from, in short: `lisa evaluate` tells more."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lisa_ros.evaluation.metrics import Overlap, Score, overlap, score
 from lisa_ros.evaluation.protocols import Asking, generate
 from lisa_ros.segmentation.answers import CommandError
 from lisa_ros.segmentation.interface import Segmenter
-from lisa_ros.training.scenes.looks import picture_of
+from lisa_ros.training.scenes.frozen_features import image_of
 
 MAX_NEW_TOKENS = 128
 
 
 def score_held_out(segmenter: Segmenter, samples: Sequence[Sample]) -> Score:
-    """Scores (gIoU, cIoU) of the protocol `generate`, with the first text of each picture and the answer's first mask.
+    """Scores (gIoU, cIoU) of the protocol `generate`, with the first text of each image and the answer's first mask.
 
     Raises:
-        DataError: a picture or its truth cannot be read.
+        DataError: an image or its truth cannot be read.
     """
     ask = generate(segmenter, "upstream", MAX_NEW_TOKENS)
     bar = tqdm(samples, desc="held out", unit="picture", mininterval=10.0)
@@ -33,7 +33,7 @@ def _judge(segmenter: Segmenter, ask: Asking, sample: Sample) -> Overlap:
     truth = sample.rounds[0].truth()
     height, width = truth.shape
     try:
-        found = ask(segmenter.encode(picture_of(sample)), sample.rounds[0], ()).mask("first", (height, width))
+        found = ask(segmenter.encode(image_of(sample)), sample.rounds[0], ()).mask("first", (height, width))
     except CommandError:  # too long for the model, which then finds nothing
         found = np.zeros(truth.shape, dtype=np.bool_)
     return overlap(found, truth)

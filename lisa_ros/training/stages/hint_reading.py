@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hints for a LLaMA that reads pictures already: what of CLIP's tokens the simulator can tell, by least squares.
+"""Hints for a LLaMA that reads images already: what of CLIP's tokens the simulator can tell, by least squares.
 
-Views can be changed at will where hints show them. Of what the embedded projector gives LLaMA where a thing is, hints
+Views can be changed at will where hints show them. Of what the embedded projector gives LLaMA where an object is, hints
 explain 85 % of the variance, and LLaMA finds what is named nearly as well by the one as by the other.
 """
 
@@ -22,7 +22,7 @@ from lisa_ros.training.stages.hints import NAMED, stacked
 VIEWS = 400
 AT_ONCE = 10
 TABLE_WEIGHT = 0.1
-"""Of a patch that shows nothing; one full of a thing has a weight of 1."""
+"""Of a patch that shows nothing; one full of an object has a weight of 1."""
 RIDGE = 1e-2
 
 
@@ -30,7 +30,7 @@ RIDGE = 1e-2
 def read_as_images(
     network: LisaNetwork, views: Sequence[View], clip: ClipPreprocessing
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The linear map from hints to what LLaMA is shown of pictures.
+    """The linear map from hints to what LLaMA is shown of images.
 
     Args:
         network: CLIP and the projector are taken from it.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hints: what the simulator knows about each patch of CLIP's picture, as one vector.
+"""Hints: what the simulator knows about each patch of CLIP's image, as one vector.
 
-The hint of a patch is the sum over the things in it of (share of the patch that it covers) x (kind, colour, 1, size,
+The hint of a patch is the sum over the objects in it of (share of the patch that it covers) x (kind, colour, 1, size,
 where its middle is). CLIP learns to give hints linearly, with the place as SAM's position embedding; the language model
 learns to read them before CLIP can, with the place as the waves of codes.py. One matrix then joins the two.
 """
@@ -38,12 +38,12 @@ def hints(view: View, placed: Placed, rng: Rng | None = None) -> torch.Tensor:
     """(GRID * GRID, NAMED + channels of the place) float32, row by row.
 
     Args:
-        view: the truth, of one thing or more.
+        view: the truth, of one object or more.
         placed: how places are told.
         rng: where given, the hints err as a CLIP might that has not learned everything.
     """
-    told = torch.stack([_facts(view, thing, rng) for thing in view.objects])
-    points = torch.tensor([sam_point(view, middle(view, thing.instance)) for thing in view.objects])
+    told = torch.stack([_facts(view, item, rng) for item in view.objects])
+    points = torch.tensor([sam_point(view, middle(view, item.instance)) for item in view.objects])
     if rng is not None:
         points = points + torch.from_numpy(rng.normal(0.0, 0.01, points.shape)).float()
     found = _shares(view).T @ torch.cat([told, placed(points)], dim=1)
@@ -59,21 +59,21 @@ def owners(view: View) -> torch.Tensor:
 
 
 def _shares(view: View) -> torch.Tensor:
-    """(things, GRID * GRID): how much of each patch each thing covers."""
+    """(objects, GRID * GRID): how much of each patch each object covers."""
     instances = torch.from_numpy(np.ascontiguousarray(view.instances))
-    numbers = torch.tensor([thing.instance for thing in view.objects], dtype=torch.uint8)
+    numbers = torch.tensor([item.instance for item in view.objects], dtype=torch.uint8)
     covered = (instances[None] == numbers[:, None, None]).float()
     return F.adaptive_avg_pool2d(covered[None], GRID)[0].flatten(1)
 
 
-def _facts(view: View, thing: SceneObject, rng: Rng | None) -> torch.Tensor:
+def _facts(view: View, item: SceneObject, rng: Rng | None) -> torch.Tensor:
     """Kind, colour, that it is there, and size in octaves of length, (NAMED,)."""
     kind, colour = torch.zeros(len(KINDS)), torch.zeros(len(COLOUR_NAMES))
-    kind[KINDS.index(thing.kind)] = 1.0
-    colour[COLOUR_NAMES.index(thing.colour)] = 1.0
+    kind[KINDS.index(item.kind)] = 1.0
+    colour[COLOUR_NAMES.index(item.colour)] = 1.0
     if rng is not None:
         kind, colour = _doubted(kind, 0.2, rng), _doubted(colour, 0.05, rng)
-    size = math.log2(np.count_nonzero(view.instances == thing.instance) * 75.0 / view.instances.size) / 2
+    size = math.log2(np.count_nonzero(view.instances == item.instance) * 75.0 / view.instances.size) / 2
     return torch.cat([kind, colour, torch.tensor([1.0, size])])
 
 

@@ -17,12 +17,12 @@ from lisa_ros.training.loop.losses import mask_loss
 from lisa_ros.training.loop.trainer import Scalars
 from lisa_ros.training.scenes.batches import Dialogue, draw_view, make_dialogue, sam_batch, step_rng
 from lisa_ros.training.scenes.gallery import ROWS, gallery
-from lisa_ros.training.stages.joining import DialogueStage
+from lisa_ros.training.stages.dialogues import DialogueStage
 from lisa_ros.training.stages.pretraining import batch_iou
 
 
 class JointStage(DialogueStage):
-    """Dialogues about pictures, and their masks, with upstream's losses; SAM learns too."""
+    """Dialogues about images, and their masks, with upstream's losses; SAM learns too."""
 
     def __init__(self, network: LisaNetwork, *rest: Any, **more: Any) -> None:
         """Arguments as of DialogueStage."""
@@ -30,7 +30,7 @@ class JointStage(DialogueStage):
         network.visual_model.requires_grad_(True)
         lighten(network.visual_model.image_encoder)
 
-    def pictures(self, number: int) -> NDArray[np.uint8]:
+    def images(self, number: int) -> NDArray[np.uint8]:
         """Of a batch, the first question with a mask about each view: view, truth, and what is found."""
         rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(ROWS)]

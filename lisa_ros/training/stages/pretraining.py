@@ -46,7 +46,7 @@ from lisa_ros.training.scenes.gallery import ROWS, gallery
 from lisa_ros.training.stages.hints import GRID, NAMED, WIDTH, hint_loss, stacked
 
 NOTHING_WEIGHT = 0.2
-"""Weight of "nothing here" among the labels; most of a picture is table."""
+"""Weight of "nothing here" among the labels; most of an image is table."""
 FINENESS = 4
 """Labels per patch and side."""
 HINT_WEIGHT = 4.0
@@ -66,11 +66,11 @@ class PatchLabels(nn.Module):
     def loss(
         self, features: torch.Tensor, kinds: torch.Tensor, colours: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy, and the shares of the things' points whose kind and colour are right.
+        """Cross-entropy, and the shares of the objects' points whose kind and colour are right.
 
         Args:
             features: (patches, width).
-            kinds: (patches, FINENESS * FINENESS) int64; IGNORED where there is no picture.
+            kinds: (patches, FINENESS * FINENESS) int64; IGNORED where there is no image.
             colours: likewise.
         """
         logits = self.read(features).unflatten(-1, (-1, FINENESS**2))
@@ -93,10 +93,10 @@ def _label_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def _right(logits: torch.Tensor, target: torch.Tensor) -> float:
-    """Share of the things' points where the best label that is not "nothing" is the true one."""
-    things = (target != IGNORED) & (target < logits.shape[1] - 1)
+    """Share of the objects' points where the best label that is not "nothing" is the true one."""
+    items = (target != IGNORED) & (target < logits.shape[1] - 1)
     best = logits[:, :-1].argmax(1)
-    return float((best == target)[things].float().mean()) if things.any() else 1.0
+    return float((best == target)[items].float().mean()) if items.any() else 1.0
 
 
 class SamStage(nn.Module):
@@ -118,7 +118,7 @@ class SamStage(nn.Module):
         """The views of a batch."""
         return f"views {view_numbers(self._views, step_rng(self._seed, self.name, number), self._batch)}"
 
-    def pictures(self, number: int) -> NDArray[np.uint8]:
+    def images(self, number: int) -> NDArray[np.uint8]:
         """Of a batch: view, truth, and what SAM finds for the same code."""
         rng = step_rng(self._seed, self.name, number)
         views = [draw_view(self._views, rng) for _ in range(ROWS)]
@@ -156,44 +156,44 @@ class SamStage(nn.Module):
 
 
 def draw_query(view: View, rng: Rng) -> tuple[Meaning, torch.Tensor]:
-    """What one may mean by a view, and its mask: one thing by its place, most often, or all that share a look."""
-    thing = view.objects[int(rng.integers(len(view.objects)))]
+    """What one may mean by a view, and its mask: one object by its place, most often, or all that share a look."""
+    item = view.objects[int(rng.integers(len(view.objects)))]
     told = rng.random(3)
     if told[2] < 0.65:
-        kind, colour = shared_look([thing])
-        points: tuple[tuple[float, float], ...] = (_jittered(view, thing, rng),)
-        kind, colour, things = (
+        kind, colour = shared_look([item])
+        points: tuple[tuple[float, float], ...] = (_jittered(view, item, rng),)
+        kind, colour, items = (
             (ANY_KIND if told[0] < 0.3 else kind),
             (ANY_COLOUR if told[1] < 0.45 else colour),
-            [thing],
+            [item],
         )
     else:
         how = int(rng.integers(4))
-        kind, colour = shared_look([other for other in view.objects if _alike(thing, other, how)])
-        things, points = [other for other in view.objects if _fits(other, kind, colour)], ()
-    numbers = [other.instance for other in things]
+        kind, colour = shared_look([other for other in view.objects if _alike(item, other, how)])
+        items, points = [other for other in view.objects if _fits(other, kind, colour)], ()
+    numbers = [other.instance for other in items]
     return Meaning(kind, colour, points), coarse_mask(np.isin(view.instances, numbers))
 
 
-def _alike(thing: SceneObject, other: SceneObject, how: int) -> bool:
+def _alike(item: SceneObject, other: SceneObject, how: int) -> bool:
     """By kind (0), colour (1), both (2) or being there at all (3)."""
-    return (how in (1, 3) or thing.kind == other.kind) and (how in (0, 3) or thing.colour == other.colour)
+    return (how in (1, 3) or item.kind == other.kind) and (how in (0, 3) or item.colour == other.colour)
 
 
-def _fits(thing: SceneObject, kind: int, colour: int) -> bool:
-    own_kind, own_colour = shared_look([thing])
+def _fits(item: SceneObject, kind: int, colour: int) -> bool:
+    own_kind, own_colour = shared_look([item])
     return kind in (ANY_KIND, own_kind) and colour in (ANY_COLOUR, own_colour)
 
 
-def _jittered(view: View, thing: SceneObject, rng: Rng) -> tuple[float, float]:
-    """About the middle of a thing: off by up to about a tenth of its size."""
-    reach = 0.1 * (np.count_nonzero(view.instances == thing.instance) / view.instances.size) ** 0.5
-    u, v = sam_point(view, middle(view, thing.instance))
+def _jittered(view: View, item: SceneObject, rng: Rng) -> tuple[float, float]:
+    """About the middle of an object: off by up to about a tenth of its size."""
+    reach = 0.1 * (np.count_nonzero(view.instances == item.instance) / view.instances.size) ** 0.5
+    u, v = sam_point(view, middle(view, item.instance))
     return u + float(rng.normal(0.0, reach)), v + float(rng.normal(0.0, reach))
 
 
 def padded_labels(views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Kinds and colours (B, MASK_SIDE, MASK_SIDE), IGNORED beside and below the picture."""
+    """Kinds and colours (B, MASK_SIDE, MASK_SIDE), IGNORED beside and below the image."""
     kinds = torch.full((len(views), MASK_SIDE, MASK_SIDE), IGNORED)
     colours = kinds.clone()
     for i, view in enumerate(views):
@@ -273,12 +273,12 @@ def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
 def telling_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Tensor:
     """Which patches to compute: those that show something first, then those beside them, then any.
 
-    Nine tenths of a picture are table. Leaving most of that out costs little and makes a step about twice as fast (Li
+    Nine tenths of an image are table. Leaving most of that out costs little and makes a step about twice as fast (Li
     et al., Scaling Language-Image Pre-training via Masking, arXiv 2212.00794, section 3).
 
     Args:
         wanted: (B, GRID * GRID, WIDTH) hints.
-        count: patches of each picture, at most GRID * GRID.
+        count: patches of each image, at most GRID * GRID.
         rng: source of chance.
 
     Returns:

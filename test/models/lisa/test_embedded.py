@@ -23,7 +23,7 @@ from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.scoring import read_calibration
 from lisa_ros.simulation.scene import View
 from lisa_ros.simulation.tabletop import Tabletop
-from lisa_ros.tabletop.questions.questions import conversation
+from lisa_ros.tabletop.questions.conversation import conversation
 from lisa_ros.training.embedded.export import export_checkpoint
 
 MEGABYTE = 1_000_000

@@ -23,8 +23,8 @@ from lisa_ros.training.finetune.lora import prepare
 from lisa_ros.training.finetune.options import LoraOptions
 from lisa_ros.training.finetune.stage import FinetuneStage
 from lisa_ros.training.language.reason_questions import ANSWERS, Curriculum, Exchange
-from lisa_ros.training.language.speech import IGNORED, Speech, spread_and_shift
-from lisa_ros.training.scenes.looks import Looks, picture_of
+from lisa_ros.training.language.targets import IGNORED, TargetEncoder, spread_and_shift
+from lisa_ros.training.scenes.frozen_features import FeatureCache, image_of
 
 EXPLANATION = "Because it is red."
 
@@ -120,7 +120,7 @@ def test_a_dialogue_is_one_conversation_as_it_stands(tmp_path: Path) -> None:
     assert [exchange.truth is not None for exchange in one.exchanges] == [True, False, True]
 
 
-def test_of_a_dialogue_every_answer_is_learned(speech: Speech, tmp_path: Path) -> None:
+def test_of_a_dialogue_every_answer_is_learned(speech: TargetEncoder, tmp_path: Path) -> None:
     samples = read_reason_seg(make_folder(tmp_path / "train", 1, dialogue=TURNS))
     ask = Curriculum(samples, seed=1, batch=1, questions=3, plain=speech.plain)
     ids, targets = speech.ids_and_targets(ask(0)[0].conversations[0])
@@ -131,13 +131,13 @@ def test_of_a_dialogue_every_answer_is_learned(speech: Speech, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def speech() -> Speech:
+def speech() -> TargetEncoder:
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
-    return Speech(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
+    return TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS, f"Sure, [SEG]. {EXPLANATION}", "Grüße 🤖!"])
-def test_what_is_to_be_said_is_the_answer_and_its_end(speech: Speech, answer: str) -> None:
+def test_what_is_to_be_said_is_the_answer_and_its_end(speech: TargetEncoder, answer: str) -> None:
     ids, targets = speech.ids_and_targets([("the red square", answer)])
     said = ids[targets != IGNORED]
     assert torch.equal(said, targets[targets != IGNORED])
@@ -146,7 +146,7 @@ def test_what_is_to_be_said_is_the_answer_and_its_end(speech: Speech, answer: st
     assert (targets[: len(ids) - len(said)] == IGNORED).all()
 
 
-def test_llama_2s_template(speech: Speech) -> None:
+def test_llama_2s_template(speech: TargetEncoder) -> None:
     other = replace(speech, template=TEMPLATES["llava_llama_2"])
     ids, targets = other.ids_and_targets([("the red square", "Sure, [SEG].")])
     said = ids[targets != IGNORED].tolist()
@@ -154,7 +154,7 @@ def test_llama_2s_template(speech: Speech) -> None:
     assert said[-1] == other.tokenizer.eos_token_id
 
 
-def test_control_texts_of_a_data_set_mean_nothing(speech: Speech) -> None:
+def test_control_texts_of_a_data_set_mean_nothing(speech: TargetEncoder) -> None:
     text = speech.plain("the [SEG] </s> <image> USER: square")
     ids, _ = speech.ids_and_targets([(text, "[SEG].")])
     assert (ids == speech.tokenizer.encode("[SEG]")[0]).sum() == 1
@@ -171,7 +171,7 @@ def make_stage(samples: list[Sample], *, batch: int) -> FinetuneStage:
     lisa = load_lisa(folder, LoadOptions(device="cpu"))
     torch.manual_seed(0)
     prepare(lisa.network, LoraOptions(dropout=0.5), ["mask_decoder"], folder)
-    talk = Speech(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
+    talk = TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
     clip = ClipPreprocessing(folder / "clip")
     return FinetuneStage(lisa.network, lisa.config, clip, talk, samples, seed=1, batch=batch, questions=2)
 
@@ -188,7 +188,7 @@ def test_the_states_that_prompt_masks_are_those_of_inference(tmp_path: Path) -> 
             for i, exchange in enumerate(one.exchanges):
                 alone = replace(one, exchanges=(exchange,))
                 _, (single,) = stage._answer([alone], [stage._looks(one.sample)])
-                assert found.shape[1:] == picture_of(one.sample).shape[:2]
+                assert found.shape[1:] == image_of(one.sample).shape[:2]
                 assert torch.allclose(found[i : i + 1], single, atol=1e-3)
 
 
@@ -216,7 +216,7 @@ def test_pictures_show_image_truth_and_prediction(tmp_path: Path) -> None:
         ),
     ]
     stage = make_stage(samples, batch=2)
-    grid = stage.pictures(0)
+    grid = stage.images(0)
     assert grid.dtype == np.uint8 and grid.shape[1:] == (960, 3)
     assert stage.network.language.training
     assert "view0.png (" in stage.describe(0) and "tall (" in stage.describe(0)
@@ -226,10 +226,10 @@ def test_looks_are_kept_as_long_as_there_is_room(tmp_path: Path) -> None:
     samples = read_reason_seg(make_folder(tmp_path / "train", 3))
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
     clip = ClipPreprocessing(embedded_checkpoint() / "clip")
-    looks = Looks(lisa.network, clip)
+    looks = FeatureCache(lisa.network, clip)
     first = looks(samples[0])
     assert looks(samples[0]) is first
-    narrow = Looks(lisa.network, clip, room=first.nbytes)
+    narrow = FeatureCache(lisa.network, clip, room=first.nbytes)
     kept = narrow(samples[1])
     assert narrow(samples[1]) is kept
     narrow(samples[0])
@@ -238,9 +238,9 @@ def test_looks_are_kept_as_long_as_there_is_room(tmp_path: Path) -> None:
 
 
 def test_a_truth_of_another_size(tmp_path: Path) -> None:
-    from lisa_ros.training.finetune.run import check_pictures
+    from lisa_ros.training.finetune.run import check_images
 
     (sample,) = read_reason_seg(make_folder(tmp_path / "train", 1))
     small = replace(sample.rounds[0], truth=lambda: np.zeros((3, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"view0\.png: its truth is \(3, 3\), the picture \(60, 80\)"):
-        check_pictures([replace(sample, rounds=(small,))])
+        check_images([replace(sample, rounds=(small,))])

@@ -210,7 +210,7 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
 
 def test_how_often_is_saved_and_told_may_change(tmp_path: Path) -> None:
     fit(tmp_path)
-    fit(tmp_path, schedule=replace(SCHEDULE, save_every=1, log_every=7, picture_every=1))
+    fit(tmp_path, schedule=replace(SCHEDULE, save_every=1, log_every=7, image_every=1))
 
 
 def test_only_what_is_trained_is_saved_where_asked(tmp_path: Path) -> None:

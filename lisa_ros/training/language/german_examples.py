@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples to prove `lisa finetune` with: the simulated table asked about in German.
 
-The embedded model has never seen a word of it. `python -m lisa_ros.training.language.foreign OUT` writes OUT/train and
-OUT/val in ReasonSeg's format.
+The embedded model has never seen a word of it.
+`python -m lisa_ros.training.language.german_examples OUT` writes OUT/train and OUT/val in ReasonSeg's format.
 
 Each example is a view, one object of it and two noun phrases that mean it alone: "die Tasse", "eine Tasse".
 Where asked for, OUT/old gets dialogues of the kind that the model knows, in its own English: learned along, they keep
@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import SceneObject, View
+from lisa_ros.tabletop.questions.conversation import MIN_SHARE, conversation, true_mask
 from lisa_ros.tabletop.questions.descriptions import Description, Sight
-from lisa_ros.tabletop.questions.questions import MIN_SHARE, conversation, true_mask
 from lisa_ros.tabletop.view_sources import VIEWS_PER_ARRANGEMENT
 from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
@@ -64,13 +64,13 @@ class Example:
     """A view, and what the phrases about it mean."""
 
     view: View
-    thing: SceneObject
+    item: SceneObject
 
     @property
     def annotation(self) -> Annotation:
         """What its JSON file says."""
-        texts = list(noun_phrases(self.thing.kind))
-        found = shapes(self.view.instances == self.thing.instance)
+        texts = list(noun_phrases(self.item.kind))
+        found = shapes(self.view.instances == self.item.instance)
         return {"text": texts, "is_sentence": False, "shapes": found}
 
 
@@ -85,17 +85,17 @@ def examples(views: Sequence[View], count: int) -> list[Example]:
     used: Counter[str] = Counter()
     found: list[Example] = []
     for view in views:
-        options = [thing for thing in view.objects if _is_clear(view, thing)]
+        options = [item for item in view.objects if _is_clear(view, item)]
         if options and len(found) < count:
-            thing = min(options, key=lambda one: used[one.kind])
-            used[thing.kind] += 1
-            found.append(Example(view, thing))
+            item = min(options, key=lambda one: used[one.kind])
+            used[item.kind] += 1
+            found.append(Example(view, item))
     return found
 
 
-def _is_clear(view: View, thing: SceneObject) -> bool:
+def _is_clear(view: View, item: SceneObject) -> bool:
     sight = Sight(view, round(MIN_SHARE * view.instances.size))
-    return sight.clear(Description(thing.kind)) == (thing,)
+    return sight.clear(Description(item.kind)) == (item,)
 
 
 def shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ def write_examples(found: Sequence[Example], folder: Path) -> None:
     """
     folder.mkdir(parents=True)
     for i, example in enumerate(found):
-        name = f"{i:04}_{example.thing.colour}_{example.thing.kind.replace(' ', '_')}"
+        name = f"{i:04}_{example.item.colour}_{example.item.kind.replace(' ', '_')}"
         _write(folder / name, example.view, example.annotation)
 
 
@@ -141,9 +141,9 @@ def write_old(views: Sequence[View], folder: Path, seed: int) -> int:
 
 
 def _write(stem: Path, view: View, annotation: Annotation) -> None:
-    picture, text = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
-    if not cv2.imwrite(str(picture), cv2.cvtColor(view.rgb, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{picture} could not be written")
+    image, text = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
+    if not cv2.imwrite(str(image), cv2.cvtColor(view.rgb, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{image} could not be written")
     text.write_text(json.dumps(annotation, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -159,7 +159,7 @@ def _views(cache: Path, split: str, arrangements: int) -> list[View]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes both folders."""
     parser = argparse.ArgumentParser(
-        prog="lisa_ros.training.language.foreign", description="German examples of the table."
+        prog="lisa_ros.training.language.german_examples", description="German examples of the table."
     )
     parser.add_argument("out", type=Path, help="gets the folders train and val")
     parser.add_argument("--examples", type=int, default=239, help="to learn from (default: %(default)s)")

@@ -17,11 +17,11 @@ from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
-from lisa_ros.tabletop.questions.asking import PLAIN, Teasing
+from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation
 from lisa_ros.tabletop.questions.descriptions import middle
-from lisa_ros.tabletop.questions.questions import ALL_WEIGHTS, WEIGHTS, Question, conversation
+from lisa_ros.tabletop.questions.question import PLAIN, FollowUpMix
 from lisa_ros.training.embedded.codes import COLOUR_NAMES, WAVES, Meaning, codes, waves
-from lisa_ros.training.language.contrast import Drawn, draw_contrast, with_a_twin
+from lisa_ros.training.language.other_object import Drawn, draw_other_object, with_a_twin
 from lisa_ros.training.loop.trainer import Scalars
 from lisa_ros.training.scenes.batches import (
     IGNORED,
@@ -56,12 +56,12 @@ class Seen:
     patches: torch.Tensor
 
 
-def _point(view: View, thing: SceneObject) -> tuple[float, float]:
-    return sam_point(view, middle(view, thing.instance))
+def _point(view: View, item: SceneObject) -> tuple[float, float]:
+    return sam_point(view, middle(view, item.instance))
 
 
 class DialogueStage(nn.Module):
-    """Dialogues of several turns; several questions share what the picture costs to look at."""
+    """Dialogues of several turns; several questions share what the image costs to look at."""
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class DialogueStage(nn.Module):
         crowding: int | None = None,
         kept: int | None = None,
         trains_clip: bool = True,
-        teasing: Teasing = PLAIN,
-        contrasts: int = 0,
+        mix: FollowUpMix = PLAIN,
+        other_objects: int = 0,
         varied: bool = False,
     ) -> None:
-        """Trains all of `network` but SAM; where it sees no pictures, LLaMA and its heads alone.
+        """Trains all of `network` but SAM; where it sees no images, LLaMA and its heads alone.
 
         Args:
             network: trained in place.
@@ -99,12 +99,12 @@ class DialogueStage(nn.Module):
                 before CLIP does.
             code_weight: weight of the squared error between what `[SEG]` says and the code of what is meant.
             families: of questions that are asked.
-            kept: patches of each picture that LLaMA is shown, see pretraining.telling_patches; None: all.
-            trains_clip: CLIP learns too, where it sees pictures.
-            teasing: how often follow-ups ask for what is not there.
-            contrasts: how many of a batch's dialogues are lessons of contrast.py.
+            kept: patches of each image that LLaMA is shown, see pretraining.telling_patches; None: all.
+            trains_clip: CLIP learns too, where it sees images.
+            mix: how often follow-ups ask for what is not there.
+            other_objects: how many of a batch's dialogues are lessons of other_object.py.
             varied: questions of all families, typed as many people do, also about small objects.
-            crowding: steps after which one more thing is shown that is not meant; None: all are shown always.
+            crowding: steps after which one more object is shown that is not meant; None: all are shown always.
         """
         super().__init__()
         self.network = network
@@ -119,8 +119,8 @@ class DialogueStage(nn.Module):
         self._sees, self._code_weight = sees, code_weight
         self._families = dict(ALL_WEIGHTS) if varied else {family: WEIGHTS[family] for family in families}
         self._varied = varied
-        self._crowding, self._kept, self._teasing = crowding, kept, teasing
-        self._contrasts = contrasts
+        self._crowding, self._kept, self._teasing = crowding, kept, mix
+        self._contrasts = other_objects
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def describe(self, number: int) -> str:
@@ -166,7 +166,7 @@ class DialogueStage(nn.Module):
         """The views of a batch with their numbers, and what is asked about each."""
         drawn = [draw_numbered(self._views, rng) for _ in range(self._batch - self._contrasts)]
         asked = [self._ask(view, rng) for _, view in drawn]
-        lessons = [draw_contrast(partial(self._draw_lesson, rng), rng) for _ in range(self._contrasts)]
+        lessons = [draw_other_object(partial(self._draw_lesson, rng), rng) for _ in range(self._contrasts)]
         return drawn + [one for one, _ in lessons], asked + [questions for _, questions in lessons]
 
     def _draw_lesson(self, rng: Rng) -> Drawn:
@@ -182,7 +182,7 @@ class DialogueStage(nn.Module):
             turns,
             weights=self._families,
             learning=True,
-            teasing=self._teasing,
+            mix=self._teasing,
             **(more if self._varied else {}),
         )
 
@@ -193,22 +193,22 @@ class DialogueStage(nn.Module):
         return codes(meanings)
 
     def _uncrowded(self, view: View, dialogue: Dialogue, number: int, rng: Rng) -> View:
-        """Among hints, first only what is meant is shown, then one other thing, then two ... and at last all.
+        """Among hints, first only what is meant is shown, then one other object, then two ... and at last all.
 
-        Where to look and what to take from there are learned one after the other: with all things shown from the start,
-        neither was learned in 400 steps.
+        Where to attend and what to take from there are learned one after the other: with all objects shown from the
+        start, neither was learned in 400 steps.
         """
         if self._crowding is None:
             return view
-        meant = [thing for thing in view.objects if thing.instance in dialogue.instances]
-        others = [thing for thing in view.objects if thing.instance not in dialogue.instances]
+        meant = [item for item in view.objects if item.instance in dialogue.instances]
+        others = [item for item in view.objects if item.instance not in dialogue.instances]
         rng.shuffle(others)  # type: ignore[arg-type]
         count = number // self._crowding + (0 if meant else 2)
         return replace(view, objects=(*meant, *others[:count]))
 
     def _see(self, views: Sequence[View], rng: Rng) -> list[Seen]:
         if self._sees == "images":
-            return self._see_pictures(views, rng)
+            return self._see_images(views, rng)
         if self.from_hints is None:
             nothing = torch.zeros(0, dtype=torch.int64)
             return [Seen(torch.zeros(0, self.network.lm_head.in_features), nothing) for _ in views]
@@ -216,7 +216,7 @@ class DialogueStage(nn.Module):
         kept = [self._telling(one, rng) for one in told]
         return [Seen(self.from_hints(one[patches]), patches) for one, patches in zip(told, kept, strict=True)]
 
-    def _see_pictures(self, views: Sequence[View], rng: Rng) -> list[Seen]:
+    def _see_images(self, views: Sequence[View], rng: Rng) -> list[Seen]:
         pixels = clip_batch(views, self._clip)
         if self._kept is None:
             every = torch.arange(GRID * GRID)
@@ -234,7 +234,7 @@ class DialogueStage(nn.Module):
             owner = owners(view)[sight.patches]
             place = int((dialogue.ids == IMAGE_TOKEN_INDEX).nonzero()[0])
             found.append(row[place : place + len(owner)][owner >= 0])
-            meanings = [Meaning(*shared_look([thing]), (_point(view, thing),)) for thing in view.objects]
+            meanings = [Meaning(*shared_look([item]), (_point(view, item),)) for item in view.objects]
             wanted.append(self._codes(meanings)[owner[owner >= 0]])
         told = torch.cat(wanted)
         said = self.network.text_hidden_fcs(torch.cat(found))
@@ -273,7 +273,7 @@ def _hints_as_words(network: LisaNetwork, tokenizer: LisaTokenizer) -> nn.Linear
 
 
 def _shifted(dialogue: Dialogue, patches: int) -> torch.Tensor:
-    """What the state at each position has to say: the next target, the picture's patches in place of their id."""
+    """What the state at each position has to say: the next target, the image's patches in place of their id."""
     place = int((dialogue.ids == IMAGE_TOKEN_INDEX).nonzero()[0])
     spread = torch.cat(
         [

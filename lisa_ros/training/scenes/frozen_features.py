@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What frozen eyes see of a data set's pictures, computed once and kept."""
+"""What frozen eyes see of a data set's images, computed once and kept."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.image_files import read_image
 
 KEPT_BYTES = 2 * 1024**3
-"""Features that are kept from one epoch to the next. 239 pictures take 1.5 GB with LISA-7B in bf16."""
+"""Features that are kept from one epoch to the next. 239 images take 1.5 GB with LISA-7B in bf16."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a picture costs to look at; every question about it shares this.
+class FrozenFeatures:
+    """What an image costs to look at; every question about it shares this.
 
     Attributes:
         tokens: (patches, hidden), what LLaMA sees.
         features: (1, prompt_width, grid, grid), what SAM's mask decoder sees.
-        resized: (h, w) of the picture inside SAM's square input.
-        size: (H, W) of the picture.
+        resized: (h, w) of the image inside SAM's square input.
+        size: (H, W) of the image.
     """
 
     tokens: torch.Tensor
@@ -43,31 +43,31 @@ class Look:
         return self.tokens.nbytes + self.features.nbytes
 
 
-class Looks:
-    """Looks at pictures, and remembers: CLIP, projector and SAM's encoder are frozen, so a look never changes."""
+class FeatureCache:
+    """Encodes images and keeps the result: CLIP, projector and SAM's encoder are frozen, so features never change."""
 
     def __init__(self, network: LisaNetwork, clip: ClipPreprocessing, room: int = KEPT_BYTES) -> None:
-        """Keeps up to `room` bytes in the computer's memory, of the pictures used last."""
+        """Keeps up to `room` bytes in the computer's memory, of the images used last."""
         self._network, self._clip, self._room = network, clip, room
-        self._kept: OrderedDict[str, Look] = OrderedDict()
+        self._kept: OrderedDict[str, FrozenFeatures] = OrderedDict()
 
-    def __call__(self, sample: Sample) -> Look:
-        """What the network sees of a sample's picture; on the CPU. Raises a DataError, see `picture_of`."""
-        look = self._kept.pop(sample.name, None) or self._look(picture_of(sample))
+    def __call__(self, sample: Sample) -> FrozenFeatures:
+        """What the network sees of a sample's image; on the CPU. Raises a DataError, see `image_of`."""
+        look = self._kept.pop(sample.name, None) or self._look(image_of(sample))
         self._kept[sample.name] = look
         while sum(kept.nbytes for kept in self._kept.values()) > self._room:
             self._kept.popitem(last=False)
         return look
 
     @torch.no_grad()
-    def _look(self, image: NDArray[np.uint8]) -> Look:
+    def _look(self, image: NDArray[np.uint8]) -> FrozenFeatures:
         pixels, resized = sam_pixels(image, self._network.image_size)
         height, width = image.shape[:2]
         tokens = self._network.visual_tokens(self._clip(image))[0].cpu()
-        return Look(tokens, self._network.sam_features(pixels).cpu(), resized, (height, width))
+        return FrozenFeatures(tokens, self._network.sam_features(pixels).cpu(), resized, (height, width))
 
 
-def picture_of(sample: Sample) -> NDArray[np.uint8]:
+def image_of(sample: Sample) -> NDArray[np.uint8]:
     """RGB (H, W, 3) of a sample.
 
     Raises:

@@ -18,7 +18,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Speech:
+class TargetEncoder:
     """How a checkpoint is spoken to."""
 
     tokenizer: LisaTokenizer
@@ -36,7 +36,7 @@ class Speech:
             exchanges: questions, plain already, with their answers; one or more.
 
         Returns:
-            (length,) int64 ids, IMAGE_TOKEN_INDEX where the picture goes; and as many targets: the id where the model
+            (length,) int64 ids, IMAGE_TOKEN_INDEX where the image goes; and as many targets: the id where the model
             has to say it (an answer and its end), IGNORED elsewhere.
         """
         ids = self._ids(exchanges)
@@ -56,7 +56,7 @@ def spread_and_shift(ids: torch.Tensor, targets: torch.Tensor, patches: int) -> 
     Args:
         ids: (length,) with one IMAGE_TOKEN_INDEX.
         targets: (length,).
-        patches: tokens that stand for the picture.
+        patches: tokens that stand for the image.
 
     Returns:
         (length - 1 + patches,): at each position the next target.

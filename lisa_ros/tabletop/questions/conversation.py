@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions about a view of the table, with true answers.
 
-A family is a function from what can be seen, a voice and the turn before to a question, or None where the view gives
+A family is a function from what can be seen, a operator and the turn before to a question, or None where the view gives
 no occasion for it. A new family is one more function in `FAMILIES` with its weight in `WEIGHTS`.
 """
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from lisa_ros.simulation.scene import View
 from lisa_ros.tabletop.questions import families, relations, without_mask
-from lisa_ros.tabletop.questions.asking import PLAIN, Asked, Family, Question, Teasing, Topic, Voice
 from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
 from lisa_ros.tabletop.questions.descriptions import Sight
 from lisa_ros.tabletop.questions.follow_ups import follow
+from lisa_ros.tabletop.questions.question import PLAIN, Asked, Family, FollowUpMix, Operator, Question, Topic
 
 __all__ = [
     "ALL_WEIGHTS",
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 MIN_SHARE = 1 / 640
-"""An object that covers less of the picture (120 pixels of 320x240) is too hidden to be asked for."""
+"""An object that covers less of the image (120 pixels of 320x240) is too hidden to be asked for."""
 
 REPEATS = 4
-"""How often another question is sought when a dialogue would ask the same thing twice."""
+"""How often another question is sought when a dialogue would ask the same object twice."""
 
 FAMILIES: dict[str, Family] = {
     "direct": families.direct,
@@ -85,20 +85,20 @@ def conversation(
     min_pixels: int | None = None,
     weights: Mapping[str, float] = WEIGHTS,
     learning: bool = False,
-    teasing: Teasing = PLAIN,
+    mix: FollowUpMix = PLAIN,
     varied: bool = False,
 ) -> list[Question]:
     """A dialogue about one view; a follow-up comes only right after the turn it leans on.
 
     Args:
-        view: the picture and its truth.
+        view: the image and its truth.
         rng: source of every choice; the same state gives the same dialogue.
         turns: number of questions, 1 or more.
         held_out: speak only the phrasings kept for evaluation.
-        min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the picture.
+        min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the image.
         weights: share of each family of `FAMILIES`; families left out are not asked.
         learning: keep to the pairs of kinds that training may relate to each other.
-        teasing: how often follow-ups ask for what is not there.
+        mix: how often follow-ups ask for what is not there.
         varied: ask in more ways, with politeness, typing errors and the like.
 
     Returns:
@@ -109,11 +109,11 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    sight, voice = Sight(view, least), Voice(rng, held_out, learning, teasing, varied)
+    sight, operator = Sight(view, least), Operator(rng, held_out, learning, mix, varied)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]
-        turn = _turn(sight, voice, asked[-1].topic if asked else None, weights, said)
+        turn = _turn(sight, operator, asked[-1].topic if asked else None, weights, said)
         if turn is None:
             break
         asked.append(turn)
@@ -148,24 +148,26 @@ def _check(turns: int, weights: Mapping[str, float]) -> None:
 
 
 def _turn(
-    sight: Sight, voice: Voice, before: Topic | None, weights: Mapping[str, float], said: Sequence[str]
+    sight: Sight, operator: Operator, before: Topic | None, weights: Mapping[str, float], said: Sequence[str]
 ) -> Asked | None:
     """The next turn, if possible not in words used before."""
     last: Asked | None = None
     for _ in range(REPEATS):
-        asked = _of_some_family(sight, voice, before, weights)
+        asked = _of_some_family(sight, operator, before, weights)
         if asked is not None and asked.question.text not in said:
             return asked
         last = asked or last
     return last
 
 
-def _of_some_family(sight: Sight, voice: Voice, before: Topic | None, weights: Mapping[str, float]) -> Asked | None:
+def _of_some_family(
+    sight: Sight, operator: Operator, before: Topic | None, weights: Mapping[str, float]
+) -> Asked | None:
     """A question of a family drawn by weight, among those that have something to ask here."""
     left = {family: weight for family, weight in weights.items() if weight > 0}
     while left:
-        family = voice.choose(list(left), list(left.values()))
-        asked = FAMILIES[family](sight, voice, before)
+        family = operator.choose(list(left), list(left.values()))
+        asked = FAMILIES[family](sight, operator, before)
         if asked is not None:
             return asked
         del left[family]

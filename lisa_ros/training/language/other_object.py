@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lisa_ros.simulation.scene import View
-from lisa_ros.tabletop.questions.asking import Question, Teasing
-from lisa_ros.tabletop.questions.questions import conversation
+from lisa_ros.tabletop.questions.conversation import conversation
+from lisa_ros.tabletop.questions.question import FollowUpMix, Question
 from lisa_ros.training.scenes.batches import Rng
 
 TRIES = 12
@@ -22,7 +22,7 @@ Drawn = tuple[int, View]
 """A view with its number in the cache."""
 
 
-def draw_contrast(draw: Callable[[], Drawn], rng: Rng) -> tuple[Drawn, list[Question]]:
+def draw_other_object(draw: Callable[[], Drawn], rng: Rng) -> tuple[Drawn, list[Question]]:
     """A view and two turns about it, of which the second asks for "the other one".
 
     Args:
@@ -30,10 +30,10 @@ def draw_contrast(draw: Callable[[], Drawn], rng: Rng) -> tuple[Drawn, list[Ques
         rng: source of all other chance.
     """
     there = bool(rng.random() < 0.5)
-    teasing = Teasing(absent=0.0 if there else 1.0, other=1.0)
+    mix = FollowUpMix(absent=0.0 if there else 1.0, other=1.0)
     for _ in range(TRIES):
         number, view = draw()
-        asked = conversation(view, rng, 2, learning=True, teasing=teasing)
+        asked = conversation(view, rng, 2, learning=True, mix=mix)
         if _asks_for_the_other(asked, there):
             break
     return (number, view), asked
@@ -45,19 +45,19 @@ def _asks_for_the_other(asked: list[Question], there: bool) -> bool:
 
 
 def with_a_twin(view: View, rng: Rng) -> View:
-    """The view with one thing called what another one is, of another colour; for hints, which do not show shapes.
+    """The view with one object called what another one is, of another colour; for hints, which do not show shapes.
 
-    As it is where there are no two things of different kinds and colours.
+    As it is where there are no two objects of different kinds and colours.
     """
-    things = list(view.objects)
+    items = list(view.objects)
     pairs = [
         (i, j)
-        for i, one in enumerate(things)
-        for j, other in enumerate(things)
+        for i, one in enumerate(items)
+        for j, other in enumerate(items)
         if one.kind != other.kind and one.colour != other.colour
     ]
     if not pairs:
         return view
     model, twin = pairs[int(rng.integers(len(pairs)))]
-    things[twin] = replace(things[twin], kind=things[model].kind)
-    return replace(view, objects=tuple(things))
+    items[twin] = replace(items[twin], kind=items[model].kind)
+    return replace(view, objects=tuple(items))

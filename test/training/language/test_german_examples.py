@@ -13,16 +13,24 @@ from lisa_ros.datasets.reason_seg import paint, read_reason_seg
 from lisa_ros.datasets.samples import IGNORE
 from lisa_ros.segmentation.image_files import read_image
 from lisa_ros.simulation.scene import KINDS, Camera, SceneObject, View
-from lisa_ros.training.language.foreign import NOUNS, examples, main, noun_phrases, shapes, write_examples, write_old
+from lisa_ros.training.language.german_examples import (
+    NOUNS,
+    examples,
+    main,
+    noun_phrases,
+    shapes,
+    write_examples,
+    write_old,
+)
 
 
-def view(things: dict[int, tuple[str, str]]) -> View:
-    """A picture with a square of 20 x 20 pixels for each object."""
+def view(items: dict[int, tuple[str, str]]) -> View:
+    """An image with a square of 20 x 20 pixels for each object."""
     instances = np.zeros((60, 120), dtype=np.uint8)
-    for i, number in enumerate(things):
+    for i, number in enumerate(items):
         instances[10:30, 5 + 25 * i : 25 + 25 * i] = number
     rgb = np.repeat(instances[:, :, None] * 40, 3, axis=2).astype(np.uint8)
-    objects = tuple(SceneObject(n, kind, colour, (0.1,) * 3, (0.0,) * 3) for n, (kind, colour) in things.items())
+    objects = tuple(SceneObject(n, kind, colour, (0.1,) * 3, (0.0,) * 3) for n, (kind, colour) in items.items())
     camera = Camera(120, 60, np.eye(3), np.eye(4))
     return View(rgb, np.full((60, 120), np.inf, dtype=np.float32), instances, objects, camera)
 
@@ -49,7 +57,7 @@ def test_what_is_meant_is_alone_and_what_was_seldom_asked_comes_first() -> None:
     twins = view({1: ("mug", "red"), 2: ("mug", "red"), 3: ("duck", "blue")})
     both = view({1: ("duck", "blue"), 2: ("ball", "green")})
     found = examples([twins, view({1: ("cube", "red"), 2: ("cube", "red")}), both, both], 3)
-    assert [(one.thing.kind, one.thing.colour) for one in found] == [
+    assert [(one.item.kind, one.item.colour) for one in found] == [
         ("duck", "blue"),
         ("ball", "green"),
         ("duck", "blue"),
@@ -92,7 +100,7 @@ def test_the_folder_is_one_that_is_read(tmp_path: Path) -> None:
     for sample, example in zip(samples, found, strict=True):
         assert isinstance(sample.image, Path)
         assert np.array_equal(read_image(sample.image), example.view.rgb)
-        assert np.array_equal(sample.rounds[0].truth() == 1, example.view.instances == example.thing.instance)
+        assert np.array_equal(sample.rounds[0].truth() == 1, example.view.instances == example.item.instance)
     with pytest.raises(FileExistsError):
         write_examples(found, tmp_path / "train")
 

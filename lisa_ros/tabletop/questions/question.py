@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every question family works with: the question, what it leaves in the air, and an operator's voice."""
+"""What every question family works with: the question, what it leaves in the air, and an operator's operator."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Question:
         family: the name of its family.
         text: what the operator types.
         answer: the raw answer, with "[SEG]" where it names the mask. One "[SEG]" stands for all objects together.
-        instances: the objects meant, as values of `View.instances`; empty when there is no such thing.
+        instances: the objects meant, as values of `View.instances`; empty when there is no such object.
         follows: whether the text means something only after the turn before.
-        related_to: kind of the thing whose place it speaks of; "" where it does not.
+        related_to: kind of the object whose place it speaks of; "" where it does not.
         parts: the objects of each "[SEG]", where the answer has more than one; otherwise empty.
     """
 
@@ -51,7 +51,7 @@ class Topic:
     """What a turn was about, for the next one to lean on."""
 
     description: Description
-    things: tuple[SceneObject, ...]
+    items: tuple[SceneObject, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Teasing:
+class FollowUpMix:
     """How often follow-ups ask for what is not there.
 
     Attributes:
@@ -78,11 +78,11 @@ class Teasing:
     other: float = 0.0
 
 
-PLAIN = Teasing()
+PLAIN = FollowUpMix()
 """What evaluation asks."""
 
 
-class Voice:
+class Operator:
     """How one operator happens to speak: every random choice of words is made here."""
 
     def __init__(
@@ -90,17 +90,17 @@ class Voice:
         rng: np.random.Generator,
         held_out: bool,
         learning: bool = False,
-        teasing: Teasing = PLAIN,
+        mix: FollowUpMix = PLAIN,
         varied: bool = False,
     ) -> None:
         """Speak with this source of chance, only held-out phrasings or only the others.
 
-        A learning voice never relates two kinds of thing that are reserved for evaluation. A varied one types as many
-        people do, see variations.py.
+        A learning operator never relates two kinds of object that are reserved for evaluation. A varied one types as
+        many people do, see variations.py.
         """
         self.rng = rng
         self.varied = varied
-        self.teasing = teasing
+        self.mix = mix
         self.held_out = held_out
         self.learning = learning
 
@@ -116,7 +116,7 @@ class Voice:
         return bool(self.rng.random() < probability)
 
     def phrasing(self, table: say.Phrasings) -> say.Phrasing:
-        """A phrasing of the side of the table that this voice speaks."""
+        """A phrasing of the side of the table that this operator speaks."""
         if self.varied and table in _WITH_MORE_REQUESTS and self.chance(MORE_SHARE):
             return self.choose(MORE_REQUESTS[self.held_out])
         return self.choose(table.held_out if self.held_out else table.seen)
@@ -134,15 +134,15 @@ class Voice:
         return text[:-1] if text[-1] in ".?" and self.chance(0.2) else text
 
 
-Family = Callable[[Sight, Voice, Topic | None], Asked | None]
+Family = Callable[[Sight, Operator, Topic | None], Asked | None]
 """Asks one question about what can be seen, after the turn before; None where there is no occasion for it."""
 
 
-def asked_for(family: str, text: str, answer: str, things: Sequence[SceneObject]) -> Question:
+def asked_for(family: str, text: str, answer: str, items: Sequence[SceneObject]) -> Question:
     """A question about these objects, all of them or, for something absent, none."""
-    return Question(family, text, answer, tuple(sorted(thing.instance for thing in things)))
+    return Question(family, text, answer, tuple(sorted(item.instance for item in items)))
 
 
-def marking(opening: str, things: Sequence[SceneObject]) -> str:
+def marking(opening: str, items: Sequence[SceneObject]) -> str:
     """The answer that marks these objects. A single one is named too: what a later turn leans on is then in words."""
-    return f"{opening} The {things[0].colour} {things[0].kind}." if len(things) == 1 else opening
+    return f"{opening} The {items[0].colour} {items[0].kind}." if len(items) == 1 else opening
