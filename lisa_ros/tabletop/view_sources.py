@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lisa_ros.simulation.scene import Camera, View
 
 if TYPE_CHECKING:
-    from lisa_ros.simulation.randomization.table import RandomizedTable, Renderer
+    from lisa_ros.simulation.randomized_table import RandomizedTable, Renderer
 
 VIEWS_PER_ARRANGEMENT = 3
 """How many views are taken of one arrangement, each in other colours and from another side."""
@@ -70,7 +70,7 @@ class ViewSource:
     ) -> Iterator[View]:
         from lisa_ros.simulation.randomization import ranges
         from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
-        from lisa_ros.simulation.randomization.table import RandomizedTable
+        from lisa_ros.simulation.randomized_table import RandomizedTable
 
         chosen = {"training": ranges.TRAINING, "far": ranges.FAR}[self.ranges or ""]
         renderer = self.renderers[seed // max(1, len(self.sizes)) % len(self.renderers)]

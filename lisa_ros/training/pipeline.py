@@ -24,7 +24,7 @@ from lisa_ros.training.embedded.codes import waves_from_fourier
 from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
 from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
 from lisa_ros.training.loop.trainer import train
-from lisa_ros.training.recipe import Recipe
+from lisa_ros.training.recipe_settings import Recipe
 from lisa_ros.training.scenes.batches import Views
 from lisa_ros.training.scenes.randomized_views import RandomizedViews
 from lisa_ros.training.stages import hint_reading

@@ -29,74 +29,17 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from lisa_ros.tabletop.views import DEFAULT_CACHE
 from lisa_ros.training.loop.states import StateError
-from lisa_ros.training.loop.trainer import Schedule
-
-STAGES = (
-    *("render", "sam_pretraining", "clip_pretraining", "text_pretraining", "hint_grounding", "alignment", "joint"),
-    *("hard_negatives", "rebalancing", "other_object", "joint_a", "joint_b"),
-    *("clip_randomized", "sam_randomized", "joint_randomized", "export"),
-)
-
-SCHEDULES: dict[str, Schedule] = {
-    "sam_pretraining": Schedule(steps=2600, learning_rate=2e-3, muon_rate=0.02),
-    "clip_pretraining": Schedule(steps=9000, learning_rate=2e-3, muon_rate=0.02),
-    "text_pretraining": Schedule(steps=400, learning_rate=2e-3, muon_rate=0.02),
-    "hint_grounding": Schedule(steps=700, learning_rate=1.5e-3, muon_rate=0.01, warmup=30),
-    "alignment": Schedule(steps=4500, learning_rate=1e-3, muon_rate=0.01, warmup=30),
-    "joint": Schedule(steps=700, learning_rate=2e-4, muon_rate=0.003, warmup=20),
-    "hard_negatives": Schedule(steps=1400, learning_rate=4e-4, muon_rate=0.006, warmup=30),
-    "rebalancing": Schedule(steps=400, learning_rate=2e-4, muon_rate=0.003, warmup=20),
-    "other_object": Schedule(steps=700, learning_rate=8e-4, muon_rate=0.008, warmup=30),
-    "joint_a": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.006, warmup=20),
-    "joint_b": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.006, warmup=20),
-    "clip_randomized": Schedule(steps=3000, learning_rate=1e-3, muon_rate=0.01, warmup=50),
-    "sam_randomized": Schedule(steps=900, learning_rate=8e-4, muon_rate=0.008, warmup=30),
-    "joint_randomized": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.005, warmup=20),
-}
-"""How long and how fast each stage learns."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the stages depend on.
-
-    Attributes:
-        views: folder of rendered views, one folder a split.
-        work: folder of states and logs.
-        output: the checkpoint folder to write.
-        seed: source of all chance.
-        train_views, randomized_views: how many views of the plain and of randomized tables are learned from.
-        workers: processes that render.
-        schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.
-        start: a checkpoint folder that the randomized stages start from; None: the mean of joint_a and joint_b.
-    """
-
-    views: Path = DEFAULT_CACHE
-    work: Path = Path(".cache/training")
-    output: Path = Path("lisa_ros/checkpoints/tabletop")
-    seed: int = 1
-    train_views: int = 9000
-    randomized_views: int = 9000
-    workers: int = 2
-    schedules: tuple[tuple[str, Schedule], ...] = ()
-    start: Path | None = None
-
-    def schedule(self, stage: str) -> Schedule:
-        """How long and how fast a stage learns."""
-        return dict(self.schedules).get(stage, SCHEDULES[stage])
+from lisa_ros.training.pipeline import Pipeline
+from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the recipe's stages."""
-    from lisa_ros.training.pipeline import Pipeline
-
     chosen = _parse(arguments)
     torch.set_num_threads(chosen.threads)
     schedules = tuple(

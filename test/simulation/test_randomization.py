@@ -11,8 +11,8 @@ import pytest
 from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
 from lisa_ros.simulation.randomization.ranges import FAR, TRAINING, Ranges
 from lisa_ros.simulation.randomization.surroundings import OBJECT_M, draw_camera, jittered
-from lisa_ros.simulation.randomization.table import RandomizedTable, Renderer
 from lisa_ros.simulation.randomization.textures import PAINTERS, SIZE, draw_texture
+from lisa_ros.simulation.randomized_table import RandomizedTable, Renderer
 from lisa_ros.simulation.scene import COLOURS, KINDS, View
 
 RENDERERS: tuple[Renderer, ...] = ("pybullet", "software")

@@ -18,7 +18,8 @@ from lisa_ros.training.embedded.codes import waves
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import Schedule
 from lisa_ros.training.pipeline import Pipeline
-from lisa_ros.training.recipe import SCHEDULES, STAGES, Recipe, main
+from lisa_ros.training.recipe import main
+from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 from lisa_ros.training.stages import hint_reading
 from lisa_ros.training.stages.hints import hints
 
