@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was said and seen, per operator, in memory and, where a store is given, in it as well."""
+"""The dialogues of all operators, in memory and, if there is a store, in a file."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
@@ -11,16 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lisa_ros.dialogue.references import kept_turns
+from lisa_ros.dialogue.store import StoreError
 from lisa_ros.segmentation.turns import Turn
 
 if TYPE_CHECKING:
     from lisa_ros.dialogue.store import DialogueStore
 
-DEFAULT_OPERATOR = "default"
-LONGEST_OPERATOR = 64
+_LOG = logging.getLogger(__name__)
 
-# Forgotten dialogues that answers on their way are still checked against; far more than are ever on their way.
+DEFAULT_OPERATOR = "default"
+MAX_OPERATOR_LENGTH = 64
+
 _KEPT_ENDS = 1000
+"""Forgotten dialogues that pending answers are still checked against; far more than answers are ever pending."""
 
 
 class OperatorError(ValueError):
@@ -36,22 +40,37 @@ class ForgottenTurnError(ValueError):
 
 
 @dataclass(frozen=True)
+class DialogueLimits:
+    """How much is kept. One 640 x 480 mask in each of 16 x 8 turns takes 40 MB.
+
+    Attributes:
+        max_turns: turns per operator; the oldest are forgotten first.
+        max_operators: dialogues; the one that was idle longest is forgotten first.
+        max_idle_s: dialogues without a new turn for so many seconds are forgotten; 0: never.
+    """
+
+    max_turns: int = 8
+    max_operators: int = 16
+    max_idle_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class DialogueSnapshot:
-    """An operator's dialogue as it was when a command was taken up.
+    """An operator's dialogue at one moment. Everything that one command does uses the same snapshot.
 
     Attributes:
         turns: the turns that are kept, oldest first, with their numbers.
-        generation: tells whether the dialogue was forgotten since; for `append`.
+        generation: for `Dialogues.append`: whether the dialogue was forgotten after the snapshot.
     """
 
     turns: tuple[Turn, ...]
     generation: int
 
     def check_kept(self, references: Sequence[int]) -> None:
-        """Checks that the dialogue still has the turns of these numbers.
+        """Check that the dialogue still has the turns of these numbers.
 
         Raises:
-            ForgottenTurnError: it has one of them not, or no longer.
+            ForgottenTurnError: It never had one of them, or has forgotten it.
         """
         numbers = [turn.number for turn in self.turns]
         for number in references:
@@ -80,37 +99,33 @@ class Summary:
 class _Dialogue:
     turns: deque[Turn] = field(default_factory=deque)
     forgotten: int = 0
-    spoken_s: float = 0.0
+    last_turn_s: float = 0.0
 
-    def trim(self, longest: int) -> None:
-        while len(self.turns) > longest:
+    def trim(self, max_turns: int) -> None:
+        while len(self.turns) > max_turns:
             self.turns.popleft()
             self.forgotten += 1
 
 
 class Dialogues:
-    """The dialogues of all operators. Safe to use from several threads.
-
-    Memory is bounded by max_operators x max_turns turns; one 640 x 480 mask in each of 16 x 8 takes 40 MB.
-    """
+    """The dialogues of all operators. Safe to use from several threads."""
 
     def __init__(
         self,
+        limits: DialogueLimits | None = None,
         *,
-        max_turns: int = 8,
-        max_operators: int = 16,
-        max_idle_s: float = 0.0,
         store: DialogueStore | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        """Keep the newest max_turns of each operator, and the max_operators who spoke last.
+        """Take over what a store holds, as far as the limits allow.
 
         Args:
-            max_turns: of each operator.
-            max_operators: dialogues.
-            max_idle_s: dialogues that had no new turn for so many seconds are forgotten; 0: never.
-            store: what it holds is taken over, and what changes goes into it.
-            now_s: seconds since 1970.
+            limits: What is beyond them is forgotten now, and removed from the store.
+            store: Its dialogues are taken over, and every change is written to it.
+            now_s: Returns seconds since 1970.
+
+        Raises:
+            StoreError: The store cannot be read.
         """
         self._lock = threading.Lock()
         self._dialogues: OrderedDict[str, _Dialogue] = OrderedDict()
@@ -118,93 +133,105 @@ class Dialogues:
         self._ends: OrderedDict[str, int] = OrderedDict()
         self._end_of_others = 0
         self._before_reset: OrderedDict[str, _Dialogue] = OrderedDict()
-        self._max_turns, self._max_operators, self._max_idle_s = max_turns, max_operators, max_idle_s
-        self._store, self._now_s = store, now_s
-        for kept in store.load() if store else ():
-            self._dialogues[kept.operator] = _Dialogue(deque(kept.turns), kept.turns[0].number - 1, kept.spoken_s)
+        self._limits, self._store, self._now_s = limits or DialogueLimits(), store, now_s
+        self._unwritten: set[str] = set()
+        for stored in store.load() if store else ():
+            forgotten = stored.turns[0].number - 1
+            self._dialogues[stored.operator] = _Dialogue(deque(stored.turns), forgotten, stored.last_turn_s)
         self._trim_all()
 
-    def set_limits(self, *, max_turns: int, max_operators: int, max_idle_s: float = 0.0) -> None:
-        """Change the bounds; what is over them is forgotten now."""
+    def set_limits(self, limits: DialogueLimits) -> None:
+        """Change the limits; what is beyond them is forgotten now."""
         with self._lock:
-            self._max_turns, self._max_operators, self._max_idle_s = max_turns, max_operators, max_idle_s
-            self._trim_all()
+            if limits != self._limits:
+                self._limits = limits
+                self._trim_all()
 
     def summaries(self) -> tuple[Summary, ...]:
-        """All dialogues, the one that was silent longest first."""
+        """All dialogues, the one that was idle longest first."""
         with self._lock:
             self._forget_idle()
             now_s = self._now_s()
             return tuple(
-                Summary(operator, len(kept.turns), kept.forgotten + len(kept.turns), max(0.0, now_s - kept.spoken_s))
+                Summary(operator, len(kept.turns), kept.forgotten + len(kept.turns), max(0.0, now_s - kept.last_turn_s))
                 for operator, kept in self._dialogues.items()
             )
 
-    def close(self) -> None:
-        """Lets the store go; nothing may be asked of it afterwards."""
+    def save(self) -> int:
+        """Write what could not be written before, for example because the disk was full.
+
+        Returns:
+            The number of operators whose dialogue in the file is still not the one in memory.
+        """
         with self._lock:
-            if self._store:
-                self._store.close()
-                self._store = None
+            self._write_pending()
+            return len(self._unwritten)
+
+    def close(self) -> None:
+        """Close the store. The dialogues must not be used afterwards."""
+        with self._lock:
+            if self._store is None:
+                return
+            self._write_pending()
+            if self._unwritten:
+                _LOG.error("The newest turns of %d operators could not be written and are lost.", len(self._unwritten))
+            self._store.close()
+            self._store = None
 
     def snapshot(self, operator: str) -> DialogueSnapshot:
-        """What was said, and the generation to hand to `append`; changes nothing."""
+        """An operator's turns, and the generation for `append`. Changes nothing."""
         with self._lock:
             self._forget_idle()
             dialogue = self._dialogues.get(operator) or _Dialogue()
             return DialogueSnapshot(tuple(dialogue.turns), self._generation)
 
     def turns(self, operator: str) -> tuple[Turn, ...]:
-        """The turns of one operator that are kept, oldest first."""
-        with self._lock:
-            self._forget_idle()
-            dialogue = self._dialogues.get(operator)
-            return tuple(dialogue.turns) if dialogue else ()
+        """The turns of an operator that are kept, oldest first."""
+        return self.snapshot(operator).turns
 
     def append(self, operator: str, turn: Turn, generation: int | None = None) -> int:
         """Add a turn.
 
         Args:
-            operator: whose dialogue.
-            turn: the turn; it is kept with its number in this dialogue, and without its objects' `probability`, which
+            operator: Whose dialogue.
+            turn: The turn. It is kept with its number in this dialogue, and without its objects' `probability`, which
                 takes four times a mask's memory.
-            generation: from `snapshot`: a turn of a dialogue that was forgotten since is dropped. None: add it anyway.
+            generation: From `snapshot`: if the dialogue was forgotten since, the turn is dropped. None: add it anyway.
 
         Returns:
-            The turn's number, counted from 1 since the dialogue began; 0 when it was not kept.
+            The turn's number, counted from 1 since the dialogue began; 0 if it was not kept.
         """
         objects = tuple(replace(found, probability=None) for found in turn.objects)
         with self._lock:
             ended = self._ends.get(operator, self._end_of_others)
-            if not self._max_turns or (generation is not None and generation < ended):
+            if not self._limits.max_turns or (generation is not None and generation < ended):
                 return 0
             dialogue = self._dialogues.setdefault(operator, _Dialogue())
             self._dialogues.move_to_end(operator)
             self._forget_least_recent()
-            number = dialogue.forgotten + len(dialogue.turns) + 1
-            dialogue.turns.append(replace(turn, objects=objects, number=number))
-            dialogue.spoken_s = self._now_s()
-            if self._store:
-                self._store.add(operator, dialogue.turns[-1], dialogue.spoken_s)
+            kept = replace(turn, objects=objects, number=dialogue.forgotten + len(dialogue.turns) + 1)
+            dialogue.turns.append(kept)
+            dialogue.last_turn_s = self._now_s()
+            self._write(operator, lambda store: store.add(operator, kept, dialogue.last_turn_s))
             self._trim(operator)
-            return number
+            return kept.number
 
     def reset(self, operator: str) -> int:
-        """Forget one operator's dialogue; returns how many turns were kept of it."""
+        """Forget an operator's dialogue; returns how many turns it had."""
         with self._lock:
             dialogue = self._dialogues.get(operator)
             if dialogue is not None:
                 self._before_reset[operator] = dialogue
                 self._before_reset.move_to_end(operator)
-                while len(self._before_reset) > self._max_operators:
+                while len(self._before_reset) > self._limits.max_operators:
                     self._before_reset.popitem(last=False)
             return self._forget(operator)
 
     def undo_reset(self, operator: str) -> int:
-        """Keep again what the last reset forgot; returns how many turns there are.
+        """Restore what the last reset forgot; returns how many turns there are.
 
         Raises:
-            UndoError: there was no reset, or turns were added after it.
+            UndoError: There was no reset, or turns were added after it.
         """
         with self._lock:
             if operator in self._dialogues:
@@ -212,12 +239,10 @@ class Dialogues:
             dialogue = self._before_reset.pop(operator, None)
             if dialogue is None:
                 raise UndoError("There is no reset to take back.")
-            dialogue.spoken_s = self._now_s()
+            dialogue.last_turn_s = self._now_s()
             self._dialogues[operator] = dialogue
-            for turn in dialogue.turns if self._store else ():
-                assert self._store is not None
-                self._store.add(operator, turn, dialogue.spoken_s)
-            self._trim(operator)
+            dialogue.trim(self._limits.max_turns)
+            self._write(operator, lambda store: store.replace(operator, dialogue.turns, dialogue.last_turn_s))
             self._forget_least_recent()
             return len(dialogue.turns)
 
@@ -225,7 +250,7 @@ class Dialogues:
         """Forget the newest turn; returns how many turns are left.
 
         Raises:
-            UndoError: no turn is kept.
+            UndoError: No turn is kept.
         """
         with self._lock:
             dialogue = self._dialogues.get(operator)
@@ -235,8 +260,7 @@ class Dialogues:
                 self._forget(operator)
                 return 0
             turn = dialogue.turns.pop()
-            if self._store:
-                self._store.drop_turn(operator, turn.number)
+            self._write(operator, lambda store: store.drop_turn(operator, turn.number))
             return len(dialogue.turns)
 
     def _trim_all(self) -> None:
@@ -248,25 +272,25 @@ class Dialogues:
     def _trim(self, operator: str) -> None:
         dialogue = self._dialogues[operator]
         before = dialogue.forgotten
-        dialogue.trim(self._max_turns)
-        if self._store and dialogue.forgotten > before:
-            self._store.drop_before(operator, dialogue.forgotten + 1)
+        dialogue.trim(self._limits.max_turns)
+        if dialogue.forgotten > before:
+            self._write(operator, lambda store: store.drop_before(operator, dialogue.forgotten + 1))
 
     def _forget_idle(self) -> None:
-        if self._max_idle_s > 0:
-            oldest_s = self._now_s() - self._max_idle_s
-            for operator in [name for name, kept in self._dialogues.items() if kept.spoken_s < oldest_s]:
+        if self._limits.max_idle_s > 0:
+            oldest_s = self._now_s() - self._limits.max_idle_s
+            for operator in [name for name, kept in self._dialogues.items() if kept.last_turn_s < oldest_s]:
                 self._forget(operator)
 
     def _forget_least_recent(self) -> None:
-        while len(self._dialogues) > self._max_operators:
+        while len(self._dialogues) > self._limits.max_operators:
             self._forget(next(iter(self._dialogues)))
 
     def _forget(self, operator: str) -> int:
-        """Also where there is no dialogue yet: its first answer may be on its way."""
+        """Also without a dialogue: the answer to the operator's first command may be pending."""
         dialogue = self._dialogues.pop(operator, None)
-        if self._store and dialogue:
-            self._store.forget(operator)
+        if dialogue:
+            self._write(operator, lambda store: store.replace(operator, (), 0.0))
         self._generation += 1
         self._ends[operator] = self._generation
         self._ends.move_to_end(operator)
@@ -274,19 +298,45 @@ class Dialogues:
             _, self._end_of_others = self._ends.popitem(last=False)
         return len(dialogue.turns) if dialogue else 0
 
+    def _write(self, operator: str, change: Callable[[DialogueStore], None]) -> None:
+        """Write a change. If that fails, the operator's whole dialogue is written as soon as it is possible."""
+        if self._store is None:
+            return
+        if self._unwritten:
+            self._unwritten.add(operator)
+            self._write_pending()
+            return
+        try:
+            change(self._store)
+        except StoreError as error:
+            self._unwritten.add(operator)
+            _LOG.error("%s Turns are kept in memory until they can be written.", error)
+
+    def _write_pending(self) -> None:
+        if self._store is None or not self._unwritten:
+            return
+        for operator in sorted(self._unwritten):
+            dialogue = self._dialogues.get(operator, _Dialogue())
+            try:
+                self._store.replace(operator, dialogue.turns, dialogue.last_turn_s)
+            except StoreError:  # reported when it began
+                return
+            self._unwritten.discard(operator)
+        _LOG.info("Dialogues can be written to %s again; nothing was lost.", self._store.file)
+
 
 def operator_name(operator_id: str) -> str:
     """The name under which a dialogue is kept: the id itself, "default" for an empty one.
 
     Raises:
-        OperatorError: the id is longer than 64 characters, blank, or has characters that cannot be printed.
+        OperatorError: The id is longer than 64 characters, blank, or has characters that cannot be printed.
     """
     if not operator_id:
         return DEFAULT_OPERATOR
-    if len(operator_id) > LONGEST_OPERATOR or operator_id.isspace() or not operator_id.isprintable():
-        shown = ascii(operator_id[:20]) + ("..." if len(operator_id) > 20 else "")
+    if len(operator_id) > MAX_OPERATOR_LENGTH or operator_id.isspace() or not operator_id.isprintable():
+        quoted = ascii(operator_id[:20]) + ("..." if len(operator_id) > 20 else "")
         raise OperatorError(
-            f"The operator_id {shown} cannot be used: it must be 1 to {LONGEST_OPERATOR} printable characters"
+            f"The operator_id {quoted} cannot be used: it must be 1 to {MAX_OPERATOR_LENGTH} printable characters"
             f" (it has {len(operator_id)}), or empty for {DEFAULT_OPERATOR!r}."
         )
     return operator_id

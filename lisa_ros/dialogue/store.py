@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dialogues in an SQLite file, so that a node that was killed goes on with them.
+"""Dialogues in an SQLite file, so that a node that was killed continues them.
 
-A turn is in the file before its command is answered. Masks are kept with their turn, one bit a pixel and compressed,
-and so is what a model wants to be given again with them.
+A turn is in the file before its command is answered. Masks are stored with their turn, one bit per pixel and
+compressed, as is the region that a model wants back in later turns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,59 +35,170 @@ create table if not exists turns (
 ) without rowid;
 """
 _FROM_FORMAT_1 = "alter table turns add column refers text not null default '[]';"
-# Up to format 2, `refers` said how many turns back a reference lies; since then it has the turn's number.
+# Up to format 2, `refers` had the distance to the turn that a reference means; since then it has that turn's number.
 _FROM_FORMAT_2 = """
 update turns set refers = (select json_group_array(number - value) from json_each(refers)) where refers != '[]';
 """
 _CHANGES = {0: _TABLES, 1: _FROM_FORMAT_1, 2: _FROM_FORMAT_2, FORMAT: ""}
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+_SIDE_FILES = ("", "-wal", "-shm")
+_NOT_DAMAGE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
 
 
 class StoreError(ValueError):
     """A file that dialogues cannot be kept in; the text is one sentence."""
 
 
+class _DamagedError(Exception):
+    """The file holds something that cannot be read as dialogues."""
+
+
 @dataclass(frozen=True)
 class StoredDialogue:
-    """What a file holds of one operator.
+    """One operator's dialogue in the file.
 
     Attributes:
         turns: oldest first, at least one.
-        spoken_s: when the newest was added, seconds since 1970.
+        last_turn_s: when the newest was added, seconds since 1970.
     """
 
     operator: str
     turns: tuple[Turn, ...]
-    spoken_s: float
+    last_turn_s: float
 
 
 class DialogueStore:
-    """One file, for one process at a time. To be called by one thread at a time."""
+    """One file, for one process at a time. To be used by one thread at a time."""
 
     def __init__(self, file: Path) -> None:
-        """Opens the file, or makes it.
+        """Open the file, or create it. A damaged file is renamed with a warning, and a new one begun.
 
         Raises:
-            StoreError: it is something else, another node has it, or it cannot be written.
+            StoreError: The file is something else than a dialogue file, has a newer format, is open in another node,
+                or cannot be written.
         """
+        self._file = file
         try:
-            self._file = file
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False, isolation_level=None)
-            self._prepare(file)
-        except (OSError, sqlite3.Error) as error:
-            reason = "another node has it open" if "locked" in str(error) else str(error)
-            raise StoreError(f"Dialogues cannot be kept in {file}: {reason}.") from error
+            self._open()
+        except _DamagedError as error:
+            self._set_aside(error)
 
     def load(self) -> list[StoredDialogue]:
-        """All dialogues, the one that was silent longest first.
+        """All dialogues, the one that was idle longest first.
+
+        A damaged file is renamed with a warning, and a new one begun.
 
         Raises:
-            StoreError: the file is damaged.
+            StoreError: The file cannot be read.
         """
         try:
             return self._load()
-        except (sqlite3.Error, zlib.error, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"The dialogues in {self._file} are damaged ({error}); move the file away.") from error
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                return self._set_aside(error)
+            raise StoreError(f"The dialogues in {self._file} cannot be read: {error}.") from error
+        except (zlib.error, ValueError, LookupError, TypeError, AttributeError, MemoryError, RecursionError) as error:
+            return self._set_aside(error)
+
+    def replace(self, operator: str, turns: Sequence[Turn], last_turn_s: float) -> None:
+        """Make the file hold exactly these turns of an operator; without turns, nothing of the operator.
+
+        Raises:
+            StoreError: The file cannot be written, for example because the disk is full. Then it is unchanged.
+        """
+        try:
+            self._database.execute("begin immediate")
+            self._database.execute("delete from turns where operator = ?", (operator,))
+            for turn in turns:
+                self._database.execute(*_insertion(operator, turn, last_turn_s))
+            self._database.execute("commit")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+            raise self._unwritable(error) from error
+
+    def add(self, operator: str, turn: Turn, last_turn_s: float) -> None:
+        """Add a turn. It survives the process as soon as this returns.
+
+        Raises:
+            StoreError: The file cannot be written. Then it is unchanged.
+        """
+        self._execute(*_insertion(operator, turn, last_turn_s))
+
+    def drop_before(self, operator: str, number: int) -> None:
+        """Remove an operator's turns with smaller numbers.
+
+        Raises:
+            StoreError: The file cannot be written. Then it is unchanged.
+        """
+        self._execute("delete from turns where operator = ? and number < ?", (operator, number))
+
+    def drop_turn(self, operator: str, number: int) -> None:
+        """Remove one turn of an operator.
+
+        Raises:
+            StoreError: The file cannot be written. Then it is unchanged.
+        """
+        self._execute("delete from turns where operator = ? and number = ?", (operator, number))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def file(self) -> Path:
+        """Where the dialogues are."""
+        return self._file
+
+    def _unwritable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"Dialogues cannot be written to {self._file}: {error}.")
+
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
+
+    def _open(self) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            is_database = _is_new_or_database(self._file)
+            self._database = sqlite3.connect(self._file, timeout=1.0, check_same_thread=False, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"Dialogues cannot be kept in {self._file}: {error}.") from error
+        try:
+            self._prepare()
+        except StoreError:
+            self._database.close()
+            raise
+        except sqlite3.Error as error:
+            self._database.close()
+            if _is_damage(error) and is_database:
+                raise _DamagedError(str(error)) from error
+            reason = "another node has it open" if "locked" in str(error) else str(error)
+            raise StoreError(f"Dialogues cannot be kept in {self._file}: {reason}.") from error
+
+    def _prepare(self) -> None:
+        self._database.execute("pragma locking_mode = exclusive")
+        self._database.execute("pragma journal_mode = wal")
+        self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
+        (found,) = self._database.execute("pragma user_version").fetchone()
+        if found not in _CHANGES:
+            raise StoreError(
+                f"Dialogues cannot be kept in {self._file}: it has format {found}, this version writes {FORMAT}."
+            )
+        while found != FORMAT:
+            following = FORMAT if found == 0 else found + 1
+            self._database.executescript(f"begin; {_CHANGES[found]} pragma user_version = {following}; commit;")
+            found = following
 
     def _load(self) -> list[StoredDialogue]:
         rows = self._database.execute("select * from turns order by operator, number").fetchall()
@@ -94,82 +206,98 @@ class DialogueStore:
         for row in rows:
             by_operator.setdefault(row[0], []).append(row)
         found = [
-            StoredDialogue(operator, tuple(_turn(*row[1:2], *row[3:]) for row in own), max(row[2] for row in own))
+            StoredDialogue(operator, tuple(_turn(row[1], *row[3:]) for row in own), max(row[2] for row in own))
             for operator, own in by_operator.items()
         ]
-        return sorted(found, key=lambda dialogue: dialogue.spoken_s)
+        return sorted(found, key=lambda dialogue: dialogue.last_turn_s)
 
-    def add(self, operator: str, turn: Turn, spoken_s: float) -> None:
-        """Adds a turn; it survives the process when this returns, unless the log says otherwise."""
-        objects, masks = _packed(turn.objects)
-        refers = json.dumps(turn.references)
-        row = (operator, turn.number, spoken_s, turn.command, turn.answer, objects, masks, refers)
-        self._change("insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row)
-
-    def drop_before(self, operator: str, number: int) -> None:
-        """Removes an operator's turns with smaller numbers."""
-        self._change("delete from turns where operator = ? and number < ?", (operator, number))
-
-    def drop_turn(self, operator: str, number: int) -> None:
-        """Removes one turn of an operator."""
-        self._change("delete from turns where operator = ? and number = ?", (operator, number))
-
-    def forget(self, operator: str) -> None:
-        """Removes an operator's dialogue."""
-        self._change("delete from turns where operator = ?", (operator,))
-
-    def close(self) -> None:
-        """Lets the file go."""
+    def _set_aside(self, error: Exception) -> list[StoredDialogue]:
+        """Rename the damaged file and begin a new one, which holds nothing."""
         self._database.close()
-
-    def _change(self, statement: str, values: tuple[Any, ...]) -> None:
-        """A full disk must not cost an operator the answer: the dialogue goes on in memory."""
+        damaged = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns()}")
+        for ending in _SIDE_FILES:
+            side_file = self._file.with_name(self._file.name + ending)
+            if side_file.exists():
+                side_file.rename(damaged.with_name(damaged.name + ending))
+        _LOG.warning(
+            "The dialogues in %s are damaged (%s: %.200s). The file is kept as %s, and a new one is begun.",
+            *(self._file, type(error).__name__, error, damaged),
+        )
         try:
-            self._database.execute(statement, values)
-        except sqlite3.Error as error:
-            _LOG.error(
-                "Dialogues are not kept in %s: %s. They live in memory until it can be written.", self._file, error
-            )
+            self._open()
+        except _DamagedError as again:
+            raise StoreError(f"Dialogues cannot be kept in {self._file}: {again}.") from again
+        return []
 
-    def _prepare(self, file: Path) -> None:
-        self._database.execute("pragma locking_mode = exclusive")
-        self._database.execute("pragma journal_mode = wal")
-        self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
-        (found,) = self._database.execute("pragma user_version").fetchone()
-        if found not in _CHANGES:
-            raise StoreError(
-                f"Dialogues cannot be kept in {file}: it has format {found}, this version writes {FORMAT}."
-            )
-        self._database.executescript(f"begin; {_CHANGES[found]} pragma user_version = {FORMAT}; commit;")
+
+def _is_new_or_database(file: Path) -> bool:
+    """False for a file of something else, which must be left alone."""
+    if not file.exists() or file.stat().st_size == 0:
+        return True
+    with file.open("rb") as stream:
+        return stream.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the content is to blame, and not the disk, a lock or the rights. Extended codes have more bits."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF not in _NOT_DAMAGE
+
+
+def _insertion(operator: str, turn: Turn, last_turn_s: float) -> tuple[str, tuple[Any, ...]]:
+    """The statement that adds a turn, and its values."""
+    objects, masks = _packed(turn.objects)
+    row = (operator, turn.number, last_turn_s, turn.command, turn.answer, objects, masks, json.dumps(turn.references))
+    return "insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row
 
 
 def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
-    """What objects are as JSON, and all masks' bits, an object's region's after its own."""
+    """The objects as JSON, and the bits of all masks, each followed by those of its object's region."""
     bits = b"".join(
         _bits(found.mask) + (_bits(found.region.mask) if found.region is not None else b"") for found in objects
     )
-    return json.dumps([_told(found) for found in objects]), zlib.compress(bits)
+    return json.dumps([_entry(found) for found in objects]), zlib.compress(bits)
 
 
-def _told(found: ObjectMask) -> dict[str, Any]:
-    told: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
+def _entry(found: ObjectMask) -> dict[str, Any]:
+    entry: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
     if found.region is not None:
-        told["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
-    return told
+        entry["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
+    return entry
 
 
-def _turn(number: int, command: str, answer: str, told: str, packed: bytes, refers: str) -> Turn:
-    bits = BytesIO(zlib.decompress(packed))
-    objects = tuple(_object(one, bits) for one in json.loads(told))
-    return Turn(command, answer, objects, tuple(json.loads(refers)), number)
+def _turn(number: int, command: str, answer: str, objects: str, packed: bytes, refers: str) -> Turn:
+    entries = json.loads(objects)
+    shapes = [shape for entry in entries for shape in _shapes(entry)]
+    expected = sum(map(_size, shapes))
+    bits = zlib.decompressobj().decompress(packed, expected + 1)
+    if len(bits) != expected:  # also protects against shapes that would take all memory
+        raise ValueError(f"masks of {expected} bytes are needed, and {len(bits)} are there")
+    stream = BytesIO(bits)
+    found = tuple(_object(entry, stream) for entry in entries)
+    return Turn(command, answer, found, tuple(json.loads(refers)), number)
 
 
-def _object(told: dict[str, Any], bits: BytesIO) -> ObjectMask:
-    mask, region = _mask(bits, told["shape"]), None
-    if (kept := told.get("region")) is not None:
-        x0, y0, x1, y1 = kept["box"]
-        region = Region(_mask(bits, kept["shape"]), (x0, y0, x1, y1))
-    return ObjectMask(mask, tuple(told["span"]), score=told.get("score"), region=region)
+def _shapes(entry: dict[str, Any]) -> list[tuple[int, int]]:
+    region = entry.get("region")
+    height, width = entry["shape"]
+    return [(height, width), *([tuple(region["shape"])] if region is not None else [])]
+
+
+def _size(shape: tuple[int, int]) -> int:
+    """Bytes that a mask's bits take."""
+    height, width = shape
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise ValueError(f"a mask cannot be {height} x {width}")
+    return -(-height * width // 8)
+
+
+def _object(entry: dict[str, Any], bits: BytesIO) -> ObjectMask:
+    mask, region = _mask(bits, entry["shape"]), None
+    if (stored := entry.get("region")) is not None:
+        x0, y0, x1, y1 = stored["box"]
+        region = Region(_mask(bits, stored["shape"]), (x0, y0, x1, y1))
+    return ObjectMask(mask, tuple(entry["span"]), score=entry.get("score"), region=region)
 
 
 def _bits(mask: Mask) -> bytes:
@@ -178,5 +306,5 @@ def _bits(mask: Mask) -> bytes:
 
 def _mask(bits: BytesIO, shape: Sequence[int]) -> Mask:
     height, width = shape
-    packed = np.frombuffer(bits.read(-(-height * width // 8)), np.uint8)
+    packed = np.frombuffer(bits.read(_size((height, width))), np.uint8)
     return np.unpackbits(packed, count=height * width).reshape(height, width).astype(np.bool_)

@@ -30,6 +30,7 @@ class Condition:
         max_picture_age_s: what may be answered about; 0: any.
         callback_errors: since the start.
         following: what is said of the object that is followed.
+        unwritten_dialogues: operators whose newest turns could not be written to dialogue_file yet.
         gpu_bytes: memory that the model takes on a GPU; 0 without one.
     """
 
@@ -42,6 +43,7 @@ class Condition:
     callback_errors: int
     gpu_bytes: int
     following: str = "nothing"
+    unwritten_dialogues: int = 0
 
 
 class Diagnostics:
@@ -81,6 +83,7 @@ class Diagnostics:
             "total p95 (ms)": f"{counted.total_ms(0.95):.0f}",
             **{f"answers {name}": counted.answers(getattr(Segmentation, name)) for name in _STATUSES},
             "following": condition.following,
+            "unwritten dialogues": condition.unwritten_dialogues,
             "callback errors": condition.callback_errors,
             "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
             "GPU memory (MB)": condition.gpu_bytes // 1_000_000,
@@ -97,6 +100,8 @@ def judge(condition: Condition, newest_status: int | None) -> tuple[bytes, str]:
         return DiagnosticStatus.WARN, "No picture has come yet."
     if 0 < condition.max_picture_age_s < condition.picture_age_s:
         return DiagnosticStatus.WARN, "The newest picture is older than max_image_age."
+    if condition.unwritten_dialogues:
+        return DiagnosticStatus.WARN, "The newest turns cannot be written to dialogue_file; the log has the reason."
     if condition.waiting >= condition.queue_size:
         return DiagnosticStatus.WARN, "The queue is full; commands are rejected."
     return DiagnosticStatus.OK, "Ready."

@@ -7,11 +7,12 @@ from pathlib import Path
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, UndoError, operator_name
+from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues, OperatorError, UndoError, operator_name
 from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message, sendable
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 from lisa_ros.srv import GetDialogue, ListDialogues, ResetDialogue, UndoDialogue
@@ -19,20 +20,26 @@ from lisa_ros.srv import GetDialogue, ListDialogues, ResetDialogue, UndoDialogue
 AUTO = "auto"
 
 
-def open_dialogues(file: str, node_name: str) -> Dialogues:
+def dialogue_limits(parameters: NodeParameters) -> DialogueLimits:
+    """How much of the dialogues is kept, from the node's parameters."""
+    return DialogueLimits(parameters.max_turns, parameters.max_operators, 60 * parameters.max_dialogue_idle)
+
+
+def open_dialogues(file: str, node_name: str, limits: DialogueLimits) -> Dialogues:
     """The dialogues that were kept.
 
     Args:
         file: where; AUTO: a file of the node's own in ROS's folder; empty: in memory alone.
         node_name: fully qualified.
+        limits: what is beyond them is removed from the file, so they must be the node's own.
 
     Raises:
         StoreError: they cannot be kept there.
     """
     if not file:
-        return Dialogues()
+        return Dialogues(limits)
     path = _own_file(node_name) if file == AUTO else Path(file).expanduser()
-    return Dialogues(store=DialogueStore(path))
+    return Dialogues(limits, store=DialogueStore(path))
 
 
 def _own_file(node_name: str) -> Path:

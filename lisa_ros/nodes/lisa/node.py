@@ -36,7 +36,7 @@ from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.diagnostics import Condition, Diagnostics
-from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, open_dialogues
+from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.loading import telling
 from lisa_ros.nodes.lisa.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.request import Request
@@ -243,13 +243,15 @@ class LisaNode(LifecycleNode):
             max_picture_age_s=parameters.max_image_age,
             callback_errors=self.callback_errors,
             following=self._following.state,
+            unwritten_dialogues=self._dialogues.save(),
             gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
         )
 
     def _open_dialogues(self) -> Dialogues:
         parameters = self._live_parameters.current
         try:
-            return open_dialogues(parameters.dialogue_file, self.get_fully_qualified_name())
+            name, limits = self.get_fully_qualified_name(), dialogue_limits(parameters)
+            return open_dialogues(parameters.dialogue_file, name, limits)
         except StoreError as error:
             raise LoadError(f"Parameter dialogue_file: {error}") from error
 

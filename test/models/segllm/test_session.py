@@ -15,7 +15,7 @@ import torch
 from golden import iou
 from golden_segllm import CANVAS, GoldenCase, read_golden_case
 
-from lisa_ros.dialogue.dialogues import Dialogues
+from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.segllm import Answer, Segllm, load_segllm
 from lisa_ros.models.segllm.prompt import Round
@@ -160,7 +160,7 @@ def test_numbers_count_since_the_dialogue_began(heard: Heard) -> None:
     """Of five turns a node has kept two: their numbers stay, given outright or in the command's text."""
     segmenter = SegllmSegmenter(heard)
     frame = segmenter.encode(np.full((60, 80, 3), 7, dtype=np.uint8))
-    dialogues = Dialogues(max_turns=2)
+    dialogues = Dialogues(DialogueLimits(max_turns=2))
     for turn in talk(segmenter, frame, [(f"object {i}", ()) for i in range(5)]):
         dialogues.append("ann", turn)
     turns = dialogues.turns("ann")

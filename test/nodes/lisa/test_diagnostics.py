@@ -37,6 +37,7 @@ FINE = {
         ({"picture_age_s": 6.0}, None, DiagnosticStatus.WARN, "max_image_age"),
         ({"picture_age_s": 6.0, "max_picture_age_s": 0.0}, None, DiagnosticStatus.OK, "Ready"),
         ({"waiting": 4}, None, DiagnosticStatus.WARN, "full"),
+        ({"unwritten_dialogues": 2}, None, DiagnosticStatus.WARN, "cannot be written to dialogue_file"),
         ({"state": "inactive"}, None, DiagnosticStatus.WARN, "inactive"),
     ],
 )

@@ -2,6 +2,7 @@
 """The services of a dialogue, and commands that point into the image, as another process uses them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pictures
@@ -11,7 +12,10 @@ from node_probe import Probe, probing
 from ros_harness import scripted_node, started, wait_until
 from sensor_msgs.msg import RegionOfInterest
 
+from lisa_ros.dialogue.dialogues import DialogueLimits
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.dialogue_services import open_dialogues
+from lisa_ros.segmentation.turns import Turn
 from lisa_ros.srv import GetDialogue, UndoDialogue
 
 
@@ -79,3 +83,16 @@ def test_points_and_boxes_reach_the_model_and_are_checked(probe: Probe) -> None:
     ):
         refused = probe.ask("red", "dora", **fields)
         assert refused.status == Segmentation.REJECTED and reason in refused.detail
+
+
+def test_a_restarted_node_keeps_what_its_limits_say(tmp_path: Path) -> None:
+    """More than the defaults of 8 turns and 16 operators must survive a restart."""
+    limits = DialogueLimits(max_turns=12, max_operators=18)
+    file = str(tmp_path / "dialogues.sqlite")
+    for expected in (0, 12):
+        dialogues = open_dialogues(file, "/lisa", limits)
+        assert sum(one.turns for one in dialogues.summaries()) == 18 * expected
+        for operator in range(18):
+            for number in range(12 - expected):
+                dialogues.append(f"operator {operator}", Turn(f"command {number}", "Sure."))
+        dialogues.close()

@@ -19,6 +19,7 @@ from lisa_ros.nodes.lisa.camera.dialogue_frames import DialogueFrames
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.answering import Limits, ask
 from lisa_ros.nodes.lisa.commands.worker import Worker
+from lisa_ros.nodes.lisa.dialogue_services import dialogue_limits
 from lisa_ros.nodes.lisa.parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Request
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -198,12 +199,7 @@ class Commands:
 
     def _dialogue(self, operator_id: str) -> DialogueSnapshot:
         """The dialogue as everything about one command uses it: a reset meanwhile changes nothing of it."""
-        parameters = self._parameters.current
-        self.dialogues.set_limits(
-            max_turns=parameters.max_turns,
-            max_operators=parameters.max_operators,
-            max_idle_s=60 * parameters.max_dialogue_idle,
-        )
+        self.dialogues.set_limits(dialogue_limits(self._parameters.current))
         return self.dialogues.snapshot(operator_name(operator_id))
 
     def _look(self, request: Request, dialogue: DialogueSnapshot, segmenter: Segmenter, camera: Camera) -> EncodedFrame:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from scripted_segmenter import ScriptedSegmenter
+from scripted_segmenter import ScriptedSegmenter, ScriptedSession
 from std_msgs.msg import Header
 from tiny_datasets import picture
 
-from lisa_ros.dialogue.dialogues import Dialogues
+from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.answering import Limits, ask
@@ -97,7 +101,43 @@ def test_the_oldest_turns_are_left_out_of_what_the_model_is_told(tokens: int, to
 
 def test_the_model_is_told_how_the_operator_counts() -> None:
     """Also when the oldest turns are forgotten."""
-    dialogues = Dialogues(max_turns=2)
+    dialogues = Dialogues(DialogueLimits(max_turns=2))
     for _ in range(5):
         dialogues.append("ann", Turn("one", "answer"))
     assert put("numbering", limits(), dialogues).answer == "The first of 2 is turn 4."
+
+
+def test_a_reset_meanwhile_does_not_mix_the_old_dialogue_with_the_new_one() -> None:
+    """The command is answered with the dialogue that it was given in, and is not kept in the new one."""
+    dialogues, segmenter = Dialogues(), ScriptedSegmenter()
+    dialogues.append("ann", Turn("old", "answer"))
+    snapshot = dialogues.snapshot("ann")
+    dialogues.reset("ann")
+    dialogues.append("ann", Turn("new", "answer"))
+    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
+    request = Request(id="1", operator_id="ann", text="history", references=(1,))
+    outcome = ask(segmenter, dialogues, snapshot, request, encoded, limits(), lambda: False, 0.0)
+    assert (outcome.answer, outcome.turn) == ("I was told: old", 0)
+    assert [turn.command for turn in outcome.history] == ["old"], "the tracker asks again with these turns"
+    assert [turn.command for turn in dialogues.turns("ann")] == ["new"]
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "1e300"])
+def test_a_score_that_is_no_number_from_0_to_1_fails_and_leaves_no_turn(score: str) -> None:
+    class Broken(ScriptedSegmenter):
+        def session(self, encoded: Any, turns: Sequence[Turn] = (), **options: Any) -> Any:
+            return BrokenSession(encoded, tuple(turns))
+
+    class BrokenSession(ScriptedSession):
+        def segment(self, command: str, *rest: Any, **options: Any) -> Iterator[Event]:
+            for event in super().segment(command, *rest, **options):
+                if isinstance(event, Finished):
+                    event = replace(event, objects=tuple(replace(one, score=float(score)) for one in event.objects))
+                yield event
+
+    dialogues, segmenter = Dialogues(), Broken()
+    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
+    request = Request(id="1", operator_id="ann", text="red")
+    with pytest.raises(ValueError, match="a score lies between 0 and 1"):
+        ask(segmenter, dialogues, dialogues.snapshot("ann"), request, encoded, limits(), lambda: False, 0.0)
+    assert dialogues.turns("ann") == ()
