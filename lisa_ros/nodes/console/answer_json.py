@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of the node as a page gets them: JSON with masks as runs of pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lisa_ros.msg import DialogueTurn, ObjectMask, Segmentation
+from lisa_ros.nodes.console.conversation import DONE, Exchange
+from lisa_ros.segmentation.answers import explanation_of
+
+_STATUSES = ("OK", "NO_OBJECT", "REJECTED", "NO_IMAGE", "CANCELLED", "FAILED")
+STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _STATUSES}
+
+
+def mask_runs(message: ObjectMask) -> list[int]:
+    """A mask as alternating run lengths in row-major order, the first one of pixels outside.
+
+    The sum is width x height, and a mask that begins with a pixel inside has a first run of 0.
+    """
+    image = message.mask
+    rows = np.frombuffer(image.data, dtype=np.uint8)[: image.height * image.step].reshape(image.height, image.step)
+    flat = (rows[:, : image.width] > 0).ravel()
+    changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else np.zeros(0, dtype=np.intp)
+    return [int(run) for run in np.diff(changes, prepend=0, append=flat.size)]
+
+
+def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
+    """One object of an answer.
+
+    Args:
+        message: the node's.
+        number: counted from 1 in the order of the answer.
+
+    Returns:
+        "number", "runs" (see mask_runs), "bbox" [x, y, width, height] and "centroid" [u, v] in pixels, "pixels",
+        "score" (None: the model reports none), "phrase", "distance_m" (from the camera; None: not known) and
+        "no_distance", one sentence, why.
+    """
+    box, point = message.bbox, message.pose.position
+    distance_m = math.hypot(point.x, point.y, point.z) if message.located else None
+    return {
+        "number": number,
+        "runs": mask_runs(message),
+        "bbox": [box.x_offset, box.y_offset, box.width, box.height],
+        "centroid": [message.centroid_pixel.x, message.centroid_pixel.y],
+        "pixels": message.pixels,
+        "score": None if message.score < 0 else round(float(message.score), 4),
+        "phrase": message.phrase,
+        "distance_m": distance_m,
+        "no_distance": message.location_detail,
+    }
+
+
+def size_of(objects: list[ObjectMask]) -> tuple[int, int] | None:
+    """(width, height) of the image that masks were made in; None without any."""
+    return (objects[0].mask.width, objects[0].mask.height) if objects else None
+
+
+def objects_json(objects: list[ObjectMask]) -> list[dict[str, Any]]:
+    """All objects of an answer."""
+    return [object_json(found, number) for number, found in enumerate(objects, start=1)]
+
+
+def take_answer(exchange: Exchange, message: Segmentation, objects: list[dict[str, Any]]) -> None:
+    """Fills an exchange with its whole answer; `objects` is objects_json(message.objects)."""
+    exchange.status = STATUS_NAMES.get(message.status, str(message.status))
+    exchange.detail = message.detail
+    exchange.answer = message.explanation
+    exchange.turn = message.turn
+    exchange.references = list(message.references) or exchange.references
+    exchange.objects = objects
+    exchange.size = size_of(message.objects) or exchange.size
+    exchange.stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+    exchange.timing_ms = {
+        "queued": message.queued_ms,
+        "first_mask": message.first_mask_ms,
+        "total": message.total_ms,
+    }
+
+
+def exchange_of_turn(turn: DialogueTurn) -> Exchange:
+    """An earlier turn that the node keeps; its image is not kept."""
+    return Exchange(
+        id=f"turn-{turn.turn}",
+        text=turn.text,
+        references=list(turn.references),
+        state=DONE,
+        status="OK" if turn.objects else "NO_OBJECT",
+        answer=turn.explanation or explanation_of(turn.answer),
+        objects=objects_json(turn.objects),
+        size=size_of(turn.objects),
+        turn=turn.turn,
+    )

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One camera with its LISA node, and the conversations of all operators with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+
+from lisa_ros.action import Segment
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.conversions import ImageError
+from lisa_ros.nodes.console.answer_json import exchange_of_turn, object_json, objects_json, size_of, take_answer
+from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversation, Exchange, Stamp, answered
+from lisa_ros.nodes.console.feed import CameraFeed, encode_jpeg
+from lisa_ros.nodes.console.link import LinkError, LisaLink
+from lisa_ros.nodes.console.presence import SILENT_S
+from lisa_ros.segmentation.answers import explanation_of
+from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
+
+_MOST_CONVERSATIONS = 64
+_MOST_FRAMES = 4
+_WIDEST_FRAME = 1920
+_REASON_S = 2.0
+"""How long the answer that says why a command was refused may take after the refusal."""
+
+NODE_RESTARTED = "node_restarted"
+NODE_LOST = "node_lost"
+POINTED_TEXT = "this"
+
+
+class CameraView:
+    """All that pages need of one camera. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        namespace: str,
+        compressed: bool,
+        loop: asyncio.AbstractEventLoop,
+        on_ros: Callable[..., None],
+    ) -> None:
+        """See LisaLink and CameraFeed.
+
+        Args:
+            node: the console's.
+            namespace: of the camera; empty: the console's own.
+            compressed: whether images come compressed.
+            loop: the pages' event loop.
+            on_ros: runs a function on the executor's thread.
+        """
+        prefix = f"{namespace.rstrip('/')}/" if namespace else ""
+        self.namespace, self._loop = namespace, loop
+        self.feed = CameraFeed(node, node.resolve_topic_name(f"{prefix}image"), compressed, loop, on_ros)
+        self.link = LisaLink(node, f"{prefix}lisa", compressed, loop, on_ros, self)
+        self._conversations: OrderedDict[str, Conversation] = OrderedDict()
+        self._frames: OrderedDict[Stamp, bytes] = OrderedDict()
+        self._opened_s = time.monotonic()
+        self._pages = 0
+
+    def open_page(self) -> None:
+        """A page shows this camera."""
+        self._pages += 1
+        self._opened_s = time.monotonic()
+        self.link.open()
+
+    def close_page(self) -> None:
+        """It does not any more."""
+        self._pages -= 1
+
+    def conversation(self, operator: str) -> Conversation:
+        """The operator's; the node's earlier turns come into it soon."""
+        if operator not in self._conversations:
+            self._conversations[operator] = Conversation(operator)
+            for name in [name for name, one in self._conversations.items() if not one.watched and name != operator]:
+                if len(self._conversations) > _MOST_CONVERSATIONS:
+                    del self._conversations[name]
+        self._conversations.move_to_end(operator)
+        return self._conversations[operator]
+
+    def send(
+        self, operator: str, text: str, references: list[int], pointing: dict[str, Any], stamp: Stamp | None
+    ) -> None:
+        """Sends an operator's command.
+
+        Args:
+            operator: whose.
+            text: the command; may be empty where something is pointed at.
+            references: turns that it refers to.
+            pointing: see Exchange.
+            stamp: of the image that was pointed at.
+
+        Raises:
+            LinkError: the node is not there.
+        """
+        if not self.link.ready:
+            raise LinkError(NODE_LOST)
+        exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp)
+        self.link.send(exchange, operator, "" if text else "mask_only")
+        self.conversation(operator).put(exchange)
+
+    def cancel(self, operator: str, identity: str) -> None:
+        """Takes a command back, if it is this operator's."""
+        exchange = self.conversation(operator).get(identity)
+        if exchange is not None and exchange.state != DONE:
+            self.link.cancel(identity)
+
+    async def reset(self, operator: str) -> None:
+        """Forgets the dialogue. Raises a LinkError."""
+        await self.link.call(ResetDialogue, operator_id=operator)
+        self.conversation(operator).forget()
+
+    async def undo_reset(self, operator: str) -> None:
+        """Takes the reset back. Raises a LinkError."""
+        await self.link.call(UndoDialogue, operator_id=operator, change=UndoDialogue.Request.RESET)
+        self.conversation(operator).restore()
+
+    async def load(self, conversation: Conversation) -> None:
+        """Fetches the node's earlier turns, if the node is there."""
+        try:
+            response = await self.link.call(GetDialogue, operator_id=conversation.operator)
+        except LinkError:
+            return
+        conversation.merge_turns([exchange_of_turn(turn) for turn in response.turns])
+
+    def tick(self) -> None:
+        """Four times a second: looks whether the node is there, and what that means for commands on their way."""
+        there = self.link.presence.there
+        restarted = self.link.judge()
+        lost = there and not self.link.presence.there
+        for conversation in self._conversations.values():
+            if restarted or lost:
+                for exchange in conversation.lose_pending(NODE_RESTARTED if restarted else NODE_LOST):
+                    self.link.cancel(exchange.id)  # a node that was only slow must not act on what was said to be lost
+            if restarted:
+                conversation.loaded = False
+            if self.link.ready and conversation.watched and not conversation.loaded:
+                conversation.loaded = True
+                asyncio.ensure_future(self.load(conversation))
+        if not self._pages and not any(one.pending() for one in self._conversations.values()):
+            self.link.close()
+            self._frames.clear()
+            for conversation in self._conversations.values():
+                conversation.loaded = False
+
+    def state(self) -> dict[str, Any]:
+        """For pages: the node's and the camera's state, the queue."""
+        return {"type": "state", "node": self.link.presence.json(), "camera": self._camera_state()}
+
+    def health(self) -> dict[str, Any]:
+        """For /healthz."""
+        node = self.link.presence
+        return {
+            "camera": self.feed.publishers() > 0,
+            "camera_topic": self.feed.topic,
+            "node": node.there,
+            "node_state": node.state,
+            "model": node.state == "active",
+            "model_name": node.value("model"),
+        }
+
+    def on_feedback(self, identity: str, feedback: Segment.Feedback) -> None:
+        """A part of an answer."""
+        found = self._find(identity)
+        if found is None or found[1].state in (DONE, LOST):
+            return
+        conversation, exchange = found
+        exchange.state = ANSWERING
+        exchange.answer = explanation_of(feedback.answer)
+        exchange.stamp = (feedback.header.stamp.sec, feedback.header.stamp.nanosec)
+        exchange.size = size_of(feedback.found) or exchange.size
+        for one in feedback.found:
+            exchange.objects = [*exchange.objects, object_json(one, len(exchange.objects) + 1)]
+        conversation.put(exchange)
+        if feedback.found and exchange.frame is None:
+            asyncio.ensure_future(self._attach_live(conversation, exchange))
+
+    def on_answer(self, message: Segmentation) -> None:
+        """A whole answer: to a command of a page, or to one that an operator of a page gave elsewhere."""
+        found = self._find(message.id)
+        if found is None:
+            conversation = self._conversations.get(message.operator_id)
+            if conversation is None or not conversation.watched:
+                return
+            found = conversation, Exchange(message.id, message.text)
+        conversation, exchange = found
+        if exchange.state == DONE:
+            return
+        take_answer(exchange, message, objects_json(message.objects))
+        answered(exchange)
+        self.link.settled(message.id)
+        conversation.put(exchange)
+        self._attach(conversation, exchange)
+
+    def on_frame(self, message: Any) -> None:
+        """The image of an answer; it may come before the answer or after it."""
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if stamp not in self._frames:
+            asyncio.ensure_future(self._keep_frame(stamp, message))
+
+    def on_refused(self, identity: str) -> None:
+        """The answer that says why comes on its own."""
+        self._loop.call_later(_REASON_S, self._refused_without_reason, identity)
+
+    async def _keep_frame(self, stamp: Stamp, message: Any) -> None:
+        try:
+            jpeg, size = await self._loop.run_in_executor(None, encode_jpeg, message, _WIDEST_FRAME)
+        except ImageError:
+            return
+        self._frames[stamp] = jpeg
+        while len(self._frames) > _MOST_FRAMES:
+            self._frames.popitem(last=False)
+        for conversation in self._conversations.values():
+            for exchange in conversation.exchanges:
+                if exchange.stamp == stamp and exchange.state == DONE:
+                    exchange.size = exchange.size or size
+                    self._attach(conversation, exchange)
+
+    def _attach(self, conversation: Conversation, exchange: Exchange) -> None:
+        jpeg = self._frames.get(exchange.stamp) if exchange.stamp else None
+        if jpeg is not None and exchange.status in ("OK", "NO_OBJECT") and exchange.frame is None:
+            conversation.put_frame(exchange, jpeg)
+
+    async def _attach_live(self, conversation: Conversation, exchange: Exchange) -> None:
+        """The image of a mask that has come before its answer, if pages were shown it."""
+        jpeg = await self.feed.at(exchange.stamp) if exchange.stamp else None
+        if jpeg is not None and exchange.frame is None:
+            conversation.put_frame(exchange, jpeg)
+
+    def _refused_without_reason(self, identity: str) -> None:
+        found = self._find(identity)
+        if found is not None and found[1].state not in (DONE, LOST):
+            conversation, exchange = found
+            exchange.state, exchange.status = DONE, "REJECTED"
+            conversation.put(exchange)
+
+    def _find(self, identity: str) -> tuple[Conversation, Exchange] | None:
+        for conversation in self._conversations.values():
+            if (exchange := conversation.get(identity)) is not None:
+                return conversation, exchange
+        return None
+
+    def _camera_state(self) -> dict[str, Any]:
+        now_s = time.monotonic()
+        seen_s = self.feed.seen_s
+        if not self.feed.subscribed:
+            state = "unwatched"
+        elif seen_s is not None:
+            state = "lost" if now_s - seen_s > SILENT_S else "ok"
+        elif now_s - self._opened_s < SILENT_S:
+            state = "waiting"
+        else:
+            state = "silent" if self.feed.publishers() else "absent"
+        age_s = None if seen_s is None else round(now_s - seen_s, 1)
+        return {"state": state, "age_s": age_s, "trouble": self.feed.trouble, "topic": self.feed.topic}

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands before every request: who may connect, from which page, how much may be sent, which headers go back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "lisa_console"
+_DAY_S = 86400
+OPEN_PATHS = frozenset({"/healthz"})
+"""Paths that need no token: a supervisor's probe has none, and they say nothing of any operator."""
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # No text can become HTML or script, not even by a mistake in the page's own code.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(self)",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not served: an HTTP status and one sentence."""
+
+    status: int
+    sentence: str
+
+
+class Gate:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: ASGIApp, *, token: str, local: bool, tls: bool) -> None:
+        """Takes the application.
+
+        Args:
+            app: what is protected.
+            token: that a browser must show; empty: none is needed.
+            local: whether only this machine can connect. Then the host that a browser names must be this machine, so that
+                no foreign name that resolves to it (DNS rebinding) opens the page.
+            tls: whether connections are encrypted.
+        """
+        self._app, self._token, self._local, self._tls = app, token, local, tls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves, or refuses."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        refusal = self._refusal(scope, headers, given)
+        if refusal is not None:
+            await _refuse(refusal, scope, receive, send)
+            return
+        await self._app(scope, receive, self._sending(send, self._token if self._right(given) else ""))
+
+    def _refusal(self, scope: Scope, headers: Headers, given: str) -> Refusal | None:
+        if scope["type"] == "http":
+            if scope["method"] not in ("GET", "HEAD"):
+                return Refusal(405, "Only GET and HEAD are possible here.")
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                return Refusal(413, "A request with a body is not possible here.")
+        host = headers.get("host", "")
+        if self._local and not _names_this_machine(host):
+            return Refusal(421, "The console listens to this machine alone; open it as http://127.0.0.1.")
+        origin = headers.get("origin")
+        if (origin is not None or scope["type"] == "websocket") and not self._same_origin(origin, host):
+            return Refusal(403, "The request comes from another page than the console's own.")
+        if self._token and scope["path"] not in OPEN_PATHS and not (self._right(given) or self._has_cookie(headers)):
+            return Refusal(401, "A token is needed: open the link that the console printed when it started.")
+        return None
+
+    def _same_origin(self, origin: str | None, host: str) -> bool:
+        return origin == f"{'https' if self._tls else 'http'}://{host}"
+
+    def _right(self, given: str) -> bool:
+        return bool(self._token) and secrets.compare_digest(given.encode(), self._token.encode())
+
+    def _has_cookie(self, headers: Mapping[str, str]) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and self._right(cookie.value)
+
+    def _sending(self, send: Send, token: str) -> Send:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                if token:
+                    secure = "; Secure" if self._tls else ""
+                    kept = f"Max-Age={30 * _DAY_S}; Path=/; HttpOnly; SameSite=Strict{secure}"
+                    headers.append("set-cookie", f"{COOKIE}={_quoted(token)}; {kept}")
+            await send(message)
+
+        return with_headers
+
+
+def _quoted(token: str) -> str:
+    cookie: SimpleCookie = SimpleCookie()
+    cookie[COOKIE] = token
+    return cookie[COOKIE].coded_value
+
+
+def _names_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name in ("localhost", "::1") or (name or "").startswith("127.")
+
+
+async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence})
+        return
+    response: Any = PlainTextResponse(refusal.sentence + "\n", refusal.status, SECURITY_HEADERS)
+    await response(scope, receive, send)

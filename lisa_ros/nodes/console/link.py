@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console's side of one LISA node: its action, its services, its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point
+from rclpy.action import ActionClient
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+
+from lisa_ros.action import Segment
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.console.conversation import Exchange
+from lisa_ros.nodes.console.presence import Presence
+from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
+
+_ANSWERS_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+_SERVICE_S = 5.0
+
+
+class LinkError(RuntimeError):
+    """The node did not do what was asked of it; the text is one sentence."""
+
+
+class Listener(Protocol):
+    """Who hears of answers; called on the event loop's thread."""
+
+    def on_feedback(self, identity: str, feedback: Segment.Feedback) -> None:
+        """A part of an answer."""
+
+    def on_answer(self, message: Segmentation) -> None:
+        """A whole answer, to whomever."""
+
+    def on_frame(self, message: Any) -> None:
+        """The image of an answer."""
+
+    def on_refused(self, identity: str) -> None:
+        """The node did not take a command; its answer says why."""
+
+
+class LisaLink:
+    """One node. Its methods belong to the event loop's thread; ROS is called on the executor's."""
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        compressed: bool,
+        loop: asyncio.AbstractEventLoop,
+        on_ros: Callable[..., None],
+        listener: Listener,
+    ) -> None:
+        """Listens to the node's diagnostics; to its answers once `open` is called.
+
+        Args:
+            node: the console's.
+            name: of the node, relative or absolute, for example "front/lisa".
+            compressed: whether images come compressed.
+            loop: the pages' event loop.
+            on_ros: runs a function on the executor's thread.
+            listener: hears of answers.
+        """
+        self._node, self._loop, self._on_ros, self._listener = node, loop, on_ros, listener
+        self._answers = node.resolve_topic_name(f"{name}/segmentation")
+        self._full_name = self._answers.rsplit("/", 1)[0]
+        self._frames = f"{self._full_name}/frame/image" + ("/compressed" if compressed else "")
+        self._frame_kind = CompressedImage if compressed else Image
+        self.presence = Presence(self._full_name.strip("/"))
+        self._handles: dict[str, Any] = {}
+        self._subscriptions: list[Any] = []
+        self._open = False
+        self._action = ActionClient(node, Segment, f"{self._full_name}/segment")
+        self._clients = {
+            kind: node.create_client(kind, f"{self._full_name}/{service}")
+            for kind, service in (
+                (GetDialogue, "get_dialogue"),
+                (ResetDialogue, "reset_dialogue"),
+                (UndoDialogue, "undo_dialogue"),
+            )
+        }
+        self._subscribe(DiagnosticArray, "/diagnostics", self.presence.hear, 10)
+
+    def open(self) -> None:
+        """A page is open: subscribe to answers and to the images they are about."""
+        if not self._open:
+            self._open = True
+            self._on_ros(self._open_topics)
+
+    def close(self) -> None:
+        """No page is open."""
+        if self._open:
+            self._open = False
+            self._on_ros(self._close_topics)
+
+    def judge(self) -> bool:
+        """Updates `presence`; whether the node was restarted since the last time."""
+        infos = self._node.get_publishers_info_by_topic(self._answers)
+        return self.presence.judge(frozenset(tuple(info.endpoint_gid) for info in infos))
+
+    @property
+    def ready(self) -> bool:
+        """Whether a command can be sent."""
+        return self.presence.there and self._action.server_is_ready()
+
+    def send(self, exchange: Exchange, operator: str, answer: str = "") -> None:
+        """Sends a command as a goal.
+
+        Args:
+            exchange: the command.
+            operator: whose.
+            answer: see Command.msg.
+        """
+        points = [Point(x=u, y=v) for u, v in exchange.pointing.get("points", [])]
+        boxes = [
+            RegionOfInterest(x_offset=int(x), y_offset=int(y), width=int(width), height=int(height))
+            for x, y, width, height in exchange.pointing.get("boxes", [])
+        ]
+        command = Command(
+            id=exchange.id,
+            operator_id=operator,
+            text=exchange.text,
+            references=exchange.references,
+            answer=answer,
+            points=points,
+            boxes=boxes,
+        )
+        if (points or boxes) and exchange.stamp is not None:
+            command.stamp.sec, command.stamp.nanosec = exchange.stamp
+        exchange.sent_s = time.time()
+        self._on_ros(self._send, command)
+
+    def cancel(self, identity: str) -> None:
+        """Takes a command back."""
+        handle = self._handles.get(identity)
+        if handle is not None:
+            self._on_ros(handle.cancel_goal_async)
+
+    def settled(self, identity: str) -> None:
+        """A command has its answer, or none is expected any more."""
+        self._handles.pop(identity, None)
+
+    async def call(self, kind: Any, **fields: Any) -> Any:
+        """Calls one of the dialogue's services; returns its response.
+
+        Raises:
+            LinkError: the node is not there, did not respond within 5 s, or refused.
+        """
+        client = self._clients[kind]
+        if not (self.presence.there and client.service_is_ready()):
+            raise LinkError("The LISA node is not there.")
+        done: asyncio.Future[Any] = self._loop.create_future()
+
+        def finish(response: Any) -> None:
+            if not done.done():
+                done.set_result(response)
+
+        def send() -> None:
+            future = client.call_async(kind.Request(**fields))
+            future.add_done_callback(lambda one: self._loop.call_soon_threadsafe(finish, one.result()))
+
+        self._on_ros(send)
+        try:
+            response = await asyncio.wait_for(done, _SERVICE_S)
+        except TimeoutError:
+            raise LinkError(f"The LISA node did not respond within {_SERVICE_S:g} s.") from None
+        if not response.success:
+            raise LinkError(response.message)
+        return response
+
+    def _send(self, command: Command) -> None:
+        def feedback(message: Any) -> None:
+            self._loop.call_soon_threadsafe(self._listener.on_feedback, command.id, message.feedback)
+
+        def accepted(future: Any) -> None:
+            handle = future.result()
+            if handle is None or not handle.accepted:
+                self._loop.call_soon_threadsafe(self._listener.on_refused, command.id)
+            else:
+                self._loop.call_soon_threadsafe(self._handles.__setitem__, command.id, handle)
+
+        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=feedback)
+        sent.add_done_callback(accepted)
+
+    def _open_topics(self) -> None:
+        if not self._subscriptions:
+            self._subscriptions = [
+                self._subscribe(Segmentation, self._answers, self._to_loop(self._listener.on_answer), _ANSWERS_QOS),
+                self._subscribe(self._frame_kind, self._frames, self._to_loop(self._listener.on_frame), 10),
+            ]
+
+    def _close_topics(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _to_loop(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        return lambda message: self._loop.call_soon_threadsafe(callback, message) and None
+
+    def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any) -> Any:
+        safe = guarded_by(self._node, callback)
+        return self._node.create_subscription(kind, topic, lambda message: safe(message), qos)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `console`: a web server for people beside a ROS node that talks to LISA.
+
+Two threads: the executor's calls ROS, the event loop's owns everything that pages show. `on_ros` and
+`call_soon_threadsafe` are the only ways from one to the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from lisa_ros.nodes.common.command_line import check_arguments, wants_help
+from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, parameter_names
+
+MISSING = (
+    "The console needs more Python packages: pip install 'lisa_ros[console]' (starlette, uvicorn, websockets, segno)."
+)
+_LARGEST_MESSAGE = 65536
+"""Bytes that a page may send at once."""
+
+
+class ConsoleNode(Node):
+    """The ROS node: what the cameras' views subscribe and send with."""
+
+    def __init__(self) -> None:
+        """Reads the parameters.
+
+        Raises:
+            ConsoleParameterError: one cannot be used.
+        """
+        super().__init__("console")
+        self.callback_errors = 0
+        self.parameters = declared(self)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the console until SIGINT or SIGTERM.
+
+    Returns:
+        0; 1 if it could not start, after saying why.
+    """
+    if wants_help(args):
+        print(f"{__doc__}\nParameters: {', '.join(parameter_names())}; docs/operators.md describes them.")
+        return 0
+    try:
+        import lisa_ros.nodes.console.app  # noqa: F401  the web packages are an extra
+    except ImportError as error:
+        print(f"console: {MISSING} ({error})", file=sys.stderr)
+        return 1
+    try:
+        check_arguments(args, parameter_names())
+        start_ros(args, SignalHandlerOptions.NO)
+        return _run()
+    except (StartError, ConsoleParameterError, OSError) as error:
+        print(f"console: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run() -> int:
+    node = ConsoleNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        with _listening(node.parameters) as listener:
+            asyncio.run(_serve(node, executor, listener))
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+    return 0
+
+
+def _listening(parameters: ConsoleParameters) -> socket.socket:
+    """The server's socket. Raises an OSError whose text is one sentence."""
+    host, port = parameters.host, parameters.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"The console cannot listen on host {host!r}, port {port} ({error.strerror}); another program may use the "
+            "port: choose another one with -p port:=8081."
+        ) from error
+
+
+async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: socket.socket) -> None:
+    import uvicorn
+
+    from lisa_ros.nodes.console.app import ConsoleApp
+    from lisa_ros.nodes.console.camera_view import CameraView
+
+    parameters, loop = node.parameters, asyncio.get_running_loop()
+    token = parameters.token or ("" if parameters.local else secrets.token_urlsafe(24))
+    compressed = parameters.image_transport == "compressed"
+
+    def on_ros(function: Callable[..., Any], *arguments: Any) -> None:
+        # guarded_by returns the last argument after an error, hence one more.
+        executor.create_task(guarded_by(node, lambda *given: function(*given[:-1])), *arguments, None)
+
+    cameras = {name: CameraView(node, name, compressed, loop, on_ros) for name in parameters.cameras}
+    console = ConsoleApp(parameters, cameras, token)
+    config = uvicorn.Config(
+        console.app,
+        log_level="warning",
+        access_log=False,  # a link with a token must not be in a log
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,  # JPEG files do not get smaller
+        ws_ping_interval=5.0,
+        ws_ping_timeout=10.0,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+        ssl_certfile=parameters.tls_cert or None,
+        ssl_keyfile=parameters.tls_key or None,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
+    thread.start()
+    _announce(node, parameters, token, listener.getsockname()[1])
+    ticking = asyncio.create_task(console.tick())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ticking.cancel()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        executor.shutdown(timeout_sec=2)
+        thread.join(2)
+
+
+def _spin(node: ConsoleNode, executor: SingleThreadedExecutor, loop: asyncio.AbstractEventLoop, server: Any) -> None:
+    """Runs ROS's callbacks; an end of ROS ends the server."""
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except Exception as error:  # a page without ROS behind it is worse than none
+        node.get_logger().fatal(f"The console ends: {type(error).__name__}: {error}")
+    loop.call_soon_threadsafe(setattr, server, "should_exit", True)
+
+
+def _announce(node: ConsoleNode, parameters: ConsoleParameters, token: str, port: int) -> None:
+    """Prints where the page is; with a token once, as a link and as a QR code for a tablet."""
+    scheme = "https" if parameters.tls_cert else "http"
+    everywhere = parameters.host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else parameters.host
+    link = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+    if not token:
+        node.get_logger().info(f"The operators' page: {link}")
+        return
+    if not parameters.tls_cert:
+        node.get_logger().warning("Without tls_cert and tls_key, who listens in the network can read the token.")
+    import segno
+
+    whole = f"{link}?token={token}"
+    print(f"The operators' page, for this link alone: {whole}", flush=True)
+    segno.make(whole, micro=False).terminal(compact=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

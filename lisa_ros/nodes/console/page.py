@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One open page: its WebSocket, what it asks for and what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lisa_ros.dialogue.dialogues import OperatorError, operator_name
+from lisa_ros.nodes.console.camera_view import CameraView
+from lisa_ros.nodes.console.conversation import Conversation, Exchange
+from lisa_ros.nodes.console.feed import MOST_FRAMES_A_SECOND, LiveFrame
+from lisa_ros.nodes.console.link import LinkError
+
+HEARTBEAT_S = 0.5
+_LONGEST_TEXT = 20_000
+_MOST_NUMBERS = 64
+_MOST_UNSENT = 2000
+"""Messages that a page may be behind; one that cannot keep up any more is closed and comes back by itself."""
+_WIDTHS = (160, 3840)
+
+
+class PageError(ValueError):
+    """A message of a page that makes no sense; the text says why."""
+
+
+class Page:
+    """Serves one WebSocket until it ends."""
+
+    def __init__(self, socket: WebSocket, cameras: Mapping[str, CameraView]) -> None:
+        """Takes an accepted WebSocket and the cameras by their namespaces."""
+        self._socket, self._cameras = socket, cameras
+        self._camera: CameraView | None = None
+        self._conversation: Conversation | None = None
+        self._viewing = False
+        self._unsent: deque[dict[str, Any] | bytes] = deque()
+        self._frames: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._width = _WIDTHS[0]
+        self._live: LiveFrame | None = None
+        self._something = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Runs until the page is closed."""
+        tasks = [asyncio.create_task(one) for one in (self._receive(), self._send(), self._beat(), self._show())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (error := task.exception()) and not isinstance(error, WebSocketDisconnect | RuntimeError):
+                    raise error
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._leave()
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._socket.receive_text()
+            try:
+                await self._take(message)
+            except PageError as error:
+                self._post({"type": "bad_message", "detail": str(error)})
+
+    async def _take(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PageError("The message is no JSON.") from error
+        if not isinstance(message, dict):
+            raise PageError("The message is no JSON object.")
+        kind = message.get("type")
+        handler = {
+            "hello": self._hello,
+            "view": self._view,
+            "frame": self._frame,
+            "command": self._command,
+            "cancel": self._cancel,
+            "reset": self._reset,
+            "undo": self._undo,
+        }.get(kind if isinstance(kind, str) else "")
+        if handler is None:
+            raise PageError("The message has no known type.")
+        if handler != self._hello and self._conversation is None:
+            raise PageError("The page has not said who its operator is.")
+        await handler(message)
+
+    async def _hello(self, message: dict[str, Any]) -> None:
+        operator, namespace = message.get("operator"), message.get("camera")
+        try:
+            operator = operator_name(_text(operator, 1000))
+        except OperatorError as error:
+            self._post({"type": "operator_refused", "detail": str(error)})
+            return
+        camera = self._cameras.get(namespace if isinstance(namespace, str) else "") or next(
+            iter(self._cameras.values())
+        )
+        self._leave()
+        self._camera, self._conversation = camera, camera.conversation(operator)
+        camera.open_page()
+        self._post(
+            {"type": "welcome", "operator": operator, "camera": camera.namespace, "cameras": list(self._cameras)}
+        )
+        self._post(camera.state())
+        self._conversation.watch(self._changed)
+        self._see(True)
+
+    async def _view(self, message: dict[str, Any]) -> None:
+        self._see(message.get("visible") is True)
+
+    async def _frame(self, message: dict[str, Any]) -> None:
+        width = message.get("width")
+        if not isinstance(width, int):
+            raise PageError("A frame needs a width in pixels.")
+        self._width = min(max(width, _WIDTHS[0]), _WIDTHS[1])
+        self._wanted.set()
+
+    async def _command(self, message: dict[str, Any]) -> None:
+        text = _text(message.get("text"), _LONGEST_TEXT).strip()
+        references = [int(one) for one in _numbers(message.get("references", []), 1) if 0 < one < 2**32]
+        pointing = {
+            "points": _tuples(message.get("points", []), 2),
+            "boxes": _tuples(message.get("boxes", []), 4),
+        }
+        if any(value < 0 or value >= 2**31 for box in pointing["boxes"] for value in box):
+            raise PageError("A box needs four numbers of 0 or more.")
+        stamp = _numbers(message.get("stamp") or [], 1)
+        if not text and not pointing["points"] and not pointing["boxes"]:
+            raise PageError("The command is empty.")
+        assert self._camera is not None and self._conversation is not None
+        seconds = (int(stamp[0]), int(stamp[1])) if len(stamp) == 2 and _is_stamp(stamp) else None
+        try:
+            self._camera.send(self._conversation.operator, text, references, pointing, seconds)
+        except LinkError as error:
+            self._post({"type": "not_sent", "text": text, "code": str(error)})
+
+    async def _cancel(self, message: dict[str, Any]) -> None:
+        assert self._camera is not None and self._conversation is not None
+        self._camera.cancel(self._conversation.operator, _text(message.get("id"), 100))
+
+    async def _reset(self, message: dict[str, Any]) -> None:
+        await self._change("reset")
+
+    async def _undo(self, message: dict[str, Any]) -> None:
+        await self._change("undo_reset")
+
+    async def _change(self, method: str) -> None:
+        assert self._camera is not None and self._conversation is not None
+        try:
+            await getattr(self._camera, method)(self._conversation.operator)
+        except LinkError as error:
+            self._post({"type": "failed", "what": method, "detail": str(error)})
+
+    def _see(self, visible: bool) -> None:
+        """Whether anybody can see the page."""
+        if self._camera is not None and visible != self._viewing:
+            self._viewing = visible
+            (self._camera.feed.add_viewer if visible else self._camera.feed.remove_viewer)()
+
+    def _leave(self) -> None:
+        self._see(False)
+        if self._camera is not None and self._conversation is not None:
+            self._conversation.unwatch(self._changed)
+            self._camera.close_page()
+        self._camera = self._conversation = None
+
+    def _changed(self, message: dict[str, Any], exchange: Exchange | None) -> None:
+        if exchange is not None and exchange.frame is not None:
+            size = list(exchange.size) if exchange.size else None
+            self._post(packed({"kind": "answer", "id": exchange.id, "size": size}, exchange.frame))
+        elif exchange is None:
+            self._post(message)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            self._post(self._camera.state() if self._camera else {"type": "beat"})
+
+    async def _show(self) -> None:
+        """Live images, each after the page has asked for the next: a slow link gets fewer, never older ones."""
+        number = 0
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            camera = self._camera
+            if camera is None or not self._viewing:
+                continue
+            try:
+                frame = await asyncio.wait_for(camera.feed.next_frame(number, self._width), HEARTBEAT_S)
+            except TimeoutError:
+                self._wanted.set()
+                continue
+            number, self._live = frame.number, frame
+            self._something.set()
+            await asyncio.sleep(0.9 / MOST_FRAMES_A_SECOND)
+
+    def _post(self, message: dict[str, Any] | bytes) -> None:
+        self._unsent.append(message)
+        self._something.set()
+
+    async def _send(self) -> None:
+        while len(self._unsent) <= _MOST_UNSENT:
+            await self._something.wait()
+            self._something.clear()
+            while self._unsent:
+                message = self._unsent.popleft()
+                if isinstance(message, bytes):
+                    await self._socket.send_bytes(message)
+                else:
+                    await self._socket.send_text(json.dumps(message, ensure_ascii=True, allow_nan=False))
+            if self._live is not None:
+                frame, self._live = self._live, None
+                header = {"kind": "live", "stamp": list(frame.stamp), "size": list(frame.size)}
+                await self._socket.send_bytes(packed(header, frame.jpeg))
+
+
+def packed(header: dict[str, Any], file: bytes) -> bytes:
+    """A binary message: the header's length in 4 bytes, big-endian, the header as JSON, a file."""
+    head = json.dumps(header).encode()
+    return len(head).to_bytes(4, "big") + head + file
+
+
+def _text(value: Any, longest: int) -> str:
+    if not isinstance(value, str):
+        raise PageError("A text is missing.")
+    if len(value) > longest:
+        raise PageError(f"A text has {len(value)} characters; at most {longest} are possible.")
+    return value.encode(errors="replace").decode()
+
+
+def _numbers(value: Any, least: float | None = None) -> list[float]:
+    right = isinstance(value, list) and len(value) <= _MOST_NUMBERS
+    if not right or not all(type(one) in (int, float) and math.isfinite(one) for one in value):
+        raise PageError("A list of numbers is missing.")
+    return [float(one) for one in value]
+
+
+def _tuples(value: Any, length: int) -> list[list[float]]:
+    if not isinstance(value, list) or len(value) > _MOST_NUMBERS:
+        raise PageError("A list of points or boxes is missing.")
+    numbers = [_numbers(one) for one in value]
+    if any(len(one) != length for one in numbers):
+        raise PageError(f"A point has 2 numbers and a box 4; one has another count than {length}.")
+    return numbers
+
+
+def _is_stamp(stamp: list[float]) -> bool:
+    return 0 <= stamp[0] < 2**31 and 0 <= stamp[1] < 10**9

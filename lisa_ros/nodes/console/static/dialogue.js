@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of commands and answers, and the table of an answer's objects.
+
+import { COLOURS, colourOf } from "./masks.js";
+import { element, t } from "./texts.js";
+
+export class Dialogue {
+  // on: {show(exchange), refer(turn)}.
+  constructor(log, on) {
+    this.log = log;
+    this.on = on;
+    this.exchanges = new Map();
+    this.items = new Map();
+    this.operator = "";
+  }
+
+  replace(exchanges, operator) {
+    this.operator = operator;
+    this.exchanges = new Map(exchanges.map((one) => [one.id, one]));
+    this.items = new Map(exchanges.map((one) => [one.id, this.item(one)]));
+    // A reader is not to hear the whole dialogue again.
+    this.log.setAttribute("aria-busy", "true");
+    this.log.replaceChildren(...this.items.values());
+    this.log.setAttribute("aria-busy", "false");
+    this.scroll(true);
+  }
+
+  put(exchange) {
+    const low = this.isLow();
+    const item = this.item(exchange);
+    const old = this.items.get(exchange.id);
+    this.exchanges.set(exchange.id, exchange);
+    this.items.set(exchange.id, item);
+    if (old) this.exchange(old, item);
+    else this.log.append(item);
+    this.scroll(low || !old);
+  }
+
+  // In place, so that the keyboard's focus and what a reader has read stay.
+  exchange(old, item) {
+    const focused = old.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    const [before, after] = [old.querySelector(".answer"), item.querySelector(".answer")];
+    if (before.textContent !== after.textContent || focused === null) old.replaceWith(item);
+    else this.items.set(item.dataset.id, old);
+    if (focused !== null) item.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  get pending() {
+    return [...this.exchanges.values()].filter((one) => one.state === "sent" || one.state === "answering");
+  }
+
+  get newest() {
+    return [...this.exchanges.values()].filter((one) => one.state === "done" && one.objects.length).at(-1) ?? null;
+  }
+
+  isLow() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
+  }
+
+  scroll(low) {
+    if (low) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  item(one) {
+    const actions = [];
+    if (one.objects.length) actions.push(this.button("show", one, () => this.on.show(one.id)));
+    if (one.turn) actions.push(this.button("refer", one, () => this.on.refer(one.turn)));
+    return element(
+      "li",
+      { "data-id": one.id, "data-state": one.state, "data-status": one.status },
+      element("p", { class: "asked" }, element("b", {}, t("you", { operator: this.operator })), ` ${one.text}`),
+      element("p", { class: "about" }, aboutCommand(one)),
+      element("p", { class: "answer" }, element("b", {}, t("robot")), ` ${answerText(one)}`),
+      element("p", { class: "about" }, ...aboutAnswer(one)),
+      element("div", { class: "tools" }, ...actions),
+    );
+  }
+
+  button(action, one, onclick) {
+    const label = action === "show" ? t("show_label", { text: one.text }) : t("refer_turn_label", { turn: one.turn });
+    return element("button", { type: "button", "data-action": action, "aria-label": label, onclick }, t(action));
+  }
+}
+
+function aboutCommand(one) {
+  const parts = [];
+  if (one.turn) parts.push(t("turn", { turn: one.turn }));
+  if (one.references.length) parts.push(t("refers_to", { turns: one.references.join(", ") }));
+  const pointed = [...(one.pointing.points ?? []).map(pointText), ...(one.pointing.boxes ?? []).map(boxText)];
+  if (pointed.length) parts.push(t("points_at", { what: pointed.join(", ") }));
+  return parts.join(" · ");
+}
+
+export function pointText([u, v]) {
+  return t("chip_point", { u: Math.round(u), v: Math.round(v) });
+}
+
+export function boxText([x, y, width, height]) {
+  return t("chip_box", { x: Math.round(x), y: Math.round(y), width: Math.round(width), height: Math.round(height) });
+}
+
+function answerText(one) {
+  if (one.state === "lost") return t(`lost_${one.detail}`);
+  if (one.answer) return one.answer;
+  if (one.state === "sent") return t("waiting");
+  if (one.state === "answering") return t("working");
+  return one.status === "OK" ? t("no_text") : "";
+}
+
+function aboutAnswer(one) {
+  const status = one.state === "done" ? t(`status_${one.status}`) : "";
+  const parts = [status ? element("strong", {}, status) : null, one.detail && one.state === "done" ? ` ${one.detail}` : ""];
+  if (one.late) parts.push(` ${t("late")}`);
+  return parts.filter(Boolean);
+}
+
+export function fillObjects(body, exchange, refer) {
+  const rows = (exchange?.objects ?? []).map((object) => {
+    const colour = colourOf(object.number);
+    const swatch = element("span", { class: "swatch", "data-colour": colour, "aria-hidden": "true" });
+    swatch.style.backgroundColor = `rgb(${COLOURS[colour].join(",")})`;
+    const distance =
+      object.distance_m === null
+        ? `${t("no_distance")}${object.no_distance ? `: ${object.no_distance}` : ""}`
+        : t("metres", { value: object.distance_m.toFixed(2) });
+    const label = t("refer_label", { number: object.number, turn: exchange.turn });
+    const button = element("button", { type: "button", "aria-label": label, onclick: refer }, t("refer"));
+    button.disabled = !exchange.turn;
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
+      element("td", {}, object.phrase || t("unnamed")),
+      element("td", {}, object.score === null ? t("no_score") : object.score.toFixed(2)),
+      element("td", {}, `${Math.round(object.centroid[0])}, ${Math.round(object.centroid[1])}`),
+      element("td", {}, distance),
+      element("td", {}, button),
+    );
+  });
+  body.replaceChildren(...rows);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The WebSocket to the console: connects again by itself, and notices within 2 s when nothing comes any more.
+
+const SILENT_MS = 1700;
+const AGAIN_MS = [200, 500, 1000, 2000];
+
+export class Link {
+  // on: {open(), json(message), file(header, blob), state(name, seconds)}; names: "open", "slow", "lost", "full".
+  constructor(on) {
+    this.on = on;
+    this.attempts = 0;
+    this.heard = performance.now();
+    this.name = "";
+    this.connect();
+    setInterval(() => this.judge(), 200);
+  }
+
+  connect() {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/page`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    socket.onopen = () => {
+      this.attempts = 0;
+      this.heard = performance.now();
+      this.tell("open");
+      this.on.open();
+    };
+    socket.onmessage = (event) => {
+      this.heard = performance.now();
+      if (this.name === "slow") this.tell("open");
+      if (typeof event.data === "string") this.on.json(JSON.parse(event.data));
+      else this.unpack(event.data);
+    };
+    socket.onclose = (event) => {
+      if (socket !== this.socket) return;
+      this.tell(event.code === 1013 ? "full" : "lost");
+      setTimeout(() => this.connect(), AGAIN_MS[Math.min(this.attempts++, AGAIN_MS.length - 1)]);
+    };
+  }
+
+  get open() {
+    return this.socket.readyState === WebSocket.OPEN && this.name === "open";
+  }
+
+  send(message) {
+    if (this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  unpack(data) {
+    const length = new DataView(data).getUint32(0);
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    this.on.file(header, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+  }
+
+  judge() {
+    const silent = performance.now() - this.heard;
+    if (this.socket.readyState === WebSocket.OPEN && silent > SILENT_MS) {
+      this.tell("slow", silent / 1000);
+      // A connection that has died without a word is made anew.
+      if (silent > 6000) this.renew();
+    }
+  }
+
+  renew() {
+    const dead = this.socket;
+    dead.onclose = dead.onmessage = null;
+    dead.close();
+    this.tell("lost");
+    this.connect();
+    this.heard = performance.now();
+  }
+
+  tell(name, seconds = 0) {
+    if (name === this.name && name !== "slow") return;
+    this.name = name;
+    this.on.state(name, seconds);
+  }
+}

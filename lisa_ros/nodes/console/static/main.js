@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page: joins the connection, the view, the dialogue and the form.
+
+import { Dialogue, boxText, fillObjects, pointText } from "./dialogue.js";
+import { Link } from "./link.js";
+import { showAlarms, showLatency, showState } from "./state.js";
+import { element, loadTexts, t } from "./texts.js";
+import { View } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const MAX_POINTS = 16;
+
+let link, view, dialogue;
+let operator = localStorage.getItem("operator") || "default";
+let camera = new URLSearchParams(location.search).get("camera") ?? localStorage.getItem("camera") ?? "";
+let draft = { references: [], points: [], boxes: [], stamp: null };
+let follows = true; // the view changes to the answer that comes
+const alarms = { link: "", note: "", node: "", camera: "" };
+
+function hello() {
+  link.send({ type: "hello", operator, camera });
+  askFrame();
+}
+
+function askFrame() {
+  link.send({ type: "frame", width: view.width });
+}
+
+function note(text) {
+  alarms.note = text;
+  showAlarms(alarms);
+}
+
+const handlers = {
+  welcome(message) {
+    operator = message.operator;
+    camera = message.camera;
+    localStorage.setItem("operator", operator);
+    localStorage.setItem("camera", camera);
+    $("operator").value = operator;
+    const options = message.cameras.map((name) => element("option", { value: name }, name || t("camera_default")));
+    $("camera").replaceChildren(...options);
+    $("camera").value = camera;
+    $("camera-field").hidden = message.cameras.length < 2;
+    if (document.hidden) link.send({ type: "view", visible: false });
+  },
+  operator_refused(message) {
+    note(t("operator_refused", message));
+  },
+  state(message) {
+    showState(message, alarms);
+    $("send").disabled = false;
+  },
+  dialogue(message) {
+    dialogue.replace(message.exchanges, message.operator);
+    view.keepOnly(new Set(message.exchanges.map((one) => one.id)));
+    $("undo").hidden = !message.can_undo_reset;
+    if (message.reset) {
+      note(t("reset_done"));
+      setDraft({ references: [], points: [], boxes: [], stamp: null });
+      view.exchange = null;
+      view.layers = [];
+      view.setMode("live");
+    } else if (view.mode === "answer" && !dialogue.exchanges.has(view.exchange?.id)) {
+      view.setMode("live");
+    }
+    refresh();
+  },
+  exchange({ exchange }) {
+    dialogue.put(exchange);
+    if (exchange.turn) $("undo").hidden = true;
+    const shown = view.exchange?.id === exchange.id && view.mode === "answer";
+    if (exchange.objects.length && (follows || shown)) view.showAnswer(exchange);
+    if (exchange.state === "done") showLatency(exchange);
+    refresh();
+  },
+  not_sent(message) {
+    if (!$("text").value) $("text").value = message.text;
+    note(t(`not_sent_${message.code}`));
+  },
+  failed(message) {
+    note(t("reset_failed", message));
+  },
+  bad_message(message) {
+    note(t("bad_message", message));
+  },
+};
+
+function received(message) {
+  handlers[message.type]?.(message);
+}
+
+function file(header, blob) {
+  if (header.kind === "live") {
+    view.showLive(blob, header).finally(askFrame);
+  } else {
+    const exchange = dialogue.exchanges.get(header.id);
+    if (exchange && header.size) exchange.size ??= header.size;
+    view.keepFrame(header.id, blob);
+  }
+}
+
+function refresh() {
+  $("cancel").disabled = !dialogue.pending.length;
+  const shown = view.exchange ?? dialogue.newest;
+  $("answer").disabled = !shown;
+  $("live").setAttribute("aria-pressed", String(view.mode === "live"));
+  $("answer").setAttribute("aria-pressed", String(view.mode === "answer"));
+  const exchange = view.mode === "answer" ? view.exchange : dialogue.newest;
+  fillObjects($("objects"), exchange, () => refer(exchange.turn));
+  $("no-objects").hidden = Boolean(exchange?.objects.length);
+}
+
+function setDraft(changed) {
+  draft = changed;
+  const chips = [
+    ...draft.references.map((turn) => chip(t("chip_turn", { turn }), () => refer(turn))),
+    ...draft.points.map((point) => chip(pointText(point), () => without("points", point))),
+    ...draft.boxes.map((box) => chip(boxText(box), () => without("boxes", box))),
+  ];
+  $("chips").replaceChildren(...chips);
+  view.setPointed(draft);
+}
+
+function chip(text, onclick) {
+  const properties = { type: "button", class: "chip", "aria-label": t("chip_remove", { what: text }), onclick };
+  return element("button", properties, `${text} ✕`);
+}
+
+function without(kind, one) {
+  setDraft({ ...draft, [kind]: draft[kind].filter((other) => other !== one) });
+  $("text").focus();
+}
+
+function refer(turn) {
+  const known = draft.references.includes(turn);
+  const references = known ? draft.references.filter((one) => one !== turn) : [...draft.references, turn];
+  setDraft({ ...draft, references });
+}
+
+function send() {
+  const text = $("text").value.trim();
+  if (!text && !draft.points.length && !draft.boxes.length) return;
+  if (!link.open || !link.send({ type: "command", text, ...draft, stamp: draft.stamp ?? [] })) {
+    note(t("not_sent_link"));
+    return;
+  }
+  $("send").dataset.sentAt = performance.timeOrigin + performance.now();
+  note("");
+  $("text").value = "";
+  setDraft({ references: [], points: [], boxes: [], stamp: null });
+  follows = true;
+  view.setMode("live");
+}
+
+function cancel() {
+  for (const one of dialogue.pending) link.send({ type: "cancel", id: one.id });
+}
+
+function theme(name) {
+  if (name) document.documentElement.dataset.theme = name;
+  else delete document.documentElement.dataset.theme;
+  localStorage.setItem("theme", name);
+}
+
+function listen() {
+  $("say").addEventListener("submit", (event) => (event.preventDefault(), send()));
+  $("text").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) (event.preventDefault(), send());
+  });
+  $("cancel").addEventListener("click", cancel);
+  $("reset").addEventListener("click", () => link.send({ type: "reset" }));
+  $("undo").addEventListener("click", () => (link.send({ type: "undo" }), $("text").focus()));
+  $("who").addEventListener("submit", (event) => {
+    event.preventDefault();
+    operator = $("operator").value.trim() || "default";
+    note("");
+    hello();
+  });
+  $("camera").addEventListener("change", () => ((camera = $("camera").value), view.setMode("live"), hello()));
+  $("theme").addEventListener("change", () => theme($("theme").value));
+  $("live").addEventListener("click", () => ((follows = false), view.setMode("live")));
+  $("answer").addEventListener("click", () => {
+    const shown = view.exchange ?? dialogue.newest;
+    if (shown) view.showAnswer(shown);
+  });
+  $("box").addEventListener("click", () => {
+    view.boxing = !view.boxing;
+    $("box").setAttribute("aria-pressed", String(view.boxing));
+    view.canvas.classList.toggle("boxing", view.boxing);
+  });
+  view.canvas.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") setDraft({ references: [], points: [], boxes: [], stamp: null });
+  });
+  document.addEventListener("visibilitychange", () => {
+    link.send({ type: "view", visible: !document.hidden });
+    if (!document.hidden) askFrame();
+  });
+}
+
+async function begin() {
+  // The token has become a cookie; it need not stay where a shoulder can read it.
+  const query = new URLSearchParams(location.search);
+  if (query.has("token")) {
+    query.delete("token");
+    history.replaceState(null, "", query.size ? `/?${query}` : "/");
+  }
+  await loadTexts();
+  $("chips").setAttribute("aria-label", t("chips"));
+  $("view").setAttribute("aria-describedby", "view-help");
+  $("theme").value = localStorage.getItem("theme") || "";
+  theme($("theme").value);
+  view = new View($("view"), $("pointer"), {
+    object: (exchange) => refer(exchange.turn),
+    point: (u, v, stamp) => setDraft({ ...draft, points: [...draft.points, [u, v]].slice(-MAX_POINTS), stamp }),
+    box: (x, y, width, height, stamp) => setDraft({ ...draft, boxes: [[x, y, width, height]], stamp }),
+    mode: refresh,
+  });
+  dialogue = new Dialogue($("log"), {
+    show: (id) => ((follows = true), view.showAnswer(dialogue.exchanges.get(id))),
+    refer,
+  });
+  link = new Link({
+    open: hello,
+    json: received,
+    file,
+    state: (name, seconds) => {
+      const texts = { slow: t("alarm_link_slow", { age: seconds.toFixed(0) }), lost: t("alarm_link"), full: t("alarm_full") };
+      alarms.link = texts[name] ?? "";
+      showAlarms(alarms);
+    },
+  });
+  listen();
+  view.draw();
+  $("text").focus();
+}
+
+begin();

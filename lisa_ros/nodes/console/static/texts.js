@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page's texts. Nothing here or elsewhere makes HTML of a text: texts become text nodes and attributes.
+
+let texts = {};
+
+export async function loadTexts() {
+  texts = await (await fetch("/texts", { credentials: "same-origin" })).json();
+  document.documentElement.lang = texts.lang;
+  document.title = t("title");
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
+}
+
+// The text of a key with {names} filled in.
+export function t(key, values = {}) {
+  const text = Object.hasOwn(texts, key) ? texts[key] : key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+}
+
+// An element with attributes, listeners (onclick: f) and children; strings become text nodes.
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...children.filter((child) => child !== null && child !== ""));
+  return made;
+}
