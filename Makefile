@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup build demo docs test test-slow lint format clean
+.PHONY: help setup setup-demo setup-console build demo console docs test test-slow lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,10 +15,19 @@ help: ## Shows this list
 setup: ## Installs what is missing (Debian packages, .venv, ROS 2 where none is sourced) and builds
 	@tools/setup
 
+setup-demo:
+	@tools/setup sim
+
+setup-console:
+	@tools/setup console sim
+
 build: setup ## Builds the messages and the package into install/
 
-demo: setup ## A simulated camera, the node, two operators: prints a table, saves pictures
+demo: setup-demo ## A simulated camera, the node, two operators: prints a table, saves pictures
 	@tools/run --private python -m lisa_ros.demo
+
+console: setup-console ## A simulated camera, the node and the operators' page in a browser
+	@tools/run lisa console --simulated
 
 docs: setup ## Builds the documentation site into output/docs; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet

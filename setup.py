@@ -17,6 +17,8 @@ INSTALL_REQUIRES = [
     "numpy",
     "opencv-python",
     "pillow",
+    # `lisa chat`: line editing, history, completion.
+    "prompt-toolkit",
     "pycocotools",
     "pyyaml",
     "safetensors",
@@ -31,6 +33,8 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # The simulated tabletop camera, and with it `make demo`.
     "sim": ["pybullet"],
+    # The operators' page.
+    "console": ["segno", "starlette", "uvicorn", "websockets"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
     # Spoken commands (`lisa listen`, the node `speech`).
@@ -38,9 +42,11 @@ EXTRAS_REQUIRE = {
     # The documentation site (`make docs`).
     "docs": ["mkdocs-material"],
     "test": [
+        "axe-playwright-python",
         "catkin-pkg",
         "import-linter",
         "mypy",
+        "playwright",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",

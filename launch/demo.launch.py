@@ -18,6 +18,8 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from lisa_ros.nodes.common.launching import (
     check_arguments,
     config_file,
+    console_nodes,
+    declare_console_arguments,
     declare_node_arguments,
     names_of,
     set_fastdds_profile,
@@ -42,6 +44,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("rviz", default_value="true", description="false: without RViz."),
         *(DeclareLaunchArgument(name, default_value=d, description=text) for name, (_, d, text) in CAMERA.items()),
         *declare_node_arguments(),
+        *declare_console_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start_demo, args=[names_of(arguments)])])
 
@@ -53,6 +56,7 @@ def start_demo(context: LaunchContext, declared: list[str]) -> list[LaunchDescri
         *set_fastdds_profile(context),
         camera(),
         lisa_node(),
+        *console_nodes(context, {"": "image"}, LaunchConfiguration("namespace")),
         GroupAction([OpaqueFunction(function=rviz)], condition=IfCondition(LaunchConfiguration("rviz"))),
     ]
 
@@ -75,7 +79,7 @@ def camera() -> Node:
 
 def lisa_node() -> GroupAction:
     """The node, as lisa.launch.py starts it, on the camera's topics in the same namespace."""
-    arguments = {"namespace": LaunchConfiguration("namespace"), **shared_arguments()}
+    arguments = {"namespace": LaunchConfiguration("namespace"), "console": "false", **shared_arguments()}
     source = PythonLaunchDescriptionSource(str(LISA))
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
 

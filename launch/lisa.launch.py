@@ -13,6 +13,8 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from lisa_ros.nodes.common.launching import (
     check_arguments,
     check_file,
+    console_nodes,
+    declare_console_arguments,
     declare_node_arguments,
     given_parameters,
     names_of,
@@ -33,6 +35,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node: one per camera."),
         *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
         *declare_node_arguments(),
+        *declare_console_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start_node, args=[names_of(arguments)])])
 
@@ -55,4 +58,6 @@ def start_node(context: LaunchContext, declared: list[str]) -> list[LaunchDescri
         output="screen",
         emulate_tty=True,
     )
-    return [*unknown, *set_fastdds_profile(context), node]
+    topics = {"": LaunchConfiguration("image").perform(context)}
+    console = console_nodes(context, topics, LaunchConfiguration("namespace"))
+    return [*unknown, *set_fastdds_profile(context), node, *console]

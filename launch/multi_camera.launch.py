@@ -13,7 +13,15 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lisa_ros.nodes.common.launching import check_arguments, declare_node_arguments, names_of, shared_arguments
+from lisa_ros.nodes.common.launching import (
+    check_arguments,
+    console_nodes,
+    declare_console_arguments,
+    declare_node_arguments,
+    names_of,
+    set_fastdds_profile,
+    shared_arguments,
+)
 
 ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")
 
@@ -32,6 +40,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("namespace", default_value="", description="Put before each camera's namespace."),
         *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
         *declare_node_arguments(),
+        *declare_console_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes, args=[names_of(arguments)])])
 
@@ -43,10 +52,26 @@ def start_nodes(context: LaunchContext, declared: list[str]) -> list[LaunchDescr
     prefix = LaunchConfiguration("namespace").perform(context)
     topics = {topic: LaunchConfiguration(topic).perform(context) for topic in TOPICS}
     cameras = [
-        one_camera({"namespace": below(prefix, name), **topics_of(name, topics), **shared_arguments()})
+        one_camera(
+            {
+                "namespace": below(prefix, name),
+                "console": "false",
+                **topics_of(name, topics),
+                **shared_arguments(),
+            }
+        )
         for name in names
     ]
-    return [*unknown, *cameras]
+    # A camera's topic is relative to its namespace, and the console lies above all of them.
+    images = {name: console_topic(name, topics_of(name, topics)["image"]) for name in names}
+    # For the console: the cameras' launch files have it in their own scopes alone.
+    profile = set_fastdds_profile(context)
+    return [*unknown, *cameras, *profile, *console_nodes(context, images, prefix)]
+
+
+def console_topic(camera: str, topic: str) -> str:
+    """The topic of a camera's images as a node above the camera's namespace names it."""
+    return topic if topic.startswith("/") else f"{camera}/{topic}"
 
 
 def below(namespace: str, name: str) -> str:

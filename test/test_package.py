@@ -127,10 +127,8 @@ def test_every_name_in_setup_py_is_pinned_for_each_python() -> None:
 
 def test_what_the_package_imports_is_named(manifest: Package) -> None:
     required, extras = setup_lists()
-    from_pip = {
-        canonicalize_name(Requirement(line).name)
-        for line in [*required, *extras["sim"], *extras["train"], *extras["speech"]]
-    }
+    named = [*required, *extras["console"], *extras["sim"], *extras["speech"], *extras["train"]]
+    from_pip = {canonicalize_name(Requirement(line).name) for line in named}
     from_ros = {dependency.name for dependency in manifest.exec_depends} | MODULES_OF_ROS
     unnamed = {
         module
@@ -156,7 +154,10 @@ def test_a_command_and_a_service_survive_serialization() -> None:
     assert deserialize_message(serialize_message(request), ResetDialogue.Request) == request
 
 
-@pytest.mark.parametrize("name", ["lib/lisa_ros/lisa_node", "lib/lisa_ros/sim_camera", "bin/lisa"])
+PROGRAMS = ["lib/lisa_ros/console", "lib/lisa_ros/lisa_node", "lib/lisa_ros/sim_camera", "bin/lisa"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_executables_are_in_the_overlay(name: str) -> None:
     program = Path(get_package_prefix("lisa_ros")) / name
     assert os.access(program, os.X_OK)

@@ -76,3 +76,15 @@ install_debian_packages() {
   [ -n "$python" ] || fail "no Python 3.11, 3.12 or 3.13 here (looked for: ${PYTHON:-python3, python3.11-3.13}); install one, or name it: PYTHON=/path/to/python make setup"
   fail "still missing after apt-get: ${missing% }. Another Python may have them: PYTHON=/usr/bin/python3 make setup"
 }
+
+# The tests of the console drive a real browser; without one they are skipped.
+install_browser() {
+  if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then return 0; fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "no Chromium here: the console's page is not tested. Type: sudo apt-get install chromium"
+    return 0
+  fi
+  say "Debian package chromium, for the tests of the console's page"
+  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium ||
+    say "Chromium could not be installed: the console's page is not tested"
+}

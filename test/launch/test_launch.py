@@ -39,6 +39,9 @@ SHARED = {
     "respawn_delay",
     "log_level",
     "fastdds_profile",
+    "console",
+    "console_host",
+    "console_port",
 }
 ARGUMENTS = {
     ONE: {"namespace"} | TOPICS | SHARED,

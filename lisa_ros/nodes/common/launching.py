@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariable
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext
@@ -39,6 +41,13 @@ PROCESS: dict[str, tuple[str, str]] = {
 """Launch arguments about the process of lisa_node: default and meaning."""
 
 FASTDDS_PROFILE = "fastdds_profile"
+
+CONSOLE: dict[str, tuple[str, str]] = {
+    "console": ("false", "true: the operators' page, too (docs/operators.md)."),
+    "console_host": ("127.0.0.1", "Address that the page listens on; any but this machine's own needs a token."),
+    "console_port": ("8080", "TCP port of the page."),
+}
+"""Launch arguments about the console: default and meaning."""
 
 
 def config_file(name: str) -> str:
@@ -117,6 +126,37 @@ def check_arguments(context: LaunchContext, declared: Iterable[str]) -> list[Log
         if meant := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
             raise ValueError(f"There is no launch argument {name!r}; is {meant[0]!r} meant?")
     return [LogInfo(msg=f"There is no launch argument {name!r} in this launch file.") for name in unknown]
+
+
+def declare_console_arguments() -> list[DeclareLaunchArgument]:
+    """The arguments of CONSOLE."""
+    return [DeclareLaunchArgument(name, default_value=d, description=text) for name, (d, text) in CONSOLE.items()]
+
+
+def console_nodes(context: LaunchContext, topics: Mapping[str, str], namespace: Any) -> list[Node]:
+    """The console, where `console` is true.
+
+    Args:
+        context: of the launch.
+        topics: the cameras' namespaces, each with the topic of its images; "": no namespace of its own.
+        namespace: of the console's node, and before the cameras' namespaces.
+    """
+    if not IfCondition(LaunchConfiguration("console")).evaluate(context):
+        return []
+    port = ParameterValue(LaunchConfiguration("console_port"), value_type=int)
+    host = ParameterValue(LaunchConfiguration("console_host"), value_type=str)
+    return [
+        Node(
+            package="lisa_ros",
+            executable="console",
+            name="console",
+            namespace=namespace,
+            parameters=[{"cameras": list(topics), "port": port, "host": host}],
+            remappings=[(f"{camera}/image" if camera else "image", topic) for camera, topic in topics.items()],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
 
 
 def names_of(declared: Sequence[Any]) -> list[str]:

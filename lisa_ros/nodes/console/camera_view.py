@@ -7,7 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rclpy.node import Node
@@ -62,6 +62,7 @@ class CameraView:
         self._frames: OrderedDict[Stamp, bytes] = OrderedDict()
         self._opened_s = time.monotonic()
         self._pages = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def open_page(self) -> None:
         """A page shows this camera."""
@@ -141,7 +142,7 @@ class CameraView:
                 conversation.loaded = False
             if self.link.ready and conversation.watched and not conversation.loaded:
                 conversation.loaded = True
-                asyncio.ensure_future(self.load(conversation))
+                self._begin(self.load(conversation))
         if not self._pages and not any(one.pending() for one in self._conversations.values()):
             self.link.close()
             self._frames.clear()
@@ -178,7 +179,7 @@ class CameraView:
             exchange.objects = [*exchange.objects, object_json(one, len(exchange.objects) + 1)]
         conversation.put(exchange)
         if feedback.found and exchange.frame is None:
-            asyncio.ensure_future(self._attach_live(conversation, exchange))
+            self._begin(self._attach_live(conversation, exchange))
 
     def on_answer(self, message: Segmentation) -> None:
         """A whole answer: to a command of a page, or to one that an operator of a page gave elsewhere."""
@@ -201,7 +202,7 @@ class CameraView:
         """The image of an answer; it may come before the answer or after it."""
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         if stamp not in self._frames:
-            asyncio.ensure_future(self._keep_frame(stamp, message))
+            self._begin(self._keep_frame(stamp, message))
 
     def on_refused(self, identity: str) -> None:
         """The answer that says why comes on its own."""
@@ -238,6 +239,12 @@ class CameraView:
             conversation, exchange = found
             exchange.state, exchange.status = DONE, "REJECTED"
             conversation.put(exchange)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs it beside the rest; asyncio itself would forget it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _find(self, identity: str) -> tuple[Conversation, Exchange] | None:
         for conversation in self._conversations.values():

@@ -84,7 +84,7 @@ class CameraFeed:
         self._accepted_s = 0.0
         self._newest: tuple[int, Any] | None = None
         self._number = 0
-        self._arrived = asyncio.Condition()
+        self._arrived = asyncio.Event()
         self._files: OrderedDict[tuple[int, int], asyncio.Task[LiveFrame]] = OrderedDict()
         self.seen_s: float | None = None
         self.trouble = ""
@@ -101,7 +101,7 @@ class CameraFeed:
         self._viewers += 1
         if self._viewers == 1:
             self.seen_s = None
-            self._on_ros(self._subscribe)
+            self._on_ros(self._match)
 
     def remove_viewer(self) -> None:
         """A page does not show it any more."""
@@ -109,15 +109,19 @@ class CameraFeed:
         if self._viewers == 0:
             self._newest = None
             self._files.clear()
-            self._on_ros(self._unsubscribe)
+            self._on_ros(self._match)
 
     async def next_frame(self, after: int, width: int) -> LiveFrame:
-        """The newest image with a number above `after`, once there is one; about `width` pixels wide or the full size."""
+        """The newest image with a number above `after`, once there is one.
+
+        Args:
+            after: LiveFrame.number of the last one.
+            width: of the file, about, pixels; never wider than the image.
+        """
         while True:
-            async with self._arrived:
-                await self._arrived.wait_for(lambda: self._newest is not None and self._newest[0] > after)
-                assert self._newest is not None
-                number, message = self._newest
+            while self._newest is None or self._newest[0] <= after:
+                await self._arrived.wait()
+            number, message = self._newest
             try:
                 return await self._file(number, message, -(-width // _WIDTH_STEP) * _WIDTH_STEP)
             except ImageError as error:
@@ -139,7 +143,7 @@ class CameraFeed:
     def _file(self, number: int, message: Any, width: int) -> Awaitable[LiveFrame]:
         key = (number, width)
         if key not in self._files:
-            self._files[key] = asyncio.ensure_future(self._encode(number, message, width))
+            self._files[key] = self._loop.create_task(self._encode(number, message, width))
             while len(self._files) > _KEPT:
                 self._files.popitem(last=False)
         return asyncio.shield(self._files[key])
@@ -150,15 +154,14 @@ class CameraFeed:
         self.trouble = ""
         return LiveFrame(number, _stamp(message), size, jpeg)
 
-    def _subscribe(self) -> None:
-        if self._subscription is None:
+    def _match(self) -> None:
+        """On the executor's thread, whose tasks may change their order: subscribes if there are viewers, else not."""
+        if self._viewers and self._subscription is None:
             callback = guarded_by(self._node, self._on_image)
             self._subscription = self._node.create_subscription(
                 self._kind, self.topic, lambda message: callback(message), _NEWEST
             )
-
-    def _unsubscribe(self) -> None:
-        if self._subscription is not None:
+        elif not self._viewers and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
@@ -178,11 +181,8 @@ class CameraFeed:
         self.seen_s = time.monotonic()
         self._number += 1
         self._newest = (self._number, message)
-        asyncio.ensure_future(self._notify())
-
-    async def _notify(self) -> None:
-        async with self._arrived:
-            self._arrived.notify_all()
+        arrived, self._arrived = self._arrived, asyncio.Event()
+        arrived.set()
 
 
 def _stamp(message: Any) -> Stamp:

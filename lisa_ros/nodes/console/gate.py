@@ -63,8 +63,8 @@ class Gate:
         Args:
             app: what is protected.
             token: that a browser must show; empty: none is needed.
-            local: whether only this machine can connect. Then the host that a browser names must be this machine, so that
-                no foreign name that resolves to it (DNS rebinding) opens the page.
+            local: whether only this machine can connect. Then the host that a browser names must be this machine, so
+                that no foreign name that resolves to it (DNS rebinding) opens the page.
             tls: whether connections are encrypted.
         """
         self._app, self._token, self._local, self._tls = app, token, local, tls

@@ -92,13 +92,13 @@ class LisaLink:
         """A page is open: subscribe to answers and to the images they are about."""
         if not self._open:
             self._open = True
-            self._on_ros(self._open_topics)
+            self._on_ros(self._match)
 
     def close(self) -> None:
         """No page is open."""
         if self._open:
             self._open = False
-            self._on_ros(self._close_topics)
+            self._on_ros(self._match)
 
     def judge(self) -> bool:
         """Updates `presence`; whether the node was restarted since the last time."""
@@ -189,20 +189,23 @@ class LisaLink:
         sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=feedback)
         sent.add_done_callback(accepted)
 
-    def _open_topics(self) -> None:
-        if not self._subscriptions:
+    def _match(self) -> None:
+        """On the executor's thread, whose tasks may change their order: subscribes if a page is open, else not."""
+        if self._open and not self._subscriptions:
             self._subscriptions = [
                 self._subscribe(Segmentation, self._answers, self._to_loop(self._listener.on_answer), _ANSWERS_QOS),
                 self._subscribe(self._frame_kind, self._frames, self._to_loop(self._listener.on_frame), 10),
             ]
-
-    def _close_topics(self) -> None:
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        elif not self._open:
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions = []
 
     def _to_loop(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        return lambda message: self._loop.call_soon_threadsafe(callback, message) and None
+        def pass_on(message: Any) -> None:
+            self._loop.call_soon_threadsafe(callback, message)
+
+        return pass_on
 
     def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: Any) -> Any:
         safe = guarded_by(self._node, callback)

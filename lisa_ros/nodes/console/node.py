@@ -134,12 +134,14 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
     thread.start()
     _announce(node, parameters, token, listener.getsockname()[1])
+    # uvicorn raises a signal that ended it once more, which must not keep the rest from its end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     ticking = asyncio.create_task(console.tick())
     try:
         await server.serve(sockets=[listener])
     finally:
         ticking.cancel()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         executor.shutdown(timeout_sec=2)
         thread.join(2)
 

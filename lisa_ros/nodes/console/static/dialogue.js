@@ -8,6 +8,7 @@ export class Dialogue {
   // on: {show(exchange), refer(turn)}.
   constructor(log, on) {
     this.log = log;
+    this.list = log.querySelector("ol");
     this.on = on;
     this.exchanges = new Map();
     this.items = new Map();
@@ -20,7 +21,7 @@ export class Dialogue {
     this.items = new Map(exchanges.map((one) => [one.id, this.item(one)]));
     // A reader is not to hear the whole dialogue again.
     this.log.setAttribute("aria-busy", "true");
-    this.log.replaceChildren(...this.items.values());
+    this.list.replaceChildren(...this.items.values());
     this.log.setAttribute("aria-busy", "false");
     this.scroll(true);
   }
@@ -32,7 +33,7 @@ export class Dialogue {
     this.exchanges.set(exchange.id, exchange);
     this.items.set(exchange.id, item);
     if (old) this.exchange(old, item);
-    else this.log.append(item);
+    else this.list.append(item);
     this.scroll(low || !old);
   }
 
