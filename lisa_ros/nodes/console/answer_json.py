@@ -10,7 +10,7 @@ import numpy as np
 
 from lisa_ros.msg import DialogueTurn, ObjectMask, Segmentation
 from lisa_ros.nodes.console.conversation import DONE, Exchange
-from lisa_ros.segmentation.answers import explanation_of
+from lisa_ros.segmentation.text import explanation_of
 
 _STATUSES = ("OK", "NO_OBJECT", "REJECTED", "NO_IMAGE", "CANCELLED", "FAILED")
 STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _STATUSES}

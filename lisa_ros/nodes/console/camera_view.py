@@ -20,7 +20,7 @@ from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversat
 from lisa_ros.nodes.console.feed import CameraFeed, encode_jpeg
 from lisa_ros.nodes.console.link import LinkError, LisaLink
 from lisa_ros.nodes.console.presence import SILENT_S
-from lisa_ros.segmentation.answers import explanation_of
+from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
 
 _MOST_CONVERSATIONS = 64
