@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS
-from lisa_ros.models.common.options import DEVICES, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
+from lisa_ros.models.common.options import DEVICES, MEASURED_THREADS, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint
 
 
@@ -24,6 +24,11 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def _threads(text: str) -> int:
+    """An argument's type: auto, or 1 or more."""
+    return MEASURED_THREADS if text == "auto" else whole_number(text)
 
 
 def add_vision_tower(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +67,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="memory for cached prompts (KV cache), MiB (default: 1024, on a GPU at most 5 %% of its memory)",
     )
     parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="auto|N",
+        help="CPU threads; auto: the fastest number, measured once the model is loaded (default: as torch has it)",
+    )
+    parser.add_argument(
         "--max-new-tokens", type=whole_number, default=512, help="longest answer, tokens (default: %(default)s)"
     )
     parser.add_argument(
@@ -81,6 +92,7 @@ def load_options(options: argparse.Namespace) -> LoadOptions:
         device=options.device,
         vision_tower=options.vision_tower,
         cache_mib=options.cache_mib,
+        threads=options.threads,
         fusion_scales=options.fusion_scales,
         explicit_references=options.explicit_references,
         refine=getattr(options, "refined", False),  # only `segment` offers it, and the next

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.hub import find_folder
-from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.models.common.loaded_segmenter import LoadedSegmenter
+from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
+from lisa_ros.segmentation.interface import OnDevice, Segmenter
 
 MODELS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "segllm": lambda config: "segmentator" in config,
@@ -53,4 +56,25 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     # torch and transformers take seconds to import; callers that only need the names here must not wait for them.
     module = importlib.import_module(f"lisa_ros.models.{model_of(folder)}.segmenter")
     segmenter: Segmenter = module.load(folder, options)
+    if options is not None and options.threads is not None:
+        _set_threads(segmenter, options.threads)
     return segmenter
+
+
+def _set_threads(segmenter: Segmenter, wanted: int) -> None:
+    """The number of CPU threads as wanted; on a GPU nothing is measured, since the CPU does little there."""
+    from lisa_ros.models.common.threads import choose_threads
+
+    on_gpu = isinstance(segmenter, OnDevice) and segmenter.gpu_bytes() > 0
+    if on_gpu and wanted == MEASURED_THREADS:
+        return
+    chosen = choose_threads(wanted, lambda: _answer_once(segmenter))
+    if isinstance(segmenter, LoadedSegmenter):
+        segmenter.threads = chosen
+
+
+def _answer_once(segmenter: Segmenter) -> None:
+    """One command about a new image, as a node would get it."""
+    encoded = segmenter.encode(np.zeros((480, 640, 3), dtype=np.uint8))
+    for _ in segmenter.session(encoded).segment("the red mug", max_new_tokens=8):
+        pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa train` hands on to the recipe what it does not know itself; other commands refuse that."""
+"""`lisa train` passes options that it does not know to the recipe; other commands refuse that."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import torch
 
 from lisa_ros.cli.main import main
 from lisa_ros.training import recipe
+from lisa_ros.training.pipeline import mean_weights
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     arguments: list[str] = []
 
-    def cook(given: Sequence[str] | None = None) -> int:
+    def run_recipe(given: Sequence[str] | None = None) -> int:
         arguments.extend(given or ())
         return 130
 
-    monkeypatch.setattr(recipe, "main", cook)
+    monkeypatch.setattr(recipe, "main", run_recipe)
     return arguments
 
 
-def test_the_recipe_gets_its_own_options(told: list[str]) -> None:
-    assert main(["train", "--recipe", "tabletop", "--stages", "eyes", "--threads", "1"]) == 130
-    assert told == ["--stages", "eyes", "--threads", "1"]
+def test_the_recipe_gets_its_own_options(passed_on: list[str]) -> None:
+    assert main(["train", "--recipe", "tabletop", "--stages", "joint", "--threads", "1"]) == 130
+    assert passed_on == ["--stages", "joint", "--threads", "1"]
 
 
 def test_the_recipe_gives_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,23 +40,23 @@ def test_the_recipe_gives_its_own_help(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--recipe", "cake"], "cake"),
-        (["segment", "--image", "a", "--text", "b", "--output", "c", "--stages", "eyes"], "--stages eyes"),
+        (["train", "--recipe", "kitchen"], "kitchen"),
+        (["segment", "--image", "a", "--text", "b", "--output", "c", "--stages", "joint"], "--stages joint"),
         (["finetune", "--checkpoint", "a", "--data", "b", "--output", "c", "--lora", "8"], "--lora 8"),
     ],
 )
 def test_what_nobody_knows_is_refused(
-    told: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    passed_on: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
-    assert told == []
+    assert passed_on == []
 
 
 def test_the_mean_of_stages() -> None:
     stages = [{"a": torch.tensor([0.0, 3.0]), "b": torch.tensor([[1.0]])}, {"a": torch.ones(2), "b": torch.ones(1, 1)}]
-    mean = recipe.mean_weights([stages[0], stages[1], stages[1]])
+    mean = mean_weights([stages[0], stages[1], stages[1]])
     assert torch.allclose(mean["a"], torch.tensor([2 / 3, 5 / 3]))
     assert torch.equal(mean["b"], torch.ones(1, 1))

@@ -24,7 +24,13 @@ class LoadedModel(Protocol):
 
 
 class LoadedSegmenter:
-    """The part of a Segmenter that is the same for all."""
+    """The part of a Segmenter that is the same for all.
+
+    Attributes:
+        threads: CPU threads that torch computes with, where the loader has set them; else None.
+    """
+
+    threads: int | None = None
 
     def __init__(self, model: LoadedModel) -> None:
         """Takes the model; it is asked by the subclass."""
@@ -32,8 +38,10 @@ class LoadedSegmenter:
 
     @property
     def name(self) -> str:
-        """Checkpoint, precision and device, for logs."""
-        return self._loaded.name
+        """Checkpoint, precision, device and, where it was chosen, the number of CPU threads; for logs."""
+        if self.threads is None:
+            return self._loaded.name
+        return f"{self._loaded.name}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
 
     def gpu_bytes(self) -> int:
         """See OnDevice."""

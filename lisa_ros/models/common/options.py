@@ -13,6 +13,8 @@ CONVERTED_TO = ("none", "8bit", "4bit")
 
 DEVICES = ("auto", "cpu", "cuda")
 
+MEASURED_THREADS = 0
+"""As threads: the number that is fastest on this machine, measured once the model is loaded."""
 DEFAULT_CACHE = -1
 """As cache_mib: 1024, on a GPU at most 5 % of its memory."""
 
@@ -29,6 +31,8 @@ class LoadOptions:
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
         cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
+        threads: CPU threads that torch computes with, in this process; MEASURED_THREADS: chosen by measurement; None:
+            as torch has it. On a GPU nothing is measured.
         fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
             loader comes to do; None: the checkpoint's own, which training ended with.
         explicit_references: SegLLM alone: whether words such as "it" choose no earlier masks, see
@@ -43,6 +47,7 @@ class LoadOptions:
     device: str = "auto"
     vision_tower: str | None = None
     cache_mib: int = DEFAULT_CACHE
+    threads: int | None = None
     fusion_scales: str | None = None
     explicit_references: bool = False
     refine: bool = False
@@ -54,6 +59,10 @@ class LoadOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; it can be {', '.join(choices)}")
+        if self.threads is not None and self.threads < MEASURED_THREADS:
+            raise ValueError(
+                f"threads is {self.threads}; it can be 1 or more, or {MEASURED_THREADS} for a measured one"
+            )
         if self.cache_mib < DEFAULT_CACHE:
             raise ValueError(f"cache_mib is {self.cache_mib}; it can be 0 or more, or {DEFAULT_CACHE} for the default")
 

@@ -70,6 +70,7 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
         device=parameters.device,
         vision_tower=parameters.vision_tower or None,
         cache_mib=parameters.cache_mib,
+        threads=parameters.threads,
     )
     return load_segmenter(checkpoint, options)
 

@@ -99,6 +99,12 @@ class NodeParameters:
         -1,
         1_000_000,
     )
+    threads: int = _configured_number(
+        0,
+        "CPU threads of the model. 0 (auto): the number that is fastest on this machine, measured when it is loaded.",
+        0,
+        1024,
+    )
     dialogue_file: str = _fixed(
         "auto",
         "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",

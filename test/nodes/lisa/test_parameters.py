@@ -59,11 +59,12 @@ def test_what_is_read_at_the_start_reaches_the_loader(monkeypatch: pytest.Monkey
             template="llava_llama_2",
             vision_tower="/models/clip",
             cache_mib=7,
+            threads=2,
         )
     )
     assert asked == [
-        (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None)),
-        (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7)),
+        (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None, threads=0)),
+        (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7, threads=2)),
     ]
 
 
