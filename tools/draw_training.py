@@ -12,17 +12,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 CURVES = {
-    "glance": ("kinds", "colours"),
-    "eyes": ("iou", "kinds"),
-    "words": ("code", "words"),
-    "look": ("code", "words"),
-    "talk": ("code", "words"),
+    "clip_pretraining": ("kinds", "colours"),
+    "sam_pretraining": ("iou", "kinds"),
+    "text_pretraining": ("code", "words"),
+    "hint_grounding": ("code", "words"),
+    "alignment": ("code", "words"),
     "joint": ("iou", "code", "words"),
-    "polish": ("iou", "code", "words"),
-    "settle": ("iou", "code", "words"),
-    "recall": ("code", "words"),
-    "finish": ("iou", "code", "words"),
-    "again": ("iou", "code", "words"),
+    "hard_negatives": ("iou", "code", "words"),
+    "rebalancing": ("iou", "code", "words"),
+    "other_object": ("code", "words"),
+    "joint_a": ("iou", "code", "words"),
+    "joint_b": ("iou", "code", "words"),
+    "clip_randomized": ("kinds", "colours"),
+    "sam_randomized": ("iou", "kinds"),
+    "joint_randomized": ("iou", "code", "words"),
 }
 """What is drawn of each stage, in the recipe's order."""
 
