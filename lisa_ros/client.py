@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a planner's author asks the node, in the manner of nav2's simple commander.
+"""A Python client of the node for planners, similar to nav2's simple commander.
 
+rclpy.init()
 with LisaClient() as lisa:
 lisa.segment("the red mug", operator="ann")
 while not lisa.is_complete():
@@ -42,7 +43,7 @@ _POLL_S = 0.1
 
 
 class Status(enum.Enum):
-    """What became of a command: Segmentation's, and two that no node says."""
+    """The status of a command: those of Segmentation, and two of the client."""
 
     OK = Segmentation.OK
     NO_OBJECT = Segmentation.NO_OBJECT
@@ -51,20 +52,20 @@ class Status(enum.Enum):
     CANCELLED = Segmentation.CANCELLED
     FAILED = Segmentation.FAILED
     NO_NODE = 100
-    """There is no node, or it did not take the command in time."""
+    """There is no node, or it did not accept the command in time."""
     UNFINISHED = 101
-    """The answer is not there yet."""
+    """The command has no answer yet."""
 
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """Where an object is, metres, in the camera's optical frame: that of the answer's header.
+    """The pose and the box of an object, in metres, in the camera's optical frame (frame_id of the answer's header).
 
     Attributes:
-        point_m: of its surface, the one that centroid_pixel stands for.
-        orientation: quaternion x, y, z, w of the box's axes; z is up where the object stands on something.
-        box_centre_m: the middle of the box around it.
-        box_size_m: along the box's axes.
+        point_m: The point of the object's surface at centroid_pixel.
+        orientation: Quaternion x, y, z, w of the box's axes; z is the normal of the supporting surface, if found.
+        box_centre_m: Centre of the box around the object.
+        box_size_m: Size of the box along its axes.
     """
 
     point_m: Vector
@@ -78,13 +79,13 @@ class FoundObject:
     """One object of an answer.
 
     Attributes:
-        mask: (H, W), size of the camera's picture.
-        centroid_pixel: (u, v) on the object, pixels; None for an empty mask.
-        bbox: (x, y, width, height), pixels.
-        place: in metres; None where it is not known.
-        no_place: one sentence, why not.
-        score: how likely the mask is right, 0 to 1; None: the model does not say.
-        phrase: the words of the answer that name it; empty: the model does not say.
+        mask: (H, W), size of the image.
+        centroid_pixel: (u, v) on the object, in pixels; None for an empty mask.
+        bbox: (x, y, width, height) in pixels.
+        pose: In metres; None: not known.
+        no_pose: Why the pose is not known, in one sentence.
+        score: Confidence of the mask, 0 to 1; None: the model reports none.
+        phrase: The phrase of the answer that names the object; empty: the model reports none.
     """
 
     mask: NDArray[np.bool_]
@@ -98,11 +99,11 @@ class FoundObject:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What has come of an answer so far.
+    """An answer so far.
 
     Attributes:
-        answer: the raw answer, "[SEG]" in place of each object.
-        objects: found so far.
+        answer: The raw answer so far, "[SEG]" in place of each object.
+        objects: The objects found so far.
     """
 
     answer: str
@@ -111,14 +112,14 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a command.
+    """The result of a command.
 
     Attributes:
-        status: in one word.
-        message: one sentence for people; empty with OK.
-        explanation: the answer for people, with the number of its object ("①") in place of each "[SEG]".
-        objects: in the order of the answer.
-        segmentation: the whole message, for its header and times; None where the node said nothing.
+        status: Its status.
+        message: The reason in one sentence if the status is not OK.
+        explanation: The answer for people, with the number of its object ("①") in place of each "[SEG]".
+        objects: In the order of the answer.
+        segmentation: The complete message, for its header and times; None: the node sent none.
     """
 
     status: Status
@@ -129,14 +130,14 @@ class Result:
 
 
 class LisaClient:
-    """Asks one thing at a time. Has a node and an executor of its own, which run while one of its methods does."""
+    """Sends one command at a time. It has its own node and executor, which run while one of its methods runs."""
 
     def __init__(self, lisa: str = "lisa", *, context: Any = None) -> None:
-        """Takes the name of the node to ask, with its namespace where it has one; rclpy must have been started.
+        """Create the client; `rclpy.init()` must have been called.
 
         Args:
-            lisa: for example "lisa" or "/front/lisa".
-            context: rclpy's; None: the default one.
+            lisa: Name of the node, with its namespace if it has one, for example "lisa" or "/front/lisa".
+            context: rclpy's context; None: the default one.
         """
         self._node: Node = rclpy.create_node(f"lisa_client_{os.getpid()}_{next(_numbers)}", context=context)
         self._executor = SingleThreadedExecutor(context=context)
@@ -146,8 +147,8 @@ class LisaClient:
         self._lisa = lisa
         self._id = ""
         self._goal: Any = None
-        self._told: Any = None
-        self._refused: Result | None = None
+        self._result_future: Any = None
+        self._final: Result | None = None
         self._feedback = Feedback("", ())
 
     def __enter__(self) -> LisaClient:
@@ -159,12 +160,12 @@ class LisaClient:
         self.close()
 
     def close(self) -> None:
-        """Ends the client's node; a command on its way goes on."""
+        """Destroy the client's node. A command that is being processed is not cancelled."""
         self._executor.shutdown()
         self._node.destroy_node()
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> bool:
-        """Waits for the node; whether it is there."""
+        """Wait for the node. Returns whether it is there."""
         return self._spin_until(self._action.server_is_ready, timeout_s)
 
     def segment(
@@ -177,49 +178,52 @@ class LisaClient:
         stamp: Time | None = None,
         timeout_s: float = 10.0,
     ) -> bool:
-        """Sends a command, and waits until the node has taken it.
+        """Send a command, and wait until the node has accepted it.
 
         Args:
-            text: what is wanted.
-            operator: whose dialogue it continues; empty: "default".
-            answer: "full" or "mask_only"; empty: as the node's parameter says.
-            references: earlier turns that the text is about.
-            stamp: the command's time; with the node's command_frame "nearest", of the picture that is meant. None: now.
-            timeout_s: longest wait.
+            text: The command, for example "the red mug".
+            operator: The operator whose dialogue it continues; empty: "default".
+            answer: "full" or "mask_only"; empty: as the node's parameter `answer` says.
+            references: Numbers of earlier turns that the text refers to.
+            stamp: Time of the command. With command_frame "nearest", the frame nearest to it is used. None: now.
+            timeout_s: Maximum time to wait, in seconds.
 
         Returns:
-            whether it was taken; else `result` says why not.
+            Whether the node accepted it; if not, `result` has the reason.
 
         Raises:
-            RuntimeError: the last command has no answer yet; wait for it, or cancel it first.
+            RuntimeError: The last command has no answer yet; wait for it or cancel it first.
         """
-        if self._told is not None and not self._told.done():
-            raise RuntimeError("the last command is still being answered; wait until is_complete(), or cancel() it")
-        self._id, self._feedback, self._told, self._refused = uuid.uuid4().hex, Feedback("", ()), None, None
+        if self._result_future is not None and not self._result_future.done():
+            raise RuntimeError("the last command has no answer yet; wait until is_complete() or call cancel()")
+        self._id, self._feedback, self._result_future, self._final = uuid.uuid4().hex, Feedback("", ()), None, None
         until_s = time.monotonic() + timeout_s
         if not self.wait_until_ready(timeout_s):
-            self._refused = Result(Status.NO_NODE, f"There is no action {self._lisa}/segment; does the node run?")
+            self._final = Result(
+                Status.NO_NODE, f"There is no action server {self._lisa}/segment; check that the node runs."
+            )
             return False
         command = Command(id=self._id, text=text, operator_id=operator, answer=answer, references=list(references))
         command.stamp = stamp or Time()
         sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=self._on_feedback)
         if not self._spin_until(sent.done, until_s - time.monotonic()):
-            self._refused = Result(Status.NO_NODE, f"The node did not take the command within {timeout_s:g} s.")
-            sent.add_done_callback(_take_back)
+            self._final = Result(Status.NO_NODE, f"The node did not accept the command within {timeout_s:g} s.")
+            sent.add_done_callback(_cancel_accepted)
             return False
         self._goal = sent.result()
         if self._goal.accepted:
-            self._told = self._goal.get_result_async()
+            self._result_future = self._goal.get_result_async()
         else:
-            self._spin_until(lambda: self._refused is not None, until_s - time.monotonic())
+            self._spin_until(lambda: self._final is not None, until_s - time.monotonic())
         return bool(self._goal.accepted)
 
     def is_complete(self, wait_s: float = _POLL_S) -> bool:
-        """Whether the answer is there; waits up to wait_s for it, and hears what has come meanwhile.
+        """Wait up to wait_s seconds for the answer. Returns whether it is there.
 
-        True as well where none will come, since the node has ended; `result` says so.
+        Feedback is received meanwhile. If the node has ended, so that no answer will come, the return value is True and
+        `result` has the reason.
         """
-        if self._told is None or self._spin_until(self._told.done, wait_s):
+        if self._result_future is None or self._spin_until(self._result_future.done, wait_s):
             return True
         if self._action.server_is_ready():
             return False
@@ -227,38 +231,38 @@ class LisaClient:
         return True
 
     def feedback(self) -> Feedback:
-        """What has come of the answer so far."""
+        """The answer so far."""
         return self._feedback
 
     def result(self) -> Result:
-        """What became of the last command."""
-        if self._told is None:
-            return self._refused or Result(Status.REJECTED, "The node refused the command and did not say why.")
-        if not self._told.done():
-            return Result(Status.UNFINISHED, "The answer is not there yet.")
-        return _result(self._told.result().result.segmentation)
+        """The result of the last command."""
+        if self._result_future is None:
+            return self._final or Result(Status.REJECTED, "The node rejected the command without a reason.")
+        if not self._result_future.done():
+            return Result(Status.UNFINISHED, "The command has no answer yet.")
+        return _result(self._result_future.result().result.segmentation)
 
     def cancel(self, timeout_s: float = 10.0) -> bool:
-        """Takes the command back; whether the node stopped. `result` has the rest."""
-        if self._told is None or self._told.done():
+        """Cancel the command. Returns whether the node stopped processing it; `result` has its result."""
+        if self._result_future is None or self._result_future.done():
             return False
-        asked = self._goal.cancel_goal_async()
-        if self._spin_until(lambda: asked.done() and self._told.done(), timeout_s):
+        cancelled = self._goal.cancel_goal_async()
+        if self._spin_until(lambda: cancelled.done() and self._result_future.done(), timeout_s):
             return True
         self._give_up(f"The node did not stop within {timeout_s:g} s.")
         return False
 
     def _give_up(self, why: str) -> None:
-        """Waits no longer for the last command's answer."""
-        self._refused, self._told = Result(Status.NO_NODE, why), None
+        """Set the result without waiting for the answer any longer."""
+        self._final, self._result_future = Result(Status.NO_NODE, why), None
 
     def _on_feedback(self, message: Any) -> None:
-        told = message.feedback
-        self._feedback = Feedback(told.answer, (*self._feedback.objects, *map(_found, told.found)))
+        feedback = message.feedback
+        self._feedback = Feedback(feedback.answer, (*self._feedback.objects, *map(_found, feedback.found)))
 
     def _on_answer(self, message: Segmentation) -> None:
-        if message.id == self._id and self._told is None:
-            self._refused = _result(message)
+        if message.id == self._id and self._result_future is None:
+            self._final = _result(message)
 
     def _spin_until(self, done: Any, timeout_s: float) -> bool:
         until_s = time.monotonic() + timeout_s
@@ -270,8 +274,8 @@ class LisaClient:
         return True
 
 
-def _take_back(sent: Any) -> None:
-    """Cancels a goal that was accepted when nobody waited for it any more."""
+def _cancel_accepted(sent: Any) -> None:
+    """Cancel a goal that was accepted too late."""
     if sent.result() is not None and sent.result().accepted:
         sent.result().cancel_goal_async()
 
@@ -287,10 +291,10 @@ def _found(message: ObjectMask) -> FoundObject:
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
     bbox = (box.x_offset, box.y_offset, box.width, box.height)
     score = None if message.score < 0 else float(message.score)
-    return FoundObject(mask, point, bbox, _place(message), message.location_detail, score, message.phrase)
+    return FoundObject(mask, point, bbox, _pose(message), message.location_detail, score, message.phrase)
 
 
-def _place(message: ObjectMask) -> ObjectPose | None:
+def _pose(message: ObjectMask) -> ObjectPose | None:
     if not message.located:
         return None
     axes, point = message.pose.orientation, message.pose.position

@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from node_probe import Probe
 
 # No test may reach out: a name that is no folder must fail the same way with and without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -50,3 +55,17 @@ def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("lira") / "toy"
     convert(Conversion(golden_lira, folder, "none", device="cpu"), report=lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def scripted_probe() -> Iterator[Probe]:
+    """A probe of one lisa_node with the scripted segmenter, shared by all tests that need no node of their own.
+
+    A test uses operators of its own and restores the parameters that it changes.
+    """
+    from node_probe import probing
+    from ros_harness import scripted_node, started
+
+    with probing() as probe, started(scripted_node("-p", "queue_size:=300")) as process:
+        probe.wait_for_node(process)
+        yield probe

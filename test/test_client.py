@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LisaClient, as a planner's author uses it, with lisa_node as another process."""
+"""LisaClient with lisa_node as another process."""
 
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import camera_images
 import numpy as np
-import pictures
 import pytest
 import rclpy
 from node_probe import Probe, probing
@@ -18,12 +18,11 @@ from lisa_ros.client import LisaClient, Status
 
 
 @pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with probing() as probe, started(scripted_node()) as process:
-        probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
-        assert probe.set_parameter("max_image_age", 0.0).successful
-        yield probe
+def probe(scripted_probe: Probe) -> Iterator[Probe]:
+    scripted_probe.ask_about(camera_images.message("rgb8"), "red")
+    assert scripted_probe.set_parameter("max_image_age", 0.0).successful
+    yield scripted_probe
+    assert scripted_probe.set_parameter("max_image_age", 5.0).successful
 
 
 @pytest.fixture
@@ -40,51 +39,51 @@ def finish(client: LisaClient) -> None:
     wait_until(client.is_complete, "the answer")
 
 
-def test_a_command_from_its_sending_to_its_masks(probe: Probe, client: LisaClient) -> None:
-    assert client.segment("two", operator="anna")
+def test_a_command_and_its_masks(probe: Probe, client: LisaClient) -> None:
+    assert client.segment("two", operator="client_a")
     finish(client)
     result = client.result()
     assert (result.status, result.message, result.explanation) == (Status.OK, "", "The red ① and the blue ②.")
     red, blue = result.objects
-    assert np.array_equal(red.mask, pixels_of(pictures.colours(), "red"))
-    assert np.array_equal(blue.mask, pixels_of(pictures.colours(), "blue"))
+    assert np.array_equal(red.mask, pixels_of(camera_images.colours(), "red"))
+    assert np.array_equal(blue.mask, pixels_of(camera_images.colours(), "blue"))
     assert red.centroid_pixel == (7.5, 15.5) and red.bbox == (0, 0, 16, 32)
     assert result.segmentation is not None and result.segmentation.turn == 1
     assert all(any(np.array_equal(f.mask, o.mask) for o in result.objects) for f in client.feedback().objects)
 
 
-def test_one_client_asks_one_thing_after_the_other(probe: Probe, client: LisaClient) -> None:
+def test_one_client_sends_several_commands(probe: Probe, client: LisaClient) -> None:
     for text, status in (("red", Status.OK), ("unicorn", Status.NO_OBJECT), ("crash", Status.FAILED)):
-        assert client.segment(text, operator="ben")
+        assert client.segment(text, operator="client_b")
         finish(client)
         assert client.result().status is status
     assert "the model broke" in client.result().message
 
 
-def test_what_is_refused_says_why(probe: Probe, client: LisaClient) -> None:
+def test_a_rejected_command_has_a_reason(probe: Probe, client: LisaClient) -> None:
     assert not client.segment(" ")
     assert client.is_complete()
     assert client.result().status is Status.REJECTED and "empty" in client.result().message
 
 
-def test_a_command_can_be_taken_back_and_no_other_sent_meanwhile(
+def test_a_command_can_be_cancelled_and_no_other_sent_meanwhile(
     probe: Probe, client: LisaClient, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    assert client.segment(f"gate {gate}", operator="carl")
+    assert client.segment(f"gate {gate}", operator="client_c")
     wait_at(gate)
     assert not client.is_complete(0.0) and client.result().status is Status.UNFINISHED
     with pytest.raises(RuntimeError, match="cancel"):
         client.segment("red")
     assert client.cancel()
     assert client.result().status is Status.CANCELLED
-    assert not client.cancel(), "there is nothing left to take back"
-    assert client.segment("history", operator="carl")
+    assert not client.cancel(), "there is nothing left to cancel"
+    assert client.segment("history", operator="client_c")
     finish(client)
-    assert client.result().explanation == "I was told:"
+    assert client.result().explanation == "History:"
 
 
-def test_without_a_node_it_says_so() -> None:
+def test_without_a_node_the_status_is_no_node() -> None:
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(private_domain()))
     with LisaClient("/nobody", context=context) as client:
@@ -93,14 +92,14 @@ def test_without_a_node_it_says_so() -> None:
     rclpy.shutdown(context=context)
 
 
-def test_a_node_that_was_killed_leaves_nobody_waiting(tmp_path: Path) -> None:
+def test_a_killed_node_ends_the_wait(tmp_path: Path) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(private_domain()))
     gate = tmp_path / "gate"
     with probing("mortal") as probe, started(scripted_node("-r", "__node:=mortal")) as process:
         probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
+        probe.ask_about(camera_images.message("rgb8"), "red")
         with LisaClient("/mortal", context=context) as client:
             assert client.segment(f"gate {gate}")
             wait_at(gate)

@@ -72,7 +72,7 @@ class ForcibleModel(Model):
     ) -> tuple[NDArray[np.bool_], ...]:
         self.asked.append((command, tuple(turn.answer for turn in turns)))
         assert answer == "[SEG]."
-        return (pixels_of(encoded.picture, "red"),)
+        return (pixels_of(encoded.image, "red"),)
 
 
 @dataclass
@@ -156,7 +156,7 @@ def test_texts_alone_and_all_of_them(wanted: Evaluation) -> None:
     run_evaluation(changed(wanted, phrasing="plain", all_texts=True), Loader([model]))
     assert [question for question, _ in model.asked][:2] == ["What is red?", "ask this only with all texts"]
     assert all(turns == () for _, turns in model.asked), "texts of ReasonSeg are no dialogue"
-    assert model.looks == 3, "a picture is looked at once"
+    assert model.encoded == 3, "a picture is looked at once"
 
 
 def test_the_papers_protocol(wanted: Evaluation) -> None:
@@ -325,7 +325,7 @@ def test_all_sentences_about_a_picture(tmp_path: Path, checkpoint: Path) -> None
     model = ForcibleModel()
     run_evaluation(wanted, Loader([model]))
     told = results(wanted)
-    assert [round(item["iou"], 3) for item in told["items"]] == [1, 0, 1] and model.looks == 1
+    assert [round(item["iou"], 3) for item in told["items"]] == [1, 0, 1] and model.encoded == 1
     assert told["partition"] == "unc" and all(turns == () for _, turns in model.asked)
     assert [row["row"] for row in told["rows"]] == ["all"]
 
@@ -391,7 +391,7 @@ class ReferringModel(Model):
                 if "history" in command:
                     raise CommandError("The command cannot be asked.")
                 shown.append((tuple(references), [found.mask for turn in turns for found in turn.objects]))
-                everything = np.ones(encoded.picture.shape[:2], dtype=np.bool_)
+                everything = np.ones(encoded.image.shape[:2], dtype=np.bool_)
                 left, top, width, height = bounding_box(RED)
                 box = (left, top, left + width, top + height)
                 found = ObjectMask(everything, (0, 5), box=tuple(map(float, box)))

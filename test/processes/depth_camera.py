@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A colour and depth camera for tests: sends a picture, its depth and its intrinsics under one stamp."""
+"""A colour and depth camera for tests: publishes an image, its depth and its intrinsics with one stamp."""
 
 import array
 from typing import Any
@@ -37,7 +37,7 @@ def info_message(width: int, height: int, header: Header, **fields: Any) -> Came
 
 
 class DepthCamera:
-    """Publishes for the node that the probe talks to."""
+    """Publishes for the node of a probe."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
@@ -46,28 +46,31 @@ class DepthCamera:
 
     def show(
         self,
-        picture: NDArray[np.uint8],
+        image: NDArray[np.uint8],
         depth_m: NDArray[np.float32] | None,
         *,
         make: Any = metres_message,
         depth_frame: str = FRAME_ID,
         **info: Any,
     ) -> Header:
-        """Sends one moment; depth None: only picture and intrinsics."""
+        """Publish one frame; depth None: only image and intrinsics."""
         header = Header(stamp=self._probe.stamp_now(), frame_id=FRAME_ID)
         if depth_m is not None:
             self._depth.publish(make(depth_m, Header(stamp=header.stamp, frame_id=depth_frame)))
-        self._info.publish(info_message(picture.shape[1], picture.shape[0], header, **info))
-        self._probe.show(to_image_message(picture, "rgb8", header))
+        self._info.publish(info_message(image.shape[1], image.shape[0], header, **info))
+        self._probe.show(to_image_message(image, "rgb8", header))
         return header
 
-    def ask_about(self, text: str, fits: Any = lambda answer: True, **moment: Any) -> Segmentation:
-        """Shows and asks until the answer is about what was shown last, and fits: cameras are best effort."""
+    def ask_about(self, text: str, accept: Any = lambda answer: True, **frame: Any) -> Segmentation:
+        """Publish a frame and send a command until the answer is about this frame and is accepted.
+
+        Cameras are best effort, so one attempt may not be enough.
+        """
 
         def answer() -> Segmentation | None:
-            header = self.show(**moment)
+            header = self.show(**frame)
             given = self._probe.ask(text)
-            return given if given.header.stamp == header.stamp and fits(given) else None
+            return given if given.header.stamp == header.stamp and accept(given) else None
 
-        found: Segmentation = wait_until(answer, f"a fitting answer to {text!r}")
+        found: Segmentation = wait_until(answer, f"an accepted answer to {text!r}")
         return found

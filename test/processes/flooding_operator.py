@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operator as a process of its own: python flooding_operator.py TOPIC NAME COUNT sends commands without a pause."""
+"""An operator in its own process: `flooding_operator.py TOPIC NAME COUNT` sends commands without a pause."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A planner as a process of its own: python listening_planner.py TOPIC hears Segmentations, and says so."""
+"""A planner in its own process: `listening_planner.py TOPIC` prints the ids of the Segmentations it receives."""
 
 import sys
 
@@ -12,7 +12,7 @@ from lisa_ros.msg import Segmentation
 def main(topic: str) -> None:
     rclpy.init()
     node = rclpy.create_node("planner")
-    node.create_subscription(Segmentation, topic, lambda answer: print("heard", answer.id, flush=True), 10)
+    node.create_subscription(Segmentation, topic, lambda answer: print("received", answer.id, flush=True), 10)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

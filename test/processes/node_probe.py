@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera, an operator and a planner do, for tests: sends pictures and commands to a node, keeps its answers."""
+"""A camera, an operator and a planner for tests: sends images and commands to a node and keeps its answers."""
 
 import array
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ _DEEP = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
 
 class Probe:
-    """Talks to one node whose name, and whose camera's topic, are given."""
+    """Communicates with one node, given by its name and by the topic of its camera."""
 
     def __init__(self, node: Node, name: str = "lisa", image_topic: str = "image") -> None:
         self.node = node
@@ -52,7 +52,7 @@ class Probe:
         self._name = name
 
     def wait_for_node(self, process: Process, *, active: bool = True) -> None:
-        """Until both sides know each other on every topic that is used; a node that is not active has no camera."""
+        """Wait until all topics are connected. A node that is not active does not subscribe to its camera."""
         wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node")
         assert process.alive, "the node has ended"
         wait_until(lambda: self._command.get_subscription_count() and self._text.get_subscription_count(), "the node")
@@ -60,16 +60,17 @@ class Probe:
         wait_until(lambda: not active or sum(topic.get_subscription_count() for topic in cameras), "its camera")
         for topic in ("segmentation", "mask", "explanation", "centroid_pixel"):
             wait_until(lambda topic=topic: self.node.count_publishers(f"/{self._name}/{topic}"), topic)
-        wait_until(self._reset.service_is_ready, "reset_dialogue")
+        for client in (self._reset, self._list, self._set):
+            wait_until(client.service_is_ready, client.srv_name)
 
     def send(self, text: str, operator: str = "", **fields: Any) -> str:
-        """Publishes a command; returns its id."""
+        """Publish a command; return its id."""
         identity = f"{operator or 'nobody'}-{next(self._numbers)}"
         self._command.publish(Command(**{"id": identity, "operator_id": operator, "text": text, **fields}))
         return identity
 
     def wait_for_arrival(self) -> None:
-        """Until the node's process has every command that was sent."""
+        """Wait until the node's process has received every command."""
         wait_until(lambda: self._command.wait_for_all_acked(Duration(seconds=0)), "the arrival of the commands")
 
     def send_text(self, text: str) -> None:
@@ -87,26 +88,26 @@ class Probe:
     def stamp_now(self) -> Any:
         return self.node.get_clock().now().to_msg()
 
-    def show(self, picture: Image | CompressedImage) -> None:
-        (self._image if isinstance(picture, Image) else self._compressed).publish(picture)
+    def show(self, image: Image | CompressedImage) -> None:
+        (self._image if isinstance(image, Image) else self._compressed).publish(image)
 
     def show_until(
-        self, picture: Image | CompressedImage, text: str, fits: Callable[[Segmentation], bool], stamp: Any = None
+        self, image: Image | CompressedImage, text: str, accept: Callable[[Segmentation], bool], stamp: Any = None
     ) -> Segmentation:
-        """Shows a picture and asks about it until the answer fits: cameras are best effort, and may come second."""
+        """Publish an image and send a command until the answer is accepted: cameras are best effort."""
 
         def answer() -> Segmentation | None:
-            picture.header.frame_id = "camera_optical"
-            picture.header.stamp = stamp or self.stamp_now()
-            self.show(picture)
+            image.header.frame_id = "camera_optical"
+            image.header.stamp = stamp or self.stamp_now()
+            self.show(image)
             given = self.ask(text)
-            return given if fits(given) else None
+            return given if accept(given) else None
 
-        return wait_until(answer, f"a fitting answer to {text!r}")
+        return wait_until(answer, f"an accepted answer to {text!r}")
 
-    def ask_about(self, picture: Image | CompressedImage, text: str) -> Segmentation:
-        """The answer about this very picture."""
-        return self.show_until(picture, text, lambda answer: answer.header.stamp == picture.header.stamp)
+    def ask_about(self, image: Image | CompressedImage, text: str) -> Segmentation:
+        """The answer about this image."""
+        return self.show_until(image, text, lambda answer: answer.header.stamp == image.header.stamp)
 
     def reset(self, operator: str) -> ResetDialogue.Response:
         future = self._reset.call_async(ResetDialogue.Request(operator_id=operator))
@@ -130,13 +131,13 @@ class Probe:
 
 
 class Goal:
-    """A command sent as a goal, and what was heard of it."""
+    """A command sent as an action goal, and its feedback."""
 
     def __init__(self, client: ActionClient, command: Command) -> None:
         wait_until(client.server_is_ready, "the action server")
-        self.heard: list[Segment.Feedback] = []
+        self.feedback: list[Segment.Feedback] = []
         sent = client.send_goal_async(
-            Segment.Goal(command=command), feedback_callback=lambda message: self.heard.append(message.feedback)
+            Segment.Goal(command=command), feedback_callback=lambda message: self.feedback.append(message.feedback)
         )
         wait_until(sent.done, "the goal's acceptance")
         self._handle = sent.result()
@@ -146,13 +147,13 @@ class Goal:
     def result(self) -> tuple[int, Segmentation]:
         assert self._result is not None
         wait_until(self._result.done, "the goal's result")
-        told = self._result.result()
-        return told.status, told.result.segmentation
+        response = self._result.result()
+        return response.status, response.result.segmentation
 
     def cancel(self) -> int:
-        asked = self._handle.cancel_goal_async()
-        wait_until(asked.done, "the cancel's acceptance")
-        return len(asked.result().goals_canceling)
+        cancelled = self._handle.cancel_goal_async()
+        wait_until(cancelled.done, "the cancel's acceptance")
+        return len(cancelled.result().goals_canceling)
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def probing(name: str = "lisa", image_topic: str = "image") -> Iterator[Probe]:
 
 
 def pixels(message: Image) -> NDArray[np.bool_]:
-    """A mask message as booleans; fails unless it is a mono8 of 0 and 255 with tight rows."""
+    """A mask message as booleans; fails unless it is a mono8 image of 0 and 255 without padding."""
     assert message.encoding == "mono8" and message.step == message.width
     assert isinstance(message.data, array.array)
     values = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.width)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting nodes as processes and talking to them over DDS, from a test.
+"""Starts nodes as processes and communicates with them over DDS, for tests.
 
-Everything waits for a condition, with a deadline that only a broken node reaches.
+All functions wait for a condition, with a deadline that only a failing node reaches.
 """
 
 import os
@@ -24,12 +24,12 @@ DEADLINE_S = 60.0
 
 
 def private_domain() -> str:
-    """A domain that hardly any other run on this machine has at the moment."""
+    """A ROS domain that is probably not used by another test run on this machine."""
     return os.environ.get("LISA_TEST_DOMAIN_ID") or str(1 + (os.getpid() * 7919) % 100)
 
 
 def private_environment() -> dict[str, str]:
-    """For processes of a test: what they say is heard on this machine and in this domain only."""
+    """The environment of a test's processes: they communicate on this machine and in this domain only."""
     path = os.pathsep.join(filter(None, (str(PROCESSES), str(HELPERS), os.environ.get("PYTHONPATH"))))
     return {
         **os.environ,
@@ -40,17 +40,17 @@ def private_environment() -> dict[str, str]:
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """The condition's first true value; fails, naming `what`, when there is none before the deadline."""
+    """The condition's first true value. Fails after the deadline with the name of what was expected."""
     deadline = time.monotonic() + deadline_s
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")
+            raise AssertionError(f"{what} did not come within {deadline_s:.0f} s")
         time.sleep(0.005)
     return value
 
 
 def wait_at(gate: Path) -> None:
-    """Until the scripted model has come to a command "gate <file>", and stays there."""
+    """Wait until the scripted model processes a command "gate <file>"; it waits there until the file exists."""
     wait_until(gate.with_suffix(".reached").exists, "the command at the gate")
 
 
@@ -104,7 +104,7 @@ class Process:
 
 @contextmanager
 def started(command: Sequence[str]) -> Iterator[Process]:
-    """Runs a process as long as the block lasts; shows its output when the block fails."""
+    """Run a process while the block runs; print its output if the block fails."""
     process = Process(command)
     try:
         yield process
@@ -117,7 +117,7 @@ def started(command: Sequence[str]) -> Iterator[Process]:
 
 @contextmanager
 def talking_node(name: str) -> Iterator[Node]:
-    """A node of the test's own, spun by a thread, in the private domain."""
+    """A node of the test, spun by a thread, in the private domain."""
     context = rclpy.Context()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     rclpy.init(context=context, domain_id=int(private_domain()))
@@ -136,6 +136,12 @@ def talking_node(name: str) -> Iterator[Node]:
 
 
 def scripted_node(*arguments: str) -> list[str]:
-    """The command line of lisa_node with the stand-in for the model."""
+    """The command line of lisa_node with the scripted segmenter."""
     command = [sys.executable, str(PROCESSES / "scripted_node.py")]
-    return [*command, "--ros-args", "-p", "dialogue_file:=''", *arguments]  # what one test says, the next must not hear
+    return [
+        *command,
+        "--ros-args",
+        "-p",
+        "dialogue_file:=''",
+        *arguments,
+    ]  # dialogues must not pass from one test to the next

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lisa_node with the scripted stand-in for the model, as a process of its own."""
+"""lisa_node with the scripted segmenter, in its own process."""
 
 import sys
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the model, with the same doorway and no weights: the words of the command decide the answer."""
+"""A segmenter without weights: the words of the command decide the answer."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,34 +27,34 @@ SEG = "[SEG]"
 
 @dataclass(frozen=True)
 class ScriptedFrame:
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     number: int
 
 
-def pixels_of(picture: NDArray[np.uint8], colour: str) -> Mask:
-    """The pixels in which one channel stands out; a wrongly decoded picture has others."""
+def pixels_of(image: NDArray[np.uint8], colour: str) -> Mask:
+    """The pixels in which one channel is the strongest; they differ in a wrongly decoded image."""
     others = {"red": (0, 1, 2), "green": (1, 0, 2), "blue": (2, 0, 1)}[colour]
-    strong, weak, faint = (picture[:, :, i].astype(int) for i in others)
+    strong, weak, faint = (image[:, :, i].astype(int) for i in others)
     return (strong > weak + 60) & (strong > faint + 60)
 
 
-def bright(picture: NDArray[np.uint8]) -> Mask:
-    return picture.astype(int).sum(axis=2) > 3 * 127
+def bright(image: NDArray[np.uint8]) -> Mask:
+    return image.astype(int).sum(axis=2) > 3 * 127
 
 
 @dataclass
 class ScriptedSegmenter:
-    looks: int = 0
+    encoded: int = 0
     name: str = "scripted"
 
     def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
-        self.looks += 1
-        return ScriptedFrame(image, self.looks)
+        self.encoded += 1
+        return ScriptedFrame(image, self.encoded)
 
     def session(
         self, encoded: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> "ScriptedSession":
-        """Counts a token for each word of a command."""
+        """Counts one token per word of a command."""
         kept = list(turns)
         while max_history_tokens and sum(len(turn.command.split()) for turn in kept) > max_history_tokens:
             del kept[0]
@@ -76,9 +76,9 @@ class ScriptedSession:
         answer: AnswerKind = "full",
         pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
-        pointing.check(self.frame.picture.shape[:2])
+        pointing.check(self.frame.image.shape[:2])
         if answer == "mask_only":
-            yield from self._answer(f"{SEG}.", [pixels_of(self.frame.picture, "red")], placed=True)
+            yield from self._answer(f"{SEG}.", [pixels_of(self.frame.image, "red")], placed=True)
             return
         if "forbidden" in command:
             raise CommandError("The model does not take this word.")
@@ -98,7 +98,7 @@ class ScriptedSession:
         yield from self._answer(*self._script(command, references), placed="misplaced" not in command, scores=scores)
 
     def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
-        """Says in a file that it has come here, and stays until the gate, another file, is made."""
+        """Create the file "<gate>.reached", then wait until the file <gate> exists."""
         gate.with_suffix(".reached").touch()
         while not gate.exists():
             if cancelled():
@@ -107,9 +107,9 @@ class ScriptedSession:
         return False
 
     def _script(self, command: str, references: Sequence[int]) -> tuple[str, list[Mask]]:
-        picture = self.frame.picture
+        image = self.frame.image
         if "history" in command:
-            return "I was told: " + " | ".join(turn.command for turn in self.turns), []
+            return "History: " + " | ".join(turn.command for turn in self.turns), []
         if "numbering" in command:
             return f"The first of {len(self.turns)} is turn {self.turns[0].number}.", []
         if "references" in command:
@@ -117,22 +117,22 @@ class ScriptedSession:
         if "frame" in command:
             return f"Frame {self.frame.number}.", []
         if "invisible" in command:
-            return f"It is {SEG}.", [np.zeros(picture.shape[:2], dtype=np.bool_)]
+            return f"It is {SEG}.", [np.zeros(image.shape[:2], dtype=np.bool_)]
         if "misshapen" in command:
             return f"It is {SEG}.", [np.ones((3, 5), dtype=np.bool_)]
         if "misplaced" in command:
-            return f"It is {SEG}.", [pixels_of(picture, "red")]
+            return f"It is {SEG}.", [pixels_of(image, "red")]
         if "two" in command:
-            return f"The red {SEG} and the blue {SEG}.", [pixels_of(picture, "red"), pixels_of(picture, "blue")]
+            return f"The red {SEG} and the blue {SEG}.", [pixels_of(image, "red"), pixels_of(image, "blue")]
         if "bright" in command:
-            return f"The bright part is {SEG}.", [bright(picture)]
+            return f"The bright part is {SEG}.", [bright(image)]
         for colour in ("red", "green", "blue"):
             if colour in command:
-                return f"The {colour} part is {SEG}.", [pixels_of(picture, colour)]
-        return "There is no such thing.", []
+                return f"The {colour} part is {SEG}.", [pixels_of(image, colour)]
+        return "There is no such object.", []
 
     def _answer(self, answer: str, masks: list[Mask], placed: bool, scores: Sequence[float] = ()) -> Iterator[Event]:
-        """A word such as 0.25 is a mask's score; masks beyond such words have none."""
+        """A word such as 0.25 is the score of a mask; further masks have none."""
         objects: list[ObjectMask] = []
         begin = 0
         for i, mask in enumerate(masks):

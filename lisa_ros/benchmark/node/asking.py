@@ -170,7 +170,7 @@ class Asker:
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             for value in status.values:
-                if value.key == "picture rate (Hz)":
+                if value.key == "image rate (Hz)":
                     self.picture_rate_hz = float(value.value)
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to arrays and back; the one place that knows what is inside a sensor_msgs/Image.
+"""Conversions between image messages and arrays. Only this module knows the layout of a sensor_msgs/Image.
 
-Two libraries are called cv_bridge: ROS 2's own (robots) and a port of ROS 1's on PyPI. The port ignores `step` and
-lacks encodings, and either may fail with the numpy that is installed. So the rows are packed here, the encodings that
-both do right go through cv_bridge, and the rest through OpenCV. Pictures come out the same whichever is installed.
+Two libraries are called cv_bridge: ROS 2's own, and a port of ROS 1's on PyPI. The port ignores `step` and lacks
+encodings, and either may fail with the installed numpy. Therefore the rows are packed here, the encodings that both
+libraries convert correctly go through cv_bridge, and the others through OpenCV. The result does not depend on which of
+them is installed.
 """
 
 import array
@@ -21,21 +22,26 @@ if TYPE_CHECKING:
 
 RgbImage = NDArray[np.uint8]
 
-# A camera with more pixels than this does not exist; a broken message with such a size does.
+# No camera has more pixels than this; a damaged message may state such a size.
 _LARGEST_SIDE = 16384
 
 
 class ImageError(ValueError):
-    """A picture that cannot be decoded; the text says what was wrong and what would be right."""
+    """An image message that cannot be decoded; the text says what is wrong and what would be right."""
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How an encoding lies in memory and becomes RGB.
+    """The memory layout of an encoding and its conversion to RGB.
 
-    `code` is OpenCV's conversion to RGB (None: it is RGB). ROS names a Bayer pattern by its first two rows from the top
-    left, OpenCV by the 2 x 2 pixels from the second row and column: bayer_rggb8 is OpenCV's BayerBG.
-    `bridged`: both libraries called cv_bridge do it right once the rows are packed.
+    Attributes:
+        code: OpenCV's conversion to RGB; None: it is RGB. ROS names a Bayer pattern by the 2 x 2 pixels at the top
+            left, OpenCV by those from the second row and column: bayer_rggb8 is OpenCV's BayerBG.
+        channels: Samples per pixel.
+        sample_bytes: Bytes per sample.
+        bridged: Both libraries called cv_bridge convert it correctly once the rows are packed.
+        even_width: The width must be even.
+        planar_420: A plane of Y, then one of U and V for every 2 x 2 pixels.
     """
 
     code: int | None
@@ -70,7 +76,7 @@ _ENCODINGS = {
 
 SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
 
-# Of REP-118: whole millimetres, 0 where nothing was measured, or metres. Some drivers call the first mono16.
+# REP-118: integer millimetres with 0 for no measurement, or metres. Some drivers call the first one mono16.
 _DEPTH_ENCODINGS = {
     "16UC1": _Encoding(None, sample_bytes=2),
     "mono16": _Encoding(None, sample_bytes=2),
@@ -78,21 +84,21 @@ _DEPTH_ENCODINGS = {
 }
 
 _REASONS = {
-    "8UC3": "it does not say in which order its channels are: publish rgb8 or bgr8",
-    "8UC4": "it does not say in which order its channels are: publish rgba8 or bgra8",
-    "16UC1": "it is what depth cameras send: give the node the colour camera, or publish mono16",
-    "32FC1": "it is what depth cameras send: give the node the colour camera",
+    "8UC3": "the order of its channels is not known: publish rgb8 or bgr8",
+    "8UC4": "the order of its channels is not known: publish rgba8 or bgra8",
+    "16UC1": "that is a depth image: remap `image` to the colour camera, or publish mono16",
+    "32FC1": "that is a depth image: remap `image` to the colour camera",
 }
 
 
 def rgb_image_from(message: Image | CompressedImage) -> RgbImage:
-    """Decode a camera's message.
+    """Decode an image message.
 
     Returns:
-        RGB, uint8, (height, width, 3), contiguous; a copy of its own.
+        RGB uint8 (height, width, 3), contiguous, a copy of the message's data.
 
     Raises:
-        ImageError: the message is empty, truncated, contradicts itself, or has an encoding that is not supported.
+        ImageError: The message is empty, truncated or inconsistent, or its encoding is not supported.
     """
     if isinstance(message, CompressedImage):
         return _from_compressed(message)
@@ -100,14 +106,14 @@ def rgb_image_from(message: Image | CompressedImage) -> RgbImage:
 
 
 def depth_from(message: Image) -> NDArray[np.float32]:
-    """Decode a depth camera's message (REP-118).
+    """Decode a depth image (REP-118).
 
     Returns:
-        metres along the optical axis, float32, (height, width); a copy of its own. Where nothing was measured it is 0,
-        NaN or infinite.
+        Metres along the optical axis, float32 (height, width), a copy of the message's data. 0, NaN or infinite where
+        nothing was measured.
 
     Raises:
-        ImageError: the message is empty, truncated, contradicts itself, or has an encoding that is no depth.
+        ImageError: The message is empty, truncated or inconsistent, or its encoding is not one of depth.
     """
     encoding = _DEPTH_ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -120,12 +126,12 @@ def depth_from(message: Image) -> NDArray[np.float32]:
 
 
 def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header") -> Image:
-    """Make a message with tight rows.
+    """Make an image message without padding between the rows.
 
     Args:
-        pixels: uint8, (height, width) for mono8, (height, width, 3) for rgb8 and bgr8.
-        encoding: what the pixels are.
-        header: is shared with the message, not copied.
+        pixels: uint8 (height, width) for mono8, (height, width, 3) for rgb8 and bgr8.
+        encoding: The encoding of the pixels.
+        header: The message's header; it is shared, not copied.
     """
     data = array.array("B")
     # rclpy takes an array.array as it is; any other sequence is checked byte by byte.
@@ -135,7 +141,7 @@ def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header")
 
 
 def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
-    """A ROS time stamp as one number."""
+    """A ROS time stamp in nanoseconds."""
     return seconds * 1_000_000_000 + nanoseconds_part
 
 
@@ -159,21 +165,21 @@ def _from_raw(message: Image) -> RgbImage:
 
 
 def _packed_rows(message: Image, encoding: _Encoding) -> NDArray[np.uint8]:
-    """The bytes of the picture without the rows' padding, (rows, bytes of a row)."""
+    """The message's bytes without the padding of the rows, (rows, bytes per row)."""
     _check_size(message, encoding)
     row_bytes = message.width * encoding.channels * encoding.sample_bytes
     row_count = message.height * 3 // 2 if encoding.planar_420 else message.height
     if message.step < row_bytes:
         raise ImageError(
-            f"The image has step {message.step}, but a row of {message.width} pixels in {message.encoding} takes"
+            f"The image has step {message.step}, but a row of {message.width} pixels in {message.encoding} needs"
             f" {row_bytes} bytes; step must be at least that."
         )
-    # The padding behind the last row may be left out.
+    # The padding after the last row may be missing.
     needed = (row_count - 1) * message.step + row_bytes
     if len(message.data) < needed:
         raise ImageError(
-            f"The image is cut short: {message.width} x {message.height} pixels in {message.encoding} with step"
-            f" {message.step} take {needed} bytes, the message has {len(message.data)}."
+            f"The image is truncated: {message.width} x {message.height} pixels in {message.encoding} with step"
+            f" {message.step} need {needed} bytes, the message has {len(message.data)}."
         )
     flat = np.frombuffer(message.data, dtype=np.uint8)
     rows = np.lib.stride_tricks.as_strided(flat, (row_count, row_bytes), (message.step, 1), writeable=False)
@@ -183,25 +189,25 @@ def _packed_rows(message: Image, encoding: _Encoding) -> NDArray[np.uint8]:
 def _check_size(message: Image, encoding: _Encoding) -> None:
     width, height = message.width, message.height
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
-        raise ImageError(f"The image says it is {width} x {height} pixels; each side must be 1 to {_LARGEST_SIDE}.")
+        raise ImageError(f"The image's size is {width} x {height} pixels; each side must be 1 to {_LARGEST_SIDE}.")
     if encoding.even_width and width % 2:
         raise ImageError(
-            f"The image is {width} pixels wide; {message.encoding} stores colour for pairs: an even width is needed."
+            f"The image is {width} pixels wide; {message.encoding} has one colour per two pixels: width must be even."
         )
     if encoding.planar_420 and height % 2:
         raise ImageError(
-            f"The image is {height} pixels high; {message.encoding} stores colour for pairs: an even height is needed."
+            f"The image is {height} pixels high; {message.encoding} has one colour per two rows: height must be even."
         )
 
 
 def _eight_bits(rows: NDArray[np.uint8], big_endian: bool) -> NDArray[np.uint8]:
-    """16 bit samples scaled by 255/65535 and rounded, as ROS 2's cv_bridge does."""
+    """16-bit samples scaled by 255/65535 and rounded, as ROS 2's cv_bridge does."""
     samples = rows.view(np.dtype(">u2" if big_endian else "<u2")).astype(np.uint32)
     return ((samples + 128) // 257).astype(np.uint8)
 
 
 def _through_bridge(rows: NDArray[np.uint8], message: Image) -> RgbImage | None:
-    """The picture as cv_bridge makes it; None when the installed cv_bridge cannot be used with the installed numpy."""
+    """The image converted by cv_bridge; None if the installed cv_bridge does not work with the installed numpy."""
     bridge = _bridge()
     if bridge is None:
         return None
@@ -218,7 +224,7 @@ def _bridge() -> Any | None:
 
         getCvType("rgb8")
     except (ImportError, AttributeError, RuntimeError):
-        # ROS 2's is compiled against one major version of numpy, and fails to load with the other.
+        # ROS 2's is compiled against one major version of numpy and fails to load with the other.
         return None
     return CvBridge()
 
@@ -226,29 +232,29 @@ def _bridge() -> Any | None:
 def _from_compressed(message: CompressedImage) -> RgbImage:
     data = np.frombuffer(message.data, dtype=np.uint8)
     if not data.size:
-        raise ImageError("The compressed image is empty; a JPEG or PNG file is needed.")
+        raise ImageError("The compressed image is empty; it must be a JPEG or PNG file.")
     try:
         decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"The compressed image ({message.format!r}, {data.size} bytes) cannot be decoded: a whole JPEG or PNG"
-            " file is needed."
+            f"The compressed image ({message.format!r}, {data.size} bytes) cannot be decoded: it must be a complete"
+            " JPEG or PNG file."
         )
     return _rgb_of_decoded(decoded, message.format)
 
 
 def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:
-    """OpenCV's BGR, BGRA or one channel, 8 or 16 bit -> RGB.
+    """OpenCV's BGR, BGRA or one channel, 8 or 16 bit, converted to RGB.
 
-    image_transport writes "rgb8; jpeg compressed bgr8": first what the camera sent, last what the encoder was handed.
-    Encoders are handed BGR; where the last word says rgb8, the file's red is its blue.
+    image_transport writes the format "rgb8; jpeg compressed bgr8": first the camera's encoding, last the encoding that
+    was given to the encoder. That is normally BGR; if the last word is rgb8, red and blue are swapped in the file.
     """
     if decoded.dtype == np.uint16:
         decoded = (decoded.astype(np.uint32) + 128) // 257
     elif decoded.dtype != np.uint8:
-        raise ImageError(f"The compressed image holds {decoded.dtype} samples; 8 or 16 bit integers are needed.")
+        raise ImageError(f"The compressed image has {decoded.dtype} samples; they must be 8 or 16 bit integers.")
     pixels = decoded.astype(np.uint8)
     if pixels.ndim == 2:
         pattern = _ENCODINGS.get(format_text.split(";")[0].strip(), _ENCODINGS["mono8"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rclpy's executor dies of an exception in a callback; a guarded callback logs it and the node goes on."""
+"""Guarded callbacks: an exception is logged and the node keeps running. In rclpy it would end the executor."""
 
 import functools
 import traceback
@@ -12,18 +12,18 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 def guarded(callback: Callback) -> Callback:
-    """For methods of a node that the executor calls. The node counts the errors in `callback_errors`.
+    """Guard a method of a node that the executor calls. The node counts errors in its attribute `callback_errors`.
 
-    After an error a service answers with its response as far as it was filled in; rclpy ignores what other callbacks
-    return.
+    After an error, a service sends its response as far as it was filled in. rclpy ignores the return values of other
+    callbacks.
     """
 
     @functools.wraps(callback)
     def guard(self: Any, *arguments: Any) -> Any:
         try:
             return callback(self, *arguments)
-        except Exception as error:  # this is where a callback's errors end
-            if not self.context.ok():  # ROS was ended under it, which is no fault of the callback
+        except Exception as error:
+            if not self.context.ok():  # ROS was shut down meanwhile: not an error of the callback
                 raise ExternalShutdownException from error
             self.callback_errors += 1
             self.get_logger().error(f"{callback.__name__} failed:\n{traceback.format_exc()}")
@@ -33,12 +33,12 @@ def guarded(callback: Callback) -> Callback:
 
 
 def guarded_by(node: Any, callback: Callable[..., Any], instead: Any = None) -> Callable[..., Any]:
-    """The same for a callback that is no method of the node, whose errors the node counts and logs.
+    """Guard a callback that is not a method of the node. The node counts and logs its errors.
 
     Args:
-        node: the node.
-        callback: called with what rclpy calls it with.
-        instead: returned after an error; None: the last argument, as a service's response.
+        node: The node.
+        callback: The callback; it gets rclpy's arguments unchanged.
+        instead: Return value after an error; None: the last argument, which is a service's response.
     """
 
     def call(_node: Any, *arguments: Any) -> Any:

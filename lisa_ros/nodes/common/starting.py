@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting ROS in a program, so that a slip on its command line ends it with a sentence."""
+"""Starts ROS in a program. A mistake on the command line ends the program with one sentence."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,18 @@ class StartError(RuntimeError):
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:
-    """What every program does first: rclpy.init.
+    """Call rclpy.init.
 
     Args:
-        args: the command line, with --ros-args; None: the process's own.
-        signals: which of them rclpy handles.
+        args: The command line, with --ros-args; None: the process's own.
+        signals: The signals that rclpy handles.
 
     Raises:
-        StartError: what stands after --ros-args cannot be used.
+        StartError: The arguments after --ros-args are invalid.
     """
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=signals)
     except RuntimeError as error:
-        # rcl appends places in its source.
+        # rcl appends positions in its source code.
         reason = " ".join(str(error).split(", at /")[0].split())
-        raise StartError(f"ROS could not start; check what stands after --ros-args: {reason}") from error
+        raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services that list, return, forget and restore operators' dialogues, and the file that the node keeps them in."""
+"""The services that list, return, delete and restore operators' dialogues, and the file that stores them."""
 
 import os
 from pathlib import Path
@@ -21,20 +21,20 @@ AUTO = "auto"
 
 
 def dialogue_limits(parameters: NodeParameters) -> DialogueLimits:
-    """How much of the dialogues is kept, from the node's parameters."""
+    """The limits of the dialogues, from the node's parameters."""
     return DialogueLimits(parameters.max_turns, parameters.max_operators, 60 * parameters.max_dialogue_idle)
 
 
 def open_dialogues(file: str, node_name: str, limits: DialogueLimits) -> Dialogues:
-    """The dialogues that were kept.
+    """Open the stored dialogues.
 
     Args:
-        file: where; AUTO: a file of the node's own in ROS's folder; empty: in memory alone.
-        node_name: fully qualified.
-        limits: what is beyond them is removed from the file, so they must be the node's own.
+        file: The file that stores them; AUTO: a file for this node in ROS_HOME; empty: memory only.
+        node_name: The node's fully qualified name.
+        limits: The node's limits. What exceeds them is removed from the file.
 
     Raises:
-        StoreError: they cannot be kept there.
+        StoreError: They cannot be stored there.
     """
     if not file:
         return Dialogues(limits)
@@ -48,7 +48,7 @@ def _own_file(node_name: str) -> Path:
 
 
 class DialogueServices:
-    """`~/reset_dialogue`, `~/undo_dialogue`, `~/get_dialogue` and `~/list_dialogues`."""
+    """The services `~/reset_dialogue`, `~/undo_dialogue`, `~/get_dialogue` and `~/list_dialogues`."""
 
     def __init__(self, node: Node, dialogues: Dialogues) -> None:
         """Create the services on the node."""
@@ -71,19 +71,19 @@ class DialogueServices:
     def _undo(self, request: UndoDialogue.Request, response: UndoDialogue.Response) -> UndoDialogue.Response:
         try:
             operator = operator_name(request.operator_id)
-            response.turns = self._take_back(operator, request.change)
+            response.turns = self._undo_change(operator, request.change)
         except (OperatorError, UndoError) as error:
             response.message = str(error)
             return response
         response.success = True
         return response
 
-    def _take_back(self, operator: str, change: int) -> int:
+    def _undo_change(self, operator: str, change: int) -> int:
         if change == UndoDialogue.Request.RESET:
             return self._dialogues.undo_reset(operator)
         if change == UndoDialogue.Request.TURN:
             return self._dialogues.undo_turn(operator)
-        raise UndoError(f"The change {change} cannot be taken back; it can be 0 (the reset) or 1 (the newest turn).")
+        raise UndoError(f"The change {change} cannot be undone; it must be 0 (the reset) or 1 (the newest turn).")
 
     def _get(self, request: GetDialogue.Request, response: GetDialogue.Response) -> GetDialogue.Response:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Telling people that a model is still being loaded, while the executor can tell nobody anything."""
+"""Reports the progress of loading a model while the executor is blocked."""
 
 import resource
 import threading
@@ -11,19 +11,19 @@ from rclpy.node import Node
 
 from lisa_ros.nodes.lisa.diagnostics import PERIOD_S
 
-LOGGED_EVERY_S = 5.0
+LOG_PERIOD_S = 5.0
 
 
 @contextmanager
-def telling(node: Node, publish: Callable[[], None]) -> Iterator[None]:
-    """As long as the block lasts, diagnostics go out once a second and the log has a line now and then.
+def loading_reports(node: Node, publish: Callable[[], None]) -> Iterator[None]:
+    """Publish diagnostics once a second and log a line every LOG_PERIOD_S while the block runs.
 
     Args:
-        node: whose log.
-        publish: sends the diagnostics.
+        node: The node, for its log.
+        publish: Publishes diagnostics.
     """
     done = threading.Event()
-    thread = threading.Thread(target=_tell, args=(node, publish, done), name="lisa_loading", daemon=True)
+    thread = threading.Thread(target=_report, args=(node, publish, done), name="lisa_loading", daemon=True)
     thread.start()
     try:
         yield
@@ -32,13 +32,13 @@ def telling(node: Node, publish: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _tell(node: Node, publish: Callable[[], None], done: threading.Event) -> None:
+def _report(node: Node, publish: Callable[[], None], done: threading.Event) -> None:
     began_s, logged_s = time.monotonic(), time.monotonic()
     publish()
     while not done.wait(PERIOD_S):
         publish()
         now_s = time.monotonic()
-        if now_s - logged_s >= LOGGED_EVERY_S:
+        if now_s - logged_s >= LOG_PERIOD_S:
             logged_s = now_s
             megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-            node.get_logger().info(f"Still loading, for {now_s - began_s:.0f} s; {megabytes} MB in memory.")
+            node.get_logger().info(f"Still loading after {now_s - began_s:.0f} s; the process uses {megabytes} MB.")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node: a camera's pictures and operators' commands in, masks and reasons out.
+"""The node: a camera's images and operators' commands in, masks and explanations out.
 
-The way of a command: `_on_command` -> `Commands.accept` (refused at once, or queued) -> `Commands._work` on a worker's
-thread (a picture from `Camera`, then `answering.ask`) -> `Answers.settle`, which publishes. Commands of different
-operators are worked on at the same time, those of one operator in their order. What was found is then followed by
-`Following`, on its own thread.
+The way of a command: `_on_command` -> `Commands.accept` (rejected at once, or queued) -> `Commands._work` on a worker's
+thread (a frame from `Camera`, then `run_inference`) -> `Answers.publish`. Commands of different operators are processed
+at the same time, those of one operator in order. The first object of an answer is then tracked by `ObjectTracking`, on
+a thread of its own.
 """
 
 import signal
@@ -35,20 +35,20 @@ from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
-from lisa_ros.nodes.lisa.diagnostics import Condition, Diagnostics
+from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
-from lisa_ros.nodes.lisa.loading import telling
+from lisa_ros.nodes.lisa.loading import loading_reports
 from lisa_ros.nodes.lisa.parameters import LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.statistics import Statistics
-from lisa_ros.nodes.lisa.tracking.following import Following
+from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
 from lisa_ros.segmentation.interface import OnDevice, Segmenter
 
-# A flood must wait somewhere until the executor has seen it, whoever it comes from; commands are small.
+# Commands are small, so all of them are kept until the executor takes them, whatever their number.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-# Commands that have reached this process, but not yet the executor, get their answer too when the node ends.
-_QUIET_S = 0.3
-_LONGEST_UNTIL_QUIET_S = 3.0
+# When the node ends, commands that have arrived in this process but not at the executor are answered too.
+_QUIET_PERIOD_S = 0.3
+_MAX_UNTIL_QUIET_S = 3.0
 _POLL_S = 0.02
 _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
@@ -57,7 +57,7 @@ Load = Callable[[NodeParameters], Segmenter]
 
 
 class LoadError(RuntimeError):
-    """The model, or the dialogues that were kept, could not be loaded; the text is one sentence."""
+    """The model or the stored dialogues could not be loaded; the text is one sentence."""
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
@@ -76,24 +76,24 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
 
 
 class LisaNode(LifecycleNode):
-    """Answers every command with one Segmentation about a picture of the camera, while it is active.
+    """Answers every command with one Segmentation.
 
-    Configured, it has a model; active, it has a camera. What is sent to it in any other state is refused.
+    A configured node has a model, an active one also has a camera. In all other states, commands are rejected.
     """
 
     def __init__(self, *, load: Load = load_from_parameters) -> None:
-        """Open dialogues and topics; load nothing yet.
+        """Open the stored dialogues and create the topics. `on_configure` loads the model.
 
         Args:
-            load: makes the model; tests hand in one without weights.
+            load: Loads the model; tests replace it by one without weights.
 
         Raises:
-            ParameterError: a parameter has a value that cannot be used.
-            LoadError: the dialogues that were kept could not be opened.
+            ParameterError: A parameter has an invalid value.
+            LoadError: The stored dialogues could not be opened.
         """
         super().__init__("lisa")
         self.callback_errors = 0
-        # rclpy lets a transition that the state does not have end the executor; guarded, it is refused.
+        # In rclpy, an invalid transition ends the executor; guarded, it is refused.
         self._service_change_state.callback = guarded_by(self, self._service_change_state.callback)
         self._load_model = load
         self._topics: CameraTopics | None = None
@@ -102,19 +102,19 @@ class LisaNode(LifecycleNode):
         self._dialogues = self._open_dialogues()
         self._statistics = Statistics()
         self._commands = Commands(self, self._live_parameters, self._dialogues, self._statistics)
-        self._following = Following(self, self._live_parameters, self._commands)
-        self._commands.when_answered = self._following.answered
-        self._diagnostics = Diagnostics(self, self._statistics, self._condition)
+        self._tracking = ObjectTracking(self, self._live_parameters, self._commands)
+        self._commands.on_answered = self._tracking.answered
+        self._diagnostics = Diagnostics(self, self._statistics, self._status)
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
         DialogueServices(self, self._dialogues)
         self._segment_action = SegmentAction(self, self._commands)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model; what keeps it from that is in `trouble`."""
+        """Load the model. The reason of a failure is in `trouble`."""
         self._commands.state_name = "configuring"
         try:
-            with telling(self, self._diagnostics.publish):
+            with loading_reports(self, self._diagnostics.publish):
                 segmenter = self._load()
             self._commands.start(segmenter)
         except LoadError as error:
@@ -125,26 +125,26 @@ class LisaNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to the camera, and answer."""
+        """Subscribe to the camera and accept commands."""
         assert self._commands.model is not None
         try:
             camera = self._open_camera()
-        except Exception:  # rclpy would say nothing of it
-            self.get_logger().error(f"The camera's topics cannot be opened:\n{traceback.format_exc()}")
+        except Exception:  # rclpy would not log it
+            self.get_logger().error(f"The subscriptions to the camera failed:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
         self._commands.state_name = "active"
-        self.get_logger().info(f"Ready: {self._commands.model.segmenter.name}; pictures from {camera.topic}.")
+        self.get_logger().info(f"Ready: {self._commands.model.segmenter.name}; images from {camera.topic}.")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Keep the model, forget the camera, and cancel what waits; what is being answered goes on."""
+        """Close the camera and cancel the waiting commands. Commands that are being processed are answered."""
         self._commands.state_name = "inactive"
         self._close_camera()
         self._commands.cancel_waiting(DEACTIVATED)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forget the model and free its memory."""
+        """Release the model and its memory."""
         self._close_camera()
         segmenter = self._commands.end(_STOP_WORKER_S)
         if isinstance(segmenter, OnDevice):
@@ -153,16 +153,16 @@ class LisaNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As cleanup; nothing comes after it."""
+        """As cleanup, for good."""
         done = self.on_cleanup(state)
         self._commands.state_name = "finalized"
         return done
 
     def start(self) -> None:
-        """Configure and activate, where `autostart` says so.
+        """Configure and activate, if `autostart` is true.
 
         Raises:
-            LoadError: it could not be configured or activated.
+            LoadError: It could not be configured or activated.
         """
         if not self._live_parameters.current.autostart:
             return
@@ -172,29 +172,29 @@ class LisaNode(LifecycleNode):
             raise LoadError("The node could not be activated.")
 
     def stop(self, spinning: Callable[[], bool]) -> None:
-        """Start no command any more; return when none has come for a while. The executor must still run.
+        """Start no more commands, and return when none has arrived for a while. The executor must still run.
 
         Args:
-            spinning: whether it does.
+            spinning: Returns whether the executor runs.
         """
         self._commands.state_name = "shutting down"
-        # While the executor runs: a goal hears of its end through it.
+        # While the executor runs, which sends the results of goals.
         self._commands.cancel_waiting(SHUT_DOWN)
         if self._commands.model is not None:
             self._commands.model.worker.stop()
         stopped_s = time.monotonic()
-        while spinning() and (now_s := time.monotonic()) < stopped_s + _LONGEST_UNTIL_QUIET_S:
-            if now_s > max(stopped_s, self._commands.last_s) + _QUIET_S:
+        while spinning() and (now_s := time.monotonic()) < stopped_s + _MAX_UNTIL_QUIET_S:
+            if now_s > max(stopped_s, self._commands.last_s) + _QUIET_PERIOD_S:
                 return
             time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """After `stop`: answer what waits with CANCELLED, and end the threads. The executor must have stopped."""
+        """Answer the remaining commands with CANCELLED, and end the threads. The executor must have stopped."""
         model = self._commands.model
         if model is not None and not model.worker.join(_STOP_WORKER_S):
-            self.get_logger().warning("The model does not stop; its command is answered without it.")
-        self._commands.settle_all(SHUT_DOWN)
-        self._following.close()
+            self.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
+        self._commands.finish_all(SHUT_DOWN)
+        self._tracking.close()
         self._commands.answers.close(_STOP_OUTBOX_S)
         self._segment_action.close()
         self._dialogues.close()
@@ -212,38 +212,38 @@ class LisaNode(LifecycleNode):
         now_ns = lambda: int(self.get_clock().now().nanoseconds)  # noqa: E731
         frames = FrameBuffer(
             now_ns,
-            # Where only the newest is answered about, others are kept until their depth has come.
+            # If only the newest frame is used, others are kept until their depth image has arrived.
             lambda: parameters.current.frame_buffer if parameters.current.command_frame == NEAREST else 0.0,
             lambda: parameters.current.sync_tolerance,
             lambda: parameters.current.depth_wait,
         )
-        self._topics = CameraTopics(self, frames, parameters.current, self._saw_picture)
+        self._topics = CameraTopics(self, frames, parameters.current, self._on_image)
         camera = Camera(self._topics.image_topic, frames, now_ns)
         self._commands.camera = camera
         return camera
 
     def _close_camera(self) -> None:
         self._commands.camera = None
-        self._following.forget()
+        self._tracking.stop()
         topics, self._topics = self._topics, None
         if topics is not None:
             topics.close()
 
-    def _saw_picture(self) -> None:
-        self._statistics.count_picture()
-        self._following.wake()
+    def _on_image(self) -> None:
+        self._statistics.count_image()
+        self._tracking.wake()
 
-    def _condition(self) -> Condition:
+    def _status(self) -> NodeStatus:
         parameters, model, camera = self._live_parameters.current, self._commands.model, self._commands.camera
-        return Condition(
+        return NodeStatus(
             state=self._commands.state_name,
             model=model.segmenter.name if model else "none",
             waiting=model.worker.waiting if model else 0,
             queue_size=parameters.queue_size,
-            picture_age_s=camera.age_s() if camera else None,
-            max_picture_age_s=parameters.max_image_age,
+            image_age_s=camera.age_s() if camera else None,
+            max_image_age_s=parameters.max_image_age,
             callback_errors=self.callback_errors,
-            following=self._following.state,
+            tracking=self._tracking.state,
             unwritten_dialogues=self._dialogues.save(),
             gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
         )
@@ -258,29 +258,29 @@ class LisaNode(LifecycleNode):
 
     def _load(self) -> Segmenter:
         parameters = self._live_parameters.current
-        checkpoint = parameters.checkpoint or "that comes with the package"
-        self.get_logger().info(f"Loading the checkpoint {checkpoint} (quantization {parameters.quantization}) ...")
+        checkpoint = f"checkpoint {parameters.checkpoint}" if parameters.checkpoint else "embedded checkpoint"
+        self.get_logger().info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
         try:
             return self._load_model(parameters)
-        except Exception as error:  # the node cannot live without it, and main says why
+        except Exception as error:  # main logs the reason and ends the node
             self.get_logger().debug(traceback.format_exc())
-            raise LoadError(f"Could not load the checkpoint {checkpoint}: {type(error).__name__}: {error}") from error
+            raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
 
 
 def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
-        0; 1 when the node could not start or broke down, after saying why.
+        0; 1 if the node could not start or its executor failed; the reason is logged.
     """
     stop = threading.Event()
     node: LisaNode | None = None
     try:
-        _on_signals(lambda *_: stop.set())  # a node that is half made must not be interrupted: its end would crash
-        # rclpy's own handlers would end the context at once, and the last answers could not be published.
+        _on_signals(lambda *_: stop.set())  # interrupting the constructor would crash
+        # rclpy's own handlers shut the context down at once, before the last answers are published.
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load)
-        _on_signals(signal.default_int_handler)  # loading takes long
+        _on_signals(signal.default_int_handler)  # loading takes long and may be interrupted
         if not stop.is_set():
             node.start()
         _on_signals(lambda *_: stop.set())
@@ -304,7 +304,7 @@ def _on_signals(handler: Any) -> None:
 
 
 def _spin(node: LisaNode, stop: threading.Event) -> int:
-    """Run the callbacks on another thread, so that this one can wait for a signal."""
+    """Run the executor on another thread, so that this one can wait for a signal."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     broken: list[BaseException] = []
@@ -314,7 +314,7 @@ def _spin(node: LisaNode, stop: threading.Event) -> int:
             executor.spin()
         except ExternalShutdownException:
             pass
-        except BaseException as error:  # a half-dead node is worse than none
+        except BaseException as error:  # without its executor the node is useless
             broken.append(error)
             node.get_logger().fatal(traceback.format_exc())
         stop.set()

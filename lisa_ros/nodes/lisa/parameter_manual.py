@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/parameters.md, made of the declarations: `python -m lisa_ros.nodes.lisa.parameter_manual docs/parameters.md`."""
+"""Generates docs/parameters.md: `python -m lisa_ros.nodes.lisa.parameter_manual docs/parameters.md`."""
 
 from __future__ import annotations
 
@@ -28,28 +28,33 @@ Generated from the nodes' parameter declarations with
 
 _LISA_NODE = """## lisa_node
 
-*Start*: read when the process starts, and read-only from then on. *Unconfigured*: read when the node is configured, and
-not to be changed until it is cleaned up. *Always*: may be changed while the node runs, and holds from the next command
-on. A wrong value is refused with a sentence; at the start the node says it and ends with exit code 1, as it does when
-the checkpoint cannot be loaded. [`config/lisa.yaml`](../config/lisa.yaml) is a file with the defaults;
-`config/rtx.yaml`, `config/jetson_orin.yaml` and `config/cpu_embedded.yaml` have what differs on such machines, and why.
+The column *changed* states when a parameter can be set. *start*: only on the command line or in a parameter file; it is
+read when the process starts. *unconfigured*: while the node is unconfigured (before `configure` or after `cleanup`); it
+is read by `configure`. *always*: at any time; it applies from the next command on. An invalid value is refused with the
+reason. If it is given at the start, the node logs the reason and ends with exit code 1, as it does if the checkpoint
+cannot be loaded.
+
+[`config/lisa.yaml`](../config/lisa.yaml) has all parameters with their defaults. `config/rtx.yaml`,
+`config/jetson_orin.yaml` and `config/cpu_embedded.yaml` have the values that differ on such machines, with the reasons.
 """
 
 _SIM_CAMERA = """## sim_camera
 
-All are read when the process starts.
+All parameters are read when the process starts.
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter, as the manual shows it.
+    """One parameter as a row of the table.
 
     Attributes:
-        kind: ROS 2's name of the type.
-        default: as YAML.
-        values: range or choices; empty: any.
-        changed: when it can be.
+        name: Of the parameter.
+        kind: ROS 2's name of its type.
+        default: As YAML.
+        values: Range or choices; empty: any.
+        changed: When it can be changed.
+        meaning: The description.
     """
 
     name: str
@@ -61,20 +66,20 @@ class Row:
 
     def __str__(self) -> str:
         cells = (f"`{self.name}`", self.kind, f"`{self.default}`", self.values, self.changed, self.meaning)
-        # A bar would end the cell.
+        # A vertical bar would end the cell.
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def manual() -> str:
-    """The whole page, Markdown."""
+    """The page as Markdown."""
     lisa_node = (
-        _row(entry, descriptor(entry.name), _moment(entry.name)) for entry in dataclasses.fields(NodeParameters)
+        _row(entry, descriptor(entry.name), _changeable(entry.name)) for entry in dataclasses.fields(NodeParameters)
     )
     camera = (_row(entry, parameter_descriptor(entry), "start") for entry in dataclasses.fields(SimCameraParameters))
     return "\n".join([_HEAD, _LISA_NODE, *_table(lisa_node), "", _SIM_CAMERA, *_table(camera), ""])
 
 
-def _moment(name: str) -> str:
+def _changeable(name: str) -> str:
     bounds = FIELD_BOUNDS[name]
     return "start" if bounds.read_only else "unconfigured" if bounds.at_configure else "always"
 
@@ -92,7 +97,7 @@ def _values(described: ParameterDescriptor) -> str:
 
 
 def _number(value: float) -> str:
-    """As people write it in YAML: 16, 0.5, 1000000000.0."""
+    """As written in YAML: 16, 0.5, 1000000000.0."""
     return repr(value)
 
 
@@ -101,9 +106,9 @@ def _table(rows: Iterable[Row]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the manual to a file, or prints it."""
+    """Write the page to a file, or print it."""
     parser = argparse.ArgumentParser(prog="lisa_ros.nodes.lisa.parameter_manual", description=__doc__)
-    parser.add_argument("file", type=Path, nargs="?", help="to write (default: it is printed)")
+    parser.add_argument("file", type=Path, nargs="?", help="file to write (default: print the page)")
     file: Path | None = parser.parse_args(arguments).file
     if file is None:
         print(manual(), end="")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: names, defaults, meanings and bounds, in this one table.
+"""The node's parameters: names, defaults, descriptions and bounds.
 
-config/lisa.yaml repeats the defaults for people to edit; a test compares the two.
+config/lisa.yaml repeats the defaults for users to edit; a test compares the two.
 """
 
 import dataclasses
@@ -16,16 +16,20 @@ from rclpy.parameter import Parameter
 
 
 class ParameterError(ValueError):
-    """A parameter with a value that cannot be used; the text names it and what would be right."""
+    """A parameter has an invalid value; the text names the parameter and the valid values."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is known of a parameter besides its name and default.
+    """The description and the valid values of a parameter.
 
     Attributes:
-        read_only: read when the process starts.
-        at_configure: read when the node is configured; cannot be changed until it is cleaned up.
+        description: For `ros2 param describe` and docs/parameters.md.
+        choices: The valid texts; empty: any.
+        minimum: The smallest valid number; None: it is not a number.
+        maximum: The largest valid number; None: it is not a number.
+        read_only: Read once, when the process starts.
+        at_configure: Read when the node is configured; it cannot be changed until the node is cleaned up.
     """
 
     description: str
@@ -37,7 +41,7 @@ class Bounds:
 
 
 def _fixed(default: str | bool, description: str, *choices: str) -> Any:
-    """Read once, when the process starts."""
+    """A parameter that is read once, when the process starts."""
     return field(default=default, metadata={"bounds": Bounds(description, choices, read_only=True)})
 
 
@@ -52,7 +56,7 @@ def _configured_number(default: int, description: str, minimum: int, maximum: in
 
 
 def _switch(default: bool, description: str) -> Any:
-    """True or false, which may be changed while the node runs."""
+    """A boolean that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description)})
 
 
@@ -68,34 +72,43 @@ def _number(default: float, description: str, minimum: float, maximum: float) ->
 
 @dataclass(frozen=True)
 class NodeParameters:
-    """The parameters' values at one moment."""
+    """All parameters of the node at one moment."""
 
-    autostart: bool = _fixed(True, "Configure and activate at once. False: somebody else manages the node's lifecycle.")
-    checkpoint: str = _configured(
-        "", "Folder of the LISA checkpoint. Empty: the small one that comes with the package."
+    autostart: bool = _fixed(
+        True, "Configure and activate the node when it starts. False: a lifecycle manager does that."
     )
+    checkpoint: str = _configured("", "Folder of the model's checkpoint. Empty: the embedded demonstration model.")
     quantization: str = _configured(
         "auto",
-        "How the language model's weights are held. auto: as `lisa convert` wrote the checkpoint, else none.",
+        "Quantization of the language model's weights. auto: as `lisa convert` wrote the checkpoint, otherwise none.",
         "auto",
         "none",
         "8bit",
         "4bit",
     )
-    precision: str = _configured("auto", "Number format of the computation.", "auto", "fp32", "bf16", "fp16")
-    device: str = _configured("auto", "Where the model runs.", "auto", "cpu", "cuda")
-    template: str = _configured(
-        "llava_v1", "Prompt template the checkpoint was trained with.", "llava_v1", "llava_llama_2"
+    precision: str = _configured(
+        "auto", "Number format of the computation. auto: chosen for the device.", "auto", "fp32", "bf16", "fp16"
     )
-    vision_tower: str = _configured("", "Folder of CLIP. Empty: the one that the checkpoint's config.json names.")
-    image_transport: str = _fixed("raw", "Subscribe to `image` or to `image/compressed`.", "raw", "compressed")
+    device: str = _configured(
+        "auto", "Device of the model. auto: the GPU if there is one, otherwise the CPU.", "auto", "cpu", "cuda"
+    )
+    template: str = _configured(
+        "llava_v1", "Prompt template that the checkpoint was trained with.", "llava_v1", "llava_llama_2"
+    )
+    vision_tower: str = _configured(
+        "", "Folder of the CLIP vision encoder. Empty: as the checkpoint's config.json names it."
+    )
+    image_transport: str = _fixed(
+        "raw", "Subscribe to `image` (raw) or to `image/compressed` (compressed).", "raw", "compressed"
+    )
     use_depth: bool = _fixed(
         True,
-        "Subscribe to `depth` and `camera_info`. False: their transport is spared, and nothing has a place in metres.",
+        "Subscribe to `depth` and `camera_info`. False: they are not subscribed and results have no 3-D position.",
     )
     cache_mib: int = _configured_number(
         -1,
-        "Memory for what the model has read, MiB, so that nothing is read twice. -1: 1024, on a GPU at most 5 % of it.",
+        "Maximum size of the key-value cache that is shared by commands, in MiB. -1: 1024, and at most 5 % of a GPU's"
+        " memory.",
         -1,
         1_000_000,
     )
@@ -107,105 +120,137 @@ class NodeParameters:
     )
     dialogue_file: str = _fixed(
         "auto",
-        "SQLite file of the dialogues. auto: one of the node's own under ROS_HOME (~/.ros). Empty: in memory alone.",
+        "SQLite file that stores the dialogues. auto: a file for this node in ROS_HOME (~/.ros). Empty: dialogues are"
+        " kept in memory and end with the node.",
     )
     concurrent_commands: int = _configured_number(
-        4, "Commands of different operators that are answered at the same time.", 1, 16
+        4, "Number of commands, of different operators, that are processed at the same time.", 1, 16
     )
     answer: str = _choice(
-        "full", "What commands get that do not say it: words and masks, or one mask and no words.", "full", "mask_only"
+        "full",
+        "Kind of answer to a command that does not state one. full: text and masks. mask_only: one mask as fast as"
+        " possible, no text.",
+        "full",
+        "mask_only",
     )
-    max_new_tokens: int = _number(512, "Longest answer, tokens.", 1, 4096)
+    max_new_tokens: int = _number(512, "Maximum length of an answer, in tokens.", 1, 4096)
     min_score: float = _number(
-        0.0, "Lowest score of a mask that counts as an object. 0: all do. Masks without a score always do.", 0.0, 1.0
+        0.0,
+        "Minimum score of a mask, 0 to 1. Masks below it are not reported. Masks without a score always are.",
+        0.0,
+        1.0,
     )
     max_image_age: float = _number(
         5.0,
-        "Oldest picture that is answered about, seconds before the command's stamp, or before now. 0: any.",
+        "Maximum age of the image used for an answer, in seconds before the command's stamp (or now). 0: no limit.",
         0.0,
         1e9,
     )
     command_frame: str = _choice(
         "newest",
-        "Picture that a command with a stamp is about: the newest when its turn comes, or the nearest to its stamp.",
+        "Frame used for a command that has a stamp. newest: the newest one when processing starts. nearest: the one"
+        " nearest to the command's stamp.",
         "newest",
         "nearest",
     )
     frame_buffer: float = _number(
-        1.0, "How far back pictures are kept for command_frame nearest, seconds; 64 pictures at most.", 0.0, 60.0
+        1.0,
+        "How long frames are kept for command_frame nearest, in seconds. At most 64 frames are kept.",
+        0.0,
+        60.0,
     )
     follow_up_frame: str = _choice(
         "newest",
-        "Picture that a dialogue's further turns are about: as the first, or always that of its first turn.",
+        "Frame used for the later commands of a dialogue. newest: chosen as for the first command. dialogue: always the"
+        " frame of the dialogue's first command.",
         "newest",
         "dialogue",
     )
     sync_tolerance: float = _number(
-        0.02, "Depth and camera_info belong to a picture whose stamp is no farther away, seconds.", 0.0, 10.0
+        0.02,
+        "Maximum difference between the stamps of an image and of the depth image or camera_info that belongs to it, in"
+        " seconds.",
+        0.0,
+        10.0,
     )
     depth_wait: float = _number(
         0.03,
-        "Longest wait for a picture's depth image where such images come, seconds; more, where depth is late. Masks do"
-        " not wait for it.",
+        "Maximum time to wait for the depth image of a frame, in seconds. Increase it if depth arrives late. Masks do"
+        " not wait for it. No effect while no depth is published.",
         0.0,
         10.0,
     )
     image_rectified: bool = _switch(
-        False, "Pictures are without the lens's distortion: of camera_info, P counts, not K and D."
+        False,
+        "True: images are rectified; the matrix P of camera_info is used. False: K and the distortion D are used.",
     )
     points_organised: bool = _switch(
-        False, "`~/points` has a point for every pixel, NaN outside of the object. False: the object's points alone."
+        False,
+        "True: `~/points` has one point per pixel, NaN outside the object. False: only the object's points.",
     )
-    track: bool = _switch(True, "Follow the answered object on `~/tracked/*` while someone listens there.")
+    track: bool = _switch(
+        True, "Track the most recently answered object on `~/tracked/*` while these topics have a subscriber."
+    )
     track_again_after: float = _number(
         5.0,
-        "Seconds after which the model looks again for the object that is followed, when no command waits. 0: never.",
+        "Interval at which the model segments the tracked object anew to correct the tracker, in seconds, while no"
+        " command waits. 0: never.",
         0.0,
         1e9,
     )
     same_frame_difference: float = _number(
         6.0,
-        "Largest difference, in levels of 255, up to which a new picture counts as the one the model has looked at."
-        " 0: only an identical picture does.",
+        "Maximum difference, in grey levels of 255, between two images of the same still scene. The encoded image is"
+        " then reused. 0: only for identical images.",
         0.0,
         255.0,
     )
-    queue_size: int = _number(16, "Commands that may wait; those beyond it are rejected.", 1, 1000)
+    queue_size: int = _number(16, "Maximum number of waiting commands. Further commands are rejected.", 1, 1000)
     queue_policy: str = _choice(
         "queue",
-        "Commands that wait when their operator sends another: are answered in order, or are cancelled.",
+        "Effect of a new command on waiting commands of the same operator. queue: all are answered in order."
+        " latest_wins: the waiting ones are cancelled.",
         "queue",
         "latest_wins",
     )
-    max_text_length: int = _number(500, "Longest command, characters.", 1, 100_000)
+    max_text_length: int = _number(500, "Maximum length of a command's text, in characters.", 1, 100_000)
     max_turns: int = _number(
-        8, "Turns of each operator's dialogue that are kept. 0: every command stands alone.", 0, 100
+        8,
+        "Maximum number of turns that are kept of each operator's dialogue. 0: every command is independent.",
+        0,
+        100,
     )
     max_dialogue_tokens: int = _number(
         0,
-        "Tokens of the model's context that a dialogue's earlier turns may take; the oldest are left out, each as a"
-        " whole. 0: as many as it holds.",
+        "Maximum length of a dialogue's earlier turns in the prompt, in tokens. The oldest turns are left out as a"
+        " whole. 0: no limit except the model's context.",
         0,
         100_000,
     )
     max_operators: int = _number(
-        16, "Operators whose dialogues are kept; the one silent longest is forgotten.", 1, 1000
+        16,
+        "Maximum number of operators whose dialogues are kept. Beyond it, the dialogue that has been idle longest is"
+        " deleted.",
+        1,
+        1000,
     )
-    max_dialogue_idle: float = _number(0.0, "Minutes after which a silent dialogue is forgotten. 0: never.", 0.0, 1e9)
+    max_dialogue_idle: float = _number(
+        0.0, "Time after which an idle dialogue is deleted, in minutes. 0: never.", 0.0, 1e9
+    )
 
 
 class LiveParameters:
-    """The parameters of one node: declared, checked, and kept up to date while it runs."""
+    """The parameters of one node: declares them, checks changes, and holds the current values."""
 
     def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
-        """Declare all of them on the node.
+        """Declare all parameters on the node.
 
         Args:
-            node: the node.
-            is_configured: whether what is read at configure is in use.
+            node: The node.
+            is_configured: Whether the node is configured, so that the parameters that are read then are in use.
 
         Raises:
-            ParameterError: a value from the command line or a file is wrong.
+            ParameterError: A value from the command line or a file is invalid.
         """
         self._is_configured = is_configured
         for entry in dataclasses.fields(NodeParameters):
@@ -214,7 +259,7 @@ class LiveParameters:
             **{e.name: node.get_parameter(e.name).value for e in dataclasses.fields(NodeParameters)}
         )
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._take_over)
+        node.add_post_set_parameters_callback(self._apply)
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
@@ -230,20 +275,20 @@ class LiveParameters:
         if bounds and bounds.at_configure and self._is_configured():
             raise ParameterError(f"Parameter {name} is read when the node is configured; clean the node up first.")
 
-    def _take_over(self, parameters: list[Parameter]) -> None:
+    def _apply(self, parameters: list[Parameter]) -> None:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in FIELD_BOUNDS}
         self.current = dataclasses.replace(self.current, **changed)
 
 
 def check_choice(name: str, value: object) -> None:
-    """Refuse a text that is not one of the parameter's choices; rclpy itself checks types and ranges."""
+    """Raise ParameterError for a text that is not one of the parameter's choices. rclpy checks types and ranges."""
     bounds = FIELD_BOUNDS.get(name)
     if bounds and bounds.choices and value not in bounds.choices:
         raise ParameterError(f"Parameter {name} is {value!r}; it must be one of {', '.join(bounds.choices)}.")
 
 
 def descriptor(name: str) -> ParameterDescriptor:
-    """What `ros2 param describe` shows of a parameter."""
+    """The parameter's descriptor, as shown by `ros2 param describe`."""
     bounds = FIELD_BOUNDS[name]
     return ParameterDescriptor(
         name=name,

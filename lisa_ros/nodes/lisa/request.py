@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command on its way through the node, and what became of it."""
+"""A command inside the node, and its result."""
 
 import threading
 import time
@@ -19,27 +19,31 @@ from lisa_ros.segmentation.turns import Turn
 
 
 class Listener(Protocol):
-    """Who watches a command being answered; called on the thread that answers it."""
+    """Follows the processing of a command. Its methods are called on the thread that processes the command."""
 
-    def hear(self, event: Event, header: Header) -> None:
-        """A part of the answer, about the picture of this header."""
+    def on_event(self, event: Event, header: Header) -> None:
+        """A part of the answer is there; the header is that of the image."""
 
-    def settle(self, answer: Segmentation) -> None:
-        """The whole answer, when it has been given."""
+    def on_answer(self, answer: Segmentation) -> None:
+        """The complete answer is there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One command that was received. Two with the same id are two commands.
+    """One received command. Two commands with the same id are two requests.
 
     Attributes:
-        stamp_ns: the command's own time, nanoseconds; 0: none was set.
-        answer: the kind of answer that is wanted; empty: the node's parameter says it.
-        pointing: points and boxes in the image.
-        listener: who watches; None: nobody.
-        frame: the picture nearest to stamp_ns when it was received; None: none was set aside.
-        taken_back: set when the sender does not want the answer any more.
-        received_s: monotonic seconds, for `queued_ms`.
+        id: Of the command, for its answer.
+        operator_id: The operator whose dialogue it continues.
+        text: Of the command.
+        references: Numbers of earlier turns that the text refers to.
+        stamp_ns: Time of the command in nanoseconds; 0: not set.
+        answer: Kind of answer; empty: as the parameter `answer` says.
+        pointing: Points and boxes in the image.
+        listener: Follows the processing; None: no listener.
+        frame: The frame nearest to stamp_ns when the command was received; None: the frame is chosen later.
+        cancel_requested: Set when the sender cancels the command.
+        received_s: Time of reception in monotonic seconds.
     """
 
     id: str
@@ -51,12 +55,12 @@ class Request:
     pointing: Pointing = NO_POINTING
     listener: Listener | None = None
     frame: CameraFrame | None = None
-    taken_back: threading.Event = field(default_factory=threading.Event)
+    cancel_requested: threading.Event = field(default_factory=threading.Event)
     received_s: float = field(default_factory=time.monotonic)
 
     @staticmethod
     def from_command(message: Command, listener: Listener | None = None, frame: CameraFrame | None = None) -> "Request":
-        """The command of one message; an empty id and operator are filled in."""
+        """The request for a command message; an empty id and an empty operator are filled in."""
         return Request(
             id=message.id or uuid.uuid4().hex,
             operator_id=message.operator_id or DEFAULT_OPERATOR,
@@ -74,22 +78,27 @@ class Request:
 
     @staticmethod
     def from_text(text: str) -> "Request":
-        """A bare sentence, from operator "default"."""
+        """The request for a text alone, of the operator "default"."""
         return Request(id=uuid.uuid4().hex, operator_id=DEFAULT_OPERATOR, text=text)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command.
+    """The result of a command.
 
     Attributes:
-        status: a constant of Segmentation.
-        detail: one sentence for people when status is not OK.
-        header: of the picture the answer is about; None without one.
-        objects: those with at least one pixel, in the order of the answer.
-        turn: its number in the operator's dialogue; 0: none.
-        references: numbers of the turns whose masks the model was given.
-        history: the dialogue's turns before this command, as the model was given them.
+        status: A constant of Segmentation.
+        detail: The reason in one sentence if the status is not OK.
+        header: Of the image used for the answer; None: no image was used.
+        answer: The model's raw answer.
+        objects: In the order of the answer; each has at least one pixel.
+        turn: Its number in the operator's dialogue; 0: it is not part of it.
+        references: Numbers of the turns whose masks were given to the model.
+        history: The turns before this command, as given to the model.
+        frame_known: Whether the image was encoded before this command.
+        first_mask_ms: Time from the start of processing to the first mask, in milliseconds.
+        total_ms: Time from the start of processing to the whole answer, in milliseconds.
+        queued_ms: Time in the queue, in milliseconds.
     """
 
     status: int

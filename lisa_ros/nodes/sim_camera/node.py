@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node `sim_camera`: a simulated table top published as a colour and depth camera, with the truth about it."""
+"""The node `sim_camera`: a colour and depth camera above a simulated table, with the ground truth of its images."""
 
 from __future__ import annotations
 
@@ -31,48 +31,48 @@ from lisa_ros.spatial.box import quaternion
 
 try:
     from tf2_msgs.msg import TFMessage
-except ImportError:  # it is on no package index, only in a ROS 2 that was installed
+except ImportError:  # not on PyPI; part of a ROS 2 installation
     TFMessage = None
 
 
 def _parameter(default: Any, description: str, least: float = 0.0, most: float = 0.0) -> Any:
-    """A parameter that is read once, at the start; bounds are for numbers."""
+    """A parameter that is read once, at the start; the bounds are those of numbers."""
     return field(default=default, metadata={"description": description, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
 class SimCameraParameters:
-    """The node's parameters; config/sim_camera.yaml repeats the defaults for people to edit, and a test compares."""
+    """The node's parameters. config/sim_camera.yaml repeats the defaults for users to edit; a test compares the two."""
 
-    seed: int = _parameter(0, "All chance of the scene comes from it: the same seed, the same pictures.", 0, 2**31 - 1)
-    width: int = _parameter(640, "Width of the pictures, pixels.", 16, 4096)
-    height: int = _parameter(480, "Height of the pictures, pixels.", 16, 4096)
-    rate_hz: float = _parameter(5.0, "Pictures published a second.", 0.1, 100.0)
-    frame_id: str = _parameter("camera_color_optical_frame", "The frame_id of every header.")
-    table_frame_id: str = _parameter("table", "The frame that the camera's pose is told in: on the table top, z up.")
+    seed: int = _parameter(0, "Seed of the random scenes. Equal seeds give equal images.", 0, 2**31 - 1)
+    width: int = _parameter(640, "Width of the images, in pixels.", 16, 4096)
+    height: int = _parameter(480, "Height of the images, in pixels.", 16, 4096)
+    rate_hz: float = _parameter(5.0, "Rate of the images, in Hz.", 0.1, 100.0)
+    frame_id: str = _parameter("camera_color_optical_frame", "The frame_id of the images, the camera's optical frame.")
+    table_frame_id: str = _parameter("table", "The frame_id of the camera's pose: a frame on the table top with z up.")
     rearrange_period_s: float = _parameter(
-        0.0, "Seconds after which other things are dropped onto the table. 0: the scene stays.", 0.0, 86400.0
+        0.0, "Interval at which the scene is replaced by a new random one, in seconds. 0: never.", 0.0, 86400.0
     )
 
 
 class SimCamera(Node):
     """Publishes one simulated camera.
 
-    A scene is rendered once and published again with fresh stamps until it changes: a still scene costs little.
+    A scene is rendered once, and published with new stamps until it changes.
     """
 
     def __init__(self) -> None:
-        """Lays the table and starts publishing.
+        """Make the scene and start to publish.
 
         Raises:
-            ValueError: a parameter has a value that cannot be used; the text says which, and what would be right.
+            ValueError: A parameter has an invalid value; the text names it and the valid values.
         """
         super().__init__("sim_camera")
         self.callback_errors = 0
         parameters = _declared(self)
         self._frame_id = parameters.frame_id
         self._table = Tabletop(parameters.seed, width=parameters.width, height=parameters.height)
-        self._pictures = {
+        self._image_publishers = {
             name: self.create_publisher(Image, name, qos_profile_sensor_data)
             for name in ("image", "depth", "instances")
         }
@@ -88,19 +88,19 @@ class SimCamera(Node):
             self.create_timer(parameters.rearrange_period_s, self._rearrange)
 
     def destroy_node(self) -> None:
-        """Frees the simulator too."""
+        """Also end the simulator."""
         self._table.close()
         super().destroy_node()
 
     def _take_view(self) -> None:
         view = self._table.render()
         self._header = Header(frame_id=self._frame_id)
-        self._messages = picture_messages(view, self._header)
+        self._messages = image_messages(view, self._header)
         self._info_message = camera_info_message(view.camera, self._header)
         self._objects.publish(String(data=json.dumps(describe_objects(view))))
-        self._tell_pose(view.camera)
+        self._publish_pose(view.camera)
 
-    def _tell_pose(self, camera: Camera) -> None:
+    def _publish_pose(self, camera: Camera) -> None:
         header = Header(frame_id=self._table_frame_id, stamp=self.get_clock().now().to_msg())
         pose = camera_pose_message(camera)
         self._camera_pose.publish(PoseStamped(header=header, pose=pose))
@@ -114,16 +114,16 @@ class SimCamera(Node):
 
     @guarded
     def _publish(self) -> None:
-        # All messages share this header, so that all carry the same stamp.
+        # All messages share this header and therefore its stamp.
         self._header.stamp = self.get_clock().now().to_msg()
         for name, message in self._messages.items():
-            self._pictures[name].publish(message)
+            self._image_publishers[name].publish(message)
         self._camera_info.publish(self._info_message)
 
 
-def picture_messages(view: View, header: Header) -> dict[str, Image]:
-    """The view's pictures by topic: image (rgb8), depth (32FC1, metres) and instances (mono8), sharing the header."""
-    # The row length of a message comes from the bytes of a pixel, so a float is passed as its four bytes.
+def image_messages(view: View, header: Header) -> dict[str, Image]:
+    """The view's images by topic: image (rgb8), depth (32FC1, metres) and instances (mono8). They share the header."""
+    # to_image_message computes the step from bytes, so each float is given as four bytes.
     depth_bytes = view.depth_m.astype("<f4").view(np.uint8).reshape(*view.depth_m.shape, 4)
     return {
         "image": to_image_message(view.rgb, "rgb8", header),
@@ -133,7 +133,7 @@ def picture_messages(view: View, header: Header) -> dict[str, Image]:
 
 
 def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
-    """The camera's intrinsics; it has no distortion."""
+    """The camera's intrinsics, without distortion."""
     return CameraInfo(
         header=header,
         height=camera.height,
@@ -147,36 +147,36 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
 
 
 def camera_pose_message(camera: Camera) -> Pose:
-    """Where the camera's optical frame is in the table's."""
+    """The pose of the camera's optical frame in the table's frame."""
     x, y, z, w = quaternion(camera.pose[:3, :3])
     position = (float(value) for value in camera.pose[:3, 3])
     return Pose(position=Point(**dict(zip("xyz", position, strict=True))), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def transform_message(pose: Pose, header: Header, child_frame_id: str) -> TransformStamped:
-    """The same for TF."""
-    place = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
-    transform = Transform(translation=place, rotation=pose.orientation)
+    """A pose as a transform for TF."""
+    translation = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+    transform = Transform(translation=translation, rotation=pose.orientation)
     return TransformStamped(header=header, child_frame_id=child_frame_id, transform=transform)
 
 
 def describe_objects(view: View) -> list[dict[str, Any]]:
-    """What the picture shows, for JSON.
+    """The ground truth of a view, for JSON.
 
     Returns:
-        For each object its instance (value in the instances picture), kind, colour, position_m (centre of its box in
-        the camera's optical frame) and centroid_px (u, v, a pixel on the object).
+        For each object: instance (its value in the instances image), kind, colour, position_m (centre of its box in the
+        camera's optical frame, in metres) and centroid_px (u, v of a pixel on the object).
     """
     to_optical = np.linalg.inv(view.camera.pose)
     return [
         {
-            "instance": thing.instance,
-            "kind": thing.kind,
-            "colour": thing.colour,
-            "position_m": (to_optical @ np.array([*thing.position_m, 1.0]))[:3].tolist(),
-            "centroid_px": list(centroid_pixel(view.instances == thing.instance)),
+            "instance": visible.instance,
+            "kind": visible.kind,
+            "colour": visible.colour,
+            "position_m": (to_optical @ np.array([*visible.position_m, 1.0]))[:3].tolist(),
+            "centroid_px": list(centroid_pixel(view.instances == visible.instance)),
         }
-        for thing in view.objects
+        for visible in view.objects
     ]
 
 
@@ -196,7 +196,7 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> Any:
 
 
 def parameter_descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:
-    """What `ros2 param describe` shows of a parameter."""
+    """The parameter's descriptor, as shown by `ros2 param describe`."""
     descriptor = ParameterDescriptor(description=entry.metadata["description"], read_only=True)
     least, most = entry.metadata["least"], entry.metadata["most"]
     if isinstance(entry.default, int):
@@ -207,10 +207,10 @@ def parameter_descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the node until it is told to end.
+    """Run the node until SIGINT or SIGTERM.
 
     Returns:
-        0, or 1 where the command line or a parameter is wrong.
+        0; 1 if the command line or a parameter is invalid.
     """
     try:
         start_ros(args, SignalHandlerOptions.ALL)
@@ -229,7 +229,7 @@ def _run() -> None:
     try:
         node = SimCamera()
     except Exception as error:
-        # A signal has ended ROS while the table was laid, so that nothing of the node could be made.
+        # A signal shut ROS down while the scene was made, so that the node could not be created.
         if not rclpy.ok():
             raise ExternalShutdownException from error
         raise

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says of itself once a second, and the counting behind it."""
+"""Diagnostics and the statistics in them."""
 
 import math
 from pathlib import Path
 
-import pictures
+import camera_images
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import probing
 from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.lisa.diagnostics import Condition, judge
+from lisa_ros.nodes.lisa.diagnostics import NodeStatus, level_of
 from lisa_ros.nodes.lisa.request import Outcome
 from lisa_ros.nodes.lisa.statistics import Statistics, percentile
 
@@ -20,30 +20,30 @@ FINE = {
     "model": "m",
     "waiting": 0,
     "queue_size": 4,
-    "picture_age_s": 0.1,
-    "max_picture_age_s": 5.0,
+    "image_age_s": 0.1,
+    "max_image_age_s": 5.0,
     "callback_errors": 0,
     "gpu_bytes": 0,
 }
 
 
 @pytest.mark.parametrize(
-    ("change", "newest", "level", "says"),
+    ("change", "newest", "level", "message"),
     [
         ({}, None, DiagnosticStatus.OK, "Ready"),
         ({}, Segmentation.NO_OBJECT, DiagnosticStatus.OK, "Ready"),
         ({}, Segmentation.FAILED, DiagnosticStatus.ERROR, "failed"),
-        ({"picture_age_s": None}, None, DiagnosticStatus.WARN, "No picture"),
-        ({"picture_age_s": 6.0}, None, DiagnosticStatus.WARN, "max_image_age"),
-        ({"picture_age_s": 6.0, "max_picture_age_s": 0.0}, None, DiagnosticStatus.OK, "Ready"),
+        ({"image_age_s": None}, None, DiagnosticStatus.WARN, "No image"),
+        ({"image_age_s": 6.0}, None, DiagnosticStatus.WARN, "max_image_age"),
+        ({"image_age_s": 6.0, "max_image_age_s": 0.0}, None, DiagnosticStatus.OK, "Ready"),
         ({"waiting": 4}, None, DiagnosticStatus.WARN, "full"),
         ({"unwritten_dialogues": 2}, None, DiagnosticStatus.WARN, "cannot be written to dialogue_file"),
         ({"state": "inactive"}, None, DiagnosticStatus.WARN, "inactive"),
     ],
 )
-def test_levels_mean_something(change: dict[str, object], newest: int | None, level: bytes, says: str) -> None:
-    judged, sentence = judge(Condition(**(FINE | change)), newest)  # type: ignore[arg-type]
-    assert judged == level and says in sentence
+def test_levels_and_messages(change: dict[str, object], newest: int | None, level: bytes, message: str) -> None:
+    found, sentence = level_of(NodeStatus(**(FINE | change)), newest)  # type: ignore[arg-type]
+    assert found == level and message in sentence
 
 
 def test_percentiles_by_hand() -> None:
@@ -56,11 +56,11 @@ def test_counts_and_rates() -> None:
     now = [100.0]
     counted = Statistics(lambda: now[0])
     for _ in range(50):
-        counted.count_picture()
+        counted.count_image()
         now[0] += 0.1
-    assert counted.picture_rate_hz() == pytest.approx(10.0, abs=0.5)
+    assert counted.image_rate_hz() == pytest.approx(10.0, abs=0.5)
     now[0] += 60
-    assert counted.picture_rate_hz() == 0.0
+    assert counted.image_rate_hz() == 0.0
     assert counted.newest_status is None
     counted.count_answer(Outcome(Segmentation.NO_OBJECT, total_ms=7.0))
     counted.count_answer(Outcome(Segmentation.REJECTED))
@@ -68,41 +68,45 @@ def test_counts_and_rates() -> None:
     assert counted.total_ms(0.5) == 7.0 and math.isnan(counted.first_mask_ms(0.5))
 
 
-def test_the_node_tells_how_it_is_doing(tmp_path: Path) -> None:
-    heard: list[DiagnosticStatus] = []
-    with probing() as probe, started(scripted_node()) as process:
-        probe.node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: heard.extend(m.status), 10)
+def test_diagnostics_of_a_running_node() -> None:
+    received: list[DiagnosticStatus] = []
+
+    def receive(message: DiagnosticArray) -> None:
+        received.extend(status for status in message.status if status.name == "watched: lisa")
+
+    with probing("watched") as probe, started(scripted_node("-r", "__node:=watched")) as process:
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", receive, 10)
         probe.wait_for_node(process)
-        first = wait_until(lambda: heard[-1:], "diagnostics")[0]
-        assert (first.level, first.name) == (DiagnosticStatus.WARN, "lisa: lisa") and "No picture" in first.message
-        probe.ask_about(pictures.message("rgb8"), "red")
+        wait_until(lambda: received and "No image" in received[-1].message, "diagnostics of the active node")
+        assert received[-1].level == DiagnosticStatus.WARN
+        probe.ask_about(camera_images.message("rgb8"), "red")
         probe.ask("")
 
-        def told() -> dict[str, str]:
-            return {value.key: value.value for value in heard[-1].values}
+        def values() -> dict[str, str]:
+            return {value.key: value.value for value in received[-1].values}
 
-        wait_until(lambda: told()["answers REJECTED"] == "1", "the count")
-        now = told()
+        wait_until(lambda: values()["answers REJECTED"] == "1", "the count")
+        now = values()
         assert now["model"] == "scripted" and int(now["answers OK"]) >= 1 and now["waiting commands"] == "0"
         assert float(now["first mask p50 (ms)"]) <= float(now["total p95 (ms)"])
         probe.ask("crash")
-        wait_until(lambda: heard[-1].level == DiagnosticStatus.ERROR, "the error")
-        probe.ask_about(pictures.message("rgb8"), "red")
-        wait_until(lambda: heard[-1].level == DiagnosticStatus.OK, "recovery")
+        wait_until(lambda: received[-1].level == DiagnosticStatus.ERROR, "the error")
+        probe.ask_about(camera_images.message("rgb8"), "red")
+        wait_until(lambda: received[-1].level == DiagnosticStatus.OK, "recovery")
 
 
-def test_it_tells_of_itself_while_it_loads(tmp_path: Path) -> None:
+def test_diagnostics_while_the_model_loads(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    told: list[str] = []
+    states: list[str] = []
 
-    def hear(message: DiagnosticArray) -> None:
-        told.extend(value.value for status in message.status for value in status.values if value.key == "state")
+    def receive(message: DiagnosticArray) -> None:
+        states.extend(value.value for status in message.status for value in status.values if value.key == "state")
 
     with probing("loading") as probe:
-        probe.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 100)
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", receive, 100)
         with started(scripted_node("-r", "__node:=loading", "-p", f"checkpoint:=gate {gate}")) as process:
             wait_at(gate)
-            wait_until(lambda: told.count("configuring") > 2, "three times 'configuring'")
+            wait_until(lambda: states.count("configuring") > 2, "three times 'configuring'")
             gate.touch()
             probe.wait_for_node(process)
-            wait_until(lambda: "active" in told, "'active'")
+            wait_until(lambda: "active" in states, "'active'")

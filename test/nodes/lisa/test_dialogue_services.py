@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services of a dialogue, and commands that point into the image, as another process uses them."""
+"""The services of dialogues, and commands with points and boxes, with lisa_node as another process."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pictures
+import camera_images
 import pytest
 from geometry_msgs.msg import Point
 from node_probe import Probe, probing
@@ -23,7 +23,7 @@ from lisa_ros.srv import GetDialogue, UndoDialogue
 def probe() -> Iterator[Probe]:
     with probing("services") as probe, started(scripted_node("-r", "__node:=services")) as process:
         probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
+        probe.ask_about(camera_images.message("rgb8"), "red")
         yield probe
 
 
@@ -53,13 +53,13 @@ def test_a_dialogue_is_returned_with_its_masks_and_to_its_operator_only(probe: P
     assert not refused.success and "64" in refused.message
 
 
-def test_a_reset_and_a_turn_are_taken_back(probe: Probe) -> None:
+def test_a_reset_and_a_turn_can_be_undone(probe: Probe) -> None:
     for text in ("red", "two"):
         probe.ask(text, "cleo")
     assert probe.reset("cleo").turns == 2
     undone = call(probe, UndoDialogue, "undo_dialogue", operator_id="cleo")
     assert (undone.success, undone.turns) == (True, 2)
-    assert probe.ask("history", "cleo").answer == "I was told: red | two"
+    assert probe.ask("history", "cleo").answer == "History: red | two"
     newest = call(probe, UndoDialogue, "undo_dialogue", operator_id="cleo", change=UndoDialogue.Request.TURN)
     assert (newest.success, newest.turns) == (True, 2)
     assert commands(probe, "cleo") == [(1, "red"), (2, "two")]

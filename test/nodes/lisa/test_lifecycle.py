@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's lifecycle, as a manager drives it: by its services, with lisa_node as another process."""
+"""The node's lifecycle, managed through its services, with lisa_node as another process."""
 
 import gc
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pictures
+import camera_images
 import pytest
 from golden import read_case
 from lifecycle_msgs.msg import State, Transition
@@ -23,11 +23,11 @@ from lisa_ros.msg import Segmentation
 
 
 class Manager:
-    """Whoever manages the node."""
+    """A lifecycle manager."""
 
     def __init__(self, probe: Probe) -> None:
-        self._change = probe.node.create_client(ChangeState, "/lisa/change_state")
-        self._get = probe.node.create_client(GetState, "/lisa/get_state")
+        self._change = probe.node.create_client(ChangeState, "/managed/change_state")
+        self._get = probe.node.create_client(GetState, "/managed/get_state")
         wait_until(self._get.service_is_ready, "get_state")
 
     def change(self, transition: int) -> bool:
@@ -44,7 +44,8 @@ class Manager:
 
 @pytest.fixture
 def managed() -> Iterator[tuple[Probe, Manager, Process]]:
-    with probing() as probe, started(scripted_node("-p", "autostart:=false")) as process:
+    arguments = ("-r", "__node:=managed", "-p", "autostart:=false")
+    with probing("managed") as probe, started(scripted_node(*arguments)) as process:
         probe.wait_for_node(process, active=False)
         yield probe, Manager(probe), process
 
@@ -55,7 +56,7 @@ def rejected(probe: Probe) -> str:
     return str(answer.detail)
 
 
-def test_a_node_answers_while_it_is_active_and_says_so_otherwise(managed: tuple[Probe, Manager, Process]) -> None:
+def test_an_active_node_answers_and_another_one_rejects_with_its_state(managed: tuple[Probe, Manager, Process]) -> None:
     probe, manager, _ = managed
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
     assert "unconfigured" in rejected(probe)
@@ -63,13 +64,13 @@ def test_a_node_answers_while_it_is_active_and_says_so_otherwise(managed: tuple[
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert "inactive" in rejected(probe)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
-    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
     assert manager.change(Transition.TRANSITION_DEACTIVATE)
     assert "inactive" in rejected(probe)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
-    assert probe.ask("red").status == Segmentation.NO_IMAGE, "a picture from before is not answered about"
-    answer = probe.ask_about(pictures.message("rgb8"), "history")
-    assert answer.answer == "I was told: red", "the dialogue goes on"
+    assert probe.ask("red").status == Segmentation.NO_IMAGE, "an image from before the deactivation is not used"
+    answer = probe.ask_about(camera_images.message("rgb8"), "history")
+    assert answer.answer == "History: red", "the dialogue continues"
 
 
 def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[Probe, Manager, Process]) -> None:
@@ -87,16 +88,16 @@ def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[P
     assert probe.set_parameter("checkpoint", "/models/second").successful
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
-    assert probe.ask_about(pictures.message("rgb8"), "red").status == Segmentation.OK
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
 
 
-def test_what_waits_when_the_node_is_deactivated_is_answered(
+def test_commands_that_wait_at_a_deactivation_are_cancelled(
     managed: tuple[Probe, Manager, Process], tmp_path: Path
 ) -> None:
     probe, manager, _ = managed
     gate = tmp_path / "gate"
     assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
-    probe.ask_about(pictures.message("rgb8"), "red")
+    probe.ask_about(camera_images.message("rgb8"), "red")
     held = probe.send(f"gate {gate}", "anna")
     wait_at(gate)
     waiting = probe.send("red", "anna")
@@ -104,21 +105,21 @@ def test_what_waits_when_the_node_is_deactivated_is_answered(
     answer = probe.answer_to(waiting)
     assert answer.status == Segmentation.CANCELLED and "deactivated" in answer.detail
     gate.touch()
-    assert probe.answer_to(held).status == Segmentation.NO_OBJECT, "what was being answered is answered"
+    assert probe.answer_to(held).status == Segmentation.NO_OBJECT, "a command in progress is answered"
 
 
-def test_cleanup_ends_what_is_being_answered(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
+def test_cleanup_cancels_a_command_in_progress(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
     probe, manager, _ = managed
     gate = tmp_path / "gate"
     assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
-    probe.ask_about(pictures.message("rgb8"), "red")
+    probe.ask_about(camera_images.message("rgb8"), "red")
     held = probe.send(f"gate {gate}", "anna")
     wait_at(gate)
     assert manager.change(Transition.TRANSITION_DEACTIVATE) and manager.change(Transition.TRANSITION_CLEANUP)
     assert probe.answer_to(held).status == Segmentation.CANCELLED
 
 
-def test_a_released_model_is_gone(golden_lisa: Path) -> None:
+def test_a_released_model_is_freed(golden_lisa: Path) -> None:
     segmenter: Any = load_segmenter(golden_lisa, LoadOptions(device="cpu"))
     case = read_case(golden_lisa, 0)
     frame = segmenter.encode(case.image)
@@ -130,6 +131,6 @@ def test_a_released_model_is_gone(golden_lisa: Path) -> None:
     assert weights() is None
 
 
-def test_a_node_that_has_answered_forgets_its_weights_at_cleanup(golden_lisa: Path) -> None:
-    with started([sys.executable, str(PROCESSES / "forgetting_node.py"), str(golden_lisa)]) as process:
+def test_cleanup_frees_the_weights_of_a_node_that_has_answered(golden_lisa: Path) -> None:
+    with started([sys.executable, str(PROCESSES / "releasing_node.py"), str(golden_lisa)]) as process:
         assert process.wait() == 0, process.output

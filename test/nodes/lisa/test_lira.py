@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA in lisa_node, over DDS: one command answered with two objects, told as they come."""
+"""LIRA in lisa_node: one command with two objects, and feedback for each of them."""
 
 import sys
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def circle() -> NDArray[np.bool_]:
     return inside
 
 
-def picture() -> NDArray[np.uint8]:
+def image_of_both() -> NDArray[np.uint8]:
     """A red square and a green circle."""
     image = np.full((SIDE, SIDE, 3), GREY, dtype=np.uint8)
     image[square()], image[circle()] = RED, GREEN
@@ -44,15 +44,15 @@ def picture() -> NDArray[np.uint8]:
 def probe(converted_lira: Path) -> Iterator[Probe]:
     arguments = {"checkpoint": str(converted_lira), "device": "cpu", "dialogue_file": "''", "max_image_age": "0.0"}
     parameters = [part for name, value in arguments.items() for part in ("-p", f"{name}:={value}")]
-    command = [sys.executable, "-m", "lisa_ros.nodes.lisa.node", "--ros-args", *parameters]
-    with probing() as probe, started(command) as process:
+    command = [sys.executable, "-m", "lisa_ros.nodes.lisa.node", "--ros-args", "-r", "__node:=lira", *parameters]
+    with probing("lira") as probe, started(command) as process:
         probe.wait_for_node(process)
         yield probe
 
 
 def test_one_command_two_objects(probe: Probe, golden_lira: Path) -> None:
     question = read_case(golden_lira, 3).question  # "... with interleaved segmentation masks ..."
-    message = to_image_message(picture(), "rgb8", Header())
+    message = to_image_message(image_of_both(), "rgb8", Header())
     probe.ask_about(message, "Please segment the red square.")
     goal = probe.send_goal(question, "anna", id="both")
     status, answer = goal.result()
@@ -64,16 +64,16 @@ def test_one_command_two_objects(probe: Probe, golden_lira: Path) -> None:
         mask = pixels(one.mask)
         assert np.count_nonzero(mask & truth) / np.count_nonzero(mask | truth) > 0.85
         assert answer.answer[one.span_begin : one.span_end] == "[SEG]"
-    # Each mask was told while the answer had come no further than to it.
-    wait_until(lambda: sum(len(feedback.found) for feedback in goal.heard) == 2, "both masks")
-    told = [feedback for feedback in goal.heard if feedback.found]
-    assert [feedback.answer for feedback in told] == [answer.answer[: one.span_end] for one in answer.objects]
-    for feedback, one in zip(told, answer.objects, strict=True):
+    # The feedback of a mask has the answer up to this mask.
+    wait_until(lambda: sum(len(feedback.found) for feedback in goal.feedback) == 2, "both masks")
+    with_mask = [feedback for feedback in goal.feedback if feedback.found]
+    assert [feedback.answer for feedback in with_mask] == [answer.answer[: one.span_end] for one in answer.objects]
+    for feedback, one in zip(with_mask, answer.objects, strict=True):
         assert (pixels(feedback.found[0].mask) == pixels(one.mask)).all()
 
 
 def test_a_second_turn(probe: Probe) -> None:
-    probe.ask_about(to_image_message(picture(), "rgb8", Header()), "Please segment the red square.")
+    probe.ask_about(to_image_message(image_of_both(), "rgb8", Header()), "Please segment the red square.")
     first = probe.ask("Please segment the red square.", "emil")
     second = probe.ask("Please segment the green circle.", "emil")
     assert (first.turn, second.turn) == (1, 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/parameters.md is what the declarations make."""
+"""docs/parameters.md is generated from the parameters' declarations."""
 
 import dataclasses
 from pathlib import Path
@@ -16,9 +16,9 @@ def row(name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("| ").split(" | ")]
 
 
-def test_the_manual_is_up_to_date() -> None:
-    again = "run: tools/run python -m lisa_ros.nodes.lisa.parameter_manual docs/parameters.md"
-    assert (DOCS / "parameters.md").read_text() == manual(), again
+def test_the_page_is_current() -> None:
+    command = "run: tools/run python -m lisa_ros.nodes.lisa.parameter_manual docs/parameters.md"
+    assert (DOCS / "parameters.md").read_text() == manual(), command
 
 
 def test_every_parameter_has_one_row() -> None:
@@ -26,7 +26,7 @@ def test_every_parameter_has_one_row() -> None:
         assert len(row(entry.name)) == 6
 
 
-def test_rows_say_type_default_values_and_when() -> None:
+def test_rows_have_type_default_values_and_when_it_can_be_changed() -> None:
     assert row("queue_size")[1:5] == ["integer", "`16`", "1 to 1000", "always"]
     assert row("max_image_age")[1:5] == ["double", "`5.0`", "0.0 to 1000000000.0", "always"]
     assert row("device")[1:5] == ["string", "`auto`", "auto, cpu, cuda", "unconfigured"]
@@ -40,7 +40,7 @@ def test_it_is_written_to_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "x.md").read_text() == manual()
 
 
-def test_other_pages_link_to_it_and_do_not_repeat_it() -> None:
+def test_the_interface_page_links_to_it_and_does_not_repeat_it() -> None:
     page = (DOCS / "interfaces.md").read_text()
     assert "](parameters.md)" in page
     assert "| `max_new_tokens` |" not in page

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of parameters is the only source: the file for people repeats it, and the node reads all of it."""
+"""Parameters: config/lisa.yaml has the same defaults, the node uses each of them, and each is described and bounded."""
 
 import ast
 import dataclasses
@@ -23,13 +23,13 @@ from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError, check
 FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
 
 
-def test_the_file_for_people_has_the_same_defaults() -> None:
+def test_the_parameter_file_has_the_same_defaults() -> None:
     written = yaml.safe_load((ROOT / "config" / "lisa.yaml").read_text())["/**"]["ros__parameters"]
     assert written == dataclasses.asdict(NodeParameters())
     assert {name: type(value) for name, value in written.items()} == {n: type(e.default) for n, e in FIELDS.items()}
 
 
-def test_no_parameter_is_declared_and_never_read() -> None:
+def test_every_declared_parameter_is_used() -> None:
     read: set[str] = set()
     for source in Path(lisa_node.__file__).parent.rglob("*.py"):
         if "lisa_ros.nodes.lisa.parameters import" in source.read_text():
@@ -42,13 +42,13 @@ def test_no_parameter_is_declared_and_never_read() -> None:
 
 
 def is_parameters_object(expression: ast.expr) -> bool:
-    """`parameters` and `....current`, as the node's sources call it."""
+    """`parameters` and `....current`: the names in the node's sources."""
     return ast.unparse(expression).split(".")[-1] in ("parameters", "current")
 
 
-def test_what_is_read_at_the_start_reaches_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Path, LoadOptions]] = []
-    monkeypatch.setattr(lisa_node, "load_segmenter", lambda *given: asked.append(given))
+def test_the_loader_gets_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Path, LoadOptions]] = []
+    monkeypatch.setattr(lisa_node, "load_segmenter", lambda *given: calls.append(given))
     load_from_parameters(NodeParameters())
     load_from_parameters(
         NodeParameters(
@@ -62,7 +62,7 @@ def test_what_is_read_at_the_start_reaches_the_loader(monkeypatch: pytest.Monkey
             threads=2,
         )
     )
-    assert asked == [
+    assert calls == [
         (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None, threads=0)),
         (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7, threads=2)),
     ]
@@ -83,7 +83,7 @@ def test_every_parameter_is_described_and_bounded(name: str) -> None:
     assert limits.from_value <= default <= limits.to_value
 
 
-def test_a_wrong_choice_is_named() -> None:
+def test_an_invalid_choice_is_named() -> None:
     with pytest.raises(ParameterError, match="device is 'tpu'; it must be one of auto, cpu, cuda"):
         check_choice("device", "tpu")
     check_choice("checkpoint", "/anything")
@@ -94,7 +94,7 @@ def test_the_node_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_choices_are_the_loaders_own() -> None:
+def test_choices_are_those_of_the_loader() -> None:
     from lisa_ros.models.common import options
 
     own: dict[str, Any] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lisa_node with a SegLLM checkpoint, as another process: rounds that refer to earlier masks, also after a restart."""
+"""SegLLM in lisa_node: rounds that refer to earlier masks, also after a restart."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,17 @@ def case(golden_segllm: Path) -> GoldenCase:
 def segllm_node(checkpoint: Path, dialogues: Path) -> list[str]:
     values = {"checkpoint": checkpoint, "dialogue_file": dialogues, "device": "cpu", "precision": "fp32"}
     parameters = [part for name, value in values.items() for part in ("-p", f"{name}:='{value}'")]
-    return [sys.executable, "-m", "lisa_ros.nodes.lisa.node", "--ros-args", *parameters, "-p", "max_image_age:=0.0"]
+    return [
+        sys.executable,
+        "-m",
+        "lisa_ros.nodes.lisa.node",
+        "--ros-args",
+        *parameters,
+        "-p",
+        "max_image_age:=0.0",
+        "-r",
+        "__node:=segllm",
+    ]
 
 
 def golden_mask(case: GoldenCase, number: int) -> np.ndarray:
@@ -42,7 +52,7 @@ def assert_answer(answer: Segmentation, case: GoldenCase, number: int, reference
     assert iou(pixels(answer.objects[0].mask), golden_mask(case, number)) >= 0.99
 
 
-def picture_of(case: GoldenCase) -> Image:
+def image_of(case: GoldenCase) -> Image:
     height, width = case.image.shape[:2]
     return Image(height=height, width=width, encoding="rgb8", step=3 * width, data=case.image.tobytes())
 
@@ -50,10 +60,10 @@ def picture_of(case: GoldenCase) -> Image:
 def test_two_rounds_and_a_restart(golden_segllm: Path, case: GoldenCase, tmp_path: Path) -> None:
     command = segllm_node(golden_segllm, tmp_path / "dialogues.sqlite")
     first, second = (golden.text for golden in case.rounds)
-    with probing() as probe:
+    with probing("segllm") as probe:
         with started(command) as process:
             probe.wait_for_node(process)
-            assert_answer(probe.ask_about(picture_of(case), first), case, 1, [])
+            assert_answer(probe.ask_about(image_of(case), first), case, 1, [])
             assert_answer(probe.ask(first, "ben"), case, 1, [])
             assert_answer(probe.ask(second, references=[1]), case, 2, [1])
             refused = probe.ask(second, references=[7])
@@ -65,5 +75,5 @@ def test_two_rounds_and_a_restart(golden_segllm: Path, case: GoldenCase, tmp_pat
 
 
 def show(probe: Probe, case: GoldenCase) -> None:
-    """Until the node has a picture, told by a command that it refuses only once it has one."""
-    probe.show_until(picture_of(case), "[REF:9]", lambda answer: answer.status == Segmentation.REJECTED)
+    """Until the node has an image: a command with an unknown reference is REJECTED then, and not NO_IMAGE."""
+    probe.show_until(image_of(case), "[REF:9]", lambda answer: answer.status == Segmentation.REJECTED)

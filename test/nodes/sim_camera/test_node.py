@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node sim_camera, driven as its users do: in another process, over DDS."""
+"""The node sim_camera, driven as its users run it: in another process, over DDS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lisa_ros.simulation.scene import View  # noqa: E402
 from lisa_ros.simulation.tabletop import Tabletop  # noqa: E402
 from lisa_ros.spatial.rotation import transform_of  # noqa: E402
 
-# Two runs on one machine, and other tests, must not hear each other.
+# Two runs on one machine, and other tests, must not communicate.
 DOMAIN = 1 + (os.getpid() + 50) % 100
 ENVIRONMENT = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
 SEED, WIDTH, HEIGHT = 21, 160, 120
@@ -153,73 +153,77 @@ def test_all_topics_come_with_one_stamp_and_the_values_of_the_view(
     assert list(info.d) == [0.0] * 5
 
 
-def test_objects_are_told_to_late_comers_and_agree_with_the_picture(
+def test_objects_are_latched_and_agree_with_the_image(
     camera: subprocess.Popen[bytes], listener: Listener, truth: View
 ) -> None:
     listener.wait_for(lambda: bool(listener.objects), "the objects")
-    told = listener.objects[0]
-    assert [(o["instance"], o["kind"], o["colour"]) for o in told] == [
+    objects = listener.objects[0]
+    assert [(o["instance"], o["kind"], o["colour"]) for o in objects] == [
         (o.instance, o.kind, o.colour) for o in truth.objects
     ]
-    for entry in told:
+    for entry in objects:
         u, v = entry["centroid_px"]
         assert truth.instances[round(v), round(u)] == entry["instance"]
         depth = float(truth.depth_m[round(v), round(u)])
         assert abs(entry["position_m"][2] - depth) < 0.15
 
 
-def test_the_cameras_pose_takes_told_positions_to_the_table(
+def test_the_cameras_pose_transforms_positions_to_the_table(
     camera: subprocess.Popen[bytes], listener: Listener, truth: View
 ) -> None:
     poses: list[PoseStamped] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     listener.node.create_subscription(PoseStamped, "sim_camera/camera_pose", poses.append, latched)
     listener.wait_for(lambda: bool(poses and listener.objects), "the pose and the objects")
-    told = poses[0].pose
+    pose = poses[0].pose
     assert poses[0].header.frame_id == "table"
-    o, p = told.orientation, told.position
+    o, p = pose.orientation, pose.position
     to_table = transform_of((p.x, p.y, p.z), (o.x, o.y, o.z, o.w))
-    for entry, thing in zip(listener.objects[0], truth.objects, strict=True):
-        assert (to_table @ [*entry["position_m"], 1.0])[:3] == pytest.approx(thing.position_m, abs=1e-6)
+    for entry, visible in zip(listener.objects[0], truth.objects, strict=True):
+        assert (to_table @ [*entry["position_m"], 1.0])[:3] == pytest.approx(visible.position_m, abs=1e-6)
 
 
-def test_tf_is_told_the_same_pose(truth: View) -> None:
+def test_tf_has_the_same_pose(truth: View) -> None:
     pose = camera_pose_message(truth.camera)
     message = transform_message(pose, Header(frame_id="table"), "camera")
     assert (message.header.frame_id, message.child_frame_id) == ("table", "camera")
-    place, point = message.transform.translation, pose.position
-    assert [place.x, place.y, place.z] == [point.x, point.y, point.z] == truth.camera.pose[:3, 3].tolist()
+    translation, point = message.transform.translation, pose.position
+    assert (
+        [translation.x, translation.y, translation.z]
+        == [point.x, point.y, point.z]
+        == truth.camera.pose[:3, 3].tolist()
+    )
     assert message.transform.rotation == pose.orientation
 
 
 def test_a_moving_scene_changes(restless_camera: subprocess.Popen[bytes], listener: Listener) -> None:
-    def pictures() -> set[bytes]:
+    def images() -> set[bytes]:
         return {bytes(messages["image"].data) for messages in listener.complete()}
 
-    listener.wait_for(lambda: len(pictures()) >= 2 and len(listener.objects) >= 2, "two different scenes")
+    listener.wait_for(lambda: len(images()) >= 2 and len(listener.objects) >= 2, "two different scenes")
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "reason"),
     [({"width": 3}, "Parameter width must be a whole number from 16"), ({"rate_hz": "fast"}, "rate_hz")],
 )
-def test_a_wrong_parameter_ends_the_node_with_a_sentence(setting: dict[str, object], said: str) -> None:
+def test_an_invalid_parameter_ends_the_node_with_a_sentence(setting: dict[str, object], reason: str) -> None:
     ended = subprocess.run(command_line(**setting), env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert said in ended.stderr
+    assert reason in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_slip_on_the_command_line_is_said_in_one_sentence() -> None:
+def test_an_invalid_command_line_ends_the_node_with_a_sentence() -> None:
     command = [sys.executable, "-c", START, "--ros-args", "--nonsense"]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert "sim_camera: ROS could not start; check what stands after --ros-args: ['--nonsense']" in ended.stderr
+    assert "sim_camera: ROS could not start; check the arguments after --ros-args: ['--nonsense']" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_a_signal_while_the_table_is_laid_ends_the_node(number: str) -> None:
+def test_a_signal_while_the_scene_is_made_ends_the_node(number: str) -> None:
     start = f"""
 import os, signal, sys, time
 import rclpy
@@ -227,13 +231,13 @@ from lisa_ros.nodes.sim_camera import node as sim_camera
 
 real = sim_camera.Tabletop
 
-def laid(*arguments, **named):
+def made(*arguments, **named):
     os.kill(os.getpid(), signal.{number})
     while rclpy.ok():
         time.sleep(0.01)
     return real(*arguments, **named)
 
-sim_camera.Tabletop = laid
+sim_camera.Tabletop = made
 sys.exit(sim_camera.main())
 """
     ended = subprocess.run([sys.executable, "-c", start], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)

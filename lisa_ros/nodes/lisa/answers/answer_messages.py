@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from lisa_ros.msg import ObjectMask as ObjectMaskMessage
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import to_image_message
-from lisa_ros.nodes.lisa.answers.locating import Place
+from lisa_ros.nodes.lisa.answers.locating import Location
 from lisa_ros.nodes.lisa.answers.spatial_messages import point, pose_of
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation import masks as geometry
@@ -21,18 +21,18 @@ from lisa_ros.spatial.locating import Located
 
 
 def segmentation_message(
-    request: Request, outcome: Outcome, header: Header, places: Sequence[Place] = ()
+    request: Request, outcome: Outcome, header: Header, locations: Sequence[Location] = ()
 ) -> Segmentation:
-    """The whole answer to one command.
+    """The answer to a command as a message.
 
     Args:
-        request: the command.
-        outcome: what became of it.
-        header: of the picture.
-        places: one for each object; empty: nobody looked for them.
+        request: The command.
+        outcome: Its result.
+        header: Of the image used for the answer.
+        locations: One for each object; empty: they were not computed.
     """
     answer = sendable(outcome.answer)
-    known: Sequence[Place | None] = places or [None] * len(outcome.objects)
+    known: Sequence[Location | None] = locations or [None] * len(outcome.objects)
     return Segmentation(
         header=header,
         id=request.id,
@@ -42,7 +42,7 @@ def segmentation_message(
         detail=detail_of(outcome.detail),
         answer=answer,
         explanation=explanation_of(answer, [one.span for one in outcome.objects]),
-        objects=[object_message(one, header, place) for one, place in zip(outcome.objects, known, strict=True)],
+        objects=[object_message(one, header, where) for one, where in zip(outcome.objects, known, strict=True)],
         turn=outcome.turn,
         references=outcome.references,
         frame_known=outcome.frame_known,
@@ -53,12 +53,18 @@ def segmentation_message(
 
 
 def sendable(text: str) -> str:
-    """The text with "?" for each lone surrogate, which no message can hold; the spans of the rest stay true."""
+    """Replace each lone surrogate by "?": a message cannot hold it. All positions in the text stay the same."""
     return text.encode(errors="replace").decode()
 
 
-def object_message(found: ObjectMask, header: Header, place: Place | None = None) -> ObjectMaskMessage:
-    """One object; its mask may be empty. `place` None: nobody looked for it."""
+def object_message(found: ObjectMask, header: Header, location: Location | None = None) -> ObjectMaskMessage:
+    """An object as a message.
+
+    Args:
+        found: The object; its mask may be empty.
+        header: Of its image.
+        location: Its 3-D position, or why there is none; None: it was not computed.
+    """
     x, y, width, height = geometry.bounding_box(found.mask)
     begin, end = found.span
     message = ObjectMaskMessage(
@@ -71,23 +77,23 @@ def object_message(found: ObjectMask, header: Header, place: Place | None = None
         score=-1.0 if found.score is None else found.score,
         phrase=sendable(found.phrase),
     )
-    if isinstance(place, Located):
+    if isinstance(location, Located):
         message.located = True
-        message.pose = pose_of(place)
-        message.box_centre = point(place.box.centre_m)
-        message.box_size = Vector3(**dict(zip("xyz", map(float, place.box.size_m), strict=True)))
-        message.depth_measured = place.measured
-    elif place is not None:
-        message.location_detail = place.detail
+        message.pose = pose_of(location)
+        message.box_centre = point(location.box.centre_m)
+        message.box_size = Vector3(**dict(zip("xyz", map(float, location.box.size_m), strict=True)))
+        message.depth_measured = location.measured
+    elif location is not None:
+        message.location_detail = location.detail
     return message
 
 
 def mask_message(mask: Mask, header: Header) -> Image:
-    """mono8, 0 or 255."""
+    """A mask as a mono8 image of 0 and 255."""
     return to_image_message(mask.view(np.uint8) * np.uint8(255), "mono8", header)
 
 
 def centroid_point(mask: Mask) -> Point:
-    """A pixel on the object, see `geometry.centroid_pixel`; the mask must not be empty."""
+    """A pixel on the object, see `segmentation.masks.centroid_pixel`; the mask must not be empty."""
     u, v = geometry.centroid_pixel(mask)
     return Point(x=u, y=v, z=0.0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the numbers in `~/labels` mean, where vision_msgs is installed, as nav2's semantic segmentation layer wants it.
+"""Names of the class numbers in `~/labels`, for nav2's semantic segmentation layer; needs vision_msgs.
 
-The class is always called "target": costmaps know classes by names that are set beforehand, never by commands.
+The class is always called "target": costmaps are configured with fixed class names, not with the texts of commands.
 """
 
 import importlib
@@ -15,10 +15,10 @@ CLASSES = {0: "background", 1: "target"}
 
 
 class LabelInfoTopic:
-    """The latched topic `~/label_info`; nothing without vision_msgs."""
+    """The latched topic `~/label_info`. Without vision_msgs it is not published."""
 
     def __init__(self, node: Node) -> None:
-        """Publishes it once and for all."""
+        """Publish it once."""
         messages = _vision_messages()
         if messages is None:
             return
@@ -32,5 +32,5 @@ class LabelInfoTopic:
 def _vision_messages() -> Any | None:
     try:
         return importlib.import_module("vision_msgs.msg")
-    except ImportError:  # an optional package of ROS 2
+    except ImportError:  # an optional ROS 2 package
         return None

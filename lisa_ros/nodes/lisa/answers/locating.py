@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects' places in metres, from the depth and the intrinsics that came with their picture."""
+"""3-D positions of objects from the depth image and the intrinsics of their frame."""
 
 import threading
 from collections.abc import Callable
@@ -15,14 +15,19 @@ from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, WhyNot, locate
 
-Place = Located | NotLocated
+Location = Located | NotLocated
+"""An object's 3-D position, or the reason why there is none."""
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a frame's messages say; None where they say nothing usable, and then why.
+    """Depth and camera model of a frame.
 
-    `of` holds the messages and not the frame, which would keep all that the model saw in it.
+    Attributes:
+        of: The messages they were made from, not the frame, which would keep its encoded image in memory.
+        depth_m: Depth in metres (H, W); None: not available.
+        camera: The camera model; None: not available.
+        trouble: Why an object of this frame cannot be located; None: no reason known yet.
     """
 
     of: tuple[Image | None, CameraInfo | None, bool]
@@ -32,29 +37,29 @@ class _Measured:
 
 
 class Locator:
-    """Keeps what it made of a camera's intrinsics, and of the depth of the last frame. For any thread."""
+    """Locates objects. Keeps the camera model and the last frame's depth. Safe to use from several threads."""
 
     def __init__(self, rectified: Callable[[], bool]) -> None:
-        """`rectified` tells whether pictures are without the lens's distortion already."""
+        """Start without a camera model; `rectified` returns whether images are rectified."""
         self._rectified = rectified
         self._lock = threading.Lock()
         self._camera: CameraModel | None = None
         self._measured: _Measured | None = None
 
-    def place(self, frame: CameraFrame | None, picture: RgbImage, mask: Mask) -> Place:
-        """Where an object is; missing or poor depth is no error.
+    def locate(self, frame: CameraFrame | None, image: RgbImage, mask: Mask) -> Location:
+        """Locate an object. Missing or poor depth is not an error.
 
         Args:
-            frame: whose depth and intrinsics count; None: there are none.
-            picture: its picture, RGB.
-            mask: of the object, of the picture's size.
+            frame: Has the depth image and the intrinsics; None: there are none.
+            image: The frame's image, RGB (H, W, 3).
+            mask: Of the object, (H, W).
         """
         if frame is None:
-            return NotLocated(WhyNot.NO_DEPTH, "There is no depth image for this picture.")
+            return NotLocated(WhyNot.NO_DEPTH, "There is no depth image for this frame.")
         measured = self._of(frame)
         if measured.trouble is not None:
             return measured.trouble
-        return locate(picture, mask, measured.depth_m, measured.camera)
+        return locate(image, mask, measured.depth_m, measured.camera)
 
     def _of(self, frame: CameraFrame) -> _Measured:
         with self._lock:
@@ -86,20 +91,20 @@ class Locator:
             camera = CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
         else:
             camera = CameraModel.from_info(info.width, info.height, info.k, info.distortion_model, info.d)
-        # The model that is kept has its pixels' rays computed already.
+        # An equal model is reused because the rays of its pixels are computed already.
         if camera != self._camera:
             self._camera = camera
         return self._camera
 
 
 class _OtherFrameError(ValueError):
-    """The depth is another camera's."""
+    """The depth image is in another coordinate frame than the image."""
 
 
 def _check_frame_id(frame: CameraFrame, depth: Image) -> None:
     of_image, of_depth = frame.image.header.frame_id, depth.header.frame_id
     if of_image and of_depth and of_image != of_depth:
         raise _OtherFrameError(
-            f"The depth image is in the frame {of_depth!r} and the picture in {of_image!r}: depth must be registered"
-            f" to the picture, and say so."
+            f"The depth image has frame_id {of_depth!r} and the image has {of_image!r}: depth must be registered to the"
+            f" image and have its frame_id."
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What planners take of an answer: places in metres, points, class pictures, and the very frame it is about.
+"""Topics for planners: 3-D positions, points, label images, and the frame that was answered.
 
-All go out with the header of the answered picture. What costs something to make is made while someone listens.
+All have the header of the image used for the answer. Large messages are made only if their topic has a subscriber.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.lisa.answers.label_info import LabelInfoTopic
-from lisa_ros.nodes.lisa.answers.locating import Place
+from lisa_ros.nodes.lisa.answers.locating import Location
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, marker_message, point, pose_message
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
@@ -32,35 +32,35 @@ _TARGET = np.uint8(1)
 
 
 @dataclass(frozen=True)
-class Found:
+class AnsweredObjects:
     """The objects of one answer.
 
     Attributes:
-        objects: in the order of the answer.
-        places: one for each.
-        together: the union of their masks.
-        labels: what a person would call each of them.
-        source: the messages that were answered about; None: there were none.
+        objects: In the order of the answer.
+        locations: One for each object.
+        union: The union of their masks.
+        labels: A name of each object for people.
+        source: The camera's messages that were answered; None: the image is from no camera.
     """
 
     objects: Sequence[ObjectMask]
-    places: Sequence[Place]
-    together: Mask
+    locations: Sequence[Location]
+    union: Mask
     labels: Sequence[str]
     source: CameraFrame | None
 
 
 class PlannerTopics:
-    """The publishers. Of several objects, the first that was located gives centroid, pose and points."""
+    """The publishers. With several objects, centroid, pose and points are those of the first with a 3-D position."""
 
     def __init__(self, node: Node, outbox: Outbox, compressed: bool, organised: Callable[[], bool]) -> None:
-        """Creates them on the node.
+        """Create the publishers on the node.
 
         Args:
-            node: the node.
-            outbox: what sends.
-            compressed: whether pictures come compressed.
-            organised: whether `~/points` has a point for every pixel.
+            node: The node.
+            outbox: Publishes the messages.
+            compressed: Whether the camera's images are compressed.
+            organised: Returns whether `~/points` has one point per pixel.
         """
         self._outbox, self._organised = outbox, organised
         self._node = node
@@ -79,18 +79,18 @@ class PlannerTopics:
         self._frame_depth = self._publisher(Image, "~/frame/depth")
         self._frame_info = self._publisher(CameraInfo, "~/frame/camera_info")
 
-    def publish(self, found: Found, header: Header) -> None:
-        """Sends all of it about one answer, which may be empty."""
-        located = [place for place in found.places if isinstance(place, Located)]
+    def publish(self, found: AnsweredObjects, header: Header) -> None:
+        """Publish the objects of one answer; there may be none."""
+        located = [one for one in found.locations if isinstance(one, Located)]
         if located:
             self._outbox.post(self._centroid, PointStamped(header=header, point=point(located[0].centroid_m)))
             self._outbox.post(self._pose, pose_message(located[0], header))
-            self._listened(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
-        self._listened(self._markers, lambda: _markers(found, header))
-        self._listened(self._labels, lambda: to_image_message(found.together * _TARGET, "mono8", header))
+            self._if_subscribed(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
+        self._if_subscribed(self._markers, lambda: _markers(found, header))
+        self._if_subscribed(self._labels, lambda: to_image_message(found.union * _TARGET, "mono8", header))
         probabilities = [one.probability for one in found.objects if one.probability is not None]
         if probabilities or not found.objects:
-            self._listened(self._confidence, lambda: _confidence(probabilities, found.together, header))
+            self._if_subscribed(self._confidence, lambda: _confidence(probabilities, found.union, header))
         if found.source is not None:
             self._publish_frame(found.source)
 
@@ -103,7 +103,7 @@ class PlannerTopics:
             if message is not None and publisher.get_subscription_count():
                 self._outbox.post(publisher, message)
 
-    def _listened(self, publisher: Any, make: Callable[[], Any]) -> None:
+    def _if_subscribed(self, publisher: Any, make: Callable[[], Any]) -> None:
         if publisher.get_subscription_count():
             self._outbox.post(publisher, make())
 
@@ -112,14 +112,14 @@ class PlannerTopics:
         return self._node.create_publisher(kind, topic, _RELIABLE, qos_overriding_options=options)
 
 
-def _markers(found: Found, header: Header) -> MarkerArray:
-    named = [(p, label) for p, label in zip(found.places, found.labels, strict=True) if isinstance(p, Located)]
-    return marker_message([place for place, _ in named], header, [label for _, label in named])
+def _markers(found: AnsweredObjects, header: Header) -> MarkerArray:
+    named = [(p, label) for p, label in zip(found.locations, found.labels, strict=True) if isinstance(p, Located)]
+    return marker_message([located for located, _ in named], header, [label for _, label in named])
 
 
-def _confidence(probabilities: Sequence[Callable[[], NDArray[np.float32]]], together: Mask, header: Header) -> Image:
-    """mono8: 255 x the highest probability that any object has at the pixel."""
-    highest = np.zeros(together.shape, dtype=np.float32)
+def _confidence(probabilities: Sequence[Callable[[], NDArray[np.float32]]], union: Mask, header: Header) -> Image:
+    """mono8 image: for each pixel, 255 x the highest probability of any object."""
+    highest = np.zeros(union.shape, dtype=np.float32)
     for one in probabilities:
         np.maximum(highest, one(), out=highest)
     return to_image_message(np.rint(highest * 255).astype(np.uint8), "mono8", header)

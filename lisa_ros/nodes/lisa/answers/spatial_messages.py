@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places in metres as messages."""
+"""3-D positions, point clouds and markers as messages."""
 
 import array
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from visualization_msgs.msg import Marker, MarkerArray
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import ObjectPoints
 
-# As PCL and RViz read it: the colour's bytes lie in a float, blue first.
+# Layout of PCL and RViz: the colour's bytes, blue first, are in a 4-byte field.
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 _FIELDS = [
-    PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
-    for place, name in enumerate(("x", "y", "z", "rgb"))
+    PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+    for i, name in enumerate(("x", "y", "z", "rgb"))
 ]
 _BOX_COLOUR = ColorRGBA(r=0.2, g=0.8, b=1.0, a=0.35)
 _CENTROID_COLOUR = ColorRGBA(r=1.0, g=0.3, b=0.1, a=1.0)
@@ -28,29 +28,29 @@ _FOREVER = Duration()
 
 
 def point(x_y_z: Sequence[float]) -> Point:
-    """Three numbers as a point, metres."""
+    """Three coordinates in metres as a point."""
     return Point(x=float(x_y_z[0]), y=float(x_y_z[1]), z=float(x_y_z[2]))
 
 
-def pose_of(place: Located) -> Pose:
-    """The centroid, with the box's axes."""
-    x, y, z, w = place.box.orientation
-    return Pose(position=point(place.centroid_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
+def pose_of(located: Located) -> Pose:
+    """The pose of an object: its centroid with the axes of its box."""
+    x, y, z, w = located.box.orientation
+    return Pose(position=point(located.centroid_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
-def pose_message(place: Located, header: Header) -> PoseStamped:
-    """The same with its header."""
-    return PoseStamped(header=header, pose=pose_of(place))
+def pose_message(located: Located, header: Header) -> PoseStamped:
+    """The pose of an object with a header."""
+    return PoseStamped(header=header, pose=pose_of(located))
 
 
 def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> PointCloud2:
     """An object's points with their colours.
 
     Args:
-        points: the object's.
-        header: of the picture.
-        organised: one point for each pixel of the picture, NaN where it is not the object's or was not measured; else
-            the object's alone, in one row.
+        points: The object's points.
+        header: Of the image.
+        organised: True: one point per pixel of the image, NaN outside the object and where depth is missing. False:
+            only the object's points, in one row.
     """
     xyz, rgb = points.organised() if organised else (points.xyz[None], points.rgb[None])
     packed = np.zeros(xyz.shape[:2], dtype=_POINT)
@@ -72,11 +72,15 @@ def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> Poin
     )
 
 
-def marker_message(places: Sequence[Located], header: Header, labels: Sequence[str]) -> MarkerArray:
-    """A box, a dot at the centroid and a label for each object; those of the answer before go."""
+def marker_message(objects: Sequence[Located], header: Header, labels: Sequence[str]) -> MarkerArray:
+    """A box, a sphere at the centroid and a label for each object; the markers of the previous answer are deleted."""
     markers = [Marker(header=header, action=Marker.DELETEALL)]
-    for number, (place, label) in enumerate(zip(places, labels, strict=True)):
-        markers += [_box(place, header, number), _dot(place, header, number), _label(place, header, number, label)]
+    for number, (located, label) in enumerate(zip(objects, labels, strict=True)):
+        markers += [
+            _box(located, header, number),
+            _sphere(located, header, number),
+            _label(located, header, number, label),
+        ]
     return MarkerArray(markers=markers)
 
 
@@ -85,10 +89,10 @@ def _packed_colour(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], dtype=np.uint32)
 
 
-def _box(place: Located, header: Header, number: int) -> Marker:
-    x, y, z, w = place.box.orientation
-    pose = Pose(position=point(place.box.centre_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
-    length, width, height = (max(1e-3, side) for side in place.box.size_m)
+def _box(located: Located, header: Header, number: int) -> Marker:
+    x, y, z, w = located.box.orientation
+    pose = Pose(position=point(located.box.centre_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
+    length, width, height = (max(1e-3, side) for side in located.box.size_m)
     return Marker(
         header=header,
         ns="box",
@@ -102,24 +106,24 @@ def _box(place: Located, header: Header, number: int) -> Marker:
     )
 
 
-def _dot(place: Located, header: Header, number: int) -> Marker:
+def _sphere(located: Located, header: Header, number: int) -> Marker:
     return Marker(
         header=header,
         ns="centroid",
         id=number,
         type=Marker.SPHERE,
         action=Marker.ADD,
-        pose=pose_of(place),
+        pose=pose_of(located),
         scale=Vector3(x=_CENTROID_M, y=_CENTROID_M, z=_CENTROID_M),
         color=_CENTROID_COLOUR,
         lifetime=_FOREVER,
     )
 
 
-def _label(place: Located, header: Header, number: int, label: str) -> Marker:
-    x, y, z = place.centroid_m
-    # In an optical frame y is down: the text stands above the thing as the camera sees it.
-    above = Point(x=x, y=y - max(place.box.size_m) / 2 - 2 * _CENTROID_M, z=z)
+def _label(located: Located, header: Header, number: int, label: str) -> Marker:
+    x, y, z = located.centroid_m
+    # In an optical frame y points down: the text is above the object in the camera image.
+    above = Point(x=x, y=y - max(located.box.size_m) / 2 - 2 * _CENTROID_M, z=z)
     return Marker(
         header=header,
         ns="label",

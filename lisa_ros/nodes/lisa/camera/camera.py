@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which picture a command is about, decoded and looked at only when a command needs it."""
+"""Chooses the frame that a command is about, and encodes it when it is first needed."""
 
 import threading
 from collections.abc import Callable
@@ -12,102 +12,108 @@ from lisa_ros.tracking.stillness import same_scene
 
 NEWEST, NEAREST = "newest", "nearest"
 COMMAND_FRAMES = (NEWEST, NEAREST)
-"""Of the camera's pictures: the newest, or the one nearest to the command's own time."""
+"""The values of command_frame: the newest frame, or the one nearest to the command's stamp."""
 
 
 class NoImageError(Exception):
-    """There is no picture to answer about; the text is one sentence for the operator."""
+    """There is no usable image for a command; the text is one sentence for the operator."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which picture is wanted.
+    """Which frame a command needs.
 
     Attributes:
-        stamp_ns: the command's own time, nanoseconds; 0: it has none.
-        kept: a picture that was set aside for it; None: none was.
-        command_frame: one of COMMAND_FRAMES; a command without a time is about the newest.
-        max_age_s: oldest picture wanted, seconds; 0: any.
+        stamp_ns: The command's stamp in nanoseconds; 0: not set.
+        reserved: The frame that was reserved when the command arrived; None: none was.
+        command_frame: One of COMMAND_FRAMES. Without a stamp, the newest frame is used.
+        max_age_s: Maximum age of the image in seconds; 0: no limit.
     """
 
     stamp_ns: int = 0
-    kept: CameraFrame | None = None
+    reserved: CameraFrame | None = None
     command_frame: str = NEWEST
     max_age_s: float = 0.0
 
     @property
     def nearest(self) -> bool:
-        """Whether the command's time decides."""
+        """Whether the frame is chosen by the command's stamp."""
         return self.command_frame == NEAREST and self.stamp_ns > 0
 
 
 class Camera:
-    """One camera's pictures. Safe to use from several threads."""
+    """The frames of one camera, encoded on demand. Safe to use from several threads."""
 
     def __init__(self, topic: str, frames: FrameBuffer, now_ns: Callable[[], int]) -> None:
-        """Of the pictures in `frames`; `topic` is for people, `now_ns` tells the node's time, nanoseconds."""
+        """Use the frames of a buffer.
+
+        Args:
+            topic: Of the images, for messages to people.
+            frames: The camera's frames.
+            now_ns: Returns the node's time in nanoseconds.
+        """
         self.topic, self.frames = topic, frames
         self._now_ns = now_ns
-        self._looked_at: tuple[RgbImage, EncodedImage] | None = None
-        self._looking = threading.Lock()
+        self._last_encoded: tuple[RgbImage, EncodedImage] | None = None
+        self._encode_lock = threading.Lock()
 
     def age_s(self) -> float | None:
-        """Of the newest picture, seconds; None: none has come."""
+        """Age of the newest image in seconds; None: no image has arrived."""
         newest = self.frames.newest()
         return None if newest is None else (self._now_ns() - newest.time_ns) / 1e9
 
     def choose(self, choice: Choice) -> CameraFrame:
-        """The picture that a command is about.
+        """The frame that a command is about.
 
         Raises:
-            NoPictureError: none has come, or it is too old.
+            NoImageError: No image has arrived, or none is recent enough.
         """
         if choice.nearest:
-            there = [one for one in (choice.kept, self.frames.nearest(choice.stamp_ns)) if one is not None]
-            chosen = min(there, key=lambda one: abs(one.time_ns - choice.stamp_ns), default=None)
+            candidates = [one for one in (choice.reserved, self.frames.nearest(choice.stamp_ns)) if one is not None]
+            chosen = min(candidates, key=lambda one: abs(one.time_ns - choice.stamp_ns), default=None)
         else:
             chosen = self.frames.newest()
         if chosen is None:
             raise NoImageError(
-                f"No picture has come on {self.topic} yet; check that the camera runs and publishes there."
+                f"No image has arrived on {self.topic} yet; check that the camera runs and publishes there."
             )
         self._check_age(chosen, choice)
         return chosen
 
     def encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
-        """A picture, looked at once however many commands ask about it; once for all of a still scene.
+        """Encode a frame, once for all commands about it and once for all frames of a still scene.
 
         Args:
-            segmenter: who looks.
-            frame: from `choose`.
-            same_frame_difference: limit of `same_scene`, levels of 255.
+            segmenter: The model.
+            frame: From `choose`.
+            same_frame_difference: Limit of `same_scene`, in levels of 255.
 
         Raises:
-            ImageError: it cannot be decoded.
+            ImageError: The image cannot be decoded.
         """
-        with self._looking:
-            encoded = frame.encoded or self._first_look(segmenter, frame, same_frame_difference)
+        with self._encode_lock:
+            encoded = frame.encoded or self._encode(segmenter, frame, same_frame_difference)
             frame.encoded = encoded if encoded.known else replace(encoded, known=True)
             return encoded
 
-    def _first_look(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
-        picture = rgb_image_from(frame.image)
-        # Compared with what was looked at, and not with the picture before: slow changes add up.
-        known = self._looked_at is not None and same_scene(self._looked_at[0], picture, same_frame_difference)
-        if self._looked_at is None or not known:
-            self._looked_at = (picture, segmenter.encode(picture))
-        return EncodedFrame(frame.image.header, picture, self._looked_at[1], known, frame)
+    def _encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
+        image = rgb_image_from(frame.image)
+        # Compared with the image that was encoded, not with the previous one: otherwise slow changes would add up.
+        known = self._last_encoded is not None and same_scene(self._last_encoded[0], image, same_frame_difference)
+        if self._last_encoded is None or not known:
+            self._last_encoded = (image, segmenter.encode(image))
+        return EncodedFrame(frame.image.header, image, self._last_encoded[1], known, frame)
 
     def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
         age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
         if 0 < choice.max_age_s < age_s:
             which = "nearest" if choice.nearest else "newest"
             raise NoImageError(
-                f"The {which} picture on {self.topic} is from {age_s:.1f} s before the command; max_image_age allows"
+                f"The {which} image on {self.topic} is {age_s:.1f} s older than the command; max_image_age allows"
                 f" {choice.max_age_s:g} s."
             )
         if choice.nearest and 0 < choice.max_age_s < -age_s:
             raise NoImageError(
-                f"The nearest picture on {self.topic} is from {-age_s:.1f} s after the command, so those of its time"
-                f" are gone; frame_buffer says how long they are kept."
+                f"The nearest image on {self.topic} is {-age_s:.1f} s newer than the command: the images of its time"
+                f" are no longer kept; increase frame_buffer to keep them longer."
             )

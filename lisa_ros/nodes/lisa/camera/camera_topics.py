@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's topics: its pictures and, where there are any, registered depth and intrinsics."""
+"""Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,63 +15,65 @@ from lisa_ros.nodes.lisa.parameters import NodeParameters
 
 
 def camera_qos(depth: int) -> QoSProfile:
-    """As sensor data (best effort is compatible with cameras of either kind), but only the newest."""
+    """Sensor-data QoS, which is compatible with reliable and best-effort cameras, with a given history depth."""
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 
 
-# The executor sees one message of a topic at a time; what belongs together must not be lost while it does.
-_PICTURES, _DEPTHS, _INFOS = 1, 2, 5
+# History depths. The executor takes one message of a topic at a time; depth and intrinsics must not be lost meanwhile.
+_IMAGE_DEPTH, _DEPTH_DEPTH, _INFO_DEPTH = 1, 2, 5
 
 
 class CameraTopics:
-    """Subscriptions that fill a buffer while they are open."""
+    """Subscriptions that fill a frame buffer until they are closed."""
 
-    def __init__(self, node: Node, frames: FrameBuffer, parameters: NodeParameters, saw: Callable[[], None]) -> None:
-        """Subscribes.
+    def __init__(
+        self, node: Node, frames: FrameBuffer, parameters: NodeParameters, on_image: Callable[[], None]
+    ) -> None:
+        """Subscribe.
 
         Args:
-            node: the node.
-            frames: gets what comes.
-            parameters: which topics.
-            saw: called for every picture.
+            node: The node.
+            frames: Receives the messages.
+            parameters: Choose the topics.
+            on_image: Called for every image.
         """
-        self._node, self._saw, self._frames = node, saw, frames
-        # As image_transport does: remapping `image` moves `image/compressed` along.
+        self._node, self._notify, self._frames = node, on_image, frames
+        # As in image_transport: remapping `image` also remaps `image/compressed`.
         topic = node.resolve_topic_name("image")
         compressed = parameters.image_transport == "compressed"
-        self._pictures = self._subscribe(
+        self._images = self._subscribe(
             CompressedImage if compressed else Image,
             f"{topic}/compressed" if compressed else topic,
             self._on_image,
-            _PICTURES,
+            _IMAGE_DEPTH,
         )
-        self._subscriptions = [self._pictures]
+        self._subscriptions = [self._images]
         if parameters.use_depth:
             self._subscriptions += [
-                self._subscribe(Image, "depth", frames.take_depth, _DEPTHS),
-                self._subscribe(CameraInfo, "camera_info", frames.take_info, _INFOS),
+                self._subscribe(Image, "depth", frames.add_depth, _DEPTH_DEPTH),
+                self._subscribe(CameraInfo, "camera_info", frames.add_info, _INFO_DEPTH),
             ]
 
     @property
     def image_topic(self) -> str:
-        """Where the pictures come from."""
-        return str(self._pictures.topic_name)
+        """Full name of the image topic."""
+        return str(self._images.topic_name)
 
     def close(self) -> None:
-        """Unsubscribes."""
+        """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        self._frames.take_image(message)
-        self._saw()
+        self._frames.add_image(message)
+        self._notify()
 
     def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], depth: int) -> Any:
         safe = guarded_by(self._node, callback)
         return self._node.create_subscription(
             kind,
             topic,
-            lambda message: safe(message),  # rclpy counts a callback's arguments
+            lambda message: safe(message),  # rclpy inspects the callback's arguments
             camera_qos(depth),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that each operator's dialogue stays with, for follow-ups about it when the camera has moved on."""
+"""The frame of each dialogue's first command, for `follow_up_frame: dialogue`."""
 
 import threading
 from collections import OrderedDict
@@ -8,29 +8,31 @@ from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 
 
 class DialogueFrames:
-    """Kept in memory alone: after a restart, a dialogue goes on with the picture of its next turn. For any thread."""
+    """Frames by operator, in memory only: after a restart, a dialogue takes the frame of its next command.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self) -> None:
-        """No dialogue has begun."""
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, EncodedFrame] = OrderedDict()
+        self._frames: OrderedDict[str, EncodedFrame] = OrderedDict()
 
-    def begin(self, operator: str, encoded: EncodedFrame, most: int) -> None:
-        """A dialogue stays with this picture; `most` pictures are kept, each of another dialogue."""
+    def begin(self, operator: str, encoded: EncodedFrame, max_frames: int) -> None:
+        """Set the frame of an operator's dialogue. Of all dialogues, the newest max_frames frames are kept."""
         with self._lock:
-            self._seen[operator] = encoded
-            self._seen.move_to_end(operator)
-            while len(self._seen) > most:
-                self._seen.popitem(last=False)
+            self._frames[operator] = encoded
+            self._frames.move_to_end(operator)
+            while len(self._frames) > max_frames:
+                self._frames.popitem(last=False)
 
     def of(self, operator: str) -> EncodedFrame | None:
-        """The picture; None: it is not known."""
+        """The frame of an operator's dialogue; None: there is none."""
         with self._lock:
-            if operator in self._seen:
-                self._seen.move_to_end(operator)
-            return self._seen.get(operator)
+            if operator in self._frames:
+                self._frames.move_to_end(operator)
+            return self._frames.get(operator)
 
-    def forget_all(self) -> None:
-        """The model that saw them is gone."""
+    def clear(self) -> None:
+        """Delete all frames: the model that encoded them is released."""
         with self._lock:
-            self._seen.clear()
+            self._frames.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's newest pictures, each with the depth and the intrinsics of the same moment; kept as messages."""
+"""The camera's newest frames: each image with the depth image and the intrinsics of the same moment, as messages."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ if TYPE_CHECKING:
 
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-    pass
-
-MOST_FRAMES = 64
-"""Kept at most, however long a time is asked for."""
-FEWEST_FRAMES = 3
-"""Kept at least, so that a depth image that comes late still finds its picture."""
-_EARLY = 8
-"""Depth images and intrinsics that may come before their picture."""
-_DEPTH_RECENT_NS = 1_000_000_000
+MAX_FRAMES = 64
+"""Maximum number of frames that are kept, whatever frame_buffer is."""
+MIN_FRAMES = 3
+"""Minimum number of frames that are kept, so that a late depth image still finds its frame."""
+_MAX_UNPAIRED = 8
+"""Maximum number of depth images, and of camera_info messages, that are kept for images that come after them."""
+_DEPTH_ACTIVE_NS = 1_000_000_000
+"""Depth is published if the newest depth image is no older than this."""
 
 
 @dataclass(eq=False)
 class CameraFrame:
-    """One picture of the camera and what belongs to it. The messages are shared, and never changed.
+    """One image of the camera with its depth and intrinsics. The messages are shared and must not be changed.
 
     Attributes:
-        image: the picture.
-        time_ns: its stamp or, where it has none, its arrival, nanoseconds.
-        depth: the depth image of the same moment; None: none has come yet.
-        info: the camera's intrinsics of the same moment, else the newest; None: none has come yet.
-        seen: what the model made of it; the camera's business.
-        depth_ns: the depth image's stamp.
-        depth_due_s: how long this one's depth image may still be waited for, seconds; 0: none is on its way.
-        depth_came: set when it is there.
+        image: The image message.
+        time_ns: The image's stamp or, if it has none, its time of arrival, in nanoseconds.
+        depth: The depth image of the same moment; None: not arrived.
+        info: The intrinsics of the same moment, otherwise the newest ones; None: not arrived.
+        encoded: The encoded image; set by Camera.
+        depth_ns: Stamp of the depth image in nanoseconds.
+        depth_due_s: Time that may still be spent waiting for the depth image, in seconds; 0: none is expected.
+        depth_came: Set when the depth image has arrived.
     """
 
     image: Image | CompressedImage
@@ -54,14 +53,14 @@ class CameraFrame:
     depth_due_s: float = 0.0
     depth_came: threading.Event = field(default_factory=threading.Event)
 
-    def take_depth(self, message: Image, time_ns: int) -> None:
-        """A depth image of its moment has come; the nearest counts."""
+    def add_depth(self, message: Image, time_ns: int) -> None:
+        """Add a depth image of the same moment; the one with the nearest stamp is kept."""
         if self.depth is None or abs(time_ns - self.time_ns) < abs(self.depth_ns - self.time_ns):
             self.depth, self.depth_ns = message, time_ns
             self.depth_came.set()
 
     def await_depth(self) -> Image | None:
-        """The depth image, for which it waits, once, where one is due."""
+        """The depth image. If one is expected, wait for it, once."""
         patience_s, self.depth_due_s = self.depth_due_s, 0.0
         if patience_s > 0.0 and not self.depth_came.is_set():
             self.depth_came.wait(patience_s)
@@ -69,32 +68,33 @@ class CameraFrame:
 
 
 class FrameBuffer:
-    """The newest frames. `take_*` are called by the executor's thread, the rest by any."""
+    """The newest frames. The executor's thread calls the `add` methods; any thread may call the others."""
 
     def __init__(
         self,
         now_ns: Callable[[], int],
         kept_s: Callable[[], float],
         tolerance_s: Callable[[], float],
-        patience_s: Callable[[], float] = lambda: 0.0,
+        depth_wait_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Nothing has come yet.
+        """Start empty.
 
         Args:
-            now_ns: the node's time, nanoseconds.
-            kept_s: how far back frames are kept, seconds.
-            tolerance_s: stamps that are no farther apart are of the same moment, seconds.
-            patience_s: how long a picture's depth image is waited for where such images come, seconds.
+            now_ns: Returns the node's time in nanoseconds.
+            kept_s: Returns how long frames are kept, in seconds.
+            tolerance_s: Returns the maximum difference between stamps of the same moment, in seconds.
+            depth_wait_s: Returns the maximum time to wait for the depth image of a frame, in seconds.
         """
-        self._now_ns, self._kept_s, self._tolerance_s, self._patience_s = now_ns, kept_s, tolerance_s, patience_s
+        self._now_ns, self._kept_s, self._tolerance_s, self._depth_wait_s = now_ns, kept_s, tolerance_s, depth_wait_s
         self._exact = False
+        """Whether depth images have the stamps of their images, so that a nearby stamp is not good enough."""
         self._lock = threading.Lock()
         self._frames: deque[CameraFrame] = deque()
-        self._depths: deque[_Stamped] = deque(maxlen=_EARLY)
-        self._infos: deque[_Stamped] = deque(maxlen=_EARLY)
+        self._depths: deque[_Stamped] = deque(maxlen=_MAX_UNPAIRED)
+        self._infos: deque[_Stamped] = deque(maxlen=_MAX_UNPAIRED)
 
-    def take_image(self, message: Image | CompressedImage) -> None:
-        """Keeps a picture. One that is older than the last begins anew: a bag was rewound, or the clock was set."""
+    def add_image(self, message: Image | CompressedImage) -> None:
+        """Add an image. If it is older than the newest one, a bag was rewound or the clock was set: start empty."""
         time_ns = self._stamped(message).time_ns
         with self._lock:
             if self._frames and time_ns < self._frames[-1].time_ns:
@@ -104,23 +104,23 @@ class FrameBuffer:
             depth = self._matching(self._depths, time_ns)
             frame.depth_due_s = self._due_s(time_ns, depth)
             if depth is not None:
-                frame.take_depth(depth.message, depth.time_ns)
+                frame.add_depth(depth.message, depth.time_ns)
             if frame.depth_due_s:
                 frame.depth_came.clear()
             self._frames.append(frame)
-            self._forget_old()
+            self._drop_old()
 
-    def take_depth(self, message: Image) -> None:
-        """Keeps a depth image, for the pictures of its moment that have none yet."""
+    def add_depth(self, message: Image) -> None:
+        """Add a depth image, for the frames of its moment."""
         stamped = self._stamped(message)
         with self._lock:
             self._depths.append(stamped)
             for frame in self._of_moment(stamped.time_ns):
                 self._exact |= frame.time_ns == stamped.time_ns
-                frame.take_depth(message, stamped.time_ns)
+                frame.add_depth(message, stamped.time_ns)
 
-    def take_info(self, message: CameraInfo) -> None:
-        """Keeps intrinsics, for the pictures of their moment and for those that have none yet."""
+    def add_info(self, message: CameraInfo) -> None:
+        """Add intrinsics, for the frames of their moment and for those that have none yet."""
         stamped = self._stamped(message)
         with self._lock:
             self._infos.append(stamped)
@@ -130,31 +130,31 @@ class FrameBuffer:
                 frame.info = frame.info or message
 
     def newest(self) -> CameraFrame | None:
-        """The picture that came last; None: none has come."""
+        """The frame of the newest image; None: no image has arrived."""
         with self._lock:
             return self._frames[-1] if self._frames else None
 
     def nearest(self, time_ns: int) -> CameraFrame | None:
-        """Of the pictures that are kept, the one with the nearest stamp."""
+        """The frame with the nearest stamp, of those that are kept; None: no image has arrived."""
         with self._lock:
             return min(self._frames, key=lambda frame: abs(frame.time_ns - time_ns), default=None)
 
     def _stamped(self, message: Any) -> _Stamped:
-        # Drivers that set no stamp leave it at zero; such a message is as old as its arrival.
+        # A driver that sets no stamp leaves it at zero; the time of arrival is used then.
         stamp = message.header.stamp
         return _Stamped(nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns(), message)
 
     def _due_s(self, time_ns: int, depth: _Stamped | None) -> float:
-        """How long to wait for a picture's depth: not where none comes, nor where the best is there already."""
-        comes = bool(self._depths) and abs(self._depths[-1].time_ns - time_ns) < _DEPTH_RECENT_NS
+        """How long to wait for an image's depth; 0 if no depth is published or the best match is there already."""
+        published = bool(self._depths) and abs(self._depths[-1].time_ns - time_ns) < _DEPTH_ACTIVE_NS
         self._exact |= depth is not None and depth.time_ns == time_ns
         best = depth is not None and (depth.time_ns == time_ns or not self._exact)
-        return self._patience_s() if comes and not best else 0.0
+        return self._depth_wait_s() if published and not best else 0.0
 
-    def _forget_old(self) -> None:
+    def _drop_old(self) -> None:
         oldest_ns = self._frames[-1].time_ns - 1e9 * self._kept_s()
-        while len(self._frames) > FEWEST_FRAMES and (
-            len(self._frames) > MOST_FRAMES or self._frames[0].time_ns < oldest_ns
+        while len(self._frames) > MIN_FRAMES and (
+            len(self._frames) > MAX_FRAMES or self._frames[0].time_ns < oldest_ns
         ):
             self._frames.popleft()
 
@@ -177,18 +177,18 @@ class _Stamped:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A picture the model has looked at, or one that shows the same still scene.
+    """An image and its encoding, which may be that of an earlier image of the same still scene.
 
     Attributes:
-        header: of the picture's own message.
-        picture: RGB, (H, W, 3).
-        frame: what the model saw, maybe in an earlier picture.
-        known: whether an earlier command was about this frame.
-        source: the messages; None: the picture came from no camera.
+        header: Of the image message.
+        image: RGB uint8 (H, W, 3).
+        encoded: The model's encoding of this image, or of an earlier one of the same still scene.
+        known: Whether an earlier command used this encoding.
+        source: The camera's messages; None: the image is from no camera.
     """
 
     header: Header
-    picture: RgbImage
-    frame: EncodedImage
+    image: RgbImage
+    encoded: EncodedImage
     known: bool
     source: CameraFrame | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action `~/segment`: a command whose words and masks are told as they come, and that can be cancelled."""
+"""The action `~/segment`: a command with feedback (text and masks) that can be cancelled."""
 
 import threading
 import time
@@ -20,19 +20,19 @@ from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.segmentation.answers import Event, MaskFound, TextDelta
 
 _FEEDBACK_QOS = QoSProfile(depth=100)
-_WORDS_EVERY_S = 0.05
+_TEXT_PERIOD_S = 0.05
 _RESULT_KEPT_S = 60
-"""How long a result with its masks waits for a client that asks late."""
+"""How long a result, with its masks, is kept for clients that request it late."""
 
 
 class SegmentAction:
-    """Makes requests of goals. A goal is accepted or rejected at once; `~/segmentation` says why it was rejected."""
+    """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection."""
 
     def __init__(self, node: Node, commands: Commands) -> None:
         """Create the server on the node."""
         self._commands = commands
-        self._accepted: dict[int, _Watched] = {}
-        self._running: dict[bytes, _Watched] = {}
+        self._accepted: dict[int, _Goal] = {}
+        self._running: dict[bytes, _Goal] = {}
         self._server = ActionServer(
             node,
             Segment,
@@ -46,28 +46,28 @@ class SegmentAction:
         )
 
     def close(self) -> None:
-        """Ends the server; the executor must have stopped. A node that is destroyed before its server crashes."""
+        """Destroy the server, after the executor has stopped. A node that is destroyed before its server crashes."""
         self._server.destroy()
 
-    def _on_goal(self, goal: Segment.Goal) -> GoalResponse:
-        watched = _Watched()
-        watched.request = self._commands.request(goal.command, listener=watched)
-        if not self._commands.accept(watched.request):
+    def _on_goal(self, message: Segment.Goal) -> GoalResponse:
+        goal = _Goal()
+        goal.request = self._commands.request(message.command, listener=goal)
+        if not self._commands.accept(goal.request):
             return GoalResponse.REJECT
-        self._accepted[id(goal)] = watched
+        self._accepted[id(message)] = goal
         return GoalResponse.ACCEPT
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
-        watched = self._accepted.pop(id(handle.request))
-        self._running[bytes(handle.goal_id.uuid)] = watched
-        watched.watch(handle)
+        goal = self._accepted.pop(id(handle.request))
+        self._running[bytes(handle.goal_id.uuid)] = goal
+        goal.start(handle)
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        self._commands.take_back(self._running[bytes(handle.goal_id.uuid)].request)
+        self._commands.cancel(self._running[bytes(handle.goal_id.uuid)].request)
         return CancelResponse.ACCEPT
 
     def _on_result(self, handle: ServerGoalHandle) -> Segment.Result:
-        """Rclpy calls it when the answer is there."""
+        """Called by rclpy after `execute`."""
         message = self._running.pop(bytes(handle.goal_id.uuid)).answer
         if message.status in (Segmentation.OK, Segmentation.NO_OBJECT):
             handle.succeed()
@@ -78,8 +78,8 @@ class SegmentAction:
         return Segment.Result(segmentation=message)
 
 
-class _Watched:
-    """A goal's request, from whatever thread it is answered on. What comes before the goal is known is kept."""
+class _Goal:
+    """The listener of a goal's request, on any thread. Feedback is kept until rclpy has accepted the goal."""
 
     request: Request
     answer: Segmentation
@@ -87,50 +87,50 @@ class _Watched:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handle: ServerGoalHandle | None = None
-        self._untold: list[Segment.Feedback] = []
-        self._settled = False
-        self._words = ""
-        self._told_s = 0.0
+        self._pending: list[Segment.Feedback] = []
+        self._done = False
+        self._text = ""
+        self._feedback_s = 0.0
 
-    def watch(self, handle: ServerGoalHandle) -> None:
-        """The goal is known from now on."""
+    def start(self, handle: ServerGoalHandle) -> None:
+        """Set the goal's handle, after rclpy has accepted the goal."""
         with self._lock:
             self._handle = handle
-            for feedback in self._untold:
+            for feedback in self._pending:
                 handle.publish_feedback(feedback)
-            if self._settled:
+            if self._done:
                 _execute(handle)
 
-    def hear(self, event: Event, header: Header) -> None:
-        """A part of the answer, about the picture of this header."""
+    def on_event(self, event: Event, header: Header) -> None:
+        """See Listener."""
         if isinstance(event, TextDelta):
-            self._words += event.text
-            if time.monotonic() - self._told_s > _WORDS_EVERY_S:
-                self._tell(Segment.Feedback(header=header, answer=sendable(self._words)))
+            self._text += event.text
+            if time.monotonic() - self._feedback_s > _TEXT_PERIOD_S:
+                self._publish(Segment.Feedback(header=header, answer=sendable(self._text)))
         elif isinstance(event, MaskFound):
             found = object_message(event.object, header)
-            self._tell(Segment.Feedback(header=header, answer=sendable(self._words), found=[found]))
+            self._publish(Segment.Feedback(header=header, answer=sendable(self._text), found=[found]))
 
-    def settle(self, answer: Segmentation) -> None:
-        """The whole answer."""
+    def on_answer(self, answer: Segmentation) -> None:
+        """See Listener."""
         with self._lock:
-            self.answer, self._settled = answer, True
+            self.answer, self._done = answer, True
             if self._handle is not None:
                 _execute(self._handle)
 
-    def _tell(self, feedback: Segment.Feedback) -> None:
-        self._told_s = time.monotonic()
+    def _publish(self, feedback: Segment.Feedback) -> None:
+        self._feedback_s = time.monotonic()
         with self._lock:
             if self._handle is None:
-                self._untold.append(feedback)
+                self._pending.append(feedback)
             else:
                 self._handle.publish_feedback(feedback)
 
 
 def _execute(handle: ServerGoalHandle) -> None:
-    """Lets the goal have its result."""
+    """Make rclpy call `_on_result`."""
     try:
         handle.execute()
     except rclpy_implementation.RCLError:
-        # A cancel came between rclpy's look at the goal's state and its change; now it sees it.
+        # A cancel request came between rclpy's check of the goal's state and its change. The second call sees it.
         handle.execute()

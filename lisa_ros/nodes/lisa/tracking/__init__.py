@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows the last object at camera rate and publishes it."""
+"""Tracks the most recently answered object at camera rate and publishes it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The object that is followed, as topics at camera rate."""
+"""The topics of the tracked object, published at camera rate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from lisa_ros.msg import TrackedObject
 from lisa_ros.nodes.common.conversions import RgbImage
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
-from lisa_ros.nodes.lisa.answers.locating import Locator, Place
+from lisa_ros.nodes.lisa.answers.locating import Location, Locator
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED
 from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, point, pose_message
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
@@ -25,25 +25,25 @@ from lisa_ros.segmentation.answers import ObjectMask
 from lisa_ros.spatial.locating import Located
 from lisa_ros.tracking.interface import Tracked, TrackState
 
-# Reliable, as nav2's FollowObject listens; a planner wants the newest, and not what it missed.
+# Reliable because nav2's FollowObject subscribes so; depth 1 because a planner needs only the newest message.
 _NEWEST = QoSProfile(depth=1)
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """The followed object in one picture.
+class TrackedFrame:
+    """The tracked object in one frame.
 
     Attributes:
-        request: the command whose answer named it.
-        frame: the messages of the picture.
-        picture: RGB.
-        tracked: where it is.
-        found: stamp of the picture in which the model itself found it last.
+        request: The command whose answer named the object.
+        frame: The camera's messages.
+        image: RGB (H, W, 3).
+        tracked: The tracker's result.
+        found: Stamp of the frame in which the model itself last found the object.
     """
 
     request: Request
     frame: CameraFrame
-    picture: RgbImage
+    image: RgbImage
     tracked: Tracked
     found: Time
 
@@ -52,7 +52,7 @@ class TrackedTopics:
     """The publishers."""
 
     def __init__(self, node: Node, locator: Locator, organised: Callable[[], bool]) -> None:
-        """Creates them on the node; `organised` tells whether `~/tracked/points` has a point for every pixel."""
+        """Create the publishers on the node; `organised` returns whether `~/tracked/points` has one point per pixel."""
         self._node, self._locator, self._organised = node, locator, organised
         options = QoSOverridingOptions.with_default_policies()
         make = node.create_publisher
@@ -63,44 +63,44 @@ class TrackedTopics:
         self._pose = make(PoseStamped, "~/tracked/pose", _NEWEST, qos_overriding_options=options)
         self._points = make(PointCloud2, "~/tracked/points", _NEWEST, qos_overriding_options=options)
 
-    def listened(self) -> bool:
-        """Whether anybody listens to any of them."""
+    def has_subscribers(self) -> bool:
+        """Whether any of the topics has a subscriber."""
         return any(one.get_subscription_count() for one in (self._object, self._mask, self._pixel, *self._spatial()))
 
-    def publish(self, encoded: Sighting) -> None:
-        """Sends all of it about one picture. An object that is lost has an empty mask and no place."""
-        header, there = encoded.frame.image.header, encoded.tracked.state is TrackState.TRACKED
-        place = self._place(encoded) if there else None
-        message = _object(encoded, header, place)
+    def publish(self, tracked_frame: TrackedFrame) -> None:
+        """Publish one frame. A lost object has an empty mask and no position."""
+        header, is_tracked = tracked_frame.frame.image.header, tracked_frame.tracked.state is TrackState.TRACKED
+        location = self._locate(tracked_frame) if is_tracked else None
+        message = _object(tracked_frame, header, location)
         self._mask.publish(message.object.mask)
         self._object.publish(message)
-        if there:
+        if is_tracked:
             self._pixel.publish(PointStamped(header=header, point=message.object.centroid_pixel))
-        if isinstance(place, Located):
-            self._centroid.publish(PointStamped(header=header, point=point(place.centroid_m)))
-            self._pose.publish(pose_message(place, header))
+        if isinstance(location, Located):
+            self._centroid.publish(PointStamped(header=header, point=point(location.centroid_m)))
+            self._pose.publish(pose_message(location, header))
             if self._points.get_subscription_count():
-                self._points.publish(cloud_message(place.points, header, self._organised()))
+                self._points.publish(cloud_message(location.points, header, self._organised()))
 
     def _spatial(self) -> tuple[Any, ...]:
         return self._centroid, self._pose, self._points
 
-    def _place(self, encoded: Sighting) -> Place | None:
+    def _locate(self, tracked_frame: TrackedFrame) -> Location | None:
         if not any(one.get_subscription_count() for one in (self._object, *self._spatial())):
             return None
-        return self._locator.place(encoded.frame, encoded.picture, encoded.tracked.mask)
+        return self._locator.locate(tracked_frame.frame, tracked_frame.image, tracked_frame.tracked.mask)
 
 
-def _object(encoded: Sighting, header: Header, place: Place | None) -> TrackedObject:
-    tracked = encoded.tracked
+def _object(tracked_frame: TrackedFrame, header: Header, location: Location | None) -> TrackedObject:
+    tracked = tracked_frame.tracked
     return TrackedObject(
         header=header,
-        id=encoded.request.id,
-        operator_id=encoded.request.operator_id,
-        text=encoded.request.text,
+        id=tracked_frame.request.id,
+        operator_id=tracked_frame.request.operator_id,
+        text=tracked_frame.request.text,
         state=TrackedObject.TRACKED if tracked.state is TrackState.TRACKED else TrackedObject.LOST,
         confidence=tracked.confidence,
         detail=f"The object is lost: {tracked.reason.value}." if tracked.reason else "",
-        found=encoded.found,
-        object=object_message(ObjectMask(tracked.mask, (0, 0)), header, place),
+        found=tracked_frame.found,
+        object=object_message(ObjectMask(tracked.mask, (0, 0)), header, location),
     )

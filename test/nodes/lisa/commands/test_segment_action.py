@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action ~/segment, as an action client sees it, with lisa_node as another process."""
+"""The action ~/segment from an action client, with lisa_node as another process."""
 
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import pictures
+import camera_images
 import pytest
 from action_msgs.msg import GoalStatus
 from node_probe import Probe, pixels, probing
@@ -15,28 +15,28 @@ from lisa_ros.msg import Segmentation
 
 
 @pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with probing() as probe, started(scripted_node()) as process:
-        probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
-        assert probe.set_parameter("max_image_age", 0.0).successful
-        yield probe
+def probe(scripted_probe: Probe) -> Iterator[Probe]:
+    scripted_probe.ask_about(camera_images.message("rgb8"), "red")
+    assert scripted_probe.set_parameter("max_image_age", 0.0).successful
+    yield scripted_probe
+    assert scripted_probe.set_parameter("max_image_age", 5.0).successful
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "gate"
-
-
-def test_masks_come_before_the_result_which_is_the_published_answer(probe: Probe) -> None:
+def test_feedback_has_the_masks_and_the_result_is_the_published_answer(probe: Probe) -> None:
     goal = probe.send_goal("two", "anna", id="mine")
     status, answer = goal.result()
     assert (status, answer.status, answer.id) == (GoalStatus.STATUS_SUCCEEDED, Segmentation.OK, "mine")
-    found = wait_until(lambda: len(f := [o for told in goal.heard for o in told.found]) == 2 and f, "two masks")
-    for told, whole in zip(found, answer.objects, strict=True):
-        assert (pixels(told.mask) == pixels(whole.mask)).all()
-        assert (told.bbox, told.span_begin, told.span_end) == (whole.bbox, whole.span_begin, whole.span_end)
-    assert all(told.header == answer.header for told in goal.heard)
+    found = wait_until(
+        lambda: len(f := [o for feedback in goal.feedback for o in feedback.found]) == 2 and f, "two masks"
+    )
+    for feedback, complete in zip(found, answer.objects, strict=True):
+        assert (pixels(feedback.mask) == pixels(complete.mask)).all()
+        assert (feedback.bbox, feedback.span_begin, feedback.span_end) == (
+            complete.bbox,
+            complete.span_begin,
+            complete.span_end,
+        )
+    assert all(feedback.header == answer.header for feedback in goal.feedback)
     published = probe.answer_to("mine")
     assert published == answer
 
@@ -45,8 +45,8 @@ def test_no_object_is_a_success(probe: Probe) -> None:
     goal = probe.send_goal("the unicorn")
     status, answer = goal.result()
     assert (status, answer.status) == (GoalStatus.STATUS_SUCCEEDED, Segmentation.NO_OBJECT)
-    (told,) = wait_until(lambda: goal.heard, "the words")
-    assert told.answer == answer.answer and not told.found
+    (feedback,) = wait_until(lambda: goal.feedback, "the words")
+    assert feedback.answer == answer.answer and not feedback.found
 
 
 def test_a_failure_aborts_the_goal_with_its_reason(probe: Probe) -> None:
@@ -55,7 +55,7 @@ def test_a_failure_aborts_the_goal_with_its_reason(probe: Probe) -> None:
     assert "the model broke" in answer.detail
 
 
-def test_a_goal_that_cannot_be_asked_is_rejected_and_the_answer_says_why(probe: Probe) -> None:
+def test_an_invalid_goal_is_rejected_and_the_answer_has_the_reason(probe: Probe) -> None:
     goal = probe.send_goal("", id="empty")
     assert not goal.accepted
     answer = probe.answer_to("empty")
@@ -68,11 +68,11 @@ def test_cancelling_stops_the_model_and_leaves_no_turn(probe: Probe, gate: Path)
     assert goal.cancel() == 1
     status, answer = goal.result()
     assert (status, answer.status, answer.turn) == (GoalStatus.STATUS_CANCELED, Segmentation.CANCELLED, 0)
-    assert "taken back" in probe.answer_to("cancelled").detail
-    assert probe.ask("history", "carl").answer == "I was told: "
+    assert "cancelled before" in probe.answer_to("cancelled").detail
+    assert probe.ask("history", "carl").answer == "History: "
 
 
-def test_cancelling_what_waits_answers_it_at_once(probe: Probe, gate: Path) -> None:
+def test_cancelling_a_waiting_goal_answers_it_at_once(probe: Probe, gate: Path) -> None:
     held = probe.send_goal(f"gate {gate}", "dora")
     wait_at(gate)
     waiting = probe.send_goal("red", "dora")
@@ -86,13 +86,13 @@ def test_cancelling_what_waits_answers_it_at_once(probe: Probe, gate: Path) -> N
 def test_goals_and_commands_share_a_dialogue(probe: Probe) -> None:
     assert probe.send_goal("red", "emil").result()[1].turn == 1
     assert probe.ask("blue", "emil").turn == 2
-    assert probe.send_goal("history", "emil").result()[1].answer == "I was told: red | blue"
+    assert probe.send_goal("history", "emil").result()[1].answer == "History: red | blue"
 
 
-def test_goals_that_wait_hear_of_the_nodes_end(gate: Path) -> None:
+def test_waiting_goals_are_cancelled_when_the_node_ends(gate: Path) -> None:
     with probing("ending") as probe, started(scripted_node("-r", "__node:=ending")) as process:
         probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
+        probe.ask_about(camera_images.message("rgb8"), "red")
         goals = [probe.send_goal(f"gate {gate}", "anna"), probe.send_goal("red", "anna")]
         wait_at(gate)
         process.send_signal(signal.SIGINT)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's thread goes on whatever happens, and takes nothing once it is told to stop."""
+"""The worker's threads survive every error, and accept no item after `stop`."""
 
 import threading
 from collections.abc import Callable
 
 from lisa_ros.nodes.lisa.commands.worker import Worker
 
-PATIENCE_S = 30
+DEADLINE_S = 30
 
 
-def test_the_thread_outlives_a_failure_and_the_failure_to_say_so() -> None:
+def test_the_thread_survives_an_error_and_an_error_of_its_handling() -> None:
     done = threading.Event()
 
     def work(item: str, cancelled: Callable[[], bool]) -> None:
@@ -18,43 +18,43 @@ def test_the_thread_outlives_a_failure_and_the_failure_to_say_so() -> None:
         done.set()
 
     def failed(item: str, error: Exception) -> None:
-        raise RuntimeError("cannot even say so")
+        raise RuntimeError("the handling fails too")
 
     worker = Worker(work, failed)
     assert worker.submit("bad", 2) and worker.submit("good", 2)
-    assert done.wait(PATIENCE_S)
+    assert done.wait(DEADLINE_S)
     worker.stop()
-    assert worker.join(PATIENCE_S)
+    assert worker.join(DEADLINE_S)
 
 
-def test_stop_cancels_what_is_done_drops_what_waits_and_takes_nothing_more() -> None:
+def test_stop_cancels_the_current_item_drops_the_waiting_ones_and_accepts_no_more() -> None:
     begun = threading.Event()
-    worked: list[int] = []
+    processed: list[int] = []
 
     def work(item: int, cancelled: Callable[[], bool]) -> None:
-        worked.append(item)
+        processed.append(item)
         begun.set()
         while not cancelled():
             threading.Event().wait(0.001)
 
     worker = Worker(work, lambda item, error: None)
     assert worker.submit(1, 10)
-    assert begun.wait(PATIENCE_S)
+    assert begun.wait(DEADLINE_S)
     assert worker.submit(2, 10)
     worker.stop()
     assert worker.stopping and not worker.submit(3, 10)
-    assert worker.join(PATIENCE_S)
-    assert worked == [1]
+    assert worker.join(DEADLINE_S)
+    assert processed == [1]
 
 
-def test_lanes_run_beside_each_other_and_each_in_its_order() -> None:
-    worked: list[str] = []
+def test_lanes_run_in_parallel_and_each_in_order() -> None:
+    processed: list[str] = []
     gates = {name: threading.Event() for name in ("a1", "b1", "a2")}
     done = threading.Semaphore(0)
 
     def work(item: str, cancelled: Callable[[], bool]) -> None:
-        assert gates[item].wait(PATIENCE_S)
-        worked.append(item)
+        assert gates[item].wait(DEADLINE_S)
+        processed.append(item)
         done.release()
 
     worker = Worker(work, lambda item, error: None, threads=3, lane=lambda item: item[0])
@@ -62,21 +62,21 @@ def test_lanes_run_beside_each_other_and_each_in_its_order() -> None:
         assert worker.submit(item, 10)
     gates["a2"].set()  # would be first if it did not wait for a1
     gates["b1"].set()
-    assert done.acquire(timeout=PATIENCE_S) and worked == ["b1"]
+    assert done.acquire(timeout=DEADLINE_S) and processed == ["b1"]
     gates["a1"].set()
-    assert done.acquire(timeout=PATIENCE_S) and done.acquire(timeout=PATIENCE_S)
-    assert worked == ["b1", "a1", "a2"]
+    assert done.acquire(timeout=DEADLINE_S) and done.acquire(timeout=DEADLINE_S)
+    assert processed == ["b1", "a1", "a2"]
     worker.stop()
-    assert worker.join(PATIENCE_S)
+    assert worker.join(DEADLINE_S)
 
 
-def test_lanes_take_turns_however_much_one_of_them_holds() -> None:
-    worked: list[str] = []
+def test_lanes_take_turns_whatever_their_length() -> None:
+    processed: list[str] = []
     gate, done = threading.Event(), threading.Semaphore(0)
 
     def work(item: str, cancelled: Callable[[], bool]) -> None:
-        assert gate.wait(PATIENCE_S)
-        worked.append(item)
+        assert gate.wait(DEADLINE_S)
+        processed.append(item)
         done.release()
 
     worker = Worker(work, lambda item, error: None, lane=lambda item: item[0])
@@ -85,29 +85,29 @@ def test_lanes_take_turns_however_much_one_of_them_holds() -> None:
         assert worker.submit(item, 10)
     gate.set()
     for _ in items:
-        assert done.acquire(timeout=PATIENCE_S)
-    assert worked == ["a0", "b1", "c1", "a1", "b2", "a2", "a3"]
+        assert done.acquire(timeout=DEADLINE_S)
+    assert processed == ["a0", "b1", "c1", "a1", "b2", "a2", "a3"]
     worker.stop()
-    assert worker.join(PATIENCE_S)
+    assert worker.join(DEADLINE_S)
 
 
-def test_what_is_withdrawn_is_not_done() -> None:
-    worked: list[str] = []
+def test_a_withdrawn_item_is_not_processed() -> None:
+    processed: list[str] = []
     begun, gate, done = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def work(item: str, cancelled: Callable[[], bool]) -> None:
         begun.set()
-        assert gate.wait(PATIENCE_S)
-        worked.append(item)
+        assert gate.wait(DEADLINE_S)
+        processed.append(item)
         done.release()
 
     worker = Worker(work, lambda item, error: None, lane=lambda item: item[0])
-    assert worker.submit("a1", 10) and begun.wait(PATIENCE_S)
+    assert worker.submit("a1", 10) and begun.wait(DEADLINE_S)
     for item in ("a2", "b1", "a3"):
         assert worker.submit(item, 10)
     assert worker.withdraw(lambda item: item[0] == "a") == ["a2", "a3"]
     gate.set()
-    assert done.acquire(timeout=PATIENCE_S) and done.acquire(timeout=PATIENCE_S)
-    assert worked == ["a1", "b1"]
+    assert done.acquire(timeout=DEADLINE_S) and done.acquire(timeout=DEADLINE_S)
+    assert processed == ["a1", "b1"]
     worker.stop()
-    assert worker.join(PATIENCE_S)
+    assert worker.join(DEADLINE_S)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lisa_node with a real model answers, is cleaned up, and says whether its weights are gone; exit code 0 if so.
+"""lisa_node with a real model: answers one command, is cleaned up, and checks that its weights are freed.
 
-Run as a program: the folder of a checkpoint, then ROS's arguments.
+Usage: releasing_node.py CHECKPOINT. Exit code 0: the weights are freed.
 """
 
 import gc
@@ -10,7 +10,7 @@ import threading
 import weakref
 from typing import Any
 
-import pictures
+import camera_images
 import rclpy
 
 from lisa_ros.msg import Command
@@ -18,16 +18,16 @@ from lisa_ros.nodes.lisa.node import LisaNode, load_from_parameters
 
 
 def answered(node: LisaNode) -> None:
-    """One command through the whole node, the following of what it found as well."""
+    """Process one command and start to track its object."""
     done = threading.Event()
-    follow = node._commands.when_answered
+    track = node._commands.on_answered
 
-    def then(*told: Any) -> None:
-        follow(*told)
+    def answered_and_tracked(*arguments: Any) -> None:
+        track(*arguments)
         done.set()
 
-    node._commands.when_answered = then
-    node._commands.camera.frames.take_image(pictures.message("rgb8"))
+    node._commands.on_answered = answered_and_tracked
+    node._commands.camera.frames.add_image(camera_images.message("rgb8"))
     node._on_command(Command(text="ball", answer="mask_only"))
     assert done.wait(60.0), "no answer"
 

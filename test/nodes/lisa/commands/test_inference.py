@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One command put to the scripted model: what of its answer counts as an object, and what it is told of the past."""
+"""Inference on one command with the scripted segmenter: which masks are objects, and the model's history."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from scripted_segmenter import ScriptedSegmenter, ScriptedSession
 from std_msgs.msg import Header
-from tiny_datasets import picture
+from tiny_datasets import picture as example_image
 
 from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
-from lisa_ros.nodes.lisa.commands.answering import Limits, ask
+from lisa_ros.nodes.lisa.commands.inference import InferenceSettings, run_inference
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import Event, Finished, MaskFound
 from lisa_ros.segmentation.turns import Turn
@@ -25,23 +25,32 @@ class Listener:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def hear(self, event: Event, header: Header) -> None:
+    def on_event(self, event: Event, header: Header) -> None:
         self.events.append(event)
 
-    def settle(self, answer: Segmentation) -> None:
-        raise AssertionError("the node settles, not what asks the model")
+    def on_answer(self, answer: Segmentation) -> None:
+        raise AssertionError("only the node answers")
 
 
-def put(text: str, limits: Limits, dialogues: Dialogues | None = None, listener: Listener | None = None) -> Outcome:
+def encoded_example(segmenter: ScriptedSegmenter) -> EncodedFrame:
+    image = example_image()
+    return EncodedFrame(Header(), image, segmenter.encode(image), known=False)
+
+
+def infer(
+    text: str, settings: InferenceSettings, dialogues: Dialogues | None = None, listener: Listener | None = None
+) -> Outcome:
     segmenter = ScriptedSegmenter()
-    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
+    encoded = encoded_example(segmenter)
     request = Request(id="1", operator_id="ann", text=text, listener=listener)
     dialogues = dialogues or Dialogues()
-    return ask(segmenter, dialogues, dialogues.snapshot("ann"), request, encoded, limits, lambda: False, 0.0)
+    return run_inference(
+        segmenter, dialogues, dialogues.snapshot("ann"), request, encoded, settings, lambda: False, 0.0
+    )
 
 
-def limits(min_score: float = 0.0, max_history_tokens: int = 0) -> Limits:
-    return Limits(64, "full", max_history_tokens, min_score)
+def settings(min_score: float = 0.0, max_history_tokens: int = 0) -> InferenceSettings:
+    return InferenceSettings(64, "full", max_history_tokens, min_score)
 
 
 @pytest.mark.parametrize(
@@ -53,58 +62,57 @@ def limits(min_score: float = 0.0, max_history_tokens: int = 0) -> Limits:
         ("red without a score", 1.0, [None]),
     ],
 )
-def test_what_counts_as_an_object(text: str, min_score: float, scores: list[float | None]) -> None:
-    outcome = put(text, limits(min_score))
+def test_masks_that_are_objects(text: str, min_score: float, scores: list[float | None]) -> None:
+    outcome = infer(text, settings(min_score))
     assert outcome.status == Segmentation.OK and outcome.detail == ""
     assert [found.score for found in outcome.objects] == scores
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
-        ("red 0.25", "marked an object, but its score is 0.250; min_score is 0.5"),
-        ("two 0.25 0.375", "marked 2 objects, but the highest score is 0.375; min_score is 0.5"),
-        ("invisible 0.0", "marked no pixel"),
+        ("red 0.25", "found an object, but its score is 0.250; min_score is 0.5"),
+        ("two 0.25 0.375", "found 2 objects, but the highest score is 0.375; min_score is 0.5"),
+        ("invisible 0.0", "its mask is empty"),
         ("nothing", "names no object"),
     ],
 )
-def test_what_does_not_is_said(text: str, said: str) -> None:
-    outcome = put(text, limits(0.5))
+def test_the_reason_why_there_is_no_object(text: str, reason: str) -> None:
+    outcome = infer(text, settings(0.5))
     assert outcome.status == Segmentation.NO_OBJECT and outcome.objects == ()
-    assert said in outcome.detail
+    assert reason in outcome.detail
 
 
-def test_a_listener_does_not_hear_of_what_is_no_object() -> None:
+def test_a_listener_gets_only_masks_that_are_objects() -> None:
     listener = Listener()
-    put("two 0.25 0.75", limits(0.5), listener=listener)
+    infer("two 0.25 0.75", settings(0.5), listener=listener)
     assert [event.object.score for event in listener.events if isinstance(event, MaskFound)] == [0.75]
     assert isinstance(listener.events[-1], Finished)
 
 
-def test_the_model_is_told_all_that_it_said_itself() -> None:
+def test_a_turn_has_all_masks_of_the_model() -> None:
     dialogues = Dialogues()
-    put("two 0.25 0.75", limits(0.5), dialogues)
+    infer("two 0.25 0.75", settings(0.5), dialogues)
     (turn,) = dialogues.turns("ann")
     assert turn.answer.count("[SEG]") == len(turn.objects) == 2
 
 
-@pytest.mark.parametrize(("tokens", "told"), [(0, "one of many | two"), (4, "one of many | two"), (3, "two")])
-def test_the_oldest_turns_are_left_out_of_what_the_model_is_told(tokens: int, told: str) -> None:
-    """The scripted model counts words; the dialogue itself keeps its turns."""
+@pytest.mark.parametrize(("tokens", "history"), [(0, "one of many | two"), (4, "one of many | two"), (3, "two")])
+def test_the_oldest_turns_are_left_out_of_the_history(tokens: int, history: str) -> None:
+    """The scripted segmenter counts words; the dialogue itself keeps its turns."""
     dialogues = Dialogues()
     for command in ("one of many", "two"):
         dialogues.append("ann", Turn(command, "answer"))
-    outcome = put("history", limits(max_history_tokens=tokens), dialogues)
-    assert outcome.answer == f"I was told: {told}"
+    outcome = infer("history", settings(max_history_tokens=tokens), dialogues)
+    assert outcome.answer == f"History: {history}"
     assert len(dialogues.turns("ann")) == 3
 
 
-def test_the_model_is_told_how_the_operator_counts() -> None:
-    """Also when the oldest turns are forgotten."""
+def test_turns_keep_their_numbers_when_the_oldest_are_dropped() -> None:
     dialogues = Dialogues(DialogueLimits(max_turns=2))
     for _ in range(5):
         dialogues.append("ann", Turn("one", "answer"))
-    assert put("numbering", limits(), dialogues).answer == "The first of 2 is turn 4."
+    assert infer("numbering", settings(), dialogues).answer == "The first of 2 is turn 4."
 
 
 def test_a_reset_meanwhile_does_not_mix_the_old_dialogue_with_the_new_one() -> None:
@@ -114,16 +122,17 @@ def test_a_reset_meanwhile_does_not_mix_the_old_dialogue_with_the_new_one() -> N
     snapshot = dialogues.snapshot("ann")
     dialogues.reset("ann")
     dialogues.append("ann", Turn("new", "answer"))
-    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
     request = Request(id="1", operator_id="ann", text="history", references=(1,))
-    outcome = ask(segmenter, dialogues, snapshot, request, encoded, limits(), lambda: False, 0.0)
-    assert (outcome.answer, outcome.turn) == ("I was told: old", 0)
-    assert [turn.command for turn in outcome.history] == ["old"], "the tracker asks again with these turns"
+    outcome = run_inference(
+        segmenter, dialogues, snapshot, request, encoded_example(segmenter), settings(), lambda: False, 0.0
+    )
+    assert (outcome.answer, outcome.turn) == ("History: old", 0)
+    assert [turn.command for turn in outcome.history] == ["old"], "the tracker uses these turns"
     assert [turn.command for turn in dialogues.turns("ann")] == ["new"]
 
 
 @pytest.mark.parametrize("score", ["nan", "inf", "1e300"])
-def test_a_score_that_is_no_number_from_0_to_1_fails_and_leaves_no_turn(score: str) -> None:
+def test_a_score_outside_of_0_to_1_fails_and_leaves_no_turn(score: str) -> None:
     class Broken(ScriptedSegmenter):
         def session(self, encoded: Any, turns: Sequence[Turn] = (), **options: Any) -> Any:
             return BrokenSession(encoded, tuple(turns))
@@ -136,8 +145,16 @@ def test_a_score_that_is_no_number_from_0_to_1_fails_and_leaves_no_turn(score: s
                 yield event
 
     dialogues, segmenter = Dialogues(), Broken()
-    encoded = EncodedFrame(header=Header(), picture=picture(), frame=segmenter.encode(picture()), known=False)
     request = Request(id="1", operator_id="ann", text="red")
     with pytest.raises(ValueError, match="a score lies between 0 and 1"):
-        ask(segmenter, dialogues, dialogues.snapshot("ann"), request, encoded, limits(), lambda: False, 0.0)
+        run_inference(
+            segmenter,
+            dialogues,
+            dialogues.snapshot("ann"),
+            request,
+            encoded_example(segmenter),
+            settings(),
+            lambda: False,
+            0.0,
+        )
     assert dialogues.turns("ann") == ()

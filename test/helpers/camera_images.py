@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture in every encoding, made by hand from the encodings' definitions, without OpenCV or cv_bridge.
+"""One image in every encoding, made from the definitions of the encodings without OpenCV or cv_bridge.
 
-Flat colours in large blocks: every sound way of interpolating a mosaic or subsampled colour gives them back inside a
-block.
+The image has flat colours in large blocks: every correct interpolation of a Bayer pattern or of subsampled colour gives
+the same values inside a block.
 """
 
 import array
@@ -23,21 +23,21 @@ ENCODINGS = COLOURED + MONO + BAYER + YUV
 
 def colours() -> NDArray[np.uint8]:
     """RGB: red left, green in the middle, blue right."""
-    picture = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
     for i, colour in enumerate((RED, GREEN, BLUE)):
-        picture[:, 16 * i : 16 * (i + 1)] = colour
-    return picture
+        image[:, 16 * i : 16 * (i + 1)] = colour
+    return image
 
 
 def greys() -> NDArray[np.uint8]:
     """One channel: dark left, bright right."""
-    picture = np.full((HEIGHT, WIDTH), 20, dtype=np.uint8)
-    picture[:, 24:] = 230
-    return picture
+    image = np.full((HEIGHT, WIDTH), 20, dtype=np.uint8)
+    image[:, 24:] = 230
+    return image
 
 
 def inside_blocks() -> NDArray[np.bool_]:
-    """Pixels at least two away from the edge of a block and of the picture."""
+    """Pixels at least two away from the edge of a block and of the image."""
     inside = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
     for i in range(3):
         inside[2:-2, 16 * i + 2 : 16 * (i + 1) - 2] = True
@@ -45,15 +45,15 @@ def inside_blocks() -> NDArray[np.bool_]:
 
 
 def expected(encoding: str) -> NDArray[np.uint8]:
-    """RGB as it ought to come out."""
+    """The correct RGB image."""
     return np.repeat(greys()[:, :, None], 3, axis=2) if encoding in MONO else colours()
 
 
 def message(encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
-    """The picture in an encoding, each row followed by `padding` bytes of garbage."""
+    """The image in an encoding, each row followed by `padding` random bytes."""
     rows = _rows(encoding, big_endian)
-    garbage = np.full((rows.shape[0], padding), 0xA5, dtype=np.uint8)
-    data = array.array("B", np.hstack([rows, garbage]).tobytes())
+    filler = np.full((rows.shape[0], padding), 0xA5, dtype=np.uint8)
+    data = array.array("B", np.hstack([rows, filler]).tobytes())
     return Image(
         height=HEIGHT,
         width=WIDTH,
@@ -65,7 +65,7 @@ def message(encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
 
 
 def compressed(suffix: str, format_text: str, pixels: NDArray[np.generic]) -> CompressedImage:
-    """A file of BGR or one-channel pixels, as encoders are given them."""
+    """A file of BGR or one-channel pixels, the encoders' input."""
     done, data = cv2.imencode(suffix, pixels)
     assert done
     return CompressedImage(format=format_text, data=array.array("B", data.tobytes()))
@@ -99,8 +99,8 @@ def _interleaved(letters: str) -> NDArray[np.uint8]:
 def _mosaic(letters: str) -> NDArray[np.uint8]:
     """The four letters are the pixels of the top left 2 x 2 corner, row by row."""
     mosaic = np.empty((HEIGHT, WIDTH), dtype=np.uint8)
-    for place, letter in enumerate(letters):
-        row, column = divmod(place, 2)
+    for i, letter in enumerate(letters):
+        row, column = divmod(i, 2)
         mosaic[row::2, column::2] = colours()[row::2, column::2, "rgb".index(letter)]
     return mosaic
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the model on one command: an encoded frame and the operator's dialogue in, an Outcome out."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError, operator_name
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
+from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.turns import turn_of
+
+
+@dataclass(frozen=True)
+class _Collected:
+    finished: Finished
+    first_mask_s: float | None
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """Settings of the model for one command.
+
+    Attributes:
+        max_new_tokens: Maximum length of the answer in tokens.
+        answer: "full", or "mask_only" for one mask and no text.
+        max_history_tokens: See Segmenter.session; 0: no limit except the model's context.
+        min_score: Masks with a lower score are not reported as objects. Masks without a score always are.
+    """
+
+    max_new_tokens: int
+    answer: str
+    max_history_tokens: int = 0
+    min_score: float = 0.0
+
+
+def run_inference(
+    segmenter: Segmenter,
+    dialogues: Dialogues,
+    snapshot: DialogueSnapshot,
+    request: Request,
+    encoded: EncodedFrame,
+    settings: InferenceSettings,
+    cancelled: Callable[[], bool],
+    started_s: float,
+) -> Outcome:
+    """Run the model on a command. The answer becomes a turn of the operator's dialogue.
+
+    Args:
+        segmenter: The model.
+        dialogues: The dialogues of all operators.
+        snapshot: The operator's dialogue when processing of this command started.
+        request: The command.
+        encoded: The frame it is about.
+        settings: Settings of the model.
+        cancelled: Returns whether the model should stop.
+        started_s: Start of processing in monotonic seconds.
+
+    Raises:
+        ValueError: The model's masks do not have the size of the image. The answer does not become a turn.
+        Exception: Any error of the model.
+    """
+    operator = operator_name(request.operator_id)
+    try:
+        snapshot.check_kept(request.references)
+        session = segmenter.session(encoded.encoded, snapshot.turns, max_history_tokens=settings.max_history_tokens)
+        events = session.segment(
+            request.text,
+            request.references,
+            max_new_tokens=settings.max_new_tokens,
+            cancelled=cancelled,
+            answer="mask_only" if settings.answer == "mask_only" else "full",
+            pointing=request.pointing,
+        )
+        collected = _collect(_reported(events, request, encoded, settings.min_score))
+    except (CommandError, ForgottenTurnError) as error:
+        return Outcome(Segmentation.REJECTED, str(error), encoded.header)
+    finished = collected.finished
+    if finished.reason == "cancelled":
+        return Outcome(Segmentation.CANCELLED, "The command was cancelled before it was answered.", encoded.header)
+    height, width = encoded.image.shape[:2]
+    check_objects(finished.objects, (height, width))
+    turn = dialogues.append(operator, turn_of(request.text, finished), snapshot.generation)
+    return Outcome(
+        *_status(finished.objects, settings.min_score),
+        header=encoded.header,
+        answer=finished.answer,
+        objects=_found(finished.objects, settings.min_score),
+        turn=turn,
+        references=finished.references,
+        history=snapshot.turns,
+        frame_known=encoded.known,
+        first_mask_ms=1000 * (collected.first_mask_s - started_s) if collected.first_mask_s is not None else 0.0,
+    )
+
+
+def _reported(events: Iterable[Event], request: Request, encoded: EncodedFrame, min_score: float) -> Iterator[Event]:
+    """The events without masks that do not count as objects; the listener gets each of them at once."""
+    for event in events:
+        if isinstance(event, MaskFound) and not is_object(event.object, min_score):
+            continue
+        if request.listener is not None:
+            request.listener.on_event(event, encoded.header)
+        yield event
+
+
+def _collect(events: Iterable[Event]) -> _Collected:
+    first_mask_s = None
+    finished = None
+    for event in events:
+        if isinstance(event, MaskFound) and first_mask_s is None:
+            first_mask_s = time.monotonic()
+        elif isinstance(event, Finished):
+            finished = event
+    if finished is None:
+        raise RuntimeError("the model's answer ended without Finished")
+    return _Collected(finished, first_mask_s)
+
+
+def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in objects if found.mask.any())
+
+
+def is_object(found: ObjectMask, min_score: float) -> bool:
+    """Whether a mask counts as an object: it has a pixel, and its score, if it has one, is not below min_score."""
+    return bool(found.mask.any()) and (found.score is None or found.score >= min_score)
+
+
+def _found(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[ObjectMask, ...]:
+    return tuple(found for found in objects if is_object(found, min_score))
+
+
+def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:
+    if _found(objects, min_score):
+        return Segmentation.OK, ""
+    if weak := _visible(objects):
+        best = max(found.score or 0.0 for found in weak)
+        found_text = "an object, but its" if len(weak) == 1 else f"{len(weak)} objects, but the highest"
+        return Segmentation.NO_OBJECT, f"The model found {found_text} score is {best:.3f}; min_score is {min_score:g}."
+    if objects:
+        return Segmentation.NO_OBJECT, "The model named an object, but its mask is empty."
+    return Segmentation.NO_OBJECT, "The model's answer names no object in the image."

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tracks the most recently answered object through the camera's frames, on a thread of its own.
+
+The object is tracked while `~/tracked/*` has a subscriber. At intervals, and when the object is lost, the model
+segments the newest frame with the same command to correct the tracker, as long as no command waits.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+
+from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from
+from lisa_ros.nodes.lisa.answers.locating import Locator
+from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
+from lisa_ros.nodes.lisa.commands.commands import Commands
+from lisa_ros.nodes.lisa.commands.inference import is_object
+from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics
+from lisa_ros.segmentation.answers import Mask, MaskFound
+from lisa_ros.segmentation.masks import intersection_over_union
+from lisa_ros.segmentation.turns import Turn
+from lisa_ros.tracking.flow import FlowTracker
+from lisa_ros.tracking.interface import Follower, LossReason, Tracked, TrackState, lost
+
+_STOP_S = 5.0
+_SHOWN_CHARACTERS = 64
+_SAME_OBJECT_IOU = 0.3
+"""Minimum IoU of the model's new mask with the tracked mask. Below it, the model found another object of this name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """The object to track: the command whose answer named it, and the dialogue before that command."""
+
+    request: Request
+    turns: tuple[Turn, ...]
+    references: tuple[int, ...]
+    answer: str
+
+
+@dataclass(frozen=True)
+class _Detection:
+    """A mask of the model.
+
+    Attributes:
+        subject: The object.
+        frame: The frame of the mask.
+        image: Its image, RGB (H, W, 3).
+        mask: (H, W).
+        tracked: The tracker's mask in the same frame; None: the object was lost.
+    """
+
+    subject: _Subject
+    frame: CameraFrame
+    image: RgbImage
+    mask: Mask
+    tracked: Mask | None = None
+
+
+class ObjectTracking:
+    """Owns the tracking thread and the tracker, which no other thread uses."""
+
+    def __init__(self, node: Node, parameters: LiveParameters, commands: Commands) -> None:
+        """Create the topics on the node and start the thread."""
+        self._node, self._parameters, self._commands = node, parameters, commands
+        locator = Locator(lambda: parameters.current.image_rectified)
+        self._topics = TrackedTopics(node, locator, lambda: parameters.current.points_organised)
+        self._follower = Follower(FlowTracker())
+        self._woken, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._correction: _Detection | None = None
+        self._answer: _Detection | None = None
+        self._begun = False
+        self._last_frame: CameraFrame | None = None
+        self._published: TrackedFrame | None = None
+        self._segmenting = threading.Event()
+        self._next_correction_ns = 0
+        self._thread = threading.Thread(target=self._run, name="lisa_tracking", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> str:
+        """State and command of the tracked object, for people."""
+        answer, newest = self._answer, self._follower.newest
+        if answer is None or newest is None:
+            return "no object"
+        return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_CHARACTERS]}"
+
+    def answered(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> None:
+        """Track the first object of a new answer from now on."""
+        if not outcome.objects or encoded.source is None or self._commands.camera is None:
+            return
+        answer = request.answer or self._parameters.current.answer
+        subject = _Subject(request, outcome.history, outcome.references, answer)
+        with self._lock:
+            if self._commands.camera is None:  # the node was deactivated meanwhile
+                return
+            self._answer = _Detection(subject, encoded.source, encoded.image, outcome.objects[0].mask)
+            self._correction, self._begun = None, False
+        self.wake()
+
+    def wake(self) -> None:
+        """Process the newest frame."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Stop tracking the current object."""
+        with self._lock:
+            self._answer = self._correction = None
+            self._last_frame = None
+        self.wake()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._woken.set()
+        self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._woken.wait()
+            self._woken.clear()
+            try:
+                self._step()
+            except Exception:  # the thread must survive every error
+                self._node.get_logger().error(f"Tracking of the object stopped:\n{traceback.format_exc()}")
+                self._drop()
+                self.stop()
+
+    def _step(self) -> None:
+        with self._lock:
+            answer, begun = self._answer, self._begun
+            correction, self._correction = self._correction, None
+        self._follower.again_after_s = self._parameters.current.track_again_after
+        if not self._parameters.current.track or not self._topics.has_subscribers():
+            self._drop()
+            return
+        if answer is None:
+            self._end()
+            if self._follower.newest is not None:
+                self._follower.forget()
+        elif not begun:
+            self._begin(answer)
+        elif correction is not None and correction.subject is answer.subject:
+            self._correct(correction)
+        self._track(answer)
+
+    def _begin(self, answer: _Detection) -> None:
+        with self._lock:
+            if self._answer is answer:
+                self._begun = True
+        self._published, self._next_correction_ns = None, 0
+        self._follower.found(answer.frame.time_ns, answer.image, answer.mask, cancelled=self._closing.is_set)
+
+    def _correct(self, correction: _Detection) -> None:
+        """Continue with the model's new mask, unless it is of another object than the tracked one."""
+        newest = self._follower.newest
+        tracked = correction.tracked if newest is not None and newest.state is TrackState.TRACKED else None
+        if tracked is not None and intersection_over_union(correction.mask, tracked) < _SAME_OBJECT_IOU:
+            return
+        self._follower.found(
+            correction.frame.time_ns, correction.image, correction.mask, cancelled=self._closing.is_set
+        )
+
+    def _track(self, answer: _Detection | None) -> None:
+        camera = self._commands.camera
+        frame = camera.frames.newest() if camera is not None else None
+        if frame is None or frame is self._last_frame:
+            return
+        self._last_frame = frame
+        try:
+            image = rgb_image_from(frame.image)
+        except ImageError:  # skip an image that cannot be decoded
+            return
+        if answer is not None and image.shape != answer.image.shape:
+            self._node.get_logger().warning("The size of the images changed; the object is not tracked any more.")
+            self._drop()
+            self.stop()
+            return
+        tracked = self._follower.update(frame.time_ns, image)
+        if tracked is None or answer is None:
+            self._end()
+            return
+        self._publish(answer, frame, image, tracked)
+        self._request_correction(answer.subject, frame, image, tracked)
+
+    def _publish(self, answer: _Detection, frame: CameraFrame, image: RgbImage, tracked: Tracked) -> None:
+        """Publish the object's mask and position. A loss is published once."""
+        if tracked.state is TrackState.LOST and self._published and self._published.tracked.state is TrackState.LOST:
+            return
+        found_ns = self._follower.found_ns or 0
+        found = Time(sec=found_ns // 1_000_000_000, nanosec=found_ns % 1_000_000_000)
+        self._published = TrackedFrame(answer.subject.request, frame, image, tracked, found)
+        self._topics.publish(self._published)
+
+    def _end(self) -> None:
+        """Publish LOST if the last message was TRACKED, so that no subscriber, now or later, uses an old mask."""
+        last, self._published = self._published, None
+        if last is not None and last.tracked.state is TrackState.TRACKED:
+            height, width = last.image.shape[:2]
+            self._topics.publish(replace(last, tracked=lost((height, width), LossReason.ENDED)))
+
+    def _request_correction(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Tracked) -> None:
+        model = self._commands.model
+        due = self._follower.should_find_again(frame.time_ns) and frame.time_ns >= self._next_correction_ns
+        if not due or model is None or self._segmenting.is_set() or not model.worker.idle:
+            return
+        self._next_correction_ns = frame.time_ns + round(1e9 * self._parameters.current.track_again_after)
+        self._segmenting.set()
+        old_mask = tracked.mask if tracked.state is TrackState.TRACKED else None
+        threading.Thread(
+            target=self._segment, args=(subject, frame, image, old_mask), name="lisa_correction", daemon=True
+        ).start()
+
+    def _segment(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Mask | None) -> None:
+        try:
+            mask = self._infer(subject, frame)
+            if mask is not None and mask.any():
+                with self._lock:
+                    self._correction = _Detection(subject, frame, image, mask, tracked)
+                self.wake()
+        except Exception:  # tracking continues without a correction
+            self._node.get_logger().error(f"The tracker was not corrected:\n{traceback.format_exc()}")
+        finally:
+            self._segmenting.clear()
+
+    def _infer(self, subject: _Subject, frame: CameraFrame) -> Mask | None:
+        """The first mask of the model; None: it found no object, or a command arrived."""
+        model, camera, parameters = self._commands.model, self._commands.camera, self._parameters.current
+        if model is None or camera is None:
+            return None
+        encoded = camera.encode(model.segmenter, frame, parameters.same_frame_difference)
+        worker = model.worker
+        stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
+        longest = parameters.max_dialogue_tokens
+        session = model.segmenter.session(encoded.encoded, subject.turns, max_history_tokens=longest)
+        events = session.segment(
+            subject.request.text,
+            subject.references,
+            max_new_tokens=parameters.max_new_tokens,
+            cancelled=stopped,
+            answer="mask_only" if subject.answer == "mask_only" else "full",
+        )
+        found = (event.object for event in events if isinstance(event, MaskFound))
+        return next((one.mask for one in found if is_object(one, parameters.min_score)), None)
+
+    def _drop(self) -> None:
+        """Stop the tracker: no subscriber, or `track` is false. A later subscriber starts at the answer's frame."""
+        self._end()
+        self._follower.forget()
+        self._last_frame = None
+        with self._lock:
+            self._begun = False

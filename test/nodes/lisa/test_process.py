@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start and end of lisa_node's process, and two nodes in two namespaces."""
+
+import signal
+from collections import Counter
+from contextlib import ExitStack
+
+import camera_images
+import pytest
+from node_probe import Probe, probing
+from ros_harness import scripted_node, started, wait_until
+
+from lisa_ros.msg import Segmentation
+
+
+def test_commands_that_have_arrived_before_a_sigint_are_answered() -> None:
+    with probing("ended") as probe, started(scripted_node("-r", "__node:=ended")) as process:
+        probe.wait_for_node(process)
+        probe.ask("red")
+        before = len(probe.answers)
+        sent = [probe.send("red") for _ in range(300)]
+        probe.wait_for_arrival()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        wait_until(lambda: len(probe.answers) - before >= len(sent), "an answer to every command")
+        assert Counter(a.id for a in probe.answers[before:]) == Counter(sent)
+        assert "Traceback" not in process.output
+
+
+def test_nodes_in_two_namespaces_are_separate() -> None:
+    with ExitStack() as stack:
+        probes: list[Probe] = []
+        processes = []
+        for side in ("left", "right"):
+            probe = stack.enter_context(probing(f"{side}/lisa", f"/{side}/image"))
+            process = stack.enter_context(started(scripted_node("-r", f"__ns:=/{side}")))
+            probe.wait_for_node(process)
+            probes.append(probe)
+            processes.append(process)
+        left, right = probes
+        left.ask_about(camera_images.message("rgb8"), "red")
+        assert right.ask("history").status == Segmentation.NO_IMAGE
+        right.ask_about(camera_images.message("rgb8"), "blue")
+        assert "red" in left.ask("history").answer and "blue" not in left.ask("history").answer
+        assert "blue" in right.ask("history").answer and "red" not in right.ask("history").answer
+        # Texts from outside are in the log, but cannot add lines to it and are shortened.
+        left.ask("red", "eve\nadmin: all is well")
+        left.ask("blue" + "e" * 400)
+        wait_until(lambda: r"'eve\nadmin: all is well': 'red' -> " in processes[0].output, "the log")
+        wait_until(lambda: f"'default': 'blue{'e' * 60}' -> " in processes[0].output, "the log")
+
+
+def test_sigterm_ends_an_idle_node() -> None:
+    with probing("idle") as probe, started(scripted_node("-r", "__node:=idle")) as process:
+        probe.wait_for_node(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+
+
+def test_an_invalid_parameter_ends_the_node_with_one_sentence() -> None:
+    wrong = {
+        "checkpoint:=broken": "Could not load the checkpoint broken: ValueError: the folder has no config.json",
+        "quantization:=2bit": "quantization is '2bit'; it must be one of auto, none, 8bit, 4bit",
+        "queue_size:=0": "queue_size must be a whole number from 1 to 1000",
+        "max_image_age:=old": "max_image_age must be a number with a decimal point",
+    }
+    for setting, reason in wrong.items():
+        with started(scripted_node("-p", setting)) as process:
+            assert process.wait() == 1
+            assert reason in process.output
+            assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["-p", "x"], ["--params-file", "/no/such/file"]])
+def test_an_invalid_command_line_ends_the_node_with_one_sentence(arguments: list[str]) -> None:
+    with started(scripted_node(*arguments)) as process:
+        assert process.wait() == 1
+        assert "check the arguments after --ros-args" in process.output
+        assert arguments[-1] in process.output
+        assert "Traceback" not in process.output

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many commands at once: order, limits and delivery of all answers, with lisa_node as another process."""
+
+import signal
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import camera_images
+import numpy as np
+from node_probe import Probe, probing
+from paths import PROCESSES
+from ros_harness import scripted_node, started, wait_at, wait_until
+from std_msgs.msg import Header
+
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.conversions import to_image_message
+
+
+def test_a_command_does_not_wait_for_another_operators_command(probe: Probe, gate: Path) -> None:
+    probe.ask_about(camera_images.message("rgb8"), "red")
+    held = probe.send(f"gate {gate}", "slow")
+    wait_at(gate)
+    after = probe.send("history", "slow")
+    assert probe.ask("red", "quick").status == Segmentation.OK
+    assert not [a for a in probe.answers if a.id in (held, after)]
+    gate.touch()
+    assert probe.answer_to(after).answer == f"History: gate {gate}"
+
+
+def test_latest_wins_cancels_an_operators_waiting_commands(probe: Probe, gate: Path) -> None:
+    probe.ask_about(camera_images.message("rgb8"), "red")
+    assert probe.set_parameter("queue_policy", "latest_wins").successful
+    held = probe.send(f"gate {gate}", "rita")
+    wait_at(gate)
+    older = [probe.send("red", "rita") for _ in range(2)]
+    newest = probe.send("blue", "rita")
+    for identity in older:
+        answer = probe.answer_to(identity)
+        assert answer.status == Segmentation.CANCELLED and "latest_wins" in answer.detail
+    gate.touch()
+    assert probe.answer_to(held).status == Segmentation.NO_OBJECT
+    assert probe.answer_to(newest).status == Segmentation.OK
+    assert probe.set_parameter("queue_policy", "queue").successful
+
+
+def test_commands_beyond_queue_size_are_rejected_at_once(probe: Probe, gate: Path) -> None:
+    probe.ask_about(camera_images.message("rgb8"), "red")
+    assert probe.set_parameter("queue_size", 16).successful
+    held = probe.send(f"gate {gate}", "flood")
+    wait_at(gate)
+    before = len(probe.answers)
+    sent = [probe.send("two", "flood") for _ in range(200)]
+    rejected = wait_until(lambda: len(probe.answers) - before >= 184 and probe.answers[before:], "184 rejections")
+    assert [a.id for a in rejected] == sent[16:]
+    assert {a.status for a in rejected} == {Segmentation.REJECTED}
+    assert "queue_size" in rejected[0].detail
+    gate.touch()
+    assert [probe.answer_to(identity).status for identity in sent[:16]] == [Segmentation.OK] * 16
+    assert probe.set_parameter("queue_size", 300).successful
+    # Answers are published in order: a second answer to one of them would have arrived before this one.
+    last = probe.ask("red")
+    assert Counter(a.id for a in probe.answers[before:]) == Counter([*sent, held, last.id])
+
+
+def test_no_large_answer_of_a_flood_is_lost(probe: Probe) -> None:
+    large = np.zeros((240, 320, 3), dtype=np.uint8)
+    large[:, :160, 0], large[:, 160:, 2] = 255, 255
+    probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
+    assert probe.set_parameter("max_image_age", 0.0).successful
+    before = len(probe.answers)
+    sent = [probe.send("two", f"operator {number % 4}") for number in range(200)]
+    for identity in sent:
+        assert len(probe.answer_to(identity).objects) == 2
+    for operator in range(4):
+        own = [a.id for a in probe.answers[before:] if a.operator_id == f"operator {operator}"]
+        assert own == sent[operator::4]
+    assert probe.set_parameter("max_image_age", 5.0).successful
+
+
+def test_two_commands_with_one_id_get_two_answers(probe: Probe) -> None:
+    probe.ask_about(camera_images.message("rgb8"), "red")
+    for text in ("red", "blue"):
+        probe.send(text, "paul", id="the same")
+    answers = wait_until(
+        lambda: len(both := [a for a in list(probe.answers) if a.id == "the same"]) == 2 and both, "two answers"
+    )
+    assert [(a.text, a.turn) for a in answers] == [("red", 1), ("blue", 2)]
+
+
+def test_no_command_of_several_flooding_processes_is_lost(probe: Probe) -> None:
+    names, count = [f"flooder_{i}" for i in range(4)], 600
+    before = len(probe.answers)
+    program = [sys.executable, str(PROCESSES / "flooding_operator.py"), "/lisa/command"]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started([*program, name, str(count)])) for name in names]
+        assert [process.wait() for process in processes] == [0] * len(names)
+    wait_until(lambda: len(probe.answers) - before >= len(names) * count, "an answer to every command")
+    assert Counter(a.id for a in probe.answers[before:]) == Counter(f"{n}-{i}" for n in names for i in range(count))
+
+
+def test_a_frozen_subscriber_does_not_cost_others_an_answer() -> None:
+    large = np.zeros((480, 640, 3), dtype=np.uint8)
+    large[:, :320, 0], large[:, 320:, 2] = 255, 255
+    settings = ("-r", "__node:=held", "-p", "queue_size:=300", "-p", "max_image_age:=0.0")
+    with probing("held") as probe, started(scripted_node(*settings)) as process:
+        probe.wait_for_node(process)
+        planner_program = [sys.executable, str(PROCESSES / "listening_planner.py"), "/held/segmentation"]
+        with started(planner_program) as planner:
+            # Both are connected to the node once both have received an answer.
+            wait_until(lambda: probe.ask("red") and "received" in planner.output, "the planner")
+            probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
+            planner.send_signal(signal.SIGSTOP)
+            try:
+                before = len(probe.answers)
+                sent = [probe.send("two") for _ in range(60)]
+                wait_until(lambda: sent[-1] in [a.id for a in list(probe.answers)], "the last answer")
+                assert [a.id for a in probe.answers[before:]] == sent
+                assert "does not acknowledge its messages" in process.output
+            finally:
+                planner.send_signal(signal.SIGCONT)
