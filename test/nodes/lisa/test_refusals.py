@@ -49,7 +49,7 @@ def test_masks_of_another_size_than_the_image_fail_and_leave_no_turn(probe: Prob
     probe.ask_about(image, "red")
     answer = probe.ask("misshapen", "otto")
     assert (answer.status, answer.header, answer.turn) == (Segmentation.FAILED, image.header, 0)
-    assert "a mask has shape (3, 5)" in answer.detail
+    assert "a mask of shape (3, 5)" in answer.detail
     assert f"({camera_images.HEIGHT}, {camera_images.WIDTH})" in answer.detail
     assert probe.ask("history", "otto").answer == "History: "
 
