@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the golden packs are: checkpoints of toy size with the public implementations' own answers."""
+"""Fixtures that all tests share: the golden packs, see test/helpers/packs.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packs import pack
 
 if TYPE_CHECKING:
     from node_probe import Probe
@@ -16,34 +17,23 @@ if TYPE_CHECKING:
 # No test may reach out: a name that is no folder must fail the same way with and without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def golden_pack(name: str) -> Path:
-    """A pack's folder; tests that need it are skipped where it is absent."""
-    packs = Path(os.environ.get("LISA_ROS_GOLDEN", REPOSITORY.parent / "shared" / "reference"))
-    folder = packs / name
-    if not folder.is_dir():
-        pytest.skip(f"no golden pack at {folder}; set LISA_ROS_GOLDEN to the folder that holds {name}")
-    return folder
-
 
 @pytest.fixture(scope="session")
 def golden_lisa() -> Path:
     """The folder golden-lisa-a."""
-    return golden_pack("golden-lisa-a")
+    return pack("golden-lisa-a")
 
 
 @pytest.fixture(scope="session")
 def golden_segllm() -> Path:
     """The folder golden-segllm-a."""
-    return golden_pack("golden-segllm-a")
+    return pack("golden-segllm-a")
 
 
 @pytest.fixture(scope="session")
 def golden_lira() -> Path:
     """The folder golden-lira-a, LIRA's pieces as they are released, in toy size."""
-    return golden_pack("golden-lira-a")
+    return pack("golden-lira-a")
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from packs import arrays_of, numbers_in
 
 from lisa_ros.segmentation.image_files import read_image
 
-CASES = range(4)
+CASES = numbers_in("golden-lisa-a", "{}.npz", range(4))
+"""The cases whose arrays are in the pack; the images and texts of all four are."""
 MAX_NEW_TOKENS = 48
 
 
@@ -24,31 +26,40 @@ class Case:
     history: list[tuple[str, str]]
     command: str
     text: str
-    prompt_ids: list[int]
-    output_ids: list[int]
-    mask_logits: NDArray[np.float32]
-    clip_pixels: NDArray[np.float32]
+    file: Path
 
     @property
     def answer(self) -> str:
-        """Upstream's decoded answer to the last command."""
+        """The public code's decoded answer to the last command."""
         return self.text.rpartition("ASSISTANT:")[2].removesuffix("</s>").strip()
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        return [int(number) for number in arrays_of(self.file)["input_ids"].ravel()]
+
+    @property
+    def output_ids(self) -> list[int]:
+        return [int(number) for number in arrays_of(self.file)["output_ids"].ravel()]
+
+    @property
+    def mask_logits(self) -> NDArray[np.float32]:
+        return arrays_of(self.file)["mask_logits"].astype(np.float32)
+
+    @property
+    def clip_pixels(self) -> NDArray[np.float32]:
+        return arrays_of(self.file)["clip_pixels"].astype(np.float32)
 
 
 def read_case(folder: Path, number: int) -> Case:
     """One case of the pack."""
     case = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
-    arrays = np.load(folder / "golden" / f"{number}.npz")
     *history, (command, _) = case["turns"]
     return Case(
         image=read_image(folder / "golden" / case["image"]),
         history=[(said, answered) for said, answered in history],
         command=command,
         text=case["text"],
-        prompt_ids=arrays["input_ids"].ravel().tolist(),
-        output_ids=arrays["output_ids"].ravel().tolist(),
-        mask_logits=arrays["mask_logits"].astype(np.float32),
-        clip_pixels=arrays["clip_pixels"].astype(np.float32),
+        file=folder / "golden" / f"{number}.npz",
     )
 
 

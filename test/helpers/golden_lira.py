@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from packs import arrays_of, numbers_in
 
 from lisa_ros.segmentation.image_files import read_image
 
-CASES = range(7)
-FREE = (0, 2, 3)
+CASES = numbers_in("golden-lira-a", "case{}.npz", range(7))
+"""The cases whose arrays are in the pack; the images and questions of all seven are."""
+FREE = tuple(number for number in CASES if number in (0, 2, 3))
 """The cases in which the model said everything by itself."""
-IMAGES = (0, 1)
+IMAGES = numbers_in("golden-lira-a", "image{}.npz", range(2))
 LOGITS = 2e-3
 """The pack's tolerance for mask and class logits, of the largest golden number; 1e-4 for all else."""
 
@@ -28,7 +31,11 @@ class Case:
 
     told: dict[str, Any]
     image: NDArray[np.uint8]
-    arrays: Any
+    file: Path
+
+    @functools.cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return arrays_of(self.file)
 
     @property
     def question(self) -> str:
@@ -57,13 +64,13 @@ def read_case(folder: Path, number: int) -> Case:
     """One case of the pack."""
     told = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
     image = read_image(folder / "golden" / told["image"])
-    return Case(told, image, np.load(folder / "golden" / f"case{number}.npz"))
+    return Case(told, image, folder / "golden" / f"case{number}.npz")
 
 
 def read_picture(folder: Path, number: int) -> tuple[NDArray[np.uint8], Any]:
     """A picture and its arrays."""
     golden = folder / "golden"
-    return read_image(golden / f"image{number}.png"), np.load(golden / f"image{number}.npz")
+    return read_image(golden / f"image{number}.png"), arrays_of(golden / f"image{number}.npz")
 
 
 def close(ours: torch.Tensor, golden: NDArray[Any], tolerance: float = 1e-4) -> None:

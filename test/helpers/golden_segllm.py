@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from packs import arrays_of, numbers_in
 
 from lisa_ros.models.segllm import EncodedImage, Segllm
 from lisa_ros.models.segllm.prompt import Round
 from lisa_ros.models.segllm.shown import shown_again
 from lisa_ros.segmentation.image_files import read_image
 
-CASES = {0: 3, 1: 3, 2: 1, 3: 2}
-"""Case -> how many rounds it has."""
+_ROUNDS = {0: 3, 1: 3, 2: 1, 3: 2}
+CASES = {case: _ROUNDS[case] for case in numbers_in("golden-segllm-a", "{}_1.npz", range(4))}
+"""Case -> how many rounds it has; the cases whose arrays are in the pack."""
 ROUNDS = [(case, number) for case, count in CASES.items() for number in range(1, count + 1)]
 CANVAS = 1024
 
@@ -64,6 +66,6 @@ def read_golden_case(folder: Path, number: int) -> GoldenCase:
     case = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
     rounds = []
     for told in case["rounds"]:
-        with np.load(folder / "golden" / told["file"]) as arrays:
-            rounds.append(GoldenRound(told["text"], tuple(told["refs"]), dict(arrays)))
+        arrays = arrays_of(folder / "golden" / told["file"])
+        rounds.append(GoldenRound(told["text"], tuple(told["refs"]), arrays))
     return GoldenCase(read_image(folder / "golden" / case["image"]), tuple(rounds))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from golden_lira import CASES, FREE, LOGITS, Case, close, read_case, tensor
+from packs import arrays_of
 
 from lisa_ros.models.common.answering import PromptTooLongError
 from lisa_ros.models.common.language.llama import Outcome
@@ -210,7 +211,7 @@ def test_prompt_of_a_second_turn(lira: Lira, golden_lira: Path) -> None:
 
 def test_evaluation_path(lira: Lira, golden_lira: Path) -> None:
     for number, told in enumerate(json.loads((golden_lira / "golden" / "cases.json").read_text())["evaluation_path"]):
-        golden = np.load(golden_lira / "golden" / f"ref{number}.npz")
+        golden = arrays_of(golden_lira / "golden" / f"ref{number}.npz")
         image = read_case(golden_lira, 0 if told["image"] == "image0.png" else 2).image
         expression = told["question"].removeprefix("Please segment ").removesuffix(".").title()
         answer, logits = lira.refer(lira.encode(image), expression)
@@ -471,7 +472,7 @@ def test_operators_at_the_same_time(lira: Lira, golden_lira: Path) -> None:
 def test_one_picture_is_seen_once(lira: Lira, golden_lira: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     see = lira.network.omg.encode
-    monkeypatch.setattr(lira.network.omg, "look", lambda pixels: (looks.append(1), see(pixels))[1])
+    monkeypatch.setattr(lira.network.omg, "encode", lambda pixels: (looks.append(1), see(pixels))[1])
     picture: EncodedImage = lira.encode(read_case(golden_lira, 2).image)
     for _ in range(2):
         for _ in lira.answer(picture, "Please segment the green circle.", max_new_tokens=3):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from golden_lira import CASES, IMAGES, LOGITS, close, read_case, read_picture, tensor
+from packs import arrays_of
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lira import Lira, load_lira
@@ -61,7 +62,7 @@ def test_grids_are_the_same(golden_lira: Path) -> None:
 def test_close_looks_are_the_same(golden_lira: Path) -> None:
     """An empty mask, a tiny one, a full one and stripes."""
     image = read_image(golden_lira / "golden" / "image1.png")
-    golden = np.load(golden_lira / "golden" / "crops.npz")
+    golden = arrays_of(golden_lira / "golden" / "crops.npz")
     for i in range(4):
         mask = np.unpackbits(golden[f"mask{i}"])[: image[..., 0].size].reshape(image.shape[:2]).astype(bool)
         view = local_view(image, mask)
@@ -144,7 +145,7 @@ def test_language_model_reads_the_prompt(lira: Lira, golden_lira: Path, number: 
 @pytest.mark.parametrize("number", CASES)
 def test_seg_states_become_masks(lira: Lira, golden_lira: Path, number: int) -> None:
     case = read_case(golden_lira, number)
-    picture = np.load(golden_lira / "golden" / f"{case.told['image'].removesuffix('.png')}.npz")
+    picture = arrays_of(golden_lira / "golden" / f"{case.told['image'].removesuffix('.png')}.npz")
     for j in range(case.told["n_seg"]):
         prompt = lira.network.text2vision(tensor(case.arrays[f"seg{j}_hidden"]))
         close(prompt[0], case.arrays[f"seg{j}_query"])
@@ -154,7 +155,7 @@ def test_seg_states_become_masks(lira: Lira, golden_lira: Path, number: int) -> 
 
 def test_masks_do_not_depend_on_their_neighbours(lira: Lira, golden_lira: Path) -> None:
     case = read_case(golden_lira, 4)
-    picture = np.load(golden_lira / "golden" / "image1.npz")
+    picture = arrays_of(golden_lira / "golden" / "image1.npz")
     prompts = torch.stack([torch.from_numpy(case.arrays[f"seg{j}_query"]) for j in range(4)])
     together = lira.network.omg.masks(prompts, features_of(picture))[-1]
     for j in range(4):
@@ -188,7 +189,7 @@ def test_bfloat16_weights_in_float32_arithmetic(converted_lira: Path, golden_lir
     """How the public tools really compute: every number of OMG-Seg is rounded first, the logits' scale too."""
     lira = load_lira(converted_lira, LoadOptions(precision="bf16", device="cpu"))
     _, golden = read_picture(golden_lira, 0)
-    rounded = np.load(golden_lira / "golden" / "image0_omg_bf16weights.npz")
+    rounded = arrays_of(golden_lira / "golden" / "image0_omg_bf16weights.npz")
     omg: OmgSeg = lira.network.omg
     seen = omg.encode(tensor(golden["omg_pixels"]))
     close(seen.features.mask_features[0], rounded["mask_features"])
