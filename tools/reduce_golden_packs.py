@@ -5,7 +5,7 @@ A golden pack is a checkpoint of toy size with the public implementation's own o
 clone carries the smallest part of each that still pins every stage, as an archive that test/helpers/packs.py unpacks:
 
 * golden-lisa-a: the weights rounded to what float16 can hold, which halves the archive, and the public code's own
-  outputs with these weights; cases 0 and 3
+  outputs with these weights; cases 0 and 3, and the image of case 1
 * golden-segllm-a: the weights whole; case 3, whose second round refers to the first
 * golden-lira-a: the weights whole; image 1 and case 2, which is about it
 
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 KEPT = {
-    "golden-lisa-a": ("0.npz", "3.npz", "0.png", "3.png"),
+    "golden-lisa-a": ("0.npz", "3.npz", "0.png", "1.png", "3.png"),
     "golden-segllm-a": ("3_1.npz", "3_2.npz"),
     "golden-lira-a": ("image1.npz", "case2.npz", "crops.npz", "positions.npz"),
 }

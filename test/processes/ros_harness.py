@@ -24,8 +24,11 @@ DEADLINE_S = 60.0
 
 
 def private_domain() -> str:
-    """A ROS domain that is probably not used by another test run on this machine."""
-    return os.environ.get("LISA_TEST_DOMAIN_ID") or str(1 + (os.getpid() * 7919) % 100)
+    """The ROS domain of this worker of this run, 1 to 100: above that, DDS's ports meet those that Linux hands out."""
+    # tools/run --private gives each run a domain; each parallel worker of a run (gw0, gw1 ...) needs one of its own.
+    run = int(os.environ.get("ROS_DOMAIN_ID") or os.getpid() * 7919)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return str(1 + (run + 37 * worker) % 100)
 
 
 def private_environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden import MAX_NEW_TOKENS, Case, read_case
+from golden import CASES, MAX_NEW_TOKENS, Case, read_case
 
 from lisa_ros.models.common.language.reading import Reader
 from lisa_ros.models.common.options import LoadOptions
@@ -47,7 +47,7 @@ def log_probs(lisa: Lisa, case: Case, answer_ids: list[int]) -> list[float]:
 
 
 @pytest.mark.parametrize("fixed_step", [False, True])
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", CASES)
 def test_the_log_prob_is_that_of_the_least_likely_word(
     lisa: Lisa, golden_lisa: Path, number: int, fixed_step: bool
 ) -> None:
@@ -77,8 +77,8 @@ def test_the_coarse_logits_are_the_pictures_part(
     decoded: list[np.ndarray] = []
     decode = lisa.network.mask_logits
 
-    def remember(states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        decoded.append(decode(states, features).numpy())
+    def remember(states: torch.Tensor, features: torch.Tensor, *pointed: torch.Tensor | None) -> torch.Tensor:
+        decoded.append(decode(states, features, *pointed).numpy())
         return torch.tensor(decoded[-1])
 
     monkeypatch.setattr(lisa.network, "mask_logits", remember)
@@ -99,11 +99,11 @@ def objects_of(segmenter: Segmenter, case: Case, **how: object) -> tuple[ObjectM
 
 
 def test_probability_is_computed_when_it_is_asked_for(segmenter: Segmenter, golden_lisa: Path) -> None:
-    case = read_case(golden_lisa, 2)
+    case = read_case(golden_lisa, 0)
     (found,) = objects_of(segmenter, case)
     assert found.probability is not None
     probability = found.probability()
-    assert probability.dtype == np.float32 and probability.shape == case.image.shape[:2] == (720, 1280)
+    assert probability.dtype == np.float32 and probability.shape == case.image.shape[:2] == (480, 640)
     assert np.array_equal(probability > 0.5, found.mask)
     assert np.abs(probability - 1 / (1 + np.exp(-case.mask_logits[0]))).max() < 1e-2
 
