@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # No test may reach out: a name that is no folder must fail the same way with and without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers with two threads each would wait for each other; torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
