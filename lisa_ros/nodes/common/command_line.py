@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rclpy.node import Node
 
 from lisa_ros.nodes.common.starting import StartError
 
@@ -76,6 +77,50 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """The known name that a misspelt one resembles most; empty: none does."""
     found = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
     return found[0] if found else ""
+
+
+def check_program(args: Sequence[str] | None, program: str, does: str, parameters: Mapping[str, str]) -> bool:
+    """The first step of a node's main: prints the help if it was asked for, and refuses unknown arguments.
+
+    Args:
+        args: as `sys.argv`; None: the process's own.
+        program: name of the executable.
+        does: one sentence about the node.
+        parameters: name -> description of each parameter.
+
+    Returns:
+        whether the help was printed, so that the program ends.
+
+    Raises:
+        StartError: there are arguments that nobody reads.
+    """
+    if wants_help(args):
+        lines = [f"  {name}: {text}" for name, text in parameters.items()]
+        print(
+            f"usage: ros2 run lisa_ros {program} [--ros-args -p NAME:=VALUE ... -r FROM:=TO ... --params-file FILE]\n\n"
+            f"{does}\n\nparameters:\n" + "\n".join(lines)
+        )
+        return True
+    check_arguments(args, [*parameters, "use_sim_time"])
+    return False
+
+
+def report_overrides(node: Node, args: Sequence[str] | None) -> None:
+    """Warns of parameters and parameter files that were given and have no effect on a node.
+
+    Args:
+        node: with all of its parameters declared.
+        args: as `sys.argv`; None: the process's own.
+
+    Raises:
+        StartError: a parameter's name is a typing error.
+    """
+    declared = node.list_parameters([], 0).names
+    # rclpy has no public list of what was given but not declared.
+    for name in check_overrides(list(node._parameter_overrides), declared):
+        node.get_logger().warning(f"Parameter {name!r} was given, but this node has no parameter of that name.")
+    for file in files_without_effect(args, node.get_fully_qualified_name()):
+        node.get_logger().warning(f"{file} has no parameters for {node.get_fully_qualified_name()}.")
 
 
 def files_without_effect(args: Sequence[str] | None, node: str) -> list[str]:

@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -28,6 +27,7 @@ from lisa_ros.dialogue.store import StoreError
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.msg import Command
+from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded, guarded_by
 from lisa_ros.nodes.common.starting import StartError, start_ros
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
@@ -38,7 +38,7 @@ from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.loading import loading_reports
-from lisa_ros.nodes.lisa.parameters import LiveParameters, NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, LiveParameters, NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
@@ -53,6 +53,11 @@ _POLL_S = 0.02
 _STOP_WORKER_S = 10.0
 _STOP_OUTBOX_S = 10.0
 
+DEMONSTRATION = (
+    "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table, "
+    "and nothing else. Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
+)
+
 Load = Callable[[NodeParameters], Segmenter]
 
 
@@ -62,7 +67,7 @@ class LoadError(RuntimeError):
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
     """Load the checkpoint that the parameters name."""
-    checkpoint = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else embedded_checkpoint()
+    checkpoint = parameters.checkpoint or embedded_checkpoint()
     options = LoadOptions(
         template=parameters.template,
         precision=parameters.precision,
@@ -259,6 +264,8 @@ class LisaNode(LifecycleNode):
     def _load(self) -> Segmenter:
         parameters = self._live_parameters.current
         checkpoint = f"checkpoint {parameters.checkpoint}" if parameters.checkpoint else "embedded checkpoint"
+        if not parameters.checkpoint:
+            self.get_logger().warning(DEMONSTRATION)
         self.get_logger().info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
         try:
             return self._load_model(parameters)
@@ -278,8 +285,11 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
     try:
         _on_signals(lambda *_: stop.set())  # interrupting the constructor would crash
         # rclpy's own handlers shut the context down at once, before the last answers are published.
+        if check_program(args, "lisa_node", "Answers commands about a camera's images with masks.", DESCRIPTIONS):
+            return 0
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load)
+        report_overrides(node, args)
         _on_signals(signal.default_int_handler)  # loading takes long and may be interrupted
         if not stop.is_set():
             node.start()

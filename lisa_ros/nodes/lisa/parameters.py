@@ -323,3 +323,6 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> None:
 
 FIELD_BOUNDS: dict[str, Bounds] = {entry.name: entry.metadata["bounds"] for entry in dataclasses.fields(NodeParameters)}
 _TYPES: dict[str, type] = {entry.name: type(entry.default) for entry in dataclasses.fields(NodeParameters)}
+
+DESCRIPTIONS: dict[str, str] = {name: bounds.description for name, bounds in FIELD_BOUNDS.items()}
+"""Name -> description of each parameter, for the program's help."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
+from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.starting import StartError, start_ros
@@ -53,6 +55,10 @@ class SimCameraParameters:
     rearrange_period_s: float = _parameter(
         0.0, "Interval at which the scene is replaced by a new random one, in seconds. 0: never.", 0.0, 86400.0
     )
+
+
+DESCRIPTIONS: dict[str, str] = {entry.name: entry.metadata["description"] for entry in fields(SimCameraParameters)}
+"""Name -> description of each parameter, for the program's help."""
 
 
 class SimCamera(Node):
@@ -213,8 +219,10 @@ def main(args: list[str] | None = None) -> int:
         0; 1 if the command line or a parameter is invalid.
     """
     try:
+        if check_program(args, "sim_camera", "Publishes a simulated tabletop camera.", DESCRIPTIONS):
+            return 0
         start_ros(args, SignalHandlerOptions.ALL)
-        _run()
+        _run(args)
     except (StartError, ValueError) as error:
         print(f"sim_camera: {error}", file=sys.stderr)
         return 1
@@ -225,7 +233,7 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _run() -> None:
+def _run(args: Sequence[str] | None) -> None:
     try:
         node = SimCamera()
     except Exception as error:
@@ -234,6 +242,7 @@ def _run() -> None:
             raise ExternalShutdownException from error
         raise
     try:
+        report_overrides(node, args)
         rclpy.spin(node)
     finally:
         node.destroy_node()

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from ros_harness import private_environment, scripted_node, started, wait_until
 
 from lisa_ros.nodes.common.command_line import check_arguments, check_overrides, files_without_effect, wants_help
 from lisa_ros.nodes.common.starting import StartError
@@ -66,3 +69,40 @@ def test_namespaces_as_sections_of_their_own(tmp_path: Path) -> None:
     args = ["lisa_node", "--ros-args", "--params-file", str(file)]
     assert files_without_effect(args, "/front/lisa") == []
     assert files_without_effect(args, "/empty") == [str(file)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "usage: ros2 run lisa_ros"),
+        (["--chekpoint", "/x"], 1, "no argument '--chekpoint /x'"),
+        (["--ros-args", "-p", "widht:=320"], 1, "no parameter 'widht'; is 'width' meant?"),
+        (["--ros-args", "-p", "chekpoint:=/x"], 1, "no parameter 'chekpoint'; is 'checkpoint' meant?"),
+    ],
+)
+def test_the_programs_refuse_what_is_misspelt(arguments: list[str], code: int, said: str) -> None:
+    module = "sim_camera" if "widht:=320" in arguments else "lisa"
+    program = f"import sys; from lisa_ros.nodes.{module}.node import main; sys.exit(main())"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=private_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == code and said in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_what_has_no_effect_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    robot_description: x\n")
+    other = tmp_path / "elsewhere.yaml"
+    other.write_text("elsewhere:\n  ros__parameters:\n    use_depth: false\n")
+    given = ["--params-file", str(file), "--params-file", str(other)]
+    with started(scripted_node(*given)) as process:
+        wait_until(lambda: "Ready" in process.output, "the node")
+        assert "Parameter 'robot_description' was given, but this node has no parameter" in process.output
+        assert f"{other} has no parameters for /lisa" in process.output
+        assert f"{file} has no parameters" not in process.output
