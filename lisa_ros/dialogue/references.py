@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which earlier answers a command's words refer to, for models that are shown earlier masks. English alone.
+"""Which earlier turns a command refers to, for models that take earlier masks as input. English only.
 
-A small rule, on purpose: it knows a few words and looks at no picture. Whoever knows better says the turns outright,
-as `references` of a command or as `[REF:2]` in its text; `[REF:none]` keeps the rule from choosing any.
+A small rule, on purpose: it knows a few words and does not see the image. Those who know better name the turns
+explicitly, in `references` of a command or as `[REF:2]` in its text; with `[REF:none]` the rule chooses none.
 """
 
 from __future__ import annotations
@@ -14,76 +14,75 @@ from dataclasses import dataclass
 _MARK = re.compile(r"\[REF:\s*(none|\d+(?:\s*,\s*\d+)*)\s*\]", re.IGNORECASE)
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_THING = r"(?:one|object|thing|item|mask|answer|result|round|turn|segment(?:ation)?)"
+_NOUN = r"(?:one|object|thing|item|mask|answer|result|round|turn|segment(?:ation)?)"
 _END = r"(?= *(?:[.,;:!?]|$))"
-# "the first one from the left" counts things in the picture.
+# "the first one from the left" counts objects in the image.
 _COUNTED = r"(?! (?:from|on|in|at|to|of) (?:the )?(?:left|right|top|bottom|row))"
-_ORDINAL = re.compile(rf"\bthe ({'|'.join(_ORDINALS)})(?: {_THING}\b{_COUNTED}|{_END})", re.IGNORECASE)
+_ORDINAL = re.compile(rf"\bthe ({'|'.join(_ORDINALS)})(?: {_NOUN}\b{_COUNTED}|{_END})", re.IGNORECASE)
 _LAST = re.compile(
-    rf"\b(?:the (?:last|previous|latest|same)(?: {_THING}\b{_COUNTED}|{_END})"
-    rf"|{_THING} (?:from )?before{_END}|(?:that|this) {_THING}\b|(?:that|this){_END}"
+    rf"\b(?:the (?:last|previous|latest|same)(?: {_NOUN}\b{_COUNTED}|{_END})"
+    rf"|{_NOUN} (?:from )?before{_END}|(?:that|this) {_NOUN}\b|(?:that|this){_END}"
     r"|you (?:have )?(?:just )?(?:found|marked|showed|segmented)\b)",
     re.IGNORECASE,
 )
 _IT = re.compile(r"\b(?:it|its|itself)\b", re.IGNORECASE)
-_THEM = re.compile(rf"\b(?:them|both|(?:these|those)(?: two)?(?: {_THING}s)?{_END})", re.IGNORECASE)
-# "the cup with a spoon in it": what "it" means stands in the same sentence.
-# Not "the lid that goes with it", where nothing stands between that "it" could mean.
-_OWN_IT = re.compile(
+_THEM = re.compile(rf"\b(?:them|both|(?:these|those)(?: two)?(?: {_NOUN}s)?{_END})", re.IGNORECASE)
+# "the cup with a spoon in it": "it" refers to something in the same sentence.
+# Not "the lid that goes with it", where nothing comes between that "it" could refer to.
+_SAME_SENTENCE_IT = re.compile(
     r"\b(?:with|that has|which has|having|has|containing)\b(?! +(?:it|itself|them)\b)"
     r"[^.;!?]*?\b(?:it|its|itself|them)\b"
-    r"|(?<=\w )and (?:its|their)\b",  # "the mug and its handle"; a sentence that begins so goes on from the last turn
+    r"|(?<=\w )and (?:its|their)\b",  # "the mug and its handle"; but "And its handle?" continues the last turn
     re.I,
 )
 _PAIR = 2
 
 
 class ReferringError(ValueError):
-    """A `[REF:...]` that means no turn; the text is one sentence for the operator."""
+    """A `[REF:...]` that names no turn; the text is one sentence for the operator."""
 
 
 @dataclass(frozen=True)
 class Referred:
-    """What a command says.
+    """A command and what it refers to.
 
     Attributes:
-        text: its words, without `[REF:...]`.
-        turns: numbers of the turns that they refer to; of `[REF:...]` in the order in which they are named, of words in
-            the dialogue's.
-        outright: whether a `[REF:...]` says so; else words made the rule think so.
+        text: the command without `[REF:...]`.
+        turns: numbers of the turns that it refers to; those of `[REF:...]` in their order there, others ascending.
+        explicit: whether a `[REF:...]` names them; else the rule has inferred them from the text.
     """
 
     text: str
     turns: tuple[int, ...] = ()
-    outright: bool = False
+    explicit: bool = False
 
 
 Refer = Callable[[str, Sequence[int]], Referred]
 """A rule: a command and the numbers of the turns that are kept before it, oldest first -> what it refers to."""
 
 
-def by_words(command: str, turns: Sequence[int]) -> Referred:
-    """The rule: `[REF:...]` where there is one, else ordinals, "that one", "it", "them" and their like.
+def from_text(command: str, turns: Sequence[int]) -> Referred:
+    """The rule: `[REF:...]` if there is one, else ordinals, "that one", "it", "them" and similar words.
 
-    Words that would mean a turn that there is not, or not any more, mean none.
+    Words that would refer to a turn that does not exist, or is no longer kept, refer to nothing.
 
     Raises:
-        ReferringError: a `[REF:...]` names a turn that there is not, or not any more.
+        ReferringError: A `[REF:...]` names a turn that does not exist, or is no longer kept.
     """
-    marked = by_marks(command, turns)
-    if marked.outright:
+    marked = from_marks(command, turns)
+    if marked.explicit:
         return marked
-    return Referred(marked.text, tuple(sorted(_meant(marked.text, turns))))
+    return Referred(marked.text, tuple(sorted(_inferred(marked.text, turns))))
 
 
-def by_marks(command: str, turns: Sequence[int]) -> Referred:
-    """As `by_words`, for `[REF:...]` alone."""
-    said = [mark.group(1) for mark in _MARK.finditer(command)]
-    numbers = dict.fromkeys(int(number) for one in said for number in re.findall(r"\d+", one))
+def from_marks(command: str, turns: Sequence[int]) -> Referred:
+    """As `from_text`, for `[REF:...]` alone."""
+    marks = [mark.group(1) for mark in _MARK.finditer(command)]
+    numbers = dict.fromkeys(int(number) for mark in marks for number in re.findall(r"\d+", mark))
     for number in numbers:
         if number not in turns:
             raise ReferringError(f"The command says [REF:{number}], but {kept_turns(turns)}.")
-    return Referred(without_marks(command), tuple(numbers), bool(said))
+    return Referred(without_marks(command), tuple(numbers), bool(marks))
 
 
 def kept_turns(turns: Sequence[int]) -> str:
@@ -92,20 +91,20 @@ def kept_turns(turns: Sequence[int]) -> str:
 
 
 def without_marks(command: str) -> str:
-    """A command without its `[REF:...]` and the space that each leaves behind."""
+    """A command without its `[REF:...]` and the spaces that they leave behind."""
     if not _MARK.search(command):
         return command
     text = re.sub(r"[ \t]{2,}", " ", _MARK.sub(" ", command)).strip()
     return re.sub(r" (?=[.,;:!?])", "", text)
 
 
-def _meant(text: str, turns: Sequence[int]) -> set[int]:
+def _inferred(text: str, turns: Sequence[int]) -> set[int]:
     if not turns:
         return set()
     found = {_ORDINALS.index(ordinal.group(1).lower()) + 1 for ordinal in _ORDINAL.finditer(text)} & set(turns)
-    elsewhere = _OWN_IT.sub(" ", text)
-    if _THEM.search(elsewhere):
+    remaining = _SAME_SENTENCE_IT.sub(" ", text)
+    if _THEM.search(remaining):
         found |= set(turns[-_PAIR:])
-    if _LAST.search(text) or _IT.search(elsewhere):
+    if _LAST.search(text) or _IT.search(remaining):
         found.add(turns[-1])
     return found

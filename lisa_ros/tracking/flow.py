@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tracker by dense optical flow: OpenCV's dense inverse search (Kroeger et al., 2016), both ways, and colours.
+"""A tracker by dense optical flow in both directions (OpenCV's DIS, Kroeger et al., 2016) and colour histograms.
 
-One frame's work, all of it in a window around the object:
+The work on one frame, all of it in a window around the object:
 
-1. The window is moved by what the object moved at a quarter of the size, so that little motion is left to find.
-2. Flow from the old frame to the new and back. Where the two disagree, something was hidden or came into sight.
-3. The old mask, as a signed distance to its edge, is fetched along the backward flow.
-4. Each pixel weighs two opinions: the fetched distance, believed as far as the flow is consistent, and whether its
-   colour is rather the object's or its surroundings'. So flow decides where all looks alike, and colour at the edge,
-   where flow is blurred, and where something came into sight. What moves quite otherwise than the object as a whole
-   is another thing, of whatever colour.
-5. What is left is judged: too small, or unlike the object or inconsistent for several frames, and it is lost.
+1. The window is moved by the object's motion at a quarter of the resolution, so that little motion remains.
+2. Flow is computed from the old frame to the new one and back. Where the two disagree, something was occluded or came
+   into view.
+3. The old mask, as a signed distance to its edge, is warped along the backward flow.
+4. Each pixel's score combines the warped distance, weighted by the flow's consistency, and whether its colour is that
+   of the object or of the surroundings. So flow decides where colours are alike, and colour decides at the edge, where
+   flow is blurred, and where something came into view. What moves differently from the object as a whole belongs to
+   another object, whatever its colour.
+5. The result is judged: an object that is too small, or for several frames unlike itself or inconsistent, is lost.
 """
 
 from __future__ import annotations
@@ -22,39 +23,39 @@ import numpy as np
 
 from lisa_ros.tracking.colour_model import ColourModel, bins_of
 from lisa_ros.tracking.interface import Image, LossReason, Mask, Tracked, TrackState, check_start, lost
-from lisa_ros.tracking.optical_flow import Floats, apart_from, fetch, flow_between, flow_both_ways
-from lisa_ros.tracking.windows import COARSE, Levels, Window, brightness
+from lisa_ros.tracking.optical_flow import Floats, deviation_from_motion, flow_between, flow_both_ways, warp
+from lisa_ros.tracking.windows import COARSE, Pyramid, Window, brightness
 
 RING_PX = 16
-"""How far around the object its surroundings reach, in the window's pixels."""
-REACH_PX = 8.0
-"""The signed distance is told up to this; farther out, nothing becomes the object in one frame."""
-APART_MOST_PX = 4.0
-"""What moves otherwise than the object by so much more than it may is surely another thing."""
-SURE_PX = 5.0
-"""From this distance on, depth inside the mask makes a pixel no surer."""
+"""Width of the object's surroundings, in the window's pixels."""
+MAX_DISTANCE_PX = 8.0
+"""Limit of the signed distance; farther outside, nothing becomes the object within one frame."""
+MAX_DEVIATION_PX = 4.0
+"""A pixel that deviates by so much more than allowed certainly belongs to another object."""
+CERTAIN_PX = 5.0
+"""From this distance to the edge on, pixels inside the mask do not become more certain."""
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """The flow tracker's numbers; all pixels are of the window, which may be smaller than the picture's.
+    """Settings of the flow tracker. Pixels are those of the window, whose resolution may be lower than the image's.
 
     Attributes:
-        window_px: the window's picture is halved until its longer side is at most this.
-        margin_px: of the picture around the object that the window shows.
-        agree_px: forward and backward flow may disagree by this where they are consistent.
-        edge_weight: belief in the fetched mask, nats per pixel of distance to its edge.
-        doubt_inside: the part of that belief that is left inside the fetched mask where the flow is not consistent:
-            little, since what comes before the object is soon told by its colour.
-        doubt_outside: the same outside of it: more, lest a thing of the object's colour that passes by be taken in.
-        colour_weight: belief in colour, per nat...
-        colour_least: ...beyond so many nats.
-        apart_px: a pixel may move otherwise than the object as a whole by this: things are not flat...
-        apart_weight: ...and what moves otherwise by more is taken for another thing, by so many nats per pixel.
-        least_px: of the picture; fewer pixels of the object are too few to follow.
-        least_part: the same, as a part of what was usually seen of it.
-        least_consistent: the part of the object's pixels whose flow must be consistent.
-        least_colour: nats by which the object's pixels must look like it rather than like its surroundings.
+        window_px: the window's image is halved until its longer side is at most this.
+        margin_px: margin of the window around the object, in pixels of the image.
+        agree_px: forward and backward flow are consistent if they disagree by less than this.
+        edge_weight: weight of the warped mask, nats per pixel of distance to its edge.
+        doubt_inside: the share of that weight inside the warped mask where the flow is not consistent: small, since
+            what occludes the object is soon recognized by its colour.
+        doubt_outside: the same outside of it: larger, so that a passing object of the same colour is not included.
+        colour_weight: weight of the colour evidence, per nat...
+        min_colour: ...beyond so many nats.
+        max_deviation_px: deviation from the object's common motion that is allowed, because objects are not flat.
+        deviation_weight: nats against a pixel, per pixel of deviation beyond that.
+        min_px: pixels of the image; a smaller object is too small to follow.
+        min_part: the same, as a part of its usual visible size.
+        min_consistent: the part of the object's pixels whose flow must be consistent.
+        min_likeness: nats by which the object's pixels must look like it rather than like its surroundings.
         patience: so many doubtful frames in a row lose the object.
     """
 
@@ -65,21 +66,21 @@ class FlowSettings:
     doubt_inside: float = 0.2
     doubt_outside: float = 0.8
     colour_weight: float = 0.7
-    colour_least: float = 0.5
-    apart_px: float = 4.0
-    apart_weight: float = 2.0
-    least_px: int = 60
-    least_part: float = 0.1
-    least_consistent: float = 0.35
-    least_colour: float = 0.0
+    min_colour: float = 0.5
+    max_deviation_px: float = 4.0
+    deviation_weight: float = 2.0
+    min_px: int = 60
+    min_part: float = 0.1
+    min_consistent: float = 0.35
+    min_likeness: float = 0.0
     patience: int = 3
 
 
 @dataclass(frozen=True)
 class _Object:
-    """The object as it was last seen; `usual_px` is how many pixels of it are usually seen."""
+    """The object in the last frame; `usual_px` is the usual number of its visible pixels."""
 
-    frame: Levels
+    frame: Pyramid
     mask: Mask
     colours: ColourModel
     usual_px: float
@@ -88,47 +89,48 @@ class _Object:
 
 @dataclass(frozen=True)
 class _Labels:
-    """What became of a window: the object's score there, above 0 where it is, and how well that agrees.
+    """The result for a window.
 
     Attributes:
-        score: (H, W), nats.
+        score: (H, W), nats; above 0 where the object is.
         consistent: the part of the object's pixels whose flow is consistent.
-        colour: nats, mean, by which its pixels look like it rather than like its surroundings.
+        likeness: mean nats by which its pixels look like it rather than like its surroundings.
     """
 
     score: Floats
     consistent: float
-    colour: float
+    likeness: float
 
 
 class FlowTracker:
-    """Follows one object by optical flow and colour; see `lisa_ros.tracking.interface.Tracker`."""
+    """Tracks one object by optical flow and colour; see `lisa_ros.tracking.interface.Tracker`."""
 
     def __init__(self, settings: FlowSettings | None = None) -> None:
-        """Follows nothing at first: `update` says LOST until `start`."""
+        """Tracks nothing at first: `update` returns LOST until `start`."""
         self._settings = settings or FlowSettings()
         self._fine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._rough = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._coarse = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._object: _Object | None = None
         self._why_not = LossReason.NOT_STARTED
 
     def start(self, image: Image, mask: Mask) -> None:
         """See Tracker.start."""
         check_start(image, mask)
-        frame, window = Levels(image), self._window(mask)
-        picture = frame.level(window.level)
-        here = window.cut_mask(mask)
-        colours = ColourModel(window.cut(picture), here, _ring(here) & window.inside(picture.shape))
+        frame, window = Pyramid(image), self._window(mask)
+        level = frame.level(window.level)
+        inside = window.crop_mask(mask)
+        colours = ColourModel(window.crop(level), inside, _ring(inside) & window.inside(level.shape))
         self._object = _Object(frame, mask.copy(), colours, float(np.count_nonzero(mask)))
 
     def update(self, image: Image) -> Tracked:
         """See Tracker.update."""
         was = self._object
+        size = (image.shape[0], image.shape[1])
+        if was is not None and size != was.frame.shape:
+            was, self._object, self._why_not = None, None, LossReason.SIZE_CHANGED
         if was is None:
-            return lost((image.shape[0], image.shape[1]), self._why_not)
-        if image.shape[:2] != was.frame.shape:
-            raise ValueError(f"the image must be {was.frame.shape} as the first was, not {image.shape[:2]}")
-        frame = Levels(image)
+            return lost(size, self._why_not)
+        frame = Pyramid(image)
         old = self._window(was.mask)
         new = old.moved(*self._coarse_shift(was, frame))
         labels = self._label(was, old, frame, new)
@@ -138,78 +140,80 @@ class FlowTracker:
     def _window(self, mask: Mask) -> Window:
         return Window.around(mask, self._settings.margin_px, self._settings.window_px)
 
-    def _coarse_shift(self, was: _Object, frame: Levels) -> tuple[float, float]:
-        """By how many pixels of the picture the object moved, about."""
+    def _coarse_shift(self, was: _Object, frame: Pyramid) -> tuple[float, float]:
+        """The object's approximate motion, in pixels of the image."""
         size = (frame.coarse.shape[1], frame.coarse.shape[0])
         share = cv2.resize(was.mask.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
         small = share > 100
         if not small.any():
             return 0.0, 0.0
-        flow = flow_between(self._rough, was.frame.coarse, frame.coarse)
+        flow = flow_between(self._coarse, was.frame.coarse, frame.coarse)
         dx, dy = np.median(flow[small], axis=0) * COARSE
         return float(dx), float(dy)
 
-    def _label(self, was: _Object, old: Window, frame: Levels, new: Window) -> _Labels:
-        picture = frame.level(new.level)
-        before, now, within = old.cut(was.frame.level(old.level)), new.cut(picture), new.inside(picture.shape)
+    def _label(self, was: _Object, old: Window, frame: Pyramid, new: Window) -> _Labels:
+        level = frame.level(new.level)
+        before, now, within = old.crop(was.frame.level(old.level)), new.crop(level), new.inside(level.shape)
         back, error = flow_both_ways(self._fine, brightness(before), brightness(now))
         consistent = error < self._settings.agree_px
-        fetched = fetch(_signed_distance(old.cut_mask(was.mask)), back, cv2.BORDER_REPLICATE)
+        warped = warp(_signed_distance(old.crop_mask(was.mask)), back, cv2.BORDER_REPLICATE)
         bins = bins_of(now)
         evidence = was.colours.evidence(bins)
-        score = self._score(fetched, consistent, evidence)
-        score[consistent] -= self._otherness(apart_from(back, (fetched > 1.0) & consistent)[consistent])
+        score = self._score(warped, consistent, evidence)
+        score[consistent] -= self._penalty(deviation_from_motion(back, (warped > 1.0) & consistent)[consistent])
         score[~within] = -1.0
-        mask = _main_parts(score > 0, fetched)
+        mask = _main_parts(score > 0, warped)
         score[(score > 0) & ~mask] = -0.5
         if not mask.any():
             return _Labels(score, 0.0, 0.0)
-        was.colours.renew(bins, _core(mask) & consistent, _ring(mask) & within)
+        was.colours.update(bins, _core(mask) & consistent, _ring(mask) & within)
         return _Labels(score, float(consistent[mask].mean()), float(evidence[mask].mean()))
 
-    def _score(self, fetched: Floats, consistent: Mask, evidence: Floats) -> Floats:
+    def _score(self, warped: Floats, consistent: Mask, evidence: Floats) -> Floats:
         """Above 0 where the object is, nats."""
         settings = self._settings
-        doubt = np.where(fetched > 0, np.float32(settings.doubt_inside), np.float32(settings.doubt_outside))
+        doubt = np.where(warped > 0, np.float32(settings.doubt_inside), np.float32(settings.doubt_outside))
         trust = np.where(consistent, np.float32(1.0), doubt)
         colour = cv2.GaussianBlur(evidence, (5, 5), 1.0)
-        # What hardly tells the two apart must not move the edge, little by little, over a neighbour of like colour.
-        telling = np.sign(colour) * np.maximum(np.abs(colour) - settings.colour_least, 0.0)
-        score = settings.edge_weight * trust * np.clip(fetched, -SURE_PX, SURE_PX) + settings.colour_weight * telling
-        score[fetched <= -REACH_PX] = -SURE_PX
+        # Weak evidence must not move the edge, little by little, over a neighbour of similar colour.
+        strong = np.sign(colour) * np.maximum(np.abs(colour) - settings.min_colour, 0.0)
+        score = (
+            settings.edge_weight * trust * np.clip(warped, -CERTAIN_PX, CERTAIN_PX) + settings.colour_weight * strong
+        )
+        score[warped <= -MAX_DISTANCE_PX] = -CERTAIN_PX
         return np.asarray(cv2.GaussianBlur(score, (3, 3), 0.7), dtype=np.float32)
 
-    def _otherness(self, apart_px: Floats) -> Floats:
-        """What is held against pixels that move otherwise than the object, nats."""
-        too_far = np.clip(apart_px - self._settings.apart_px, 0.0, APART_MOST_PX)
-        return np.asarray(self._settings.apart_weight * too_far, dtype=np.float32)
+    def _penalty(self, deviation_px: Floats) -> Floats:
+        """What counts against pixels that move differently from the object, nats."""
+        excess_px = np.clip(deviation_px - self._settings.max_deviation_px, 0.0, MAX_DEVIATION_PX)
+        return np.asarray(self._settings.deviation_weight * excess_px, dtype=np.float32)
 
-    def _judge(self, was: _Object, frame: Levels, mask: Mask, labels: _Labels) -> Tracked:
-        """Says where the object is, or that it is lost, and remembers that."""
+    def _judge(self, was: _Object, frame: Pyramid, mask: Mask, labels: _Labels) -> Tracked:
+        """The result for a frame, LOST or not; the object is remembered for the next one."""
         settings, pixels = self._settings, int(np.count_nonzero(mask))
-        if pixels < max(settings.least_px, settings.least_part * was.usual_px):
+        if pixels < max(settings.min_px, settings.min_part * was.usual_px):
             return self._lose(frame, LossReason.OUT_OF_VIEW if _touches_edge(was.mask) else LossReason.HIDDEN)
-        unlike, inconsistent = labels.colour < settings.least_colour, labels.consistent < settings.least_consistent
+        unlike, inconsistent = labels.likeness < settings.min_likeness, labels.consistent < settings.min_consistent
         doubts = was.doubts + 1 if unlike or inconsistent else 0
         if doubts >= settings.patience:
             return self._lose(frame, LossReason.UNLIKE if unlike else LossReason.INCONSISTENT)
-        # What is hidden for a while is still the object: fewer pixels become usual only slowly.
+        # An object that is partly hidden for a while keeps its size: fewer pixels become usual only slowly.
         usual_px = was.usual_px + (0.05 if pixels > was.usual_px else 0.02) * (pixels - was.usual_px)
         self._object = _Object(frame, mask, was.colours, usual_px, doubts)
-        confidence = labels.consistent * float(np.clip(0.5 + labels.colour / 2.0, 0.0, 1.0))
+        confidence = labels.consistent * float(np.clip(0.5 + labels.likeness / 2.0, 0.0, 1.0))
         return Tracked(mask.copy(), TrackState.TRACKED, confidence)
 
-    def _lose(self, frame: Levels, reason: LossReason) -> Tracked:
+    def _lose(self, frame: Pyramid, reason: LossReason) -> Tracked:
         self._object, self._why_not = None, reason
         return lost(frame.shape, reason)
 
 
 def _signed_distance(mask: Mask) -> Floats:
-    """To the mask's edge, pixels, above 0 inside, -REACH_PX to REACH_PX."""
-    there = mask.astype(np.uint8)
-    distance = cv2.distanceTransform(there, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - there, cv2.DIST_L2, 3)
-    # A pixel's middle is half a pixel from its edge.
-    return np.asarray(np.clip(distance - 0.5 * np.sign(distance), -REACH_PX, REACH_PX), dtype=np.float32)
+    """The distance to the mask's edge, pixels, positive inside, limited to MAX_DISTANCE_PX."""
+    inside = mask.astype(np.uint8)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    distance -= 0.5 * np.sign(distance)  # a pixel's centre is half a pixel from its edge
+    return np.asarray(np.clip(distance, -MAX_DISTANCE_PX, MAX_DISTANCE_PX), dtype=np.float32)
 
 
 def _core(mask: Mask) -> Mask:
@@ -218,18 +222,18 @@ def _core(mask: Mask) -> Mask:
 
 
 def _ring(mask: Mask) -> Mask:
-    """The pixels around a mask, but for those next to it, whose colours are mixed."""
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-    return np.asarray((away > 2.0) & (away < RING_PX))
+    """The pixels around a mask, except those next to it, whose colours are mixed."""
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray((distance > 2.0) & (distance < RING_PX))
 
 
-def _main_parts(mask: Mask, fetched: Floats) -> Mask:
-    """The mask without the parts that were not the object before, and without specks."""
+def _main_parts(mask: Mask, warped: Floats) -> Mask:
+    """The mask without parts that were not the object before, and without specks."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
     if count <= 2:
         return mask
     sizes = stats[:, cv2.CC_STAT_AREA]
-    known = np.bincount(labels[(fetched > 0) & mask], minlength=count)
+    known = np.bincount(labels[(warped > 0) & mask], minlength=count)
     keep = (known > 0.3 * sizes) & (sizes > 0.02 * sizes[1:].max())
     keep[0] = False
     return np.asarray(keep[labels])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame in several sizes, and windows on it: what a tracker works on instead of the whole picture."""
+"""An image pyramid, and windows in it: a tracker works on a window around the object, not on the whole frame."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from lisa_ros.segmentation.masks import bounding_box
 
 COARSE = 4
-"""The coarse picture is this many times smaller."""
+"""The coarse image is this many times smaller than the frame."""
 
 
-class Levels:
-    """A frame in the sizes that are needed, each made once.
+class Pyramid:
+    """A frame in several sizes, each computed when it is first needed.
 
     Attributes:
         shape: (H, W) of the frame.
@@ -42,17 +42,17 @@ class Levels:
 
 
 def brightness(ycrcb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The first channel alone, as OpenCV wants it in memory."""
+    """The first channel, contiguous in memory as OpenCV needs it."""
     return np.ascontiguousarray(ycrcb[:, :, 0])
 
 
-def _bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(picture, dtype=np.uint8)
+def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(image, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of a frame: its corner and size in pixels of one of the frame's levels. It may reach beyond the edge."""
+    """A rectangle in one level of a pyramid, in that level's pixels. It may reach beyond the image."""
 
     x: int
     y: int
@@ -61,18 +61,18 @@ class Window:
     level: int
 
     @staticmethod
-    def around(mask: NDArray[np.bool_], margin_px: int, most_px: int) -> Window:
+    def around(mask: NDArray[np.bool_], margin_px: int, max_px: int) -> Window:
         """The window around a mask.
 
         Args:
             mask: (H, W), not empty.
-            margin_px: of the frame, around the mask's box; larger things get a little more.
-            most_px: the longer side, at most, in pixels of the level, which is the largest that allows it.
+            margin_px: Pixels of the frame around the mask's box; larger objects get an eighth of their size more.
+            max_px: Maximum of the longer side, in pixels of the level. The finest level that allows it is used.
         """
         x, y, width, height = bounding_box(mask)
         margin = margin_px + max(width, height) // 8
         level = 0
-        while (max(width, height) + 2 * margin) >> level > most_px:
+        while (max(width, height) + 2 * margin) >> level > max_px:
             level += 1
         width, height = (width + 2 * margin) >> level, (height + 2 * margin) >> level
         return Window((x - margin) >> level, (y - margin) >> level, width, height, level)
@@ -82,28 +82,28 @@ class Window:
         scale = 2**self.level
         return Window(self.x + round(dx / scale), self.y + round(dy / scale), self.width, self.height, self.level)
 
-    def cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The piece of a picture of the window's level; beyond the picture's edge, the pixels at the edge go on."""
+    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The window's part of an image of its level. Beyond the image, the pixels at its edge are repeated."""
         rows, columns = np.arange(self.y, self.y + self.height), np.arange(self.x, self.x + self.width)
-        return picture.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
+        return image.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
 
-    def cut_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The piece of a mask of the frame's size."""
+    def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The window's part of a mask of the frame's size, in the window's level."""
         scale = 2**self.level
-        whole = Window(self.x * scale, self.y * scale, self.width * scale, self.height * scale, 0)
-        piece = whole.cut(mask.view(np.uint8)) * np.uint8(255)
+        full = Window(self.x * scale, self.y * scale, self.width * scale, self.height * scale, 0)
+        part = full.crop(mask.view(np.uint8)) * np.uint8(255)
         if scale > 1:
-            piece = _bytes(cv2.resize(piece, (self.width, self.height), interpolation=cv2.INTER_AREA))
-        return np.asarray(piece > 127)
+            part = _bytes(cv2.resize(part, (self.width, self.height), interpolation=cv2.INTER_AREA))
+        return np.asarray(part > 127)
 
     def inside(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Which of the window's pixels lie in a picture of its level of that (H, W)."""
+        """Which of the window's pixels lie in an image of its level of that (H, W)."""
         rows, columns = np.arange(self.y, self.y + self.height), np.arange(self.x, self.x + self.width)
         row_in, column_in = (rows >= 0) & (rows < shape[0]), (columns >= 0) & (columns < shape[1])
         return np.asarray(row_in[:, None] & column_in[None, :])
 
     def paste(self, score: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Where the scores of the window's pixels are above 0, as a mask of the frame's (H, W); nothing elsewhere."""
+        """A mask of the frame's (H, W): True where the scores of the window's pixels are above 0."""
         scale = 2**self.level
         if scale > 1:
             size = (self.width * scale, self.height * scale)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which words refer to which earlier turns."""
+"""Which earlier turns the text of a command refers to."""
 
 from __future__ import annotations
 
 import pytest
 
-from lisa_ros.dialogue.references import Referred, ReferringError, by_marks, by_words
+from lisa_ros.dialogue.references import Referred, ReferringError, from_marks, from_text
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ from lisa_ros.dialogue.references import Referred, ReferringError, by_marks, by_
         ("it and its handle", (3,)),
     ],
 )
-def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
-    assert by_words(command, [1, 2, 3]) == Referred(command, turns)
+def test_text_that_refers(command: str, turns: tuple[int, ...]) -> None:
+    assert from_text(command, [1, 2, 3]) == Referred(command, turns)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_words_that_refer(command: str, turns: tuple[int, ...]) -> None:
         "the mug with its lid",
     ],
 )
-def test_words_that_do_not_refer(command: str) -> None:
-    assert by_words(command, [1, 2, 3]) == Referred(command, ())
+def test_text_that_does_not_refer(command: str) -> None:
+    assert from_text(command, [1, 2, 3]) == Referred(command, ())
 
 
 @pytest.mark.parametrize("command", ["it", "that one", "the first one", "between them"])
 def test_nothing_to_refer_to(command: str) -> None:
-    assert by_words(command, []).turns == ()
+    assert from_text(command, []).turns == ()
 
 
-def test_them_after_one_turn_is_that_one() -> None:
-    assert by_words("the lid of both", [1]).turns == (1,)
+def test_both_after_a_single_turn_is_that_turn() -> None:
+    assert from_text("the lid of both", [1]).turns == (1,)
 
 
 @pytest.mark.parametrize(
@@ -79,21 +79,22 @@ def test_them_after_one_turn_is_that_one() -> None:
         ("it [REF:none]", "it", ()),
     ],
 )
-def test_marks_go_before_words(command: str, text: str, turns: tuple[int, ...]) -> None:
-    assert by_words(command, [1, 2, 3]) == Referred(text, turns, outright=True)
-    assert by_marks(command, [1, 2, 3]) == Referred(text, turns, outright=True)
+def test_marks_have_priority_over_words(command: str, text: str, turns: tuple[int, ...]) -> None:
+    assert from_text(command, [1, 2, 3]) == Referred(text, turns, explicit=True)
+    assert from_marks(command, [1, 2, 3]) == Referred(text, turns, explicit=True)
 
 
 def test_marks_alone() -> None:
-    assert by_marks("the handle of it [see there]", [1, 2, 3]) == Referred("the handle of it [see there]", ())
+    assert from_marks("the handle of it [see there]", [1, 2, 3]) == Referred("the handle of it [see there]", ())
 
 
 @pytest.mark.parametrize(
-    ("number", "turns", "said"), [(4, [1, 2, 3], "turns 1 to 3 are kept"), (0, [1, 2, 3], "1 to 3"), (1, [], "no turn")]
+    ("number", "turns", "message"),
+    [(4, [1, 2, 3], "turns 1 to 3 are kept"), (0, [1, 2, 3], "1 to 3"), (1, [], "no turn")],
 )
-def test_a_mark_without_its_turn(number: int, turns: list[int], said: str) -> None:
-    with pytest.raises(ReferringError, match=said):
-        by_words(f"the handle of [REF:{number}]", turns)
+def test_a_mark_without_its_turn(number: int, turns: list[int], message: str) -> None:
+    with pytest.raises(ReferringError, match=message):
+        from_text(f"the handle of [REF:{number}]", turns)
 
 
 @pytest.mark.parametrize(
@@ -107,12 +108,12 @@ def test_a_mark_without_its_turn(number: int, turns: list[int], said: str) -> No
         ("[REF:5,4] the lid", (5, 4)),
     ],
 )
-def test_where_the_oldest_turns_are_forgotten_numbers_stay(command: str, turns: tuple[int, ...]) -> None:
+def test_numbers_stay_when_the_oldest_turns_are_forgotten(command: str, turns: tuple[int, ...]) -> None:
     """Of five turns the last two are kept."""
-    assert by_words(command, [4, 5]).turns == turns
+    assert from_text(command, [4, 5]).turns == turns
 
 
 @pytest.mark.parametrize("number", [2, 3, 6])
 def test_a_mark_of_a_forgotten_turn(number: int) -> None:
     with pytest.raises(ReferringError, match=rf"\[REF:{number}\], but turns 4 to 5 are kept"):
-        by_words(f"the lid of [REF:{number}]", [4, 5])
+        from_text(f"the lid of [REF:{number}]", [4, 5])

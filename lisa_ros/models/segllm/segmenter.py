@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lisa_ros.dialogue.references import Refer, ReferringError, by_marks, by_words, kept_turns, without_marks
+from lisa_ros.dialogue.references import Refer, ReferringError, from_marks, from_text, kept_turns, without_marks
 from lisa_ros.models.common.loaded_segmenter import LoadedSegmenter
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import (
@@ -45,13 +45,13 @@ def load(checkpoint: Path, options: LoadOptions | None) -> SegllmSegmenter:
     from lisa_ros.models.segllm import load_segllm
 
     explicit = options is not None and options.explicit_references
-    return SegllmSegmenter(load_segllm(checkpoint, options), by_marks if explicit else by_words)
+    return SegllmSegmenter(load_segllm(checkpoint, options), from_marks if explicit else from_text)
 
 
 class SegllmSegmenter(LoadedSegmenter):
     """SegLLM behind the doorway."""
 
-    def __init__(self, segllm: Segllm, refer: Refer = by_words) -> None:
+    def __init__(self, segllm: Segllm, refer: Refer = from_text) -> None:
         """Takes the model, and the rule by which words refer to earlier turns where a command says none outright."""
         super().__init__(segllm)
         self._segllm, self._refer = segllm, refer
@@ -142,7 +142,7 @@ class SegllmSession:
             said = self._refer(command, [turn.number for turn in self._turns])
         except ReferringError as error:
             raise CommandError(str(error)) from error
-        if said.outright:
+        if said.explicit:
             return _Asked(said.text, tuple(map(self._shown, said.turns)), True)
         guessed = ((number, self._shown_again(self._by_number[number])) for number in said.turns)
         return _Asked(said.text, tuple((number, shown) for number, shown in guessed if shown is not None), False)

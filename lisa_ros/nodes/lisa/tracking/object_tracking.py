@@ -135,7 +135,7 @@ class ObjectTracking:
         with self._lock:
             answer, begun = self._answer, self._begun
             correction, self._correction = self._correction, None
-        self._follower.again_after_s = self._parameters.current.track_again_after
+        self._follower.refresh_after_s = self._parameters.current.track_again_after
         if not self._parameters.current.track or not self._topics.has_subscribers():
             self._drop()
             return
@@ -206,7 +206,7 @@ class ObjectTracking:
 
     def _request_correction(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Tracked) -> None:
         model = self._commands.model
-        due = self._follower.should_find_again(frame.time_ns) and frame.time_ns >= self._next_correction_ns
+        due = self._follower.needs_refresh(frame.time_ns) and frame.time_ns >= self._next_correction_ns
         if not due or model is None or self._segmenting.is_set() or not model.worker.idle:
             return
         self._next_correction_ns = frame.time_ns + round(1e9 * self._parameters.current.track_again_after)

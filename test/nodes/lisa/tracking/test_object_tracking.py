@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from depth_camera import FRAME_ID, DepthCamera
 from geometry_msgs.msg import PoseStamped
-from moving_pictures import HEIGHT, WIDTH, ground, put, thing
+from moving_images import HEIGHT, WIDTH, background, placed, target
 from node_probe import Probe, pixels, probing
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -61,12 +61,12 @@ def subscribed(name: str = "lisa") -> Iterator[Listener]:
 
 
 def scene(x: int, y: int = 40) -> NDArray[np.uint8]:
-    return put(ground(0), thing(), x, y)[0]
+    return placed(background(0), target(), x, y)[0]
 
 
 def empty_scene() -> NDArray[np.uint8]:
     """The scene without the object."""
-    return put(ground(0), thing(), 3 * WIDTH, 0)[0]
+    return placed(background(0), target(), 3 * WIDTH, 0)[0]
 
 
 def in_state(received: Listener, state: int) -> Callable[[Any], Any]:
