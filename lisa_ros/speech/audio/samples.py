@@ -16,6 +16,8 @@ RATE = 16000
 
 Samples = NDArray[np.float32]
 
+NO_SOUND: Samples = np.zeros(0, dtype=np.float32)
+
 _LEAST_RATE, _MOST_RATE = 4000, 384_000
 _MOST_CHANNELS = 64
 

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `speech`: operators' sound in, commands to the segmentation node out, answers spoken.
+
+The way of an utterance: sound from the microphone, `~/audio` or a file -> `Hearing`, which recognises it on its own
+thread -> `_on_heard`, which publishes it and acts: `Commanding` sends or cancels -> `_on_answer`, which speaks.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool, Header, String
+from std_srvs.srv import SetBool
+
+from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.msg import Audio, Heard, Segmentation
+from lisa_ros.nodes.common.command_line import check_arguments
+from lisa_ros.nodes.common.guarding import guarded
+from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.speech.commanding import Commanding, spoken, stamp
+from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Block, Hearing, Settings, Text
+from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
+from lisa_ros.nodes.speech.recording import Recorder
+from lisa_ros.nodes.speech.voices import Voices, subscribe_audio_common
+from lisa_ros.speech.audio.microphone import Microphone
+from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, mono, read_wav
+from lisa_ros.speech.audio.utterances import Timing
+from lisa_ros.speech.extra import SpeechError
+from lisa_ros.speech.language.phrases import Meaning, WakePhrase
+from lisa_ros.speech.language.understanding import WAKE_PHRASE, Rules, Understood
+from lisa_ros.speech.language.vocabulary import model_vocabulary, read_vocabulary
+from lisa_ros.speech.listener import Event, Final, Partial
+from lisa_ros.speech.recognition.loading import load_recognizer
+from lisa_ros.speech.recognition.recognizer import Recognition
+from lisa_ros.speech.speaking import Speaker
+
+_AUDIO_QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.RELIABLE)
+_LOCAL, _REMOTE = "local", "audio"
+_FILE_BLOCK_S = 0.05
+_ECHO_S = 0.3
+"""After the robot has spoken, so long is not listened to: a room's echo."""
+
+_SPOKEN = {Meaning.STOP: "Stopped.", Meaning.RESET: "I start over.", Meaning.WAKE: "Yes?"}
+
+
+class Speech(Node):
+    """Listens to operators and speaks answers."""
+
+    def __init__(self) -> None:
+        """Loads the recogniser and starts listening.
+
+        Raises:
+            ValueError: a parameter has a value that cannot be used.
+            SpeechError: a package, the recogniser, the vocabulary or the file cannot be used.
+        """
+        super().__init__("speech")
+        self.callback_errors = 0
+        self._parameters = declared(self)
+        self._faults: dict[str, str] = {}
+        self._counts = dict.fromkeys(Meaning, 0)
+        self._silent_until_s = 0.0
+        self._pressed = False
+        self._stop = threading.Event()
+        self._file = read_wav(_file(self._parameters)) if self._parameters.audio == FILE else None
+        self._speaker = Speaker(self._parameters.say, self._parameters.say_command, self._fault("speaker"))
+        settings = _settings(self._parameters)
+        recognizer = load_recognizer(
+            self._parameters.asr_model, self._parameters.asr_language, self._parameters.asr_device
+        )
+        self._recorder = Recorder(self._parameters.record_folder, self._fault("recording"))
+        self._heard = self.create_publisher(Heard, "~/heard", 50)
+        self._saying = self.create_publisher(String, "~/saying", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._commanding = Commanding(self, self._parameters.lisa, self._on_answer)
+        self._hearing = Hearing(recognizer, settings, self._on_heard, self._fault("hearing"))
+        self._voices = Voices(self, self._on_voice)
+        self._recognizer_name = recognizer.name
+        self._open_inputs()
+        self.create_timer(1.0, self._publish_diagnostics)
+        self.get_logger().info(f"Ready: {recognizer.name}; listens: {self._parameters.listen}.")
+
+    def close(self) -> None:
+        """Stops listening and speaking."""
+        self._stop.set()
+        if self._microphone is not None:
+            self._microphone.close()
+        self._hearing.close()
+        self._speaker.close()
+        self._commanding.close()
+
+    def _open_inputs(self) -> None:
+        self.create_subscription(Audio, "~/audio", self._on_audio, _AUDIO_QOS)
+        self.create_subscription(Bool, "~/push_to_talk", self._on_button, 10)
+        self.create_service(SetBool, "~/push_to_talk", self._on_button_service)
+        self._microphone: Microphone | None = None
+        if self._parameters.audio == MICROPHONE:
+            now_ns = lambda: int(self.get_clock().now().nanoseconds)  # noqa: E731
+            self._microphone = Microphone(
+                self._parameters.device, self._on_sound, self._fault("microphone"), now_ns=now_ns
+            )
+        elif self._parameters.audio == TOPIC:
+            if missing := subscribe_audio_common(self, self._on_common_audio):
+                self.get_logger().info(missing)
+        elif self._file is not None:
+            threading.Thread(target=self._play, args=(self._file,), name="file", daemon=True).start()
+
+    def _play(self, samples: Samples) -> None:
+        """A file as if it were recorded now."""
+        step = round(RATE * _FILE_BLOCK_S)
+        begin_s, begin_ns = time.monotonic(), self.get_clock().now().nanoseconds
+        for start in range(0, len(samples), step):
+            end_s = (start + step) / RATE
+            if self._stop.wait(max(0.0, begin_s + end_s - time.monotonic())):
+                return
+            self._on_sound(samples[start : start + step], RATE, begin_ns + round(start * 1e9 / RATE))
+        # Silence, so that the last utterance ends.
+        rest = np.zeros(round(RATE * (self._parameters.end_silence + 0.1)), dtype=np.float32)
+        self._on_sound(rest, RATE, begin_ns + round(len(samples) * 1e9 / RATE))
+
+    def _on_sound(self, samples: Samples, rate: int, start_ns: int) -> None:
+        """A block of this robot's own microphone."""
+        if self._pressed:
+            mode = PUSH_TO_TALK
+        elif self._is_deaf():
+            return
+        else:
+            mode = LISTENING
+        self._hearing.add(Block(self._parameters.operator, _LOCAL, mode, samples, rate, start_ns))
+
+    def _on_common_audio(self, samples: NDArray[np.int16], channels: int, rate: int, start_ns: int) -> None:
+        sound = mono(samples, channels)
+        begin_ns = start_ns or self.get_clock().now().nanoseconds - round(len(sound) * 1e9 / max(1, rate))
+        self._on_sound(sound, rate, begin_ns)
+
+    def _is_deaf(self) -> bool:
+        """Whether the robot speaks, and would hear itself."""
+        if self._parameters.listen_while_speaking:
+            return False
+        if self._speaker.speaking:
+            self._silent_until_s = time.monotonic() + _ECHO_S
+        return time.monotonic() < self._silent_until_s
+
+    @guarded
+    def _on_audio(self, message: Audio) -> None:
+        operator = message.operator_id or "default"
+        try:
+            samples = mono(np.asarray(message.samples, dtype=np.int16), max(1, message.channels))
+        except AudioError as error:
+            self._fault("audio")(str(error))
+            return
+        if message.mode == LISTENING and self._is_deaf():
+            return
+        if message.mode == PUSH_TO_TALK:
+            self._speaker.hush()
+        start_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        start_ns = start_ns or self.get_clock().now().nanoseconds
+        self._hearing.add(Block(operator, _REMOTE, message.mode, samples, message.sample_rate, start_ns))
+
+    @guarded
+    def _on_button(self, message: Bool) -> None:
+        self._press(message.data)
+
+    @guarded
+    def _on_button_service(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._press(request.data)
+        response.success, response.message = True, "listening" if request.data else "understood"
+        return response
+
+    def _press(self, pressed: bool) -> None:
+        """The button of the robot's own microphone."""
+        if pressed:
+            self._speaker.hush()
+        now_ns = self.get_clock().now().nanoseconds
+        mode = PUSH_TO_TALK if pressed else RELEASED
+        self._pressed = pressed
+        self._hearing.add(Block(self._parameters.operator, _LOCAL, mode, NO_SOUND, RATE, now_ns))
+
+    def _on_voice(self, voice: str, recognition: Recognition) -> None:
+        """A text of another recogniser."""
+        self._hearing.add(Text(voice, recognition, self.get_clock().now().nanoseconds))
+
+    def _on_heard(self, operator: str, event: Event) -> None:
+        """On the thread of `Hearing`."""
+        header = Header(stamp=stamp(event.start_ns))
+        if isinstance(event, Partial):
+            self._heard.publish(Heard(header=header, operator_id=operator, heard=event.text))
+            self._voices.publish(operator, event.text, final=False, confidence=0.0, header=header)
+            return
+        self._counts[event.understood.meaning] += 1
+        command_id, detail = self._act(operator, event.understood, event.start_ns)
+        self._publish_heard(operator, event, header, command_id, detail or event.understood.detail)
+        self._recorder.record(operator, event)
+
+    def _act(self, operator: str, understood: Understood, start_ns: int) -> tuple[str, str]:
+        """Does what was said; the command's id, and one sentence where something is to be said."""
+        if understood.meaning is Meaning.COMMAND:
+            command_id, trouble = self._commanding.send(operator, understood, start_ns)
+            self._say(trouble)
+            return command_id, trouble
+        if understood.meaning is Meaning.STOP:
+            self._speaker.hush()
+            self._commanding.cancel(operator)
+        elif understood.meaning is Meaning.RESET and (trouble := self._commanding.reset(operator)):
+            self._say(trouble)
+            return "", trouble
+        if understood.meaning in (Meaning.UNSURE, Meaning.NO):
+            self._say(understood.detail)
+        else:
+            self._say(_SPOKEN.get(understood.meaning, ""))
+        return "", ""
+
+    def _publish_heard(self, operator: str, event: Final, header: Header, command_id: str, detail: str) -> None:
+        understood = event.understood
+        is_private = understood.meaning is Meaning.IGNORED and not understood.used
+        message = Heard(
+            header=header,
+            operator_id=operator,
+            final=True,
+            meaning=getattr(Heard, understood.meaning.name),
+            # What people say to each other is not published.
+            heard="" if is_private else understood.heard,
+            used=understood.used,
+            confidence=understood.confidence,
+            command_id=command_id,
+            detail=detail,
+        )
+        self._heard.publish(message)
+        if is_private:
+            return
+        self._voices.publish(operator, understood.used, final=True, confidence=understood.confidence, header=header)
+        changed = f" (heard: {understood.heard!r})" if understood.heard != understood.used else ""
+        what = f"{understood.meaning.value} {understood.used!r}{changed}, confidence {understood.confidence:.2f}"
+        self.get_logger().info(f"{operator[:64]!r}: {what}. {detail}".rstrip())
+
+    def _on_answer(self, operator: str, answer: Segmentation) -> None:
+        texts = [answer.explanation, *(found.phrase for found in answer.objects)]
+        self._hearing.add_phrases(operator, [text for text in texts if text])
+        self._say(spoken(answer))
+
+    def _say(self, sentence: str) -> None:
+        if sentence:
+            self._saying.publish(String(data=sentence))
+            self._speaker.say(sentence)
+
+    def _fault(self, part: str) -> Callable[[str], None]:
+        """Takes one sentence of a part of the node that does not work, "" when it works again."""
+
+        def report(sentence: str) -> None:
+            if sentence == self._faults.get(part, ""):
+                return
+            self._faults[part] = sentence
+            if sentence:
+                self.get_logger().warning(sentence)
+            else:
+                self.get_logger().info(f"The {part} works.")
+
+        return report
+
+    @guarded
+    def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name().strip("/")
+        faults = [sentence for sentence in self._faults.values() if sentence]
+        values: dict[str, Any] = {
+            "recogniser": self._recognizer_name,
+            "audio": self._parameters.audio,
+            "listen": self._parameters.listen,
+            **{f"utterances {meaning.value}": count for meaning, count in self._counts.items()},
+            "commands without an answer": self._commanding.waiting,
+            "sound dropped (s)": f"{self._hearing.dropped_s:.1f}",
+            "callback errors": self.callback_errors,
+        }
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.WARN if faults else DiagnosticStatus.OK,
+            name=f"{name}: speech",
+            message=" ".join(faults) or "Listening.",
+            hardware_id=name,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def _file(parameters: SpeechParameters) -> Path:
+    if not parameters.file:
+        raise ValueError("Parameter file must name a WAV file with audio: file.")
+    return Path(parameters.file).expanduser()
+
+
+def _settings(parameters: SpeechParameters) -> Settings:
+    checkpoint = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else embedded_checkpoint()
+    vocabulary = model_vocabulary(checkpoint)
+    if parameters.vocabulary:
+        vocabulary |= read_vocabulary(Path(parameters.vocabulary).expanduser())
+    if parameters.listen == WAKE_PHRASE:
+        WakePhrase(parameters.wake_phrase)  # a wrong one is refused before anything is loaded
+    rules = Rules(parameters.listen, parameters.wake_phrase, parameters.confirm_below)
+    return Settings(rules, Timing(end_silence_s=parameters.end_silence), vocabulary)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the node until it is ended.
+
+    Returns:
+        0, or 1 where the command line, a parameter or a package is wrong.
+    """
+    try:
+        check_arguments(args, NAMES)
+        start_ros(args, SignalHandlerOptions.ALL)
+        _run()
+    except (StartError, SpeechError, ValueError) as error:
+        print(f"speech: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _run() -> None:
+    try:
+        node = Speech()
+    except Exception as error:
+        # A signal has ended ROS while the recogniser was loaded.
+        if not rclpy.ok():
+            raise ExternalShutdownException from error
+        raise
+    try:
+        rclpy.spin(node)
+    finally:
+        node.close()
+        node.destroy_node()
