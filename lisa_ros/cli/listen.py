@@ -31,10 +31,13 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
-    from lisa_ros.speech.extra import SpeechError
-    from lisa_ros.speech.terminal import listen
+    from lisa_ros.speech.extra import SpeechError, missing_package
 
     try:
+        from lisa_ros.speech.terminal import listen
+
         return listen(options)
+    except ModuleNotFoundError as error:
+        raise ValueError(missing_package(error)) from error
     except SpeechError as error:
         raise ValueError(str(error)) from error

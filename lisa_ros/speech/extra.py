@@ -20,11 +20,14 @@ def optional(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise SpeechError(
-            f"Speech needs the package {error.name}, which is not installed; type: pip install 'lisa_ros[speech]'."
-        ) from error
+        raise SpeechError(missing_package(error)) from error
     except OSError as error:
         raise SpeechError(_missing_library(module, error)) from error
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """The sentence for a package that could not be imported."""
+    return f"Speech needs the package {error.name}, which is not installed; type: pip install 'lisa_ros[speech]'."
 
 
 def _missing_library(module: str, error: OSError) -> str:

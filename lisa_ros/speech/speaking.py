@@ -11,9 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from lisa_ros.speech.extra import SpeechError
-
-NONE, ESPEAK, COMMAND = "none", "espeak-ng", "command"
-SAY = (NONE, ESPEAK, COMMAND)
+from lisa_ros.speech.options import ESPEAK, NONE
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LONGEST = 400
@@ -56,7 +54,7 @@ class Speaker:
         """Takes the way of speaking.
 
         Args:
-            say: one of SAY.
+            say: one of options.SAY.
             command: with "command": the program, which gets the sentence on its standard input.
             fault: takes one sentence where speaking failed.
 

@@ -14,9 +14,10 @@ from lisa_ros.speech.audio.samples import RATE, Samples, level_db, read_wav
 from lisa_ros.speech.audio.utterances import Utterances
 from lisa_ros.speech.audio.voice_activity import SileroActivity
 from lisa_ros.speech.language.correction import Corrector
-from lisa_ros.speech.language.understanding import ALWAYS, WAKE_PHRASE, Rules, Understanding
+from lisa_ros.speech.language.understanding import Understanding
 from lisa_ros.speech.language.vocabulary import VocabularyError, model_vocabulary, read_vocabulary
 from lisa_ros.speech.listener import Final, Listener, Partial
+from lisa_ros.speech.options import ALWAYS, WAKE_PHRASE, Rules
 from lisa_ros.speech.recognition.loading import load_recognizer
 
 _BLOCK = RATE // 20

@@ -19,16 +19,17 @@ from tqdm import tqdm
 from lisa_ros.benchmark.speech.commands import COMMANDS_PER_TABLE, SEEDS, tables
 from lisa_ros.benchmark.speech.end_to_end import Spoken, mask_of, processor_s, spoken_to
 from lisa_ros.benchmark.speech.false_commands import count_meanings, noise, overheard
-from lisa_ros.benchmark.speech.sounds import VOICES, in_noise, speak
+from lisa_ros.benchmark.speech.sounds import VOICES, in_noise, speak, without_silence
 from lisa_ros.demo.processes import isolate, share_memory
 from lisa_ros.msg import Audio
 from lisa_ros.speech.audio.samples import RATE
-from lisa_ros.speech.language.understanding import ALWAYS, Rules
 from lisa_ros.speech.language.vocabulary import words_of
+from lisa_ros.speech.options import ALWAYS, Rules
 
 _PARTS = ("end_to_end", "open_microphone", "idle", "false_commands")
 _GOOD_IOU = 0.95
 _AROUND_S = 0.4
+_TAIL_S = 1.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,12 +94,9 @@ def _open_microphone(options: argparse.Namespace) -> dict[str, Any]:
             answer = operators.type(text)
             typed = mask_of(answer, (answer.objects[0].mask.height, answer.objects[0].mask.width))
             for voice in options.voices:
-                said = np.trim_zeros(np.round(speak(text, voice), 2))
-                tail_s = 1.2
-                sound = np.concatenate(
-                    [np.zeros(RATE // 2, np.float32), said, np.zeros(round(tail_s * RATE), np.float32)]
-                )
-                rows.append(operators.speak(text, sound, typed, Audio.LISTENING, tail_s))
+                before, after = (np.zeros(round(s * RATE), np.float32) for s in (0.5, _TAIL_S))
+                sound = np.concatenate([before, without_silence(speak(text, voice)), after])
+                rows.append(operators.speak(text, sound, typed, Audio.LISTENING, _TAIL_S))
     return {**_summary(rows), "rows": [asdict(one) for one in rows]}
 
 
@@ -134,6 +132,7 @@ def _summary(rows: Sequence[Spoken]) -> dict[str, Any]:
         "word error rate, used": _error_rate([(row.text, row.used) for row in rows]),
         "last sample to command, median (s)": round(median(short), 3) if short else None,
         "last sample to command, largest (s)": round(max(short), 3) if short else None,
+        "processor time in that, median (s)": round(median([row.work_s for row in rows if np.isfinite(row.work_s)]), 3),
     }
 
 

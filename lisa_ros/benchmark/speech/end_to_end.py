@@ -42,6 +42,7 @@ class Spoken:
         heard, used: texts; empty where nothing was heard in time.
         iou: of its mask with the typed command's.
         latency_s: from the last sample to the command.
+        work_s: processor time of the speech node between these two; on a busy machine the lower bound of latency_s.
         sound_s: length of its sound.
     """
 
@@ -50,15 +51,16 @@ class Spoken:
     used: str
     iou: float
     latency_s: float
+    work_s: float
     sound_s: float
 
 
 class Operators:
     """Types and speaks commands, and collects the answers."""
 
-    def __init__(self, node: Node, timeout_s: float) -> None:
-        """Creates the topics on a node that another thread spins."""
-        self._timeout_s = timeout_s
+    def __init__(self, node: Node, speech: int, timeout_s: float) -> None:
+        """Creates the topics on a node that another thread spins; `speech` is the speech node's process."""
+        self._speech, self._timeout_s = speech, timeout_s
         self._answers: dict[str, Segmentation] = {}
         self._heard: dict[str, tuple[Heard, float]] = {}
         self._sent: dict[str, float] = {}
@@ -105,42 +107,46 @@ class Operators:
             tail_s: of the sound's end, seconds, that are no speech any more.
         """
         operator = uuid.uuid4().hex[:12]
-        last_s = self._send(operator, sound, mode) - tail_s
+        last_s, used_s = self._send(operator, sound, mode)
+        last_s -= tail_s
         sound_s = len(sound) / RATE
         try:
             heard, at_s = _wait(lambda: self._heard.pop(operator, None), self._timeout_s, "the text")
         except TimeoutError:
-            return Spoken(text, "", "", 0.0, float("nan"), sound_s)
+            return Spoken(text, "", "", 0.0, float("nan"), float("nan"), sound_s)
+        used_s = processor_s(self._speech) - used_s
         at_s = self._sent.pop(heard.command_id, at_s)
         iou = 0.0
         if heard.command_id:
-            answer = _wait(
-                lambda: self._answers.pop(heard.command_id, None), self._timeout_s, f"the answer to {text!r}"
-            )
+            answer = _wait(lambda: self._answers.pop(heard.command_id, None), self._timeout_s, "the answer")
             iou = _iou(mask_of(answer, typed.shape), typed)
-        return Spoken(text, heard.heard, heard.used, iou, at_s - last_s, sound_s)
+        return Spoken(text, heard.heard, heard.used, iou, at_s - last_s, used_s, sound_s)
 
     def listen(self, sound: Samples) -> None:
         """Sends sound of an open microphone in real time and waits for nothing."""
         self._send("idle", sound, Audio.LISTENING)
 
-    def _send(self, operator: str, sound: Samples, mode: int) -> float:
-        """Sends the blocks at the times at which a microphone would have recorded them; when the last one was."""
+    def _send(self, operator: str, sound: Samples, mode: int) -> tuple[float, float]:
+        """Sends the blocks at the times at which a microphone would have recorded them.
+
+        Returns:
+            when the last one was recorded, and the processor time that the speech node had used before it was sent.
+        """
         pcm = (np.clip(sound, -1, 1) * 32767).astype("<i2")
-        step, begin_s = round(_BLOCK_S * RATE), time.monotonic()
+        step, begin_s, used_s = round(_BLOCK_S * RATE), time.monotonic(), 0.0
         begin_ns = self._node.get_clock().now().nanoseconds
         for start in range(0, len(pcm), step):
             block = pcm[start : start + step]
             time.sleep(max(0.0, begin_s + (start + len(block)) / RATE - time.monotonic()))
-            is_last = start + step >= len(pcm) and mode == Audio.PUSH_TO_TALK
-            message = Audio(
-                operator_id=operator, mode=Audio.RELEASED if is_last else mode, sample_rate=RATE, channels=1
-            )
+            message = Audio(operator_id=operator, mode=mode, sample_rate=RATE, channels=1)
+            if mode == Audio.PUSH_TO_TALK and start + step >= len(pcm):
+                message.mode = Audio.RELEASED
             message.samples.frombytes(block.tobytes())
             seconds, rest = divmod(begin_ns + round(start * 1e9 / RATE), 1_000_000_000)
             message.header.stamp.sec, message.header.stamp.nanosec = seconds, rest
+            used_s = processor_s(self._speech)
             self._speaking.publish(message)
-        return begin_s + len(pcm) / RATE
+        return begin_s + len(pcm) / RATE, used_s
 
     def _on_answer(self, message: Segmentation) -> None:
         self._answers[message.id] = message
@@ -155,7 +161,7 @@ class Operators:
 
 @contextmanager
 def spoken_to(
-    table: Table, folder: Path, *, listen: str = "push_to_talk", one_core: bool = True, timeout_s: float = 20.0
+    table: Table, folder: Path, *, listen: str = "push_to_talk", timeout_s: float = 60.0
 ) -> Iterator[tuple[Operators, Child]]:
     """Runs the camera, lisa_node and speech in processes of their own; the operators, and the speech process.
 
@@ -163,20 +169,19 @@ def spoken_to(
         table: what the camera shows.
         folder: for the processes' output.
         listen: the parameter of `speech`.
-        one_core: the speech process gets one core.
         timeout_s: longest wait for a text or an answer.
     """
     camera = {"seed": table.seed, "width": WIDTH, "height": HEIGHT, "rate_hz": 2.0}
     commands = {
         "sim_camera": node_command("sim_camera", _NAMESPACE, camera),
         "lisa_node": node_command("lisa_node", _NAMESPACE, {"dialogue_file": "''", "use_depth": False}),
-        "speech": node_command("speech", _NAMESPACE, {"audio": "topic", "listen": listen}),
     }
+    # The bars are for one core.
+    one_core = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
+    commands["speech"] = [*one_core, *node_command("speech", _NAMESPACE, {"audio": "topic", "listen": listen})]
     with running(commands, folder) as children, _spun() as node:
         speech = children[-1]
-        if one_core:
-            os.sched_setaffinity(speech.process.pid, {min(os.sched_getaffinity(0))})
-        operators = Operators(node, timeout_s)
+        operators = Operators(node, speech.process.pid, timeout_s)
         operators.wait_until_ready()
         yield operators, speech
 

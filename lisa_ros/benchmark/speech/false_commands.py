@@ -15,9 +15,10 @@ from lisa_ros.speech.audio.utterances import Utterances
 from lisa_ros.speech.audio.voice_activity import SileroActivity
 from lisa_ros.speech.language.correction import Corrector
 from lisa_ros.speech.language.phrases import Meaning
-from lisa_ros.speech.language.understanding import Rules, Understanding
+from lisa_ros.speech.language.understanding import Understanding
 from lisa_ros.speech.language.vocabulary import model_vocabulary
 from lisa_ros.speech.listener import Final, Listener
+from lisa_ros.speech.options import Rules
 from lisa_ros.speech.recognition.loading import load_recognizer
 
 _BLOCK = RATE // 20

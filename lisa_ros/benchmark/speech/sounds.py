@@ -66,6 +66,12 @@ def speech_power(samples: Samples) -> float:
     return float(powers[powers > powers.max() * 1e-4].mean())
 
 
+def without_silence(samples: Samples) -> Samples:
+    """From the first to the last sample above -40 dB of full scale."""
+    loud = np.flatnonzero(np.abs(samples) > 0.01)
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
+
+
 def in_noise(samples: Samples, snr_db: float | None, rng: np.random.Generator, *, around_s: float = 0.4) -> Samples:
     """Speech with silence, or with a fan's noise, before, in and after it.
 

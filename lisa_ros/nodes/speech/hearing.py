@@ -15,9 +15,10 @@ from lisa_ros.speech.audio.voice_activity import SileroActivity
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.correction import Corrector
 from lisa_ros.speech.language.phrases import Meaning
-from lisa_ros.speech.language.understanding import Rules, Understanding, Understood
+from lisa_ros.speech.language.understanding import Understanding, Understood
 from lisa_ros.speech.language.vocabulary import Vocabulary
 from lisa_ros.speech.listener import Event, Final, Listener
+from lisa_ros.speech.options import Rules
 from lisa_ros.speech.recognition.recognizer import Recognition, Recognizer
 
 LISTENING, PUSH_TO_TALK, RELEASED, DISCARDED = range(4)

@@ -40,9 +40,10 @@ from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, m
 from lisa_ros.speech.audio.utterances import Timing
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.phrases import Meaning, WakePhrase
-from lisa_ros.speech.language.understanding import WAKE_PHRASE, Rules, Understood
+from lisa_ros.speech.language.understanding import Understood
 from lisa_ros.speech.language.vocabulary import model_vocabulary, read_vocabulary
 from lisa_ros.speech.listener import Event, Final, Partial
+from lisa_ros.speech.options import WAKE_PHRASE, Rules
 from lisa_ros.speech.recognition.loading import load_recognizer
 from lisa_ros.speech.recognition.recognizer import Recognition
 from lisa_ros.speech.speaking import Speaker
@@ -311,7 +312,7 @@ def _settings(parameters: SpeechParameters) -> Settings:
     return Settings(rules, Timing(end_silence_s=parameters.end_silence), vocabulary)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def run(args: Sequence[str] | None = None) -> int:
     """Runs the node until it is ended.
 
     Returns:
@@ -320,7 +321,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         check_arguments(args, NAMES)
         start_ros(args, SignalHandlerOptions.ALL)
-        _run()
+        _spin()
     except (StartError, SpeechError, ValueError) as error:
         print(f"speech: {error}", file=sys.stderr)
         return 1
@@ -331,7 +332,7 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run() -> None:
+def _spin() -> None:
     try:
         node = Speech()
     except Exception as error:

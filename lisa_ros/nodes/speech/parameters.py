@@ -11,8 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
-from lisa_ros.speech.language.understanding import LISTEN
-from lisa_ros.speech.speaking import SAY
+from lisa_ros.speech.options import LISTEN, SAY
 
 MICROPHONE, TOPIC, FILE = "microphone", "topic", "file"
 

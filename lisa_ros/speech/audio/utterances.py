@@ -15,8 +15,8 @@ _MARGIN = round(0.2 * RATE)
 """Samples kept before the first and after the last window with speech. More leading silence makes Moonshine hear a
 "you" at the start, and less cuts soft consonants off."""
 
-_PARTIAL = round(0.6 * RATE)
-_PARTIAL_GROWTH = 0.6
+_PARTIAL = RATE
+_PARTIAL_GROWTH = 1.0
 """Speech after which the part so far is offered: so many samples, and this share of the part before, so that
 recognising all parts costs a small multiple of recognising the whole."""
 
@@ -90,7 +90,7 @@ class Utterances:
 
     def press(self) -> None:
         """The button is held from now on; what was being said before it is dropped."""
-        self._clear()
+        self.drop()
         self._held = True
 
     def release(self) -> Utterance | None:
@@ -99,6 +99,7 @@ class Utterances:
         if len(self._pending):
             for _ in self._next(np.pad(self._pending, (0, WINDOW - len(self._pending)))):
                 pass
+            self._pending = self._pending[:0]
         self._held = False
         whole = self._utterance("final") if self._speech * WINDOW >= self._timing.least_speech_s * RATE else None
         self._clear()
@@ -107,11 +108,8 @@ class Utterances:
     def drop(self) -> None:
         """Forgets the utterance that has begun."""
         self._held = False
+        self._pending = self._pending[:0]
         self._clear()
-
-    def flush(self) -> Utterance | None:
-        """The stream ends: the utterance that had begun, or None."""
-        return self.release()
 
     def feed(self, samples: Samples) -> Iterator[Utterance]:
         """The next samples; what has become of the utterance, window by window."""
@@ -162,7 +160,6 @@ class Utterances:
 
     def _clear(self) -> None:
         self._windows, self._first = [], None
-        self._pending = np.zeros(0, dtype=np.float32)
         self._last = self._speech = 0
         self._next_part = _PARTIAL
         self._offered = False

@@ -23,6 +23,8 @@ _LONGEST_PIECE = 3
 _CANDIDATES = 6
 _PATHS = 60
 _READINGS = 8
+_LEAST_CONFIDENCE = 0.5
+"""Below it the text is in another language than the vocabulary, and is left as it is."""
 
 
 _Piece = tuple[int, int, str]
@@ -109,6 +111,8 @@ class Corrector:
         sure = [piece for piece in best.pieces if all(piece in path.pieces for path in near)]
         unsure = len(best.pieces) - len(sure)
         confidence = 1.0 - min(1.0, (best.cost + unsure * self._costs.unknown) / len(words))
+        if confidence < _LEAST_CONFIDENCE:
+            return Correction(heard, heard, confidence)
         text, replaced = _written(heard, words, sure)
         return Correction(heard, text, confidence, replaced)
 

@@ -9,29 +9,11 @@ from dataclasses import dataclass, replace
 
 from lisa_ros.speech.language.correction import Correction, Corrector
 from lisa_ros.speech.language.phrases import Meaning, WakePhrase, control
+from lisa_ros.speech.options import ALWAYS, WAKE_PHRASE, Rules
 from lisa_ros.speech.recognition.recognizer import Recognition
-
-ALWAYS, WAKE_PHRASE, PUSH_TO_TALK = "always", "wake_phrase", "push_to_talk"
-LISTEN = (WAKE_PHRASE, PUSH_TO_TALK, ALWAYS)
-"""Which utterances of an open microphone are commands. What is said while a button is held always is one."""
 
 _WAKE_S = 8.0
 _QUESTION_S = 15.0
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How utterances become commands.
-
-    Attributes:
-        listen: one of LISTEN.
-        wake_phrase: begins a command with WAKE_PHRASE.
-        confirm_below: confidence below which a command is not sent but asked back; 0: never.
-    """
-
-    listen: str = WAKE_PHRASE
-    wake_phrase: str = "hey robot"
-    confirm_below: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +90,7 @@ class Understanding:
             return text
         if self._wake is None:
             return None
-        rest = self._wake.strip(text)
+        rest = self._wake.after(text)
         return text if rest is None and self._clock() < self._awake_until_s else rest
 
     def _not_a_command(self, first: Recognition, text: str | None) -> Understood:

@@ -44,6 +44,8 @@ class TransformersRecognizer:
         except Exception as error:  # whatever is wrong with a folder that people name
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
             raise SpeechError(f"The speech model {model!r} cannot be loaded: {reason}") from error
+        # The length is given with each sound, in tokens that are new.
+        self._model.generation_config.max_length = None
         self._dtype, self._model_name = dtype, model
         self._language = self._checked_language(language)
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heard texts are brought to a vocabulary only where that is sure."""
+
+from pathlib import Path
+
+import pytest
+
+from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.speech.language.correction import Corrector
+from lisa_ros.speech.language.vocabulary import Vocabulary, VocabularyError, model_vocabulary, read_vocabulary
+from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Corrector:
+    return Corrector(model_vocabulary(embedded_checkpoint()))
+
+
+@pytest.mark.parametrize(
+    ("heard", "used"),
+    [
+        ("Give me the battle behind the ring.", "Give me the bottle behind the ring."),
+        ("Please give me the mud.", "Please give me the mug."),
+        ("Where are the dumb menows?", "Where are the dominoes?"),
+        ("Can you find the right most can?", "Can you find the rightmost can?"),
+        ("Can you submit the red cone in this image?", "Can you segment the red cone in this image?"),
+        ("Sag meant the black can.", "Segment the black can."),
+    ],
+)
+def test_mishearings_of_the_table_are_corrected(embedded: Corrector, heard: str, used: str) -> None:
+    correction = embedded.correct(heard)
+    assert correction.text == used
+    assert correction.heard == heard
+    assert 0.7 < correction.confidence < 1.0
+
+
+def test_what_the_model_knows_stays_as_it_was_heard(embedded: Corrector) -> None:
+    for text in ("Where is the blue bottle?", "Give me something to drink from.", "and the red one?"):
+        correction = embedded.correct(text)
+        assert (correction.text, correction.confidence, correction.replaced) == (text, 1.0, ())
+
+
+def test_what_sounds_like_nothing_stays_and_is_not_believed(embedded: Corrector) -> None:
+    correction = embedded.correct("The quarterly revenue exceeded expectations.")
+    assert "quarterly revenue exceeded" in correction.text
+    assert correction.confidence < 0.6
+
+
+def test_an_open_vocabulary_replaces_only_what_sounds_nearly_the_same() -> None:
+    corrector = Corrector(Vocabulary.of_phrases(["torque wrench", "Philips screwdriver", "Zyxel router"]))
+    assert corrector.correct("Hand me the talk wrench.").text == "Hand me the talk wrench."
+    assert corrector.correct("Where is the zixel router?").text == "Where is the zyxel router?"
+    assert corrector.correct("Where is the phillips screw driver?").text == "Where is the philips screwdriver?"
+    assert corrector.correct("Give me the walnut next to the laptop.").text == "Give me the walnut next to the laptop."
+
+
+def test_two_equally_good_readings_leave_the_heard_word() -> None:
+    corrector = Corrector(Vocabulary.of_phrases(["the bat", "the pat"], closed=True))
+    correction = corrector.correct("the vat")
+    assert correction.text == "the vat"
+    assert correction.replaced == ()
+
+
+def test_nothing_is_corrected_without_a_vocabulary() -> None:
+    assert Corrector(Vocabulary()).correct("Whatever it is.").text == "Whatever it is."
+    assert Corrector(Vocabulary.of_phrases(["a"])).correct("").text == ""
+
+
+def test_the_embedded_vocabulary_has_the_words_of_its_training_language(embedded: Corrector) -> None:
+    requests = [text for text in tokenizer_corpus() if "[SEG]" not in text and "here." not in text]
+    vocabulary = model_vocabulary(embedded_checkpoint())
+    assert vocabulary.closed
+    assert Vocabulary.of_phrases(requests).words == vocabulary.words
+    assert Vocabulary.of_phrases(requests).pairs == vocabulary.pairs
+
+
+def test_vocabulary_files(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("# tools\n\ntorque wrench\nSet-up\n", encoding="utf-8")
+    assert read_vocabulary(file).words == {"torque", "wrench", "set", "up"}
+    assert not read_vocabulary(file).closed
+    file.write_text("# nothing\n")
+    with pytest.raises(VocabularyError, match="has no word"):
+        read_vocabulary(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(VocabularyError, match="no UTF-8"):
+        read_vocabulary(file)
+    with pytest.raises(VocabularyError, match=r"missing\.txt cannot be read: No such file"):
+        read_vocabulary(tmp_path / "missing.txt")
+    assert model_vocabulary(tmp_path) == Vocabulary()

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spoken answers."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lisa_ros.speech.extra import SpeechError
+from lisa_ros.speech.speaking import Speaker, answer_sentence, spoken_distance
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_sentence_is_the_explanation_or_made_of_the_answer() -> None:
+    assert answer_sentence("It is red. The red mug holds tea.", [0.4], [10.0]) == "It is red. The red mug holds tea."
+    assert answer_sentence("Sure, .", [0.4, 0.7], [50.0, 10.0]) == ("I found two, the left one is 70 centimetres away.")
+    assert answer_sentence("", [0.4], [50.0]) == "I found it, it is 40 centimetres away."
+    assert answer_sentence("Sure.", [None, None, None], [1.0, 2.0, 3.0]) == "I found three."
+    assert answer_sentence("", [], []) == "I found nothing."
+    assert answer_sentence("There is no mug here.", [], []) == "There is no mug here."
+    assert [spoken_distance(metres) for metres in (0.01, 0.996, 1.0, 2.25)] == [
+        "1 centimetre",
+        "1 metre",
+        "1 metre",
+        "2.2 metres",
+    ]
+
+
+def test_sentences_are_spoken_one_after_the_other_and_can_be_stopped(tmp_path: Path) -> None:
+    said = tmp_path / "said.txt"
+    script = tmp_path / "speaker.py"
+    script.write_text(
+        "import sys, time\n"
+        "text = sys.stdin.read().strip()\n"
+        f"open({str(said)!r}, 'a').write(text + '\\n')\n"
+        "time.sleep(60 if text == 'long' else 0)\n"
+    )
+    faults: list[str] = []
+    speaker = Speaker("command", f"{sys.executable} {script}", faults.append)
+    speaker.say("Two   words\nand more.")
+    until(lambda: said.exists() and said.read_text() == "Two words and more.\n")
+    until(lambda: not speaker.speaking)
+    speaker.say("long")
+    until(lambda: said.read_text().endswith("long\n"))
+    assert speaker.speaking
+    speaker.say("never said")
+    speaker.hush()
+    until(lambda: not speaker.speaking)
+    assert "never" not in said.read_text()
+    assert faults == []
+    speaker.close()
+
+
+def test_a_program_that_fails_is_reported() -> None:
+    faults: list[str] = []
+    code = "import sys; print('no sound card', file=sys.stderr); sys.exit(3)"
+    speaker = Speaker("command", f"{sys.executable} -c {code!r}", faults.append)
+    speaker.say("Hello.")
+    until(lambda: faults)
+    assert faults[0].endswith("could not speak: no sound card.")
+    speaker.close()
+
+
+def test_a_program_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SpeechError, match="'espeak-ng', which is to speak the answers, is not installed; type: sudo"):
+        Speaker("espeak-ng")
+    with pytest.raises(SpeechError, match="say_command must name a program"):
+        Speaker("command", "  ")
+    threads = threading.active_count()
+    Speaker("none").say("Nothing happens.")
+    assert threading.active_count() == threads

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound is resampled and cut into utterances."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lisa_ros.speech.audio.samples import RATE, AudioError, Resampler, Samples, level_db, mono, read_wav, write_wav
+from lisa_ros.speech.audio.utterances import Timing, Utterance, Utterances
+from lisa_ros.speech.audio.voice_activity import WINDOW, SileroActivity
+
+
+class Loudness:
+    """A voice activity that takes every loud window for speech."""
+
+    def probability(self, window: Samples) -> float:
+        return float(np.abs(window).max() > 0.1)
+
+    def reset(self) -> None:
+        pass
+
+
+def sound(*parts: tuple[float, float]) -> Samples:
+    """(seconds, level) each."""
+    return np.concatenate([np.full(round(seconds * RATE), level, dtype=np.float32) for seconds, level in parts])
+
+
+def heard(utterances: Utterances, samples: Samples, block: int = 800) -> list[Utterance]:
+    return [one for start in range(0, len(samples), block) for one in utterances.feed(samples[start : start + block])]
+
+
+def test_silence_ends_an_utterance_and_is_trimmed() -> None:
+    states = heard(Utterances(Loudness()), sound((2.0, 0.0), (1.5, 0.5), (1.0, 0.0), (0.7, 0.5), (1.0, 0.0)))
+    assert [one.state for one in states] == ["partial", "ending", "final", "ending", "final"]
+    first, second = (one for one in states if one.state == "final")
+    assert first.start / RATE == pytest.approx(1.8, abs=0.04)
+    assert len(first.samples) / RATE == pytest.approx(1.5 + 2 * 0.2, abs=0.08)
+    assert second.start / RATE == pytest.approx(4.3, abs=0.04)
+    assert first.samples[len(first.samples) // 2] == 0.5
+
+
+def test_what_is_offered_before_the_end_is_the_same_sound_as_at_the_end() -> None:
+    states = heard(Utterances(Loudness()), sound((0.5, 0.0), (1.0, 0.5), (1.0, 0.0)))
+    ending, final = (one for one in states if one.state != "partial")
+    assert ending.start == final.start
+    np.testing.assert_array_equal(ending.samples, final.samples)
+
+
+def test_a_click_is_no_utterance_and_an_endless_one_is_cut() -> None:
+    utterances = Utterances(Loudness(), Timing(longest_s=3.0))
+    assert [one.state for one in heard(utterances, sound((0.5, 0.0), (0.05, 0.9), (1.0, 0.0)))] == ["ending"]
+    finals = [one for one in heard(utterances, sound((7.0, 0.5))) if one.state == "final"]
+    assert [one.forced for one in finals] == [True, True]
+
+
+def test_a_held_button_joins_pauses_and_its_release_ends_at_once() -> None:
+    utterances = Utterances(Loudness())
+    heard(utterances, sound((0.5, 0.5)))
+    utterances.press()
+    states = heard(utterances, sound((1.0, 0.0), (0.6, 0.5), (1.5, 0.0), (0.61, 0.5)))
+    assert "final" not in [one.state for one in states]
+    whole = utterances.release()
+    assert whole is not None
+    assert len(whole.samples) / RATE == pytest.approx(0.2 + 0.6 + 1.5 + 0.61, abs=0.08)
+    utterances.press()
+    heard(utterances, sound((1.0, 0.0)))
+    assert utterances.release() is None
+
+
+def test_silero_hears_no_speech_in_noise_or_silence() -> None:
+    activity = SileroActivity()
+    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    for samples in (np.zeros(RATE, np.float32), 0.05 * noise):
+        activity.reset()
+        windows = samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW)
+        assert max(activity.probability(window) for window in windows) < 0.5
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_any_rate_becomes_16_khz_without_clicks_between_blocks(rate: int) -> None:
+    time_s = np.arange(rate) / rate
+    tone = (0.5 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+    resampler = Resampler(rate)
+    blocks = [resampler.resample(tone[start : start + 441]) for start in range(0, len(tone), 441)]
+    resampled = np.concatenate([*blocks, resampler.resample(np.zeros(0, np.float32), last=True)])
+    assert len(resampled) == pytest.approx(RATE, abs=2)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(resampled)) / RATE)
+    assert np.abs(resampled - expected)[200:-200].max() < 0.01
+
+
+def test_wav_files_of_any_form_and_wrong_ones(tmp_path: Path) -> None:
+    file = tmp_path / "stereo.wav"
+    left, right = np.full(4800, 8192, "<i2"), np.zeros(4800, "<i2")
+    with wave.open(str(file), "wb") as opened:
+        opened.setparams((2, 2, 48000, 0, "NONE", ""))
+        opened.writeframes(np.stack([left, right], axis=1).tobytes())
+    samples = read_wav(file)
+    assert len(samples) == pytest.approx(1600, abs=2)
+    assert samples[800] == pytest.approx(0.125, abs=0.002)
+    write_wav(file, samples)
+    assert np.abs(read_wav(file) - samples).max() < 1e-4
+    with wave.open(str(file), "wb") as opened:
+        opened.setparams((1, 1, 16000, 0, "NONE", ""))
+        opened.writeframes(b"\x80" * 100)
+    with pytest.raises(AudioError, match="8 bits a sample; it must have 16"):
+        read_wav(file)
+    file.write_bytes(b"RIFF....no sound")
+    with pytest.raises(AudioError, match="no WAV file"):
+        read_wav(file)
+    with pytest.raises(AudioError, match="cannot be read: No such file"):
+        read_wav(tmp_path / "missing.wav")
+
+
+def test_sound_that_cannot_be_is_refused() -> None:
+    with pytest.raises(AudioError, match="has 0 samples a second"):
+        Resampler(0)
+    with pytest.raises(AudioError, match="not whole frames of 2 channels"):
+        mono(np.zeros(3, np.int16), 2)
+    with pytest.raises(AudioError, match="has 0 channels"):
+        mono(np.zeros(3, np.int16), 0)
+    assert level_db(np.zeros(0, np.float32)) == -100.0
+    assert level_db(np.ones(10, np.float32)) == pytest.approx(0.0)
