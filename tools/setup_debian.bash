@@ -88,3 +88,21 @@ install_browser() {
   apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium ||
     say "Chromium could not be installed: the console's page is not tested"
 }
+
+# The tests of spoken commands need voices, and PortAudio for the microphone; without a voice they are skipped.
+install_voices() {
+  local missing=""
+  command -v text2wave >/dev/null && [ -d /usr/share/festival/voices/us/cmu_us_slt_arctic_hts ] || missing="festival festvox-us-slt-hts"
+  command -v flite >/dev/null || missing="$missing flite"
+  command -v espeak-ng >/dev/null || missing="$missing espeak-ng"
+  "$python" -c 'import ctypes; ctypes.CDLL("libportaudio.so.2")' 2>/dev/null || missing="$missing libportaudio2"
+  if [ -z "$missing" ]; then return 0; fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "spoken commands are not tested here. Type: sudo apt-get install $missing"
+    return 0
+  fi
+  say "Debian packages of voices, for the tests of spoken commands: $missing"
+  # shellcheck disable=SC2086
+  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing ||
+    say "The voices could not be installed: spoken commands are not tested"
+}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lisa_ros.simulation.tabletop import Tabletop
-from lisa_ros.tabletop.questions.questions import questions
+from lisa_ros.tabletop.questions.conversation import questions
 
 SEEDS = (21, 22, 23, 24)
 """Of the tables. The correction was developed on other ones."""

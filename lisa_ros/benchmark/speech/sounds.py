@@ -69,7 +69,8 @@ def speech_power(samples: Samples) -> float:
 def without_silence(samples: Samples) -> Samples:
     """From the first to the last sample above -40 dB of full scale."""
     loud = np.flatnonzero(np.abs(samples) > 0.01)
-    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
+    trimmed: Samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
+    return trimmed
 
 
 def in_noise(samples: Samples, snr_db: float | None, rng: np.random.Generator, *, around_s: float = 0.4) -> Samples:
@@ -82,8 +83,9 @@ def in_noise(samples: Samples, snr_db: float | None, rng: np.random.Generator, *
         around_s: seconds before and after the speech.
     """
     quiet = np.zeros(round(around_s * RATE), dtype=np.float32)
-    whole = np.concatenate([quiet, samples, quiet])
+    whole: Samples = np.concatenate([quiet, samples, quiet])
     if snr_db is None:
         return whole
     level = np.float32(np.sqrt(speech_power(samples) / 10 ** (snr_db / 10)))
-    return whole + level * fan(len(whole), rng)
+    noisy: Samples = whole + level * fan(len(whole), rng)
+    return noisy
