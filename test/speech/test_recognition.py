@@ -2,7 +2,7 @@
 """Recognisers: the one of moonshine-voice's wheel, and toy checkpoints of transformers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,15 @@ from spoken import said
 
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.recognition.loading import load_recognizer
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of so small a network mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_tokenizer(folder: Path, special: dict[str, str], added: list[str]) -> int:

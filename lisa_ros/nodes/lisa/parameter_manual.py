@@ -16,6 +16,8 @@ from rcl_interfaces.msg import ParameterDescriptor
 
 from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters, descriptor
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters, parameter_descriptor
+from lisa_ros.nodes.speech.parameters import SpeechParameters
+from lisa_ros.nodes.speech.parameters import descriptor as speech_descriptor
 
 _TYPES = {bool: "bool", int: "integer", float: "double", str: "string"}
 
@@ -41,6 +43,12 @@ cannot be loaded.
 _SIM_CAMERA = """## sim_camera
 
 All parameters are read when the process starts.
+"""
+
+_SPEECH = """## speech
+
+All parameters are read when the process starts. [`config/speech.yaml`](../config/speech.yaml) is a file with the
+defaults; [Spoken commands](speech.md) explains them.
 """
 
 
@@ -76,7 +84,9 @@ def manual() -> str:
         _row(entry, descriptor(entry.name), _changeable(entry.name)) for entry in dataclasses.fields(NodeParameters)
     )
     camera = (_row(entry, parameter_descriptor(entry), "start") for entry in dataclasses.fields(SimCameraParameters))
-    return "\n".join([_HEAD, _LISA_NODE, *_table(lisa_node), "", _SIM_CAMERA, *_table(camera), ""])
+    speech = (_row(entry, speech_descriptor(entry), "start") for entry in dataclasses.fields(SpeechParameters))
+    tables = [_LISA_NODE, *_table(lisa_node), "", _SIM_CAMERA, *_table(camera), "", _SPEECH, *_table(speech)]
+    return "\n".join([_HEAD, *tables, ""])
 
 
 def _changeable(name: str) -> str:
