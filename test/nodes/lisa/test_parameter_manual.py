@@ -9,10 +9,12 @@ from paths import DOCS
 from lisa_ros.nodes.lisa import parameter_manual
 from lisa_ros.nodes.lisa.parameter_manual import manual
 from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.nodes.speech.parameters import SpeechParameters
 
 
-def row(name: str) -> list[str]:
-    (line,) = [line for line in manual().splitlines() if line.startswith(f"| `{name}` |")]
+def row(name: str, node: str = "lisa_node") -> list[str]:
+    (section,) = [text for text in manual().split("\n## ") if text.startswith(f"{node}\n")]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
     return [cell.strip() for cell in line.strip("| ").split(" | ")]
 
 
@@ -24,6 +26,8 @@ def test_the_page_is_current() -> None:
 def test_every_parameter_has_one_row() -> None:
     for entry in dataclasses.fields(NodeParameters):
         assert len(row(entry.name)) == 6
+    for entry in dataclasses.fields(SpeechParameters):
+        assert len(row(entry.name, "speech")) == 6
 
 
 def test_rows_have_type_default_values_and_when_it_can_be_changed() -> None:
@@ -31,7 +35,7 @@ def test_rows_have_type_default_values_and_when_it_can_be_changed() -> None:
     assert row("max_image_age")[1:5] == ["double", "`5.0`", "0.0 to 1000000000.0", "always"]
     assert row("device")[1:5] == ["string", "`auto`", "auto, cpu, cuda", "unconfigured"]
     assert row("autostart")[1:5] == ["bool", "`true`", "", "start"]
-    assert row("seed")[1:5] == ["integer", "`0`", "0 to 2147483647", "start"]
+    assert row("seed", "sim_camera")[1:5] == ["integer", "`0`", "0 to 2147483647", "start"]
     assert row("checkpoint")[2] == '`""`'
 
 
