@@ -45,6 +45,7 @@ EXTRAS_REQUIRE = {
         "axe-playwright-python",
         "catkin-pkg",
         "import-linter",
+        "jsonschema",
         "mypy",
         "playwright",
         "pytest",

@@ -24,7 +24,7 @@ class BenchmarkOptions:
         repeats: times that everything is measured; medians are told.
         against: one of AGAINST, or None.
         tokens: of the answer that is timed to its end.
-        output: JSON file.
+        output: folder for the JSON file.
         memory_cap_gib: GPU memory that the process may take; None: all.
     """
 
@@ -34,7 +34,7 @@ class BenchmarkOptions:
     repeats: int = 3
     against: str | None = None
     tokens: int = 64
-    output: Path = Path("benchmark.json")
+    output: Path = Path("output/benchmark")
     memory_cap_gib: float | None = None
 
 
@@ -46,7 +46,7 @@ class NodeBenchmarkOptions:
         parts: of NODE_PARTS, in the order in which they are measured.
         checkpoint: None: the one that comes with the package.
         load: as the node's parameters of the same names.
-        output: JSON file.
+        output: folder for the JSON file.
         width, height: of the simulated camera's pictures, pixels.
         rate_hz: of its pictures.
         operators, commands: of the flood; each of the operators sends so many commands.
@@ -58,7 +58,7 @@ class NodeBenchmarkOptions:
     parts: tuple[str, ...] = NODE_PARTS
     checkpoint: Path | None = None
     load: LoadOptions = field(default_factory=LoadOptions)
-    output: Path = Path("benchmark_node.json")
+    output: Path = Path("output/benchmark")
     width: int = 1280
     height: int = 720
     rate_hz: float = 30.0

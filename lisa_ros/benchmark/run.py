@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import time
 from collections.abc import Callable
@@ -20,6 +19,8 @@ from lisa_ros.benchmark.options import BenchmarkOptions
 from lisa_ros.benchmark.report import machine, medians, ratios, table
 from lisa_ros.benchmark.upstream_style import answer_as_upstream
 from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.output_folders import make_output_folder
 
 
 def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
         ValueError: an option, or the checkpoint, cannot be used.
         OSError: the JSON cannot be written.
     """
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(options.output)
     _cap_memory(options.memory_cap_gib)
     began = time.perf_counter()
     lisa = _model(options)
@@ -50,8 +51,8 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
         "ratios": compared,
         "rounds": rounds,
     }
-    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{table(told, compared)}\n\n{options.output}")
+    write_json(options.output / "benchmark.json", report)
+    print(f"\n{table(told, compared)}\n\n{options.output / 'benchmark.json'}")
     return report
 
 

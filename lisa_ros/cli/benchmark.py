@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOptions, NodeBenchmarkOptions
-from lisa_ros.cli.options import add_model_options, load_options, whole_number
+from lisa_ros.cli.options import add_load_options, load_options, whole_number
+from lisa_ros.cli.parsing import CommandParser, with_value, without
+
+_MODEL = with_value("what", "model", text="to `lisa benchmark model`")
 
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
+    parser: CommandParser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
     parser.add_argument(
         "what",
         choices=("model", "node"),
@@ -22,15 +24,41 @@ def add(commands: Any) -> None:
         default="model",
         help="node: lisa_node over ROS 2 (default: model)",
     )
-    parser.add_argument("--parts", choices=NODE_PARTS, nargs="+", default=NODE_PARTS, help="of the node (default: all)")
-    parser.add_argument("--shape", choices=SHAPES, default="embedded", help="(default: %(default)s)")
-    parser.add_argument("--against", choices=AGAINST, help="also compute that way, and print the ratios")
-    parser.add_argument("--repeats", type=whole_number, default=3, help="rounds; medians are reported (default: 3)")
-    parser.add_argument("--tokens", type=_tokens, default=64, help="of the answer that is timed (default: 64)")
-    parser.add_argument("--memory-cap-gib", type=float, help="GPU memory that may be used")
-    parser.add_argument("--output", type=Path, help="(default: benchmark.json, of the node benchmark_node.json)")
-    add_model_options(parser)
-    parser.set_defaults(run=run, checkpoint=None)
+    parser.add_argument(
+        "--parts",
+        choices=NODE_PARTS,
+        nargs="+",
+        default=NODE_PARTS,
+        applies=with_value("what", "node", text="to `lisa benchmark node`"),
+        help="of the node's measurements (default: all)",
+    )
+    parser.add_argument(
+        "--shape",
+        choices=SHAPES,
+        default="embedded",
+        applies=(_MODEL, without("checkpoint")),
+        help="sizes of a model with random weights, or the embedded model (default: %(default)s)",
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER|ID", help="LISA to measure instead of a shape")
+    add_load_options(parser)
+    parser.add_argument(
+        "--against", choices=AGAINST, applies=_MODEL, help="also compute as the public code does, and print the ratios"
+    )
+    parser.add_argument(
+        "--repeats", type=whole_number, default=3, applies=_MODEL, help="rounds; medians are reported (default: 3)"
+    )
+    parser.add_argument(
+        "--tokens", type=_tokens, default=64, applies=_MODEL, help="length of the timed answer (default: 64)"
+    )
+    parser.add_argument("--memory-cap-gib", type=float, applies=_MODEL, help="GPU memory that may be used, GiB")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output/benchmark"),
+        metavar="FOLDER",
+        help="for benchmark.json and stages.png, or benchmark_node.json (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
 
 
 def _tokens(text: str) -> int:
@@ -53,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             repeats=options.repeats,
             against=options.against,
             tokens=options.tokens,
-            output=options.output or Path("benchmark.json"),
+            output=options.output,
             memory_cap_gib=options.memory_cap_gib,
         )
     )
@@ -65,13 +93,11 @@ def _run_node(options: argparse.Namespace) -> int:
         from lisa_ros.benchmark.node.run import DemoError, run_node_benchmark
     except ModuleNotFoundError as error:
         raise ValueError(f"to measure the node, ROS 2 must be sourced and the package built ({error})") from error
-    asked = NodeBenchmarkOptions(
-        parts=tuple(options.parts),
-        checkpoint=options.checkpoint,
-        load=load_options(options),
+    wanted = NodeBenchmarkOptions(
+        parts=tuple(options.parts), checkpoint=options.checkpoint, load=load_options(options), output=options.output
     )
     try:
-        run_node_benchmark(asked if options.output is None else replace(asked, output=options.output))
+        run_node_benchmark(wanted)
     except DemoError as error:
         raise ValueError(str(error)) from error
     return 0

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from lisa_ros.cli.options import add_vision_tower
+from lisa_ros.cli.options import add_checkpoint, add_vision_tower, of_models
 
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("check", help="say whether a checkpoint would load; SegLLM's index file alone will do")
-    parser.add_argument("checkpoint", type=Path, metavar="FOLDER", help="the checkpoint, or just its index in a folder")
-    add_vision_tower(parser)
+    parser = commands.add_parser("check", help="tell whether a checkpoint would load, without reading its weights")
+    add_checkpoint(parser, "the checkpoint; of SegLLM its index file in a folder is enough", required=True)
+    add_vision_tower(parser, of_models("vision_tower"))
     parser.set_defaults(run=run)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from lisa_ros.cli import (
     check,
     console,
     convert,
+    data,
     doctor,
     download,
     evaluate,
@@ -23,6 +25,7 @@ from lisa_ros.cli import (
     segment,
     train,
 )
+from lisa_ros.cli.parsing import CommandParser
 from lisa_ros.models.common.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 
@@ -35,6 +38,7 @@ _SUBCOMMANDS = (
     benchmark,
     train,
     finetune,
+    data,
     convert,
     check,
     download,
@@ -47,24 +51,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        the exit status: 0, 2 for what the user can mend (one line on stderr), 130 after Ctrl-C.
+        the exit status: 0; 1, the work was done but a part of it failed; 2, the user can correct it (one sentence on
+        stderr); 130 after Ctrl-C.
     """
     # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
     # work; torch reads this when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "train":  # a recipe has options of its own
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest
+    _show_warnings()
+    options = _parser().parse_args(arguments)
     try:
         _find_checkpoint(options)
+        options.parser.check(options)
         return int(options.run(options))
     except (CommandError, ValueError, OSError) as error:
-        print(f"lisa: {error}", file=sys.stderr)
+        print(f"lisa {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print(f"lisa {options.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _show_warnings() -> None:
+    """The package's own log lines go to stderr, as "WARN: ..."."""
+    logging.addLevelName(logging.WARNING, "WARN")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("lisa_ros").handlers = [handler]
 
 
 def _find_checkpoint(options: argparse.Namespace) -> None:
@@ -75,9 +87,9 @@ def _find_checkpoint(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lisa", description="Point at objects in plain language.")
+    parser = argparse.ArgumentParser(prog="lisa", description="Point at objects in plain language.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
     for subcommand in _SUBCOMMANDS:
         subcommand.add(commands)
     return parser

@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from lisa_ros.evaluation.options import DATASETS, PHRASINGS
-from lisa_ros.models.common.options import DEVICES, MEASURED_THREADS, PRECISIONS, QUANTIZATIONS, TEMPLATES, LoadOptions
-from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.cli.parsing import CommandParser, Condition
+from lisa_ros.models.common.options import (
+    DEVICES,
+    MEASURED_THREADS,
+    MODELS_WITH,
+    PRECISIONS,
+    QUANTIZATIONS,
+    TEMPLATES,
+    TITLES,
+    LoadOptions,
+)
+from lisa_ros.models.loading import embedded_checkpoint, model_of
 
 
 def whole_number(text: str) -> int:
@@ -31,22 +41,65 @@ def _threads(text: str) -> int:
     return MEASURED_THREADS if text == "auto" else whole_number(text)
 
 
-def add_vision_tower(parser: argparse.ArgumentParser) -> None:
-    """Adds --vision-tower."""
-    parser.add_argument("--vision-tower", help="the CLIP folder, where config.json's is not the one")
+def of_models(option: str) -> Condition:
+    """The condition of an option that only some models have, see models.common.options.MODELS_WITH.
+
+    Args:
+        option: its name in LoadOptions.
+    """
+    models = MODELS_WITH[option]
+    return Condition(
+        f"to {' and '.join(TITLES[one] for one in models)}",
+        # A folder without config.json is refused by its loader, which says more.
+        lambda options: _unknown(options.checkpoint) or model_of(options.checkpoint) in models,
+        lambda options: f"{options.checkpoint} holds {TITLES[model_of(options.checkpoint)]}",
+    )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of every subcommand that loads a model; `load_options` reads them."""
-    defaults = LoadOptions()
+def _unknown(checkpoint: Path | None) -> bool:
+    return checkpoint is None or not (checkpoint / "config.json").is_file()
+
+
+def add_checkpoint(parser: CommandParser, help_text: str = "the model", *, required: bool = False) -> None:
+    """Adds --checkpoint.
+
+    Args:
+        parser: of the subcommand.
+        help_text: what the checkpoint is to the subcommand.
+        required: False: the embedded model where none is named.
+    """
+    default = "" if required else "; default: the embedded model"
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        default=embedded_checkpoint(),
-        help="folder or Hugging Face id (default: the embedded LISA)",
+        required=required,
+        default=None if required else embedded_checkpoint(),
+        metavar="FOLDER|ID",
+        help=f"{help_text} (folder or Hugging Face id{default})",
     )
-    add_vision_tower(parser)
-    parser.add_argument("--template", choices=TEMPLATES, default=defaults.template, help="(default: %(default)s)")
+
+
+def add_vision_tower(parser: CommandParser, applies: Condition | None = None) -> None:
+    """Adds --vision-tower."""
+    parser.add_argument(
+        "--vision-tower",
+        metavar="FOLDER|ID",
+        applies=applies or (),
+        help="CLIP (default: the one that the checkpoint's config.json names)",
+    )
+
+
+def add_load_options(parser: CommandParser) -> None:
+    """Adds the options of every subcommand that loads a model, but --checkpoint; `load_options` reads them."""
+    defaults = LoadOptions()
+    add_vision_tower(parser, of_models("vision_tower"))
+    parser.add_argument(
+        "--template",
+        choices=TEMPLATES,
+        default=defaults.template,
+        applies=of_models("template"),
+        help="conversation template that the checkpoint was trained with (default: %(default)s)",
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -59,7 +112,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.quantization,
         help="auto: as `lisa convert` wrote the checkpoint, else none",
     )
-    parser.add_argument("--device", choices=DEVICES, default=defaults.device)
+    parser.add_argument("--device", choices=DEVICES, default=defaults.device, help="auto: the GPU where there is one")
     parser.add_argument(
         "--cache-mib",
         type=count,
@@ -72,59 +125,30 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|N",
         help="CPU threads; auto: the fastest number, measured once the model is loaded (default: as torch has it)",
     )
+
+
+def add_max_new_tokens(parser: CommandParser, applies: Condition | Sequence[Condition] = ()) -> None:
+    """Adds --max-new-tokens."""
     parser.add_argument(
-        "--max-new-tokens", type=whole_number, default=512, help="longest answer, tokens (default: %(default)s)"
+        "--max-new-tokens",
+        type=whole_number,
+        default=512,
+        applies=applies,
+        help="maximum length of an answer, tokens (default: %(default)s)",
     )
+
+
+def add_fusion_scales(parser: CommandParser) -> None:
+    """Adds --fusion-scales."""
     parser.add_argument(
-        "--fusion-scales", metavar="FILE", help="SegLLM: take gamma_v and gamma_l from HIPIE's r50_parts.pth instead"
-    )
-    parser.add_argument(
-        "--explicit-references", action="store_true", help='SegLLM: words such as "it" choose no earlier masks'
+        "--fusion-scales",
+        metavar="FILE",
+        applies=of_models("fusion_scales"),
+        help="SegLLM: gamma_v and gamma_l from HIPIE's r50_parts.pth instead of the checkpoint's",
     )
 
 
 def load_options(options: argparse.Namespace) -> LoadOptions:
-    """What `add_model_options` parsed."""
-    return LoadOptions(
-        template=options.template,
-        precision=options.precision,
-        quantization=options.quantization,
-        device=options.device,
-        vision_tower=options.vision_tower,
-        cache_mib=options.cache_mib,
-        threads=options.threads,
-        fusion_scales=options.fusion_scales,
-        explicit_references=options.explicit_references,
-        refine=getattr(options, "refined", False),  # only `segment` offers it, and the next
-        attributes=getattr(options, "attributes", False),
-    )
-
-
-def add_questions(parser: argparse.ArgumentParser) -> None:
-    """Adds what a data set's questions are taken from, and where results are written; `asked` reads it."""
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the data set's folder")
-    parser.add_argument("--split", default="val", help="(default: %(default)s)")
-    parser.add_argument("--partition", help="of RefCOCO's family: unc, umd, google (default: the usual one)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of images, where it is not in the usual place")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="for results; a rerun resumes there"
-    )
-    parser.add_argument("--limit", type=whole_number, help="only the first so many images or dialogues")
-    parser.add_argument("--phrasing", choices=PHRASINGS, help="how questions are put (default: the data set's way)")
-
-
-def asked(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_questions` and `add_model_options` parsed, as arguments of Evaluation and of Calibrating."""
-    from lisa_ros.datasets.catalogue import Source
-
-    return {
-        "dataset": options.dataset,
-        "source": Source(options.data, options.split, options.partition, options.images),
-        "output": options.output,
-        "checkpoint": options.checkpoint,
-        "options": load_options(options),
-        "max_new_tokens": options.max_new_tokens,
-        "limit": options.limit,
-        "phrasing": options.phrasing,
-    }
+    """What `add_load_options` and the model's own options parsed; what a subcommand does not offer is the default."""
+    defaults = LoadOptions()
+    return LoadOptions(**{name: getattr(options, name, value) for name, value in asdict(defaults).items()})

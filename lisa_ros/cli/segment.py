@@ -1,41 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa segment`: finds in an image what a sentence asks for."""
+"""`lisa segment`: finds in an image the objects that a sentence means."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.cli.options import add_model_options, load_options
-from lisa_ros.models.loading import load_segmenter
+from lisa_ros import __version__
+from lisa_ros.cli.options import (
+    add_checkpoint,
+    add_fusion_scales,
+    add_load_options,
+    add_max_new_tokens,
+    load_options,
+    of_models,
+)
+from lisa_ros.cli.parsing import CommandParser, with_value
+from lisa_ros.models.common.options import TITLES
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter, model_of
 from lisa_ros.segmentation.answers import ANSWER_KINDS
+
+EMBEDDED_NOTE = (
+    "note: this is the embedded demonstration model, which knows only the objects of the simulated table; "
+    "name another with --checkpoint"
+)
 
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("segment", help="find in an image what a sentence asks for")
-    parser.add_argument("--image", type=Path, required=True, help="any file OpenCV reads")
-    parser.add_argument("--text", action="append", required=True, help="what to find; again for a second turn")
+    parser: CommandParser = commands.add_parser("segment", help="find in an image the objects that a sentence means")
+    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="any format that OpenCV reads")
+    parser.add_argument(
+        "--text", action="append", required=True, help="the command; repeatable: the turns of one dialogue"
+    )
     parser.add_argument(
         "--reference",
         action=AddReference,
         dest="references",
         metavar="TURN|FILE",
-        help="what the --text before it refers to (SegLLM): an earlier turn, from 1, or a mask's PNG; repeatable",
+        applies=of_models("references"),
+        help="what the --text before it refers to: the number of an earlier turn, from 1, or a mask's PNG; repeatable",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder for result.json, masks and overlays")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="for result.json, masks and overlays; those of an earlier run are replaced",
+    )
     parser.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no text")
-    parser.add_argument("--json", action="store_true", help="print result.json")
-    parser.add_argument("--refined", action="store_true", help="LIRA: each object's second mask, too")
-    parser.add_argument("--attributes", action="store_true", help="LIRA: the likeliest words at each object")
-    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="print result.json instead of a summary")
+    parser.add_argument(
+        "--refined",
+        dest="refine",
+        action="store_true",
+        applies=of_models("refine"),
+        help="LIRA: each object's second mask, too",
+    )
+    parser.add_argument(
+        "--attributes",
+        action="store_true",
+        applies=of_models("attributes"),
+        help="LIRA: the likeliest words per object",
+    )
+    parser.add_argument(
+        "--explicit-references",
+        action="store_true",
+        applies=of_models("explicit_references"),
+        help='SegLLM: words such as "it" choose no earlier masks',
+    )
+    add_checkpoint(parser)
+    add_load_options(parser)
+    add_fusion_scales(parser)
+    add_max_new_tokens(parser, with_value("answer", "full"))
     parser.set_defaults(run=run)
 
 
 class AddReference(argparse.Action):
-    """Adds to what the last `--text` before it refers to: place of the text -> turns and mask files."""
+    """Adds to what the last `--text` before it refers to: index of the text -> turn numbers and mask files."""
 
     def __call__(
         self,
@@ -48,40 +93,86 @@ class AddReference(argparse.Action):
         if not namespace.text:
             parser.error("--reference says what a --text refers to, and stands after it")
         chosen = dict(getattr(namespace, self.dest) or {})
-        place = len(namespace.text) - 1
-        chosen[place] = (*chosen.get(place, ()), int(values) if values.isdecimal() else Path(values))
+        index = len(namespace.text) - 1
+        chosen[index] = (*chosen.get(index, ()), int(values) if values.isdecimal() else Path(values))
         setattr(namespace, self.dest, chosen)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
+    from lisa_ros.models.common.resolved_options import resolved_options
     from lisa_ros.segmentation.image_files import read_image, read_mask
-    from lisa_ros.segmentation.result_files import segment_image
+    from lisa_ros.segmentation.output_folders import make_output_folder
+    from lisa_ros.segmentation.result_files import Origin, segment_image
 
-    image = read_image(options.image)
     references = {
-        place: [read_mask(one) if isinstance(one, Path) else one for one in meant]
-        for place, meant in (options.references or {}).items()
+        index: [read_mask(one) if isinstance(one, Path) else _earlier(one, index) for one in meant]
+        for index, meant in (options.references or {}).items()
     }
-    segmenter = load_segmenter(options.checkpoint, load_options(options))
-    result = segment_image(
-        segmenter, image, options.text, options.output, options.max_new_tokens, options.answer, references
+    image = read_image(options.image)
+    make_output_folder(options.output)
+    if options.checkpoint == embedded_checkpoint():
+        print(EMBEDDED_NOTE, file=sys.stderr)
+    load = resolved_options(options.checkpoint, load_options(options))
+    segmenter = load_segmenter(options.checkpoint, load)
+    origin = Origin(
+        str(options.image),
+        TITLES[model_of(options.checkpoint)],
+        str(options.checkpoint),
+        load.precision,
+        load.quantization,
+        load.device,
+        __version__,
     )
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
-        _print_turns(result["turns"], options.output)
+    result = segment_image(
+        segmenter, image, options.text, options.output, options.max_new_tokens, options.answer, references, origin
+    )
+    print(json.dumps(result, indent=2) if options.json else summary(result, options.output))
     return 0
 
 
-def _print_turns(turns: list[dict[str, Any]], output: Path) -> None:
+def _earlier(turn: int, index: int) -> int:
+    if not 1 <= turn <= index:
+        earlier = "there is no earlier turn" if not index else f"there are turns 1 to {index}"
+        raise ValueError(f"--reference {turn}: turn {index + 1} can refer to earlier turns alone, and {earlier}")
+    return turn
+
+
+def summary(result: dict[str, Any], output: Path) -> str:
+    """The result for a terminal.
+
+    Args:
+        result: what result.json holds.
+        output: the folder that it lies in.
+    """
     from lisa_ros.segmentation.text import number_symbol
 
-    for turn in turns:
-        shown = f" (shown: {', '.join(map(str, turn['references']))})" if turn["references"] else ""
-        print(f"> {turn['text']}{shown}\n{turn['explanation'] or turn['answer']}")
-        for number, mask in enumerate(turn["masks"], start=1):
-            place = "around ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "(an empty mask)"
-            score = "" if mask["score"] is None else f", score {mask['score']:.2f}"
-            name = f"{mask['phrase']}, " if "phrase" in mask else ""
-            print(f"  {number_symbol(number)} {name}{mask['pixels']} pixels {place}{score}: {output / mask['file']}")
+    image = result["image"]
+    lines = [
+        f"model: {result['model']} {result['checkpoint']} ({result['precision']}, quantization "
+        f"{result['quantization']}, {result['device']})",
+        f"image: {image['file']}, {image['width']} x {image['height']} pixels",
+    ]
+    for number, turn in enumerate(result["turns"], start=1):
+        shown = f" (refers to turn {', '.join(map(str, turn['references']))})" if turn["references"] else ""
+        lines += [f"turn {number}: {turn['text']}{shown}", f"  answer: {turn['explanation'] or turn['answer']}"]
+        lines += [f"  {number_symbol(i)} {_object(mask, output)}" for i, mask in enumerate(turn["masks"], start=1)]
+        lines.append(f"  time: {_times(turn['timing_ms'])}; overlay: {output / turn['overlay']}")
+    return "\n".join([*lines, f"files: {output}/ (result.json, masks and overlays)"])
+
+
+def _object(mask: dict[str, Any], output: Path) -> str:
+    where = "pixel ({:.0f}, {:.0f})".format(*mask["centroid"]) if mask["pixels"] else "empty mask"
+    name = f"{mask['phrase']}, " if "phrase" in mask else ""
+    return f"{name}{mask['pixels']} pixels, {where}{_score(mask)}: {output / mask['file']}"
+
+
+def _score(mask: dict[str, Any]) -> str:
+    if mask["score"] is None:
+        return ""
+    return f", score {mask['score']:.2f}{'' if mask['score_calibrated'] else ' (not calibrated)'}"
+
+
+def _times(timing_ms: dict[str, float | None]) -> str:
+    first = timing_ms["first_mask"]
+    return f"{'' if first is None else f'first mask {first:.0f} ms, '}total {timing_ms['total']:.0f} ms"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa train`: makes the embedded checkpoint anew from its recipe, whose own options follow."""
+"""`lisa train`: trains the embedded model again. The recipe has options of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("train", help="make the embedded model anew from its recipe", add_help=False)
+    parser = commands.add_parser("train", help="train the embedded model again", add_help=False, passes_on=True)
     parser.add_argument("--recipe", choices=("tabletop",), default="tabletop")
     parser.set_defaults(run=run)
 

@@ -10,34 +10,37 @@ from functools import partial
 from pathlib import Path
 
 from lisa_ros.datasets import refer
-from lisa_ros.datasets.files import PICTURES, first_folder
+from lisa_ros.datasets.files import IMAGE_SUFFIXES, first_folder
 from lisa_ros.datasets.mr_refcoco import read_mr_refcoco
+from lisa_ros.datasets.own.reading import read_folder
 from lisa_ros.datasets.reason_seg import read_reason_seg
 from lisa_ros.datasets.samples import DataError, Sample
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which part of a data set, and where it lies.
+    """A part of a data set, and where it lies.
 
     Attributes:
-        folder: the data set's folder; None for one that is made, not read.
+        folder: the data set's folder; None for one that is rendered, not read.
         split: "val", "test" ...
         partition: of RefCOCO's family: "unc", "umd", "google"; None elsewhere, or for the usual one.
-        images: the folder of pictures; None: where the data set usually has it.
+        images: the folder of images; None: where the data set usually has it.
+        limit: only the first so many images or dialogues; None: all.
     """
 
     folder: Path | None
     split: str
     partition: str | None = None
     images: Path | None = None
+    limit: int | None = None
 
     @property
     def home(self) -> Path:
         """The folder.
 
         Raises:
-            DataError: none is named, or it is not there.
+            DataError: none is named, or there is no such folder.
         """
         if self.folder is None:
             raise DataError("this data set is read from a folder; name it with --data")
@@ -48,21 +51,23 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is read and asked.
+    """How a data set is read and its questions are put.
 
     Attributes:
-        read: Source -> its samples; raises a DataError.
-        settle: fills in what a Source leaves open, so that it says exactly what is read.
-        first_text: whether only the first of a picture's texts is asked, as upstream's validation does, unless all are
+        read: Source -> its samples, all of them unless `total` is given; raises a DataError.
+        total: Source -> number of images or dialogues, for a data set whose `read` makes no more than `limit`.
+        resolve: fills in what a Source leaves open, so that it names exactly what is read.
+        first_text: whether only the first of an image's texts is asked, as upstream's validation does, unless all are
             wanted.
         plain: whether its texts are whole commands, put as they are when answers are generated; otherwise they are
             noun phrases and sentences that upstream's questions are made of.
-        explicit_absence: whether it says on purpose of some things that they are not there (gRefCOCO's N-acc, T-acc).
-        scored_by_round: whether SegLLM's scores of each round are asked for.
+        explicit_absence: whether it names absent objects on purpose (gRefCOCO's N-acc, T-acc).
+        scored_by_round: whether SegLLM's scores of each round are reported.
     """
 
     read: Callable[[Source], list[Sample]]
-    settle: Callable[[Source], Source] = lambda source: source
+    total: Callable[[Source], int] | None = None
+    resolve: Callable[[Source], Source] = lambda source: source
     first_text: bool = False
     plain: bool = False
     explicit_absence: bool = False
@@ -72,7 +77,7 @@ class DataSet:
 def _read_reason_seg(source: Source) -> list[Sample]:
     home, split = source.home, source.split
     names = (split, f"ReasonSeg/{split}", f"reason_seg/ReasonSeg/{split}")
-    itself = [home] if any(file.suffix.lower() in PICTURES for file in home.iterdir()) else []
+    itself = [home] if any(file.suffix.lower() in IMAGE_SUFFIXES for file in home.iterdir()) else []
     return read_reason_seg(first_folder([home / name for name in names] + itself, f"folder of split {split!r}"))
 
 
@@ -80,7 +85,7 @@ def _read_refer(name: str, source: Source) -> list[Sample]:
     return refer.read_refer(source.home, name, source.split, source.partition, source.images)
 
 
-def _settle_refer(name: str, source: Source) -> Source:
+def _resolve_refer(name: str, source: Source) -> Source:
     return dataclasses.replace(source, partition=source.partition or refer.partition_of(source.home, name))
 
 
@@ -88,18 +93,33 @@ def _read_mr_refcoco(source: Source) -> list[Sample]:
     return read_mr_refcoco(source.home, source.split, source.images)
 
 
-def _read_tabletop(source: Source) -> list[Sample]:
-    from lisa_ros.datasets.tabletop import read_tabletop  # only those who ask about it wait for the simulator's parts
+def _read_own(source: Source) -> list[Sample]:
+    if source.folder is None:
+        raise DataError("your own images are read from a folder; name it with --data")
+    return read_folder(source.folder)
 
-    return read_tabletop(source.folder, source.split)
+
+def _read_tabletop(source: Source) -> list[Sample]:
+    from lisa_ros.datasets.tabletop import read_tabletop  # the simulator's modules take time to import
+
+    return read_tabletop(source.folder, source.split, source.limit)
+
+
+def _total_tabletop(source: Source) -> int:
+    from lisa_ros.datasets.tabletop import view_count
+
+    return view_count(source.split)
 
 
 DATASETS: dict[str, DataSet] = {
     "reason_seg": DataSet(_read_reason_seg, first_text=True),
     **{
-        name: DataSet(partial(_read_refer, name), partial(_settle_refer, name), explicit_absence=name == "grefcoco")
+        name: DataSet(
+            partial(_read_refer, name), resolve=partial(_resolve_refer, name), explicit_absence=name == "grefcoco"
+        )
         for name in refer.NAMES
     },
     "mr_refcoco": DataSet(_read_mr_refcoco, plain=True, scored_by_round=True),
-    "tabletop": DataSet(_read_tabletop, plain=True),
+    "tabletop": DataSet(_read_tabletop, _total_tabletop, plain=True),
+    "folder": DataSet(_read_own, first_text=True),
 }

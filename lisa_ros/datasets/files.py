@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of data sets: JSON in the encodings they come in, pickles that may hold nothing but data."""
+"""Files of data sets: JSON in the encodings in use, and pickles that may hold nothing but data."""
 
 from __future__ import annotations
 
 import io
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from lisa_ros.datasets.samples import DataError
 
-PICTURES = (".jpg", ".jpeg", ".png")
-"""File names' endings, in small letters."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Ends of image files' names, in small letters."""
 
 _PLAIN_CLASSES = {
     *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")),
@@ -21,8 +21,13 @@ _PLAIN_CLASSES = {
 }
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by name."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+
+
 def read_json_file(file: Path) -> Any:
-    """What a JSON file says; utf-8, else cp1252, as some of ReasonSeg's files are.
+    """The content of a JSON file in utf-8, else cp1252, as some of ReasonSeg's files are.
 
     Raises:
         DataError: there is no such file, or it is no JSON.
@@ -38,16 +43,16 @@ def read_json_file(file: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no whole JSON file: {error}") from error
+        raise DataError(f"{file} is no complete JSON file: {error}") from error
 
 
 def read_plain_pickle(file: Path) -> Any:
-    """What a pickle holds, if that is containers, texts and numbers alone; nothing in it is run.
+    """The content of a pickle, if that is containers, texts and numbers alone; nothing in it is executed.
 
-    refer's `refs(unc).p` was written by Python 2 and is downloaded from anywhere, and a pickle can run any code.
+    refer's `refs(unc).p` was written by Python 2 and is downloaded from anywhere, and a pickle can execute any code.
 
     Raises:
-        DataError: there is no such file, it is no pickle, or it asks for anything else.
+        DataError: there is no such file, it is no pickle, or it holds anything else.
     """
     stream = io.BytesIO(_read_bytes(file))
     try:
@@ -59,46 +64,42 @@ def read_plain_pickle(file: Path) -> Any:
 
 
 def first_folder(candidates: Iterable[Path], what: str) -> Path:
-    """The first of the folders that is there.
+    """The first of the folders that exists.
 
     Raises:
-        DataError: none is; the text says what was looked for, and where.
+        DataError: none does; the text names what was looked for, and where.
     """
-    candidates = list(dict.fromkeys(candidates))
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise DataError(f"found no {what}; looked for {_listing(candidates)}")
+    return _first(candidates, what, Path.is_dir)
 
 
 def first_file(candidates: Iterable[Path], what: str) -> Path:
-    """The first of the files that is there.
+    """The first of the files that exists.
 
     Raises:
-        DataError: none is; the text says what was looked for, and where.
+        DataError: none does; the text names what was looked for, and where.
     """
+    return _first(candidates, what, Path.is_file)
+
+
+def _first(candidates: Iterable[Path], what: str, exists: Callable[[Path], bool]) -> Path:
     candidates = list(dict.fromkeys(candidates))
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise DataError(f"found no {what}; looked for {_listing(candidates)}")
+    found = next((path for path in candidates if exists(path)), None)
+    if found is None:
+        raise DataError(f"found no {what}; looked for {', '.join(map(str, candidates))}")
+    return found
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN_CLASSES:
             return super().find_class(module, name)
-        raise DataError(f"it is no plain data, reading it would call {module}.{name}")
+        raise DataError(f"it is no plain data: reading it would call {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        raise DataError("it is no plain data, it refers to objects outside")
+        raise DataError("it is no plain data: it refers to objects outside")
 
 
 def _read_bytes(file: Path) -> bytes:
     if not file.is_file():
         raise DataError(f"there is no file {file}")
     return file.read_bytes()
-
-
-def _listing(paths: Iterable[Path]) -> str:
-    return ", ".join(str(path) for path in paths)

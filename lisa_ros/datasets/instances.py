@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's instances.json: pictures and annotated objects by number."""
+"""COCO's instances.json: images and annotated objects by number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,34 +17,53 @@ from lisa_ros.datasets.samples import DataError, Truth
 
 @dataclass(frozen=True)
 class CocoImage:
-    """A picture's file name, without a folder, and its size (H, W)."""
+    """An image's file name, without a folder, and its size (H, W)."""
 
     file_name: str
     size: tuple[int, int]
 
 
 class Instances:
-    """The pictures and annotations of one instances.json.
+    """The images and annotations of one instances.json.
 
     Attributes:
         file: where it was read.
     """
 
     def __init__(self, file: Path) -> None:
-        """Reads the file; the big ones take some seconds and about 1 GB of memory, which `keep` gives back.
+        """Reads the file. COCO's own take some seconds and about 1 GB of memory, which `keep` frees.
 
         Raises:
             DataError: it is missing, or no instances.json.
         """
         self.file = file
-        said = read_json_file(file)
+        content = read_json_file(file)
         try:
-            self._images = {int(image["id"]): image for image in said["images"]}
-            self._annotations = {int(annotation["id"]): annotation for annotation in said["annotations"]}
+            self._images = {int(image["id"]): image for image in content["images"]}
+            self._annotations = {int(annotation["id"]): annotation for annotation in content["annotations"]}
+            self._categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{file} is no instances.json with images and annotations that have ids ({error!r})"
             ) from error
+
+    def numbers(self) -> Iterator[int]:
+        """The numbers of the images, in the file's order."""
+        return iter(self._images)
+
+    def labels(self) -> Iterator[tuple[int, int, str]]:
+        """For each annotation: its number, its image's number, and the name of its category.
+
+        Raises:
+            DataError: an annotation lacks image_id or category_id, or there is no such category.
+        """
+        for number, annotation in self._annotations.items():
+            try:
+                yield number, int(annotation["image_id"]), self._categories[annotation["category_id"]]
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{self.file}: annotation {number} has no image_id, or no category of the file ({error!r})"
+                ) from error
 
     def keep(self, annotations: Iterable[int]) -> None:
         """Forgets all other annotations."""
@@ -52,10 +71,10 @@ class Instances:
         self._annotations = {number: one for number, one in self._annotations.items() if number in wanted}
 
     def image(self, number: int) -> CocoImage:
-        """A picture.
+        """An image.
 
         Raises:
-            DataError: there is none of this number, or it is not described as COCO does.
+            DataError: there is none of this number, or its entry is not in COCO's format.
         """
         if number not in self._images:
             raise DataError(f"{self.file} has no image {number}")
@@ -83,7 +102,7 @@ class Instances:
         return together.astype(np.uint8)
 
     def image_of(self, annotation: int) -> CocoImage:
-        """The picture that an annotation is about.
+        """The image that an annotation belongs to.
 
         Raises:
             DataError: one of them is missing.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks as COCO writes them: polygons, or run lengths, plain or compressed."""
+"""Masks in COCO's formats: polygons, or run lengths, plain or compressed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> Mask:
         segmentation: a list of polygons [x, y, x, y, ...] in pixels; a run-length code {"size": [H, W], "counts": ...},
             its counts a list or COCO's compressed text; or a list of such codes. All parts together are the mask.
             An empty list is an empty mask.
-        size: (H, W) of the picture.
+        size: (H, W) of the image.
 
     Raises:
-        DataError: it is none of these, or is of another size.
+        DataError: it is none of these, or has another size.
     """
     if isinstance(segmentation, list) and not segmentation:
         return np.zeros(size, dtype=np.bool_)
@@ -51,7 +51,7 @@ def decode_mask(counts: str, size: tuple[int, int]) -> Mask:
     """The mask of `encode_mask`'s text; size is (H, W).
 
     Raises:
-        DataError: the text is no run-length code of a picture of that size.
+        DataError: the text is no run-length code of an image of that size.
     """
     return decode_segmentation({"size": list(size), "counts": counts}, size)
 
@@ -66,11 +66,11 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     if not isinstance(part, dict) or not {"size", "counts"} <= part.keys():
         raise DataError(f"a segmentation has a part of type {type(part).__name__}, no polygon and no run-length code")
     if [int(n) for n in part["size"]] != [height, width]:
-        raise DataError(f"a run-length code is of size {part['size']}, the picture of [{height}, {width}]")
+        raise DataError(f"a run-length code is of size {part['size']}, the image of [{height}, {width}]")
     if isinstance(part["counts"], list):
         runs = sum(int(n) for n in part["counts"])
         if runs != height * width or min(part["counts"]) < 0:
-            raise DataError(f"a run-length code has runs of {runs} pixels, the picture has {height * width}")
+            raise DataError(f"a run-length code has runs of {runs} pixels, the image has {height * width}")
         return [coco.frPyObjects(part, height, width)]
     counts = part["counts"]
     compressed = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
@@ -79,17 +79,17 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 def _check_runs(counts: bytes, pixels: int) -> None:
-    """Raises a DataError unless compressed runs fill the picture; pycocotools would read past them in memory.
+    """Raises a DataError unless compressed runs fill the image; pycocotools would read past them in memory.
 
-    The code (cocoapi, maskApi.c, rleFrString): 5 bits a letter from "0" on, the sixth says that more follow; from the
-    fourth run on, a number is the difference to the run two before.
+    The code (cocoapi, maskApi.c, rleFrString): a character from "0" on holds 5 bits, the sixth bit means that more
+    follow; from the fourth run on, a number is the difference to the run two before.
     """
     runs: list[int] = []
     value, shift = 0, 0
-    for letter in counts:
-        bits = letter - 48
+    for character in counts:
+        bits = character - 48
         if not 0 <= bits < 64:
-            raise DataError("a compressed run-length code has a letter that is none of it")
+            raise DataError("a compressed run-length code has a character that is not part of the code")
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
@@ -99,4 +99,4 @@ def _check_runs(counts: bytes, pixels: int) -> None:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value, shift = 0, 0
     if shift or any(run < 0 for run in runs) or sum(runs) != pixels:
-        raise DataError(f"a compressed run-length code does not fill its picture of {pixels} pixels")
+        raise DataError(f"a compressed run-length code does not fill its image of {pixels} pixels")

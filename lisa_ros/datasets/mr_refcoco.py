@@ -3,8 +3,8 @@
 
 A folder as SegLLM lays it out: conversations_folder/all_data_mix_val/mr_refcoco_val.json (mr_refcoco+_val.json,
 mr_refcocog_val.json), annotations_folder/refcoco/instances.json, images_folder/coco/train2014. A dialogue is
-`{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "[MASK-DECODE:...]"}, ...]}`. In what
-the human says stand placeholders for what a model is fed: `[IMAGE256:file]`, and `[MASK-ENCODE:file|set|id]` and
+`{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "[MASK-DECODE:...]"}, ...]}`. The
+human's turns contain placeholders for a model's further inputs: `[IMAGE256:file]`, and `[MASK-ENCODE:file|set|id]` and
 `[BOX-ENCODE:...]` for the mask of an earlier round.
 """
 
@@ -32,7 +32,7 @@ Lookup = Callable[[str], Instances]
 
 @dataclass(frozen=True)
 class Target:
-    """The mask that a placeholder names: the picture's file, the set and the annotation's number in it."""
+    """The mask that a placeholder names: the image's file, the set and the annotation's number in it."""
 
     image: str
     dataset: str
@@ -57,32 +57,32 @@ def read_mr_refcoco(folder: Path, split: str = "val", images: Path | None = None
     Args:
         folder: SegLLM's data folder, see this module's text.
         split: see `conversation_file`.
-        images: the folder that the pictures' file names begin in; None: images_folder, or the folder itself.
+        images: the folder that the images' file names are relative to; None: images_folder, or the folder itself.
 
     Returns:
-        a sample for each dialogue, in order; a round for each mask that is asked for, with the placeholders taken out
-        of its text. `references` are the earlier rounds whose masks the text is about, in the placeholders' order;
-        where in the text they stood is lost (SegLLM's code puts what it shows in their place). Rounds without a mask to
-        judge (SegLLM's `<FAKE_MASK_OUT>`) are left out, and not counted, as in SegLLM's evaluation; a reference to the
-        mask of such a round, for which SegLLM's code shows the true one, is left out, too.
+        a sample for each dialogue, in order; a round for each mask that is asked for, with the placeholders removed
+        from its text. `references` are the earlier rounds whose masks the text refers to, in the placeholders' order;
+        their positions in the text are lost (SegLLM's code inserts its inputs there). Rounds without a mask to judge
+        (SegLLM's `<FAKE_MASK_OUT>`) are left out, and not counted, as in SegLLM's evaluation; a reference to the mask
+        of such a round, for which SegLLM's code gives the true one, is left out, too.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     file = conversation_file(folder, split)
-    said = read_json_file(file)
-    if not isinstance(said, list) or not said:
+    content = read_json_file(file)
+    if not isinstance(content, list) or not content:
         raise DataError(f"{file} holds no list of dialogues")
     homes = [images] if images else [folder / "images_folder", folder]
-    pictures = first_folder(homes, "folder of pictures (--images)")
+    home = first_folder(homes, "folder of images (--images)")
     lookup = partial(_instances, {}, [folder / "annotations_folder", folder])
-    return [_sample(i, entry, file, pictures, lookup) for i, entry in enumerate(said)]
+    return [_sample(i, entry, file, home, lookup) for i, entry in enumerate(content)]
 
 
-def find_picture(folder: Path, name: str) -> Path:
-    """A picture's file, by the name that a dialogue has for it, with SegLLM's corrections of such names.
+def find_image(folder: Path, name: str) -> Path:
+    """An image's file, by the name that a dialogue has for it, with SegLLM's corrections of such names.
 
-    Where no such file is there, the most likely one is returned, for an error message to name.
+    Where there is no such file, the most likely one is returned, for an error message to name.
     """
     name = name.replace("val2014", "train2014").replace("new_", "")
     if "VG_100K" in name:
@@ -106,25 +106,25 @@ def _instances(known: dict[str, Instances], homes: Sequence[Path], dataset: str)
     return known[dataset]
 
 
-def _sample(place: int, entry: Any, file: Path, pictures: Path, lookup: Lookup) -> Sample:
-    name = f"{place:06d}"
+def _sample(index: int, entry: Any, file: Path, images: Path, lookup: Lookup) -> Sample:
+    name = f"{index:06d}"
     try:
         rounds, image = _dialogue(entry, lookup)
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if isinstance(error, DataError) else f"it is none of SegLLM's format ({error!r})"
-        return Sample(name, pictures, problem=f"{file}: dialogue {place}: {reason}")
-    return Sample(name, find_picture(pictures, image), rounds, dialogue=True)
+        reason = str(error) if isinstance(error, DataError) else f"it is not in SegLLM's format ({error!r})"
+        return Sample(name, images, problem=f"{file}: dialogue {index}: {reason}")
+    return Sample(name, find_image(images, image), rounds, dialogue=True)
 
 
 def _dialogue(entry: Any, lookup: Lookup) -> tuple[tuple[Round, ...], str]:
-    """(rounds, the picture's name)."""
-    said = entry["conversations"]
-    if len(said) % 2 or not said:
-        raise DataError(f"it has {len(said)} turns; human and gpt must alternate")
+    """(rounds, the image's name)."""
+    turns = entry["conversations"]
+    if len(turns) % 2 or not turns:
+        raise DataError(f"it has {len(turns)} turns; human and gpt must alternate")
     rounds: list[Round] = []
     targets: list[Target] = []
     image = ""
-    for human, model in zip(said[::2], said[1::2], strict=True):
+    for human, model in zip(turns[::2], turns[1::2], strict=True):
         if (human["from"], model["from"]) != ("human", "gpt"):
             raise DataError("human and gpt do not alternate in it")
         image = image or _named_image(human["value"])
@@ -134,7 +134,7 @@ def _dialogue(entry: Any, lookup: Lookup) -> tuple[tuple[Round, ...], str]:
         target = parse_target(decoded[0])
         references = _references(human["value"], targets)
         truth = partial(_truth, target, lookup)
-        rounds.append(Round(_spoken(human["value"]), True, truth, references=references))
+        rounds.append(Round(_text(human["value"]), True, truth, references=references, is_command=True))
         targets.append(target)
     if not rounds:
         raise DataError("it asks for no mask")
@@ -142,7 +142,7 @@ def _dialogue(entry: Any, lookup: Lookup) -> tuple[tuple[Round, ...], str]:
 
 
 def parse_target(body: str) -> Target:
-    """What stands in a `[MASK-DECODE:...]`: `img|set|id`, or `task:ref[:ref2]:id:img:set`.
+    """The content of a `[MASK-DECODE:...]`: `img|set|id`, or `task:ref[:ref2]:id:img:set`.
 
     Raises:
         DataError: it is neither.
@@ -159,28 +159,28 @@ def _named_image(value: str) -> str:
     return next((body for kind, body in _PLACEHOLDER.findall(value) if kind == "IMAGE256"), "")
 
 
-def _spoken(value: str) -> str:
-    """The human's words, without placeholders."""
+def _text(value: str) -> str:
+    """The human's text, without placeholders."""
     text = " ".join(_PLACEHOLDER.sub(" ", value).split())
     if not text:
-        raise DataError("a round of it has no words")
+        raise DataError("a round of it has no text")
     return re.sub(r" (?=[.,;:!?])", "", text)
 
 
 def _references(value: str, targets: Sequence[Target]) -> tuple[int, ...]:
-    """The rounds, counted from 1, whose masks the placeholders name, in the order in which these stand.
+    """The rounds, counted from 1, whose masks the placeholders name, in the placeholders' order.
 
-    Where a mask was asked for twice, the latest round; none where none asked for it.
+    Where two rounds asked for the same mask, the later one; none where no round did.
     """
     bodies = [body for kind, body in _PLACEHOLDER.findall(value) if kind in ("MASK-ENCODE", "BOX-ENCODE")]
-    asked = [body.split("|")[-1] for body in bodies]
+    numbers = [body.split("|")[-1] for body in bodies]
     latest = {target.number: i for i, target in enumerate(targets, start=1)}
-    return tuple(dict.fromkeys(latest[number] for number in asked if number in latest))
+    return tuple(dict.fromkeys(latest[number] for number in numbers if number in latest))
 
 
 def _truth(target: Target, lookup: Lookup) -> Truth:
     if target.dataset == "INFERENCE":
-        raise DataError("this dialogue is for trying out: it has no truth (its set is INFERENCE)")
+        raise DataError("this dialogue has no truth (its set is INFERENCE), so it cannot be judged")
     instances = lookup(target.dataset)
     try:
         number = int(target.number)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every data set is made into: a picture, and what is asked about it with the truth."""
+"""The form that every data set is read into: an image, and questions about it with their true masks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
-"""In a Truth: not to be judged."""
+"""In a Truth: pixels that are not judged."""
 
 Truth = NDArray[np.uint8]
-"""(H, W), size of the picture: 0 background, 1 object, IGNORE not to be judged."""
+"""(H, W), size of the image: 0 background, 1 object, IGNORE not judged."""
 
 ImageSource = Path | Callable[[], NDArray[np.uint8]]
-"""A picture's file, or a function that makes it: RGB uint8 (H, W, 3)."""
+"""An image's file, or a function that makes it: RGB uint8 (H, W, 3)."""
 
 
 class DataError(ValueError):
@@ -26,17 +26,18 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Round:
-    """One thing asked about a picture.
+    """One question about an image.
 
     Attributes:
-        text: what is asked, as the data set has it: a noun phrase or a sentence.
+        text: the question as the data set has it: a noun phrase or a sentence.
         is_sentence: whether `text` is a whole question or request, not a noun phrase to put into one.
-        truth: makes the true mask, in the picture's own size. Nothing is decoded before it is called.
-        answer: what the data set would have the model say, where it says so.
-        references: earlier rounds of the sample that the text is about, counted from 1.
+        truth: makes the true mask, in the image's own size. Nothing is decoded before it is called.
+        answer: the answer that the data set gives, if it gives one.
+        references: earlier rounds of the sample that the text refers to, counted from 1.
         group: family of questions that it is counted with; "" where the data set has none.
-        tags: what else it is counted with, a row of the table each.
-        must_say: words that a right answer has, in whatever case; None: only the mask counts.
+        tags: further rows of the result table that it is counted in.
+        must_say: text that a right answer contains, in any case; None: only the mask counts.
+        is_command: whether `text` is put to a model as it stands, whatever the phrasing; turns of dialogues are.
     """
 
     text: str
@@ -47,18 +48,19 @@ class Round:
     group: str = ""
     tags: tuple[str, ...] = ()
     must_say: str | None = None
+    is_command: bool = False
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and what is asked about it.
+    """An image and the questions about it.
 
     Attributes:
         name: unique within the data set and its split, the same in every run.
-        image: the picture.
-        rounds: what is asked, in order; at least one, unless there is a problem.
-        dialogue: whether the rounds are the turns of one dialogue; otherwise each is asked afresh.
-        problem: why the sample cannot be used, where its files are damaged or not whole. Such a sample stays in its
+        image: the image.
+        rounds: the questions, in order; at least one, unless there is a problem.
+        dialogue: whether the rounds are the turns of one dialogue; otherwise each is asked by itself.
+        problem: why the sample cannot be used, where its files are damaged or incomplete. Such a sample stays in its
             place, so that it can be counted and shown, not silently dropped.
     """
 

@@ -19,9 +19,9 @@ from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
 from lisa_ros.tabletop.questions.relations import is_reserved
 from lisa_ros.tabletop.view_sources import FAR_TABLE, OWN_TABLE, SECOND, ViewSource
-from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.views import DEFAULT_CACHE, SHARD_VIEWS, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
-VIEWS = {"test": 512, "validation": 256}
+VIEWS = {"test": 512, "validation": 256, "train": 512}
 TURNS = 4
 SEED = 20
 HELD_OUT = "held-out"
@@ -60,27 +60,52 @@ LEAST_SHARE = 1 / 1200
 """Objects that cover less of an image of TABLES are neither asked for nor called absent."""
 
 
-def read_tabletop(folder: Path | None, split: str, workers: int = 2) -> list[Sample]:
-    """Every view of a split with a dialogue of up to TURNS turns.
-
-    Args:
-        folder: where rendered views are kept, a folder for each split; None: DEFAULT_CACHE.
-        split: "test", "validation", one of them with "-held-out", or one of TABLES.
-        workers: processes that render.
+def view_count(split: str) -> int:
+    """Number of views of a split.
 
     Raises:
         DataError: there is no such split.
     """
     if split in TABLES:
-        return _read_table(folder or DEFAULT_CACHE, TABLES[split], workers)
-    name = split.removesuffix(f"-{HELD_OUT}")
+        return TABLES[split].views
+    name = _base(split)
     if name not in VIEWS:
         known = [*VIEWS, *(f"{one}-{HELD_OUT}" for one in VIEWS), *TABLES]
         raise DataError(f"the simulated tables have no split {split!r}; there are {', '.join(known)}")
-    home = (folder or DEFAULT_CACHE) / name
-    render_views(SPLITS[name], VIEWS[name], cache=home, workers=workers)
-    cache = ViewCache(home, VIEWS[name])
-    return [_sample(cache[index], index, held_out=split != name) for index in range(len(cache))]
+    return VIEWS[name]
+
+
+def read_tabletop(folder: Path | None, split: str, limit: int | None = None, workers: int = 2) -> list[Sample]:
+    """The views of a split, each with a dialogue of up to TURNS turns.
+
+    Args:
+        folder: where rendered views are kept, a folder for each split; None: DEFAULT_CACHE.
+        split: a key of VIEWS, one of them with "-held-out", or one of TABLES.
+        limit: only the first so many views; of VIEWS no more are rendered.
+        workers: processes that render.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    count = min(view_count(split), limit or view_count(split))
+    if split in TABLES:
+        return _read_table(folder or DEFAULT_CACHE, TABLES[split], workers)[:count]
+    cache = _rendered(_base(split), count, folder or DEFAULT_CACHE, workers)
+    return [_sample(cache[index], index, held_out=split != _base(split)) for index in range(len(cache))]
+
+
+def _rendered(name: str, count: int, folder: Path, workers: int) -> ViewCache:
+    """The first views of a split. Fewer than a shard have a folder of their own: the views of a seed are the same."""
+    home, shard_views = folder / name, SHARD_VIEWS
+    if count < SHARD_VIEWS and not any(home.glob("shard_*.npz")):
+        home, shard_views = folder / f"{name}_first_{count}", count
+    avoid = UNSEEN_PAIRS if name == "train" else frozenset()
+    render_views(SPLITS[name], count, cache=home, workers=workers, shard_views=shard_views, avoid=avoid)
+    return ViewCache(home, count)
+
+
+def _base(split: str) -> str:
+    return split.removesuffix(f"-{HELD_OUT}")
 
 
 def _read_table(folder: Path, table: Table, workers: int) -> list[Sample]:
@@ -126,6 +151,7 @@ def _round(view: View, question: Question, turn: int) -> Round:
         group=family,
         tags=_tags(family, question, items, turn),
         must_say=f"{items[0].colour} {items[0].kind}" if len(items) == 1 else None,
+        is_command=True,
     )
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's scores fitted to a data set's truth: what `lisa calibrate` does."""
+"""Fits a checkpoint's mask scores to a data set's truth: what `lisa calibrate` does."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,29 +16,39 @@ from numpy.typing import NDArray
 
 from lisa_ros import __version__
 from lisa_ros.datasets.catalogue import Source
-from lisa_ros.evaluation.evaluate import Evaluation, Load, run_evaluation
+from lisa_ros.evaluation.evaluate import INTERRUPTED, Evaluation, Load, run_evaluation
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
-from lisa_ros.segmentation.answers import ANSWER_KINDS
+from lisa_ros.segmentation.answers import ANSWER_KINDS, AnswerKind
 from lisa_ros.segmentation.atomic_files import write_text
-from lisa_ros.segmentation.scoring import FILE, RIGHT_IOU, Calibration, Evidence, LogisticRegression, features
+from lisa_ros.segmentation.output_folders import check_output_folder
+from lisa_ros.segmentation.scoring import (
+    FILE,
+    RIGHT_IOU,
+    Calibration,
+    Evidence,
+    LogisticRegression,
+    features,
+    read_calibration,
+)
 
 FEWEST = 20
-"""Right masks, and wrong ones, below which a fit is a guess: three weights and a bias are to be told from them."""
+"""Right masks, and wrong ones, below which a fit would be a guess: it has three weights and a bias."""
 
 _RIDGE = 1.0
-"""Strength of the pull towards weights of 0, in units of one mask; it keeps a fit finite where a line parts all."""
+"""Strength of the pull towards weights of 0, in units of one mask; it keeps a fit finite where a line separates all."""
 _NEWTON_STEPS = 30
 
 
 @dataclass(frozen=True)
 class Calibrating:
-    """What is to be calibrated, and on what.
+    """The input of a calibration.
 
     Attributes:
-        dataset, source, limit, phrasing: the questions, see Evaluation; not those that the model is later judged by.
-        output: folder for the answers, a folder for each kind of answer; an interrupted run goes on there.
+        dataset, source, phrasing: the questions, see Evaluation; not those that the model is later judged by.
+        output: folder for the answers, a folder for each kind of answer; an interrupted run resumes there.
         checkpoint, options, max_new_tokens: the model. The calibration is written into the checkpoint's folder.
+        force: replace a calibration of the same weights that was fitted to more masks.
     """
 
     dataset: str
@@ -46,23 +57,21 @@ class Calibrating:
     checkpoint: Path
     options: LoadOptions = dataclasses.field(default_factory=LoadOptions)
     max_new_tokens: int = 512
-    limit: int | None = None
     phrasing: str | None = None
+    force: bool = False
 
-    def evaluation(self, kind: str) -> Evaluation:
+    def evaluation(self, kind: AnswerKind) -> Evaluation:
         """The run that asks the questions, for one of ANSWER_KINDS."""
+        shared = {
+            name: getattr(self, name)
+            for name in ("dataset", "source", "checkpoint", "options", "max_new_tokens", "phrasing")
+        }
         return Evaluation(
-            dataset=self.dataset,
-            source=self.source,
+            **shared,
             protocol="generate",
             output=self.output / kind,
-            checkpoint=self.checkpoint,
-            options=self.options,
-            max_new_tokens=self.max_new_tokens,
-            limit=self.limit,
-            phrasing=self.phrasing,
-            pictures=0,
-            answer="mask_only" if kind == "mask_only" else "full",
+            report_images=0,
+            answer=kind,
             judges_scores=False,
         )
 
@@ -70,47 +79,79 @@ class Calibrating:
 def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
     """Asks the data set's questions, once for each kind of answer, fits a line to each, and writes score.json.
 
+    An earlier score.json is kept beside it as score.json.bak.
+
     Returns:
-        the exit status: 0, or 130 after Ctrl-C; then nothing is written.
+        the exit status: 0; 1, some questions could not be judged; 130 after Ctrl-C, then nothing is written.
 
     Raises:
-        ValueError: as run_evaluation; or there are too few masks of either outcome.
+        ValueError: as run_evaluation; or there are too few masks of either outcome; or the checkpoint has a
+            calibration that was fitted to more of them.
         OSError: the checkpoint's folder cannot be written.
     """
+    file = wanted.checkpoint / FILE
+    check_output_folder(wanted.checkpoint)
+    print(f"the calibration will be written to {file}")
     lines: dict[str, LogisticRegression] = {}
-    told, weights = {}, None
+    counts: dict[str, dict[str, int]] = {}
+    weights, status = "", 0
     for kind in ANSWER_KINDS:
         evaluation = wanted.evaluation(kind)
-        if status := run_evaluation(evaluation, load):
-            return status
+        if (ended := run_evaluation(evaluation, load)) == INTERRUPTED:
+            return ended
+        status = max(status, ended)
         results = json.loads((evaluation.output / "results.json").read_bytes())
-        lines[kind], told[kind] = _fitted(results["items"], kind)
-        print(f"answer {kind}: fitted to {told[kind]['right']} right and {told[kind]['wrong']} wrong masks")
+        lines[kind], counts[kind] = _fitted(results["items"], kind)
+        print(f"answer {kind}: fitted to {counts[kind]['right']} right and {counts[kind]['wrong']} wrong masks")
         weights = results["weights_sha256"]
+    if not wanted.force:
+        _check_replaced(wanted.checkpoint, counts)
     about = {
         "dataset": wanted.dataset,
         "split": wanted.source.split,
-        "limit": wanted.limit,
-        "masks": told,
+        "limit": wanted.source.limit,
+        "masks": counts,
         "weights_sha256": weights,
         "lisa_ros": __version__,
     }
-    write_text(wanted.checkpoint / FILE, Calibration(lines, about).text() + "\n")
-    print(wanted.checkpoint / FILE)
-    return 0
+    _write(file, Calibration(lines, about).text() + "\n")
+    return status
+
+
+def _check_replaced(checkpoint: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Raises a ValueError where the checkpoint's calibration is of its weights, and was fitted to more masks."""
+    about = read_calibration(checkpoint).about
+    for kind, new in counts.items():
+        old = about.get("masks", {}).get(kind, {})
+        if min(old.get("right", 0), old.get("wrong", 0)) > min(new.values()):
+            raise ValueError(
+                f"{checkpoint / FILE} was fitted to {old['right']} right and {old['wrong']} wrong masks "
+                f"(answer {kind}), the new one to {new['right']} and {new['wrong']}; --force replaces it"
+            )
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes the calibration; an earlier one of another content is kept under a new name."""
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        names = (file.with_name(f"{file.name}.bak{number or ''}") for number in itertools.count())
+        kept = next(name for name in names if not name.exists())
+        file.replace(kept)
+        print(f"the earlier calibration is kept as {kept}")
+    write_text(file, text)
+    print(file)
 
 
 def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegression, dict[str, int]]:
     """A line for the masks among a run's items, and how many of them were right and wrong."""
     masks = [item for item in items if item["failed"] is None and item["found_pixels"] and item["evidence"]]
     if not masks:
-        raise ValueError(f"no answer ({kind}) has a mask with evidence that a score could be made of")
+        raise ValueError(f"no answer ({kind}) has a mask with evidence that a score could be made from")
     right = np.array([item["iou"] >= RIGHT_IOU for item in masks])
     counts = {"right": int(right.sum()), "wrong": int((~right).sum())}
     if min(counts.values()) < FEWEST:
         raise ValueError(
             f"{counts['right']} masks are right and {counts['wrong']} wrong (answer {kind}); a score needs at least "
-            f"{FEWEST} of each: take more questions"
+            f"{FEWEST} of each: use more questions"
         )
     return fit_line([Evidence(**item["evidence"]) for item in masks], right), counts
 
@@ -122,15 +163,15 @@ def fit_line(evidence: Sequence[Evidence], right: NDArray[np.bool_]) -> Logistic
         evidence: of masks.
         right: (n,) which of them are right.
     """
-    told = np.array([features(one) for one in evidence])
-    middle, spread = told.mean(0), np.maximum(told.std(0), 1e-9)
-    inputs = np.column_stack([np.ones(len(told)), (told - middle) / spread])
-    ridge = _RIDGE * np.diag([0.0, *np.ones(told.shape[1])])
+    values = np.array([features(one) for one in evidence])
+    mean, spread = values.mean(0), np.maximum(values.std(0), 1e-9)
+    inputs = np.column_stack([np.ones(len(values)), (values - mean) / spread])
+    ridge = _RIDGE * np.diag([0.0, *np.ones(values.shape[1])])
     weights = np.zeros(inputs.shape[1])
     for _ in range(_NEWTON_STEPS):
         probability = 1 / (1 + np.exp(-np.clip(inputs @ weights, -30, 30)))
-        slope = inputs.T @ (probability - right) + ridge @ weights
-        bend = inputs.T @ (inputs * (probability * (1 - probability))[:, None]) + ridge
-        weights -= np.linalg.solve(bend, slope)
+        gradient = inputs.T @ (probability - right) + ridge @ weights
+        hessian = inputs.T @ (inputs * (probability * (1 - probability))[:, None]) + ridge
+        weights -= np.linalg.solve(hessian, gradient)
     own = weights[1:] / spread
-    return LogisticRegression(float(weights[0] - own @ middle), tuple(float(one) for one in own))
+    return LogisticRegression(float(weights[0] - own @ mean), tuple(float(one) for one in own))

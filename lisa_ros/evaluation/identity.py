@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is about: two runs that differ in any of it must not share a folder, let alone a table."""
+"""The identity of a run: two runs that differ in any of it must not share a folder, let alone a table."""
 
 from __future__ import annotations
 
@@ -10,36 +10,47 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.datasets.samples import Sample
-from lisa_ros.evaluation.items import OutputError
 from lisa_ros.segmentation.atomic_files import write_text
+from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
+
+_FILE = "run.json"
 
 
 def hash_of_questions(samples: Iterable[Sample]) -> str:
-    """A hash of what is asked about which picture; pictures and masks are not read for it."""
-    told = [[sample.name, sample.dialogue, [asked.text for asked in sample.rounds]] for sample in samples]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    """A hash of the questions and the names of their images; images and masks are not read for it."""
+    content = [[sample.name, sample.dialogue, [asked.text for asked in sample.rounds]] for sample in samples]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Makes a folder the output of a run, or finds that it is already.
+def check_claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Checks that a folder is the output of a run, or can become it. Nothing is written.
 
     Args:
-        folder: made if it is not there; run.json in it says what run it belongs to.
+        folder: need not exist; run.json in it tells which run it belongs to.
         identity: what must be the same, plain values by name.
 
     Raises:
         OutputError: it is the folder of another run, or of something else.
-        OSError: it cannot be written.
     """
-    file = folder / "run.json"
+    file = folder / _FILE
     if file.is_file():
         _compare(file, identity)
         return
     foreign = [name for name in ("items.jsonl", "results.json") if (folder / name).exists()]
     if foreign:
-        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no run.json that says of which run; name another")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(identity, indent=2) + "\n")
+        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no {_FILE} that tells of which run; name another")
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Makes a folder the output of a run, see check_claim.
+
+    Raises:
+        OutputError: it cannot be used.
+    """
+    check_claim(folder, identity)
+    make_output_folder(folder)
+    if not (folder / _FILE).is_file():
+        write_text(folder / _FILE, json.dumps(identity, indent=2) + "\n")
 
 
 def _compare(file: Path, identity: Mapping[str, Any]) -> None:
@@ -48,7 +59,7 @@ def _compare(file: Path, identity: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise OutputError(f"{file} is damaged ({error}); name another output folder") from error
     if not isinstance(before, dict):
-        raise OutputError(f"{file} says nothing of a run; name another output folder")
+        raise OutputError(f"{file} is no description of a run; name another output folder")
     now = json.loads(json.dumps(identity))
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if differing:

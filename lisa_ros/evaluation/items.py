@@ -1,24 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came of each question, one line of JSON each, written as soon as it is known."""
+"""The result of each question, one line of JSON each, written as soon as it is known."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
+from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.metrics import Overlap
+from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
 
 Key = tuple[str, str, int]
 """(variant, sample, round)."""
 
-
-class OutputError(ValueError):
-    """The output folder cannot be used; the text says why, and what would be right."""
+UNITS = {
+    "size": "(height, width) in pixels",
+    "intersection": "pixels",
+    "union": "pixels",
+    "iou": "0 to 1",
+    "box_iou": "0 to 1",
+    "found_pixels": "pixels",
+    "true_pixels": "pixels",
+    "score": "0 to 1",
+    "seconds": "s",
+}
+"""Field of an Item -> its unit; others have none."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +41,27 @@ class Item:
         variant: which model, where a run compares several; else "".
         dialogue: whether the round is a turn of a dialogue.
         group: family of questions; "" where the data set has none.
-        tags: what else it is counted with.
-        said: whether the answer has the words that a right one has; None where none are asked for, or the model was not
-            free to choose them.
-        image: the picture's file; "" where there is none.
+        tags: further rows of the table that it is counted in.
+        said: whether the answer contains the text that a right one contains; None where no text is required, or the
+            model was not free to choose it.
+        image: the image's file; "" where there is none.
         text: as the data set has it.
         asked: as it was put to the model.
         expected: the answer to compare with, where there is one.
         answer: the raw answer.
         masks: how many masks it has.
-        cut: whether it was cut at its longest allowed length.
-        size: (H, W) of the picture.
-        intersection, union: in pixels, of the mask that is judged and the truth.
+        cut: whether it was cut at its maximum length.
+        size: (H, W) of the image.
+        intersection, union: in pixels, of the judged mask and the truth.
         iou: upstream's, 1 where both are empty.
         box_iou: of the model's own box, else the one around its mask, and the one around the truth; None where the
             truth is empty.
-        found_pixels, true_pixels: the mask's and the truth's size.
+        found_pixels, true_pixels: sizes of the mask and of the truth.
         found: the mask, see `datasets.masks.decode_mask`.
-        score: how likely the model takes the judged mask to be right; None: it has none, or does not say.
+        score: the model's confidence in the judged mask; None: it has none.
+        score_calibrated: whether the score comes from a calibration.
         evidence: what the score was made of, by name.
-        seconds: that the answer took.
+        seconds: time of the answer.
         failed: why it could not be judged; then the numbers mean nothing.
     """
 
@@ -76,18 +88,19 @@ class Item:
     true_pixels: int = 0
     found: str = ""
     score: float | None = None
+    score_calibrated: bool = False
     evidence: dict[str, float] | None = None
     seconds: float = 0.0
     failed: str | None = None
 
     @property
     def key(self) -> Key:
-        """What tells it from all others of a run."""
+        """Identifies it within a run."""
         return self.variant, self.sample, self.round
 
     @property
     def overlap(self) -> Overlap:
-        """What the mask shares with the truth."""
+        """Intersection and union of mask and truth."""
         return Overlap(self.intersection, self.union)
 
     @property
@@ -100,7 +113,7 @@ class Item:
         """Whether there was nothing to mark."""
         return self.true_pixels == 0
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For results.json: everything but the mask."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "found"}
 
@@ -109,16 +122,17 @@ class ItemLog:
     """The items of a run, in a file and in memory; of two with the same key the later one counts."""
 
     def __init__(self, file: Path) -> None:
-        """Reads what an earlier run wrote there. A last line that was being written when it died is cut off.
+        """Reads what an earlier run wrote there; writes nothing yet.
 
         Raises:
             OutputError: the file holds something else.
         """
         self._file = file
+        self._stream: TextIO | None = None
         self.items: dict[Key, Item] = {}
+        self._complete_bytes: int | None = None
         if file.is_file():
             self._read()
-        self._stream = file.open("a", encoding="utf-8")
 
     def __enter__(self) -> ItemLog:
         return self
@@ -126,10 +140,14 @@ class ItemLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def append(self, item: Item) -> None:
         """Adds an item; it is in the file when this returns."""
+        if self._stream is None:
+            self._stream = self._opened()
         self._stream.write(json.dumps(dataclasses.asdict(item)) + "\n")
         self._stream.flush()
         self.items[item.key] = item
@@ -139,34 +157,52 @@ class ItemLog:
         item = self.items.get(key)
         return item is not None and item.failed is None
 
+    def check_texts(self, samples: Iterable[Sample], variant: str = "") -> None:
+        """Raises an OutputError where an item was asked with another text than its sample has now."""
+        for sample in samples:
+            for number, asked in enumerate(sample.rounds, start=1):
+                item = self.items.get((variant, sample.name, number))
+                if item is not None and item.text and item.text != asked.text:
+                    raise OutputError(
+                        f"{self._file} has answers to other questions: {sample.name}, round {number} was "
+                        f"{item.text!r:.60}, now {asked.text!r:.60}. Name another output folder"
+                    )
+
+    def _opened(self) -> TextIO:
+        """The file, to append to; a last line that was being written when the run died is cut off."""
+        make_output_folder(self._file.parent)
+        if self._complete_bytes is not None:
+            with self._file.open("r+b") as stream:
+                stream.truncate(self._complete_bytes)
+        return self._file.open("a", encoding="utf-8")
+
     def _read(self) -> None:
         data = self._file.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        lines = whole.splitlines(keepends=True)
+        complete = data[: data.rfind(b"\n") + 1]
+        lines = complete.splitlines(keepends=True)
         for number, line in enumerate(lines, start=1):
             try:
                 item = _item(json.loads(line))
             except (ValueError, TypeError, UnicodeDecodeError) as error:
                 if number == len(lines):  # a machine that lost its power can leave such a last line
-                    whole = whole[: -len(line)]
+                    complete = complete[: -len(line)]
                     break
                 raise OutputError(
                     f"{self._file}, line {number} is no item of an evaluation ({error}); name another folder, or "
                     "remove the line"
                 ) from error
             self.items[item.key] = item
-        if len(whole) < len(data):
-            with self._file.open("r+b") as stream:
-                stream.truncate(len(whole))
+        if len(complete) < len(data):
+            self._complete_bytes = len(complete)
 
 
-def _item(said: Any) -> Item:
-    if not isinstance(said, dict):
+def _item(fields: Any) -> Item:
+    if not isinstance(fields, dict):
         raise ValueError("no JSON object")
-    height, width = said.get("size", (0, 0))
-    return Item(**{**said, "size": (height, width), "tags": tuple(said.get("tags", ()))})
+    height, width = fields.get("size", (0, 0))
+    return Item(**{**fields, "size": (height, width), "tags": tuple(fields.get("tags", ()))})
 
 
 def in_order(items: dict[Key, Item], keys: Iterator[Key]) -> list[Item]:
-    """The items that there are, in the order of the data set, whenever they were judged."""
+    """The items that exist, in the order of the data set, whenever they were judged."""
     return [items[key] for key in keys if key in items]

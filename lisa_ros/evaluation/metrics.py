@@ -33,7 +33,7 @@ _ROUND_EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a mask shares with the truth, in pixels; those not to be judged are in neither."""
+    """Intersection and union of a mask and the truth, in pixels; pixels that are not judged are in neither."""
 
     intersection: int
     union: int
@@ -51,13 +51,13 @@ def overlap(found: Mask, truth: Truth) -> Overlap:
         ValueError: their sizes differ.
     """
     if found.shape != truth.shape:
-        raise ValueError(f"the mask is {found.shape} (H, W), the truth {truth.shape}; they must be of one size")
+        raise ValueError(f"the mask is {found.shape} (H, W), the truth {truth.shape}; they must have the same size")
     judged, true = truth != IGNORE, truth == 1
     return Overlap(int(np.count_nonzero(found & true)), int(np.count_nonzero((found & judged) | true)))
 
 
 def box_around(mask: Mask) -> Box:
-    """The box around a mask (H, W); without area where the mask is empty."""
+    """The box around a mask (H, W); its area is 0 where the mask is empty."""
     x, y, width, height = bounding_box(mask)
     return x, y, x + width, y + height
 
@@ -79,18 +79,18 @@ class Score:
     ciou: float
 
 
-def score(pictures: Iterable[Sequence[Overlap]]) -> Score:
+def score(images: Iterable[Sequence[Overlap]]) -> Score:
     """GIoU and cIoU.
 
-    gIoU is the mean of the masks' IoU, cIoU the sum of intersections over the sum of unions. To the last digit this is
-    what upstream's meters show: they add up float32 picture by picture, and their means have epsilons of their own.
+    gIoU is the mean of the masks' IoU, cIoU the sum of intersections over the sum of unions. The values equal those of
+    upstream's meters to the last digit: the meters add up float32 image by image, and their means have epsilons.
 
     Args:
-        pictures: the masks of each picture, in the order in which they were judged.
+        images: the masks of each image, in the order in which they were judged.
     """
     intersections = unions = ious = np.float32(0)
     count = 0
-    for masks in pictures:
+    for masks in images:
         if not masks:
             continue
         number = np.float32(len(masks))

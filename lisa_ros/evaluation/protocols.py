@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model is asked. Numbers of different protocols say different things and never stand in one table.
+"""How questions are put to a model. Numbers of different protocols measure different things: never in one table.
 
-* teacher_forced: what LISA's paper measures. Upstream's question, and the answer "[SEG]." put into the model's mouth.
+* teacher_forced: what LISA's paper measures. Upstream's question, and the given answer "[SEG]." (teacher forcing).
 * referring: what LIRA's paper measures. "Please segment ...", and the first mask of the answer, which ends there.
-* generate: what an operator gets. The model answers by itself; no `[SEG]` is an empty mask.
-* quantization: generate, with 4-bit and 8-bit weights, judged by what the same model answers with 16-bit ones.
+* generate: what an operator gets. The model generates its answer; no `[SEG]` is an empty mask.
+* quantization: generate, with 4-bit and 8-bit weights, compared with the same model's answers with 16-bit ones.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FORCED_ANSWER = "[SEG]."
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model made of a question.
+    """A model's answer to a question.
 
     Attributes:
-        turn: what was put to it and what it answered, with its masks, for the rounds that follow.
+        turn: the question as it was put, and the answer with its masks, for the rounds that follow.
         masks: its masks, in the order of the answer.
-        cut: whether the answer was cut at its longest allowed length.
-        seconds: from the question to the last word.
-        worded: whether the model was free to choose its words, so that they may be judged.
+        cut: whether the answer was cut at its maximum length.
+        seconds: from the question to the end of the answer.
+        worded: whether the model was free to choose its text, so that the text may be judged.
     """
 
     turn: Turn
@@ -62,13 +62,18 @@ class Reply:
         return objects[0].score, None if evidence is None else dict(evidence)
 
     @property
+    def score_calibrated(self) -> bool:
+        """Whether the masks' scores come from a calibration."""
+        return bool(self.turn.objects) and all(found.score_calibrated for found in self.turn.objects)
+
+    @property
     def box(self) -> Box | None:
-        """The model's own box, in the picture's pixels, where the answer is one mask and the model has one."""
+        """The model's own box, in the image's pixels, where the answer is one mask and the model has a box."""
         return self.turn.objects[0].box if len(self.masks) == 1 and self.turn.objects else None
 
 
 Asking = Callable[[EncodedImage, Round, Sequence[Turn]], Reply]
-"""Puts a round to a model, about a frame and after earlier turns. Raises a CommandError if it cannot be asked."""
+"""Puts a round to a model, about an encoded image and after earlier turns. Raises a CommandError if it cannot."""
 
 
 def upstream_question(asked: Round) -> str:
@@ -79,38 +84,38 @@ def upstream_question(asked: Round) -> str:
 
 
 def teacher_forced(segmenter: Segmenter) -> Asking:
-    """The paper's protocol. Earlier rounds of a dialogue are in the prompt, with the same forced answer.
+    """The paper's protocol. Earlier rounds of a dialogue are in the prompt, with the same given answer.
 
     Raises:
-        ValueError: the model cannot be told its answer.
+        ValueError: the model does not take a given answer.
     """
     if not isinstance(segmenter, TeacherForcing):
-        raise ValueError(f"{segmenter.name} cannot be told its answer, so it has no teacher_forced protocol")
+        raise ValueError(f"{segmenter.name} takes no given answer, so it has no teacher_forced protocol; use generate")
 
-    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked)
-        masks = segmenter.force(frame, question, FORCED_ANSWER, turns)
+        masks = segmenter.force(encoded, question, FORCED_ANSWER, turns)
         return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began, worded=False)
 
     return ask
 
 
 def referring(segmenter: Segmenter) -> Asking:
-    """The protocol of LIRA's paper, for referring expressions; every round stands for itself.
+    """The protocol of LIRA's paper, for referring expressions; every round is asked by itself.
 
     A question that the model answers without a mask is judged by an empty one. LIRA's own script leaves such a question
-    out of cIoU, so that a model gains by saying nothing.
+    out of cIoU, so that a model gains by answering without a mask.
 
     Raises:
-        ValueError: the model has no such way to be asked.
+        ValueError: the model has no prompt for referring expressions.
     """
     if not isinstance(segmenter, Referring):
         raise ValueError(f"{segmenter.name} has no referring protocol; use generate")
 
-    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
-        answer, mask = segmenter.refer(frame, asked.text)
+        answer, mask = segmenter.refer(encoded, asked.text)
         masks = () if mask is None else (mask,)
         return Reply(Turn(asked.text, answer), masks, False, time.perf_counter() - began)
 
@@ -126,17 +131,18 @@ def generate(
 ) -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
-    Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them.
-    With the answer "mask_only" the model is asked for one mask and none of its words, as a node can be told to.
-    A round's references are handed on as one of options.REFERENCES says; LISA ignores them. Where true masks are shown,
-    they take the place of the answers' in the rounds that follow.
+    Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them;
+    commands as they stand (Round.is_command). With the answer "mask_only" the model gives one mask and no text.
+    A round's references are handed on as one of options.REFERENCES says; LISA ignores them. True masks replace the
+    answers' in the rounds that follow.
     """
 
-    def ask(frame: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
+    def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
-        question = upstream_question(asked).strip() if phrasing == "upstream" else asked.text
-        session, shown = segmenter.session(frame, turns), () if references == "none" else asked.references
-        *_, end = session.segment(question, shown, max_new_tokens=max_new_tokens, answer=answer)
+        upstream = phrasing == "upstream" and not asked.is_command
+        question = upstream_question(asked).strip() if upstream else asked.text
+        session, given = segmenter.session(encoded, turns), () if references == "none" else asked.references
+        *_, end = session.segment(question, given, max_new_tokens=max_new_tokens, answer=answer)
         if not isinstance(end, Finished):
             raise RuntimeError("the model's events ended without Finished")
         masks = tuple(found.mask for found in end.objects)
@@ -150,5 +156,5 @@ def generate(
 
 
 def _true(objects: Sequence[ObjectMask], mask: Mask) -> ObjectMask:
-    """The first of an answer's objects with the true mask in place of its own, and else as the model said it."""
+    """The first of an answer's objects with the true mask in place of its own."""
     return replace(objects[0], mask=mask, region=None) if objects else ObjectMask(mask, (0, 0))

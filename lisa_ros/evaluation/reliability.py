@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether scores can be believed: of the masks that were given 0.8, four in five should be right.
+"""Quality of the masks' scores: of the masks with a score of 0.8, four in five should be right.
 
 Brier (1950): mean squared difference of score and outcome. ECE (Naeini et al. 2015): mean over bins of equal width,
 weighted by their masks, of the difference of mean score and share that is right. AUROC: the chance that a right mask
@@ -20,19 +20,19 @@ from lisa_ros.segmentation.scoring import RIGHT_IOU
 
 BINS = 10
 LIMITS = (0.3, 0.5, 0.7, 0.8, 0.9)
-"""Values of min_score whose effect is told."""
+"""Values of min_score whose effect is reported."""
 
 _SIDE, _MARGIN = 300, 46
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Masks whose scores are alike.
+    """Masks with similar scores.
 
     Attributes:
         masks: how many.
         score: their mean score.
-        right: the share of them that is right.
+        right: the share of them that are right.
     """
 
     masks: int
@@ -42,12 +42,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a min_score would do.
+    """The effect of a min_score.
 
     Attributes:
         right_lost: share of the right masks that are below it.
         wrong_dropped: share of the wrong masks that are.
-        absent_dropped: share of the masks of what is not there that are; None where there is no such mask.
+        absent_dropped: share of the masks of absent objects that are; None where there is no such mask.
     """
 
     min_score: float
@@ -58,12 +58,13 @@ class Limit:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How scores and outcomes go together.
+    """How scores and outcomes agree.
 
     Attributes:
         masks: that have a score and at least one pixel.
         right: the share of them with an IoU of RIGHT_IOU or more.
         score: their mean score.
+        calibrated: whether all scores come from a calibration.
         auroc: None where all are right, or none is.
     """
 
@@ -75,16 +76,18 @@ class Reliability:
     auroc: float | None
     bins: tuple[Bin, ...]
     limits: tuple[Limit, ...]
+    calibrated: bool = False
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For results.json."""
         return {"right_iou": RIGHT_IOU, **asdict(self)}
 
     def line(self) -> str:
         """For a terminal."""
         auroc = "-" if self.auroc is None else f"{self.auroc:.3f}"
+        origin = "" if self.calibrated else " (not calibrated)"
         return (
-            f"scores of {self.masks} masks: {self.right:.1%} right (IoU {RIGHT_IOU} or more), mean score "
+            f"scores of {self.masks} masks{origin}: {self.right:.1%} right (IoU {RIGHT_IOU} or more), mean score "
             f"{self.score:.3f}, AUROC {auroc}, Brier {self.brier:.4f}, ECE {self.ece:.4f}"
         )
 
@@ -107,6 +110,7 @@ def reliability(items: Iterable[Item]) -> Reliability | None:
         auroc=auroc(scores, right),
         bins=tuple(bins),
         limits=tuple(_limit(value, scores, right, absent) for value in LIMITS),
+        calibrated=all(item.score_calibrated for item in scored),
     )
 
 
@@ -115,8 +119,8 @@ def auroc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None
     hits, misses = int(right.sum()), int((~right).sum())
     if not hits or not misses:
         return None
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    _, index, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[index]
     return float((ranks[right].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
@@ -137,7 +141,7 @@ def _limit(value: float, scores: NDArray[np.float64], right: NDArray[np.bool_], 
 
 
 def diagram(found: Reliability) -> str:
-    """The reliability diagram as SVG: share that is right over score; a dot's area is its masks' share."""
+    """The reliability diagram as SVG: share that are right over score; a dot's area is the share of its masks."""
     size = _SIDE + 2 * _MARGIN
     ticks = "".join(_tick(value) for value in (0.0, 0.5, 1.0))
     dots = "".join(_dot(one, found.masks) for one in found.bins)
@@ -148,14 +152,14 @@ def diagram(found: Reliability) -> str:
         f'<rect x="{low}" y="{low}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#888"/>'
         f'<line x1="{low}" y1="{high}" x2="{high}" y2="{low}" stroke="#bbb" stroke-dasharray="5 4"/>{ticks}{dots}'
         f'<text x="{size / 2}" y="{size - 8}" text-anchor="middle">score</text>'
-        f'<text transform="translate(13 {size / 2}) rotate(-90)" text-anchor="middle">share that is right</text>'
+        f'<text transform="translate(13 {size / 2}) rotate(-90)" text-anchor="middle">share that are right</text>'
         f'<text x="{size / 2}" y="{_MARGIN - 14}" text-anchor="middle">{found.masks} masks, ECE {found.ece:.3f}</text>'
         "</svg>"
     )
 
 
 def _tick(value: float) -> str:
-    x, y = _place(value, value)
+    x, y = _position(value, value)
     return (
         f'<text x="{x:.0f}" y="{_MARGIN + _SIDE + 16}" text-anchor="middle">{value:g}</text>'
         f'<text x="{_MARGIN - 5}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>'
@@ -163,22 +167,22 @@ def _tick(value: float) -> str:
 
 
 def _dot(one: Bin, masks: int) -> str:
-    x, y = _place(one.score, one.right)
+    x, y = _position(one.score, one.right)
     radius = max(3.0, 26.0 * (one.masks / masks) ** 0.5)
-    told = f"{one.masks} masks: mean score {one.score:.3f}, {one.right:.1%} right"
+    title = f"{one.masks} masks: mean score {one.score:.3f}, {one.right:.1%} right"
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="#2a6fbb" fill-opacity="0.55" stroke="#174a80">'
-        f"<title>{told}</title></circle>"
+        f"<title>{title}</title></circle>"
     )
 
 
-def _place(score: float, right: float) -> tuple[float, float]:
+def _position(score: float, right: float) -> tuple[float, float]:
     return _MARGIN + score * _SIDE, _MARGIN + (1 - right) * _SIDE
 
 
 def limit_rows(limits: Sequence[Limit]) -> list[list[str]]:
     """The limits as a table's texts, titles first."""
-    titles = ["min_score", "right masks lost", "wrong masks dropped", "masks of absent things dropped"]
+    titles = ["min_score", "right masks lost", "wrong masks dropped", "masks of absent objects dropped"]
     shares = [[one.right_lost, one.wrong_dropped, one.absent_dropped] for one in limits]
     cells = [["-" if share is None else f"{share:.1%}" for share in row] for row in shares]
     return [titles, *([f"{one.min_score:g}", *row] for one, row in zip(limits, cells, strict=True))]

@@ -1,168 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HTML page about a run, that needs no other file: its table, what failed, and the pictures, worst first."""
+"""The report of a run: a table on the terminal, results.json, results.csv, items.csv, report.html and scores.svg."""
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from lisa_ros.datasets.catalogue import DataSet
+from lisa_ros.datasets.loading import draw_truth, load_image
 from lisa_ros.datasets.masks import decode_mask
-from lisa_ros.datasets.samples import IGNORE, Round, Sample, Truth
+from lisa_ros.datasets.samples import Sample
+from lisa_ros.evaluation import items as item_fields
+from lisa_ros.evaluation import tables
 from lisa_ros.evaluation.items import Item
-from lisa_ros.evaluation.reliability import Reliability, diagram, limit_rows
-from lisa_ros.evaluation.runner import load_image
-from lisa_ros.evaluation.tables import Row, cells_of
+from lisa_ros.evaluation.reliability import Reliability, diagram, limit_rows, reliability
+from lisa_ros.evaluation.tables import Row, as_csv, cells_of, markdown, rows_of
+from lisa_ros.segmentation.atomic_files import write_text
+from lisa_ros.segmentation.html_page import escape, figure, page, table
 from lisa_ros.segmentation.overlay import draw_overlay
 
-_WIDEST = 420
 _MOST_FAILURES = 200
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 84em; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; margin: 1em 0; }
-td, th { border: 1px solid #ccc; padding: .25em .7em; text-align: left; }
-td + td { font-variant-numeric: tabular-nums; }
-article { border-top: 1px solid #ccc; padding: 1em 0; }
-figure { display: inline-block; margin: 0 .5em .5em 0; vertical-align: top; }
-figcaption { color: #666; font-size: 85%; }
-img { display: block; max-width: 100%; }
-p { margin: .2em 0; overflow-wrap: anywhere; }
-.note { color: #666; }
-.partial { background: #fff3cd; padding: .5em 1em; }
-"""
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a page is about.
+class RunReport:
+    """The content of a run's report.
 
     Attributes:
-        title: its heading.
-        settings: what run it is, by name.
-        rows: the table.
-        items: all items.
-        samples: (variant, sample's name) -> the sample, for pictures and truths.
-        truth_title: what the second picture shows.
-        whole: whether the run came to its end.
-        scores: how good the masks' scores are; None where there are none.
+        folder: where the files go.
+        title: heading of the page.
+        settings: which run it is, by name.
+        items: all items, in the data set's order.
+        data: the data set.
+        samples: (variant, sample's name) -> the sample, for images and truths.
+        truth_title: caption of the second image.
+        notes: what a reader must know before the numbers, a sentence each.
+        judges_scores: whether the quality of the masks' scores is reported.
     """
 
+    folder: Path
     title: str
     settings: Mapping[str, Any]
-    rows: Sequence[Row]
     items: Sequence[Item]
+    data: DataSet
     samples: Mapping[tuple[str, str], Sample]
     truth_title: str = "truth"
-    whole: bool = True
-    scores: Reliability | None = None
+    notes: Sequence[str] = ()
+    judges_scores: bool = False
+
+    @property
+    def rows(self) -> list[Row]:
+        """The table."""
+        return rows_of(self.items, explicit_absence=self.data.explicit_absence, by_round=self.data.scored_by_round)
 
 
-def page(about: Page, pictures: int) -> str:
-    """The page; the `pictures` worst items are shown with image, truth and mask, embedded as JPEG."""
-    judged = sorted((item for item in about.items if item.failed is None), key=lambda item: item.iou)
-    failed = [item for item in about.items if item.failed is not None]
-    shown = judged[:pictures]
-    parts = [
-        f"<h1>{_escape(about.title)}</h1>",
-        "" if about.whole else '<p class="partial">This run was stopped before its end; the numbers are partial.</p>',
-        _table(cells_of(about.rows)),
-        _scores(about.scores),
-        _settings(about.settings),
-        _failures(failed),
-        f"<h2>Pictures, worst first</h2><p class=note>{len(shown)} of {len(judged)} questions that were judged.</p>",
-        *(_article(item, about) for item in shown),
-    ]
-    head = f"<meta charset=utf-8><title>{_escape(about.title)}</title><style>{_STYLE}</style>"
-    return f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+def write_report(report: RunReport, images: int) -> None:
+    """Prints the table, and writes the files.
+
+    Args:
+        report: its content.
+        images: how many of the worst questions report.html shows.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    rows = report.rows
+    scores = reliability(report.items) if report.judges_scores else None
+    folder = report.folder
+    write_text(folder / "results.json", json.dumps(_results(report, rows, scores), indent=1) + "\n")
+    write_text(folder / "results.csv", as_csv(rows, tables.UNITS))
+    write_text(folder / "items.csv", as_csv([_flat(item) for item in report.items], item_fields.UNITS))
+    write_text(folder / "report.html", report_page(report, rows, scores, images))
+    for note in report.notes:
+        print(note)
+    if rows:
+        print(markdown(rows))
+    if scores:
+        print(scores.line())
+        write_text(folder / "scores.svg", diagram(scores) + "\n")
+    print(f"{folder}: results.json, results.csv, items.csv, report.html")
 
 
-def _table(cells: Sequence[Sequence[str]]) -> str:
-    titles, *lines = cells
-    head = "".join(f"<th>{_escape(title)}" for title in titles)
-    body = "".join("<tr>" + "".join(f"<td>{_escape(cell)}" for cell in line) for line in lines)
-    return f"<table><tr>{head}{body}</table>"
+def _results(report: RunReport, rows: Sequence[Row], scores: Reliability | None) -> dict[str, Any]:
+    return {
+        **report.settings,
+        "units": {"rows": tables.UNITS, "items": item_fields.UNITS},
+        "rows": rows,
+        "scores": scores.as_json() if scores else None,
+        "items": [item.as_json() for item in report.items],
+    }
+
+
+def _flat(item: Item) -> dict[str, Any]:
+    """An item for CSV: one value in each column."""
+    fields = item.as_json()
+    evidence = fields.pop("evidence") or {}
+    return {**fields, "tags": "; ".join(item.tags), "size": " ".join(map(str, item.size)), **evidence}
+
+
+def report_page(report: RunReport, rows: Sequence[Row], scores: Reliability | None, images: int) -> str:
+    """The page; the worst items are shown with image, truth and mask."""
+    return page(report.title, _body(report, rows, scores, images))
+
+
+def _body(report: RunReport, rows: Sequence[Row], scores: Reliability | None, images: int) -> Iterator[str]:
+    judged = sorted((item for item in report.items if item.failed is None), key=lambda item: item.iou)
+    failed = [item for item in report.items if item.failed is not None]
+    yield from (f'<p class="warning">{escape(note)}</p>' for note in report.notes)
+    yield table(cells_of(rows))
+    yield _scores(scores)
+    yield _settings(report.settings)
+    yield _failures(failed)
+    shown = judged[:images]
+    yield f"<h2>Questions, worst first</h2><p class=note>{len(shown)} of {len(judged)} that were judged.</p>"
+    yield from (_article(item, report) for item in shown)
 
 
 def _scores(found: Reliability | None) -> str:
     if found is None:
         return ""
-    limits = _table(limit_rows(found.limits))
-    return f"<h2>Scores</h2><p>{_escape(found.line())}.</p>{diagram(found)}{limits}"
+    return f"<h2>Scores</h2><p>{escape(found.line())}.</p>{diagram(found)}{table(limit_rows(found.limits))}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    lines = "".join(f"<tr><td>{_escape(name)}<td>{_escape(value)}" for name, value in settings.items())
-    return f"<details><summary>What was run</summary><table>{lines}</table></details>"
+    lines = "".join(f"<tr><td>{escape(name)}<td>{escape(value)}" for name, value in settings.items())
+    return f"<details><summary>Settings</summary><table>{lines}</table></details>"
 
 
 def _failures(failed: Sequence[Item]) -> str:
     if not failed:
         return ""
-    lines = "".join(
-        f"<tr><td>{_escape(item.sample)}<td>{item.round}<td>{_escape(item.text)}<td>{_escape(item.failed)}"
-        for item in failed[:_MOST_FAILURES]
-    )
-    rest = len(failed) - _MOST_FAILURES
-    more = f"<p class=note>… and {rest} more; results.json has them all.</p>" if rest > 0 else ""
-    head = "<tr><th>sample<th>round<th>text<th>why it could not be judged"
-    return f"<h2>{len(failed)} failed</h2><p>They are in no number above.</p><table>{head}{lines}</table>{more}"
+    lines = [["image", "round", "question", "reason"]]
+    lines += [[one.sample, str(one.round), one.text, str(one.failed)] for one in failed[:_MOST_FAILURES]]
+    more = f"<p class=note>and {len(failed) - _MOST_FAILURES} more</p>" if len(failed) > _MOST_FAILURES else ""
+    return f"<h2>{len(failed)} failed</h2>{table(lines)}{more}"
 
 
-def _article(item: Item, about: Page) -> str:
-    place = f"{item.sample}, round {item.round}" + (f", {item.variant}" if item.variant else "")
+def _article(item: Item, report: RunReport) -> str:
     group = f" · {item.group}" if item.group else ""
-    score = "" if item.score is None else f", score {item.score:.3f}"
-    expected = f"<p><b>expected:</b> {_escape(item.expected)}</p>" if item.expected is not None else ""
-    cut = " <span class=note>(cut at its longest length)</span>" if item.cut else ""
+    where = f"{item.variant} " if item.variant else ""
+    where += f"{item.sample}, {'turn' if item.dialogue else 'question'} {item.round}"
+    uncalibrated = "" if item.score_calibrated else " (not calibrated)"
+    score = "" if item.score is None else f" · score {item.score:.3f}{uncalibrated}"
+    expected = f"<p><b>expected:</b> {escape(item.expected)}</p>" if item.expected is not None else ""
+    cut = " <span class=note>(cut at its maximum length)</span>" if item.cut else ""
     return (
-        f"<article><p><b>IoU {item.iou:.3f}</b> · {_escape(place + group)} · {item.masks} mask(s){score}</p>"
-        f"<p><b>asked:</b> {_escape(item.asked)}</p><p><b>answer:</b> {_escape(item.answer) or '(empty)'}{cut}</p>"
-        f"{expected}{_pictures(item, about)}</article>"
+        f"<article><p><b>IoU {item.iou:.3f}</b> · {escape(where + group)} · {item.masks} mask(s){score}</p>"
+        f"<p><b>question:</b> {escape(item.asked)}</p><p><b>answer:</b> {escape(item.answer) or '(empty)'}{cut}</p>"
+        f"{expected}{_images(item, report)}</article>"
     )
 
 
-def _pictures(item: Item, about: Page) -> str:
+def _images(item: Item, report: RunReport) -> str:
     try:
-        sample = about.samples[item.variant, item.sample]
-        asked: Round = sample.rounds[item.round - 1]
-        image, truth = load_image(sample.image), asked.truth()
-        found = decode_mask(item.found, item.size)
+        sample = report.samples[item.variant, item.sample]
+        image, truth = load_image(sample.image), sample.rounds[item.round - 1].truth()
         drawn = [
             ("image", image),
-            (about.truth_title, _with_truth(image, truth)),
-            ("mask", draw_overlay(image, [found])),
+            (report.truth_title, draw_truth(image, truth)),
+            ("mask", draw_overlay(image, [decode_mask(item.found, item.size)])),
         ]
     except (ValueError, OSError, LookupError) as error:  # it changed since it was judged
-        return f"<p class=note>No pictures: {_escape(error)}</p>"
-    return "".join(_figure(picture, caption) for caption, picture in drawn)
-
-
-def _with_truth(image: NDArray[np.uint8], truth: Truth) -> NDArray[np.uint8]:
-    """The truth as a mask; what is not to be judged is greyed out."""
-    picture = image.copy()
-    picture[truth == IGNORE] = picture[truth == IGNORE] // 3 + np.uint8(85)
-    return draw_overlay(picture, [truth == 1])
-
-
-def _figure(picture: NDArray[np.uint8], caption: str) -> str:
-    height, width = picture.shape[:2]
-    if width > _WIDEST:
-        small = (_WIDEST, max(1, round(height * _WIDEST / width)))
-        picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    if not done:
-        raise OSError("a picture could not be written as JPEG")
-    address = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
-    alt = _escape(caption)
-    return f'<figure><img src="{address}" alt="{alt}"><figcaption>{alt}</figcaption></figure>'
-
-
-def _escape(value: Any) -> str:
-    return html.escape(str(value))
+        return f"<p class=note>No images: {escape(error)}</p>"
+    return "".join(figure(shown, caption) for caption, shown in drawn)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts every question of a data set to a model and writes down what came of it."""
+"""Puts the questions of a data set to a model, and judges the answers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lisa_ros.datasets.loading import load_image
 from lisa_ros.datasets.masks import encode_mask
-from lisa_ros.datasets.samples import ImageSource, Round, Sample, Truth
+from lisa_ros.datasets.samples import Round, Sample, Truth
 from lisa_ros.evaluation.items import Item, ItemLog, Key
 from lisa_ros.evaluation.metrics import Box, box_around, boxes_iou, overlap
 from lisa_ros.evaluation.protocols import Asking, Reply
-from lisa_ros.segmentation.image_files import read_image
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import Turn
 
@@ -29,7 +29,7 @@ def keys_of(samples: Sequence[Sample], variant: str = "") -> Iterator[Key]:
 
 
 def unfinished(samples: Sequence[Sample], log: ItemLog, variant: str = "") -> list[Sample]:
-    """The samples that still have something to ask."""
+    """The samples that still have a question to judge."""
     return [one for one in samples if not all(log.judged(key) for key in keys_of([one], variant))]
 
 
@@ -41,23 +41,25 @@ def evaluate(
     *,
     rule: str = "first",
     variant: str = "",
+    title: str = "images",
 ) -> None:
     """Judges whatever the log has not judged yet, and adds it to the log at once.
 
-    A sample that cannot be read, or a question that cannot be put, becomes an item with the reason; the run goes on.
+    A sample that cannot be read, or a question that cannot be put, becomes an item with the reason; the run continues.
 
     Args:
-        samples: what to ask about.
-        segmenter: looks at the pictures.
+        samples: images with their questions.
+        segmenter: encodes the images.
         ask: puts a question to it.
-        log: what is there already, and where the rest goes.
+        log: what was judged before, and where the rest goes.
         rule: one of options.MASK_RULES.
         variant: for the items.
+        title: of the progress bar.
     """
     left = unfinished(samples, log, variant)
     done = [item.iou for key in keys_of(samples, variant) if (item := log.items.get(key)) and item.failed is None]
     total, count = sum(done), len(done)
-    bar = tqdm(left, desc=variant or "pictures", unit="picture", disable=None, total=len(samples))
+    bar = tqdm(left, desc=variant or title, unit="image", disable=None, total=len(samples))
     bar.update(len(samples) - len(left))
     for sample in bar:
         for item in _judge(sample, segmenter, ask, log, rule, variant):
@@ -72,9 +74,9 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
     blanks = [_blank(sample, number, variant) for number in range(1, max(1, len(sample.rounds)) + 1)]
     try:
         if sample.problem is not None or not sample.rounds:
-            raise ValueError(sample.problem or "nothing is asked about it")
+            raise ValueError(sample.problem or "it has no question")
         image = load_image(sample.image)
-        frame = segmenter.encode(image)
+        encoded = segmenter.encode(image)
     except (ValueError, OSError) as error:
         yield from (_failed(blank, error) for blank in blanks)
         return
@@ -85,21 +87,12 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
         try:
             numbers = {turn.number for turn in turns}  # a round that failed is no turn
             meant = tuple(number for number in asked.references if number in numbers)
-            reply = ask(frame, replace(asked, references=meant), turns if sample.dialogue else ())
+            reply = ask(encoded, replace(asked, references=meant), turns if sample.dialogue else ())
         except ValueError as error:
             yield _failed(blank, error)
             continue
         turns.append(replace(reply.turn, number=blank.round))
         yield _judged(blank, reply, asked, image, rule)
-
-
-def load_image(source: ImageSource) -> NDArray[np.uint8]:
-    """A sample's picture, RGB (H, W, 3).
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    return read_image(source) if isinstance(source, Path) else source()
 
 
 def _blank(sample: Sample, number: int, variant: str) -> Item:
@@ -127,6 +120,7 @@ def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], r
         cut=reply.cut,
         size=size,
         score=score,
+        score_calibrated=reply.score_calibrated,
         evidence=evidence,
         seconds=reply.seconds,
     )

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.metrics import Overlap, score, score_round
 
 Row = dict[str, Any]
-"""A row's label and numbers; None where there is nothing to take a number of."""
+"""A row's label and numbers; None where a number means nothing."""
 
-_TITLES = {
+TITLES = {
     "row": "",
     "items": "questions",
     "failed": "failed",
@@ -37,14 +39,17 @@ _COUNTS = ("items", "failed", "present", "absent")
 _ALWAYS = ("row", "items", "giou", "ciou")
 _SHARES = ("refused_present", "refused_absent", "said", "n_acc", "t_acc", "box_precision", "equal_answers")
 
+UNITS = {name: "questions" if name in _COUNTS else "0 to 1" for name in TITLES if name != "row"}
+"""Column -> its unit."""
+
 
 def rows_of(items: Sequence[Item], *, explicit_absence: bool = False, by_round: bool = False) -> list[Row]:
     """The rows of a run's table.
 
     Args:
         items: of one protocol, data set and model, in the order of the data set; of several variants, if it has some.
-        explicit_absence: give gRefCOCO's N-acc and T-acc.
-        by_round: give SegLLM's scores of each turn.
+        explicit_absence: report gRefCOCO's N-acc and T-acc.
+        by_round: report SegLLM's scores of each turn.
 
     Returns:
         a row for everything, then one for each group and for each turn of the dialogues; so for each variant.
@@ -81,24 +86,26 @@ def row_of(label: str, items: Sequence[Item]) -> Row:
 
     Returns:
         items, failed: how many were judged, and how many could not be.
-        giou, ciou: upstream's.
-        present, absent: how many have something to mark, and how many have nothing.
+        giou, ciou: upstream's; None where every object is absent: there is nothing to mark then. Where models are
+            compared, two empty masks agree.
+        present, absent: how many have an object to mark, and how many have none.
         refused_present, refused_absent: the share of each in which nothing was marked.
-        said: the share of the answers that say what a right one says, of those where that is asked for.
+        said: the share of the answers that contain the required text, of those that have one.
     """
     judged = [item for item in items if item.failed is None]
     present = [item for item in judged if not item.absent]
     absent = [item for item in judged if item.absent]
-    pictures: dict[tuple[str, str], list[Overlap]] = defaultdict(list)
+    images: dict[tuple[str, str], list[Overlap]] = defaultdict(list)
     for item in judged:
-        pictures[item.variant, item.sample].append(item.overlap)
-    found = score(pictures.values())
+        images[item.variant, item.sample].append(item.overlap)
+    found = score(images.values())
+    has_iou = bool(present) or any(item.variant for item in judged)
     return {
         "row": label,
         "items": len(judged),
         "failed": len(items) - len(judged),
-        "giou": _number(found.giou),
-        "ciou": _number(found.ciou),
+        "giou": _number(found.giou) if has_iou else None,
+        "ciou": _number(found.ciou) if has_iou else None,
         "present": len(present),
         "refused_present": _mean(item.refused for item in present),
         "absent": len(absent),
@@ -108,21 +115,41 @@ def row_of(label: str, items: Sequence[Item]) -> Row:
 
 
 def cells_of(rows: Sequence[Row]) -> list[list[str]]:
-    """The table as texts, titles first; columns that say nothing are left out."""
-    columns = [key for key in _TITLES if key in _ALWAYS or any(_tells(key, row.get(key)) for row in rows)]
-    return [[_TITLES[key] for key in columns], *([_cell(key, row.get(key)) for key in columns] for row in rows)]
+    """The table as texts, titles first; columns without a number are left out."""
+    columns = [key for key in TITLES if key in _ALWAYS or any(_has_number(key, row.get(key)) for row in rows)]
+    return [[TITLES[key] for key in columns], *([cell(key, row.get(key)) for key in columns] for row in rows)]
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table for a terminal or a page of documentation."""
-    titles, *lines = cells_of(rows)
+    return aligned(cells_of(rows))
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """A table of texts in Markdown, its columns aligned; the first line has the titles."""
+    titles, *lines = cells
     widths = [max(len(line[i]) for line in (titles, *lines)) for i in range(len(titles))]
 
-    def line_of(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+    def line_of(line: Sequence[str]) -> str:
+        return "| " + " | ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)) + " |"
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([line_of(titles), rule, *map(line_of, lines)])
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> str:
+    """Rows as CSV; a column's title has its unit in brackets.
+
+    Args:
+        rows: each with its values by column; all columns of any row are written.
+        units: column -> unit; others have none.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([f"{key} ({units[key]})" if key in units else key for key in columns])
+    writer.writerows([["" if row.get(key) is None else row[key] for key in columns] for row in rows])
+    return stream.getvalue()
 
 
 def _round_scores(items: Sequence[Item]) -> Row:
@@ -137,7 +164,7 @@ def _round_scores(items: Sequence[Item]) -> Row:
 
 
 def _by(items: Iterable[Item], key: Callable[[Item], Any]) -> list[tuple[Any, list[Item]]]:
-    """Items that share a key, in the order in which the keys first come."""
+    """Items that share a key, in the order in which the keys first occur."""
     groups: dict[Any, list[Item]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -157,11 +184,12 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _tells(key: str, value: Any) -> bool:
+def _has_number(key: str, value: Any) -> bool:
     return value is not None and not (key in _COUNTS and value == 0)
 
 
-def _cell(key: str, value: Any) -> str:
+def cell(key: str, value: Any) -> str:
+    """A number of a row for people; "-" where it means nothing."""
     if value is None:
         return "-"
     if key == "row" or key in _COUNTS:

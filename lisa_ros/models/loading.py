@@ -53,8 +53,11 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     # work. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = find_folder(checkpoint)
+    model = model_of(folder)
+    if options is not None:
+        options.check_for(model)
     # torch and transformers take seconds to import; callers that only need the names here must not wait for them.
-    module = importlib.import_module(f"lisa_ros.models.{model_of(folder)}.segmenter")
+    module = importlib.import_module(f"lisa_ros.models.{model}.segmenter")
     segmenter: Segmenter = module.load(folder, options)
     if options is not None and options.threads is not None:
         _set_threads(segmenter, options.threads)

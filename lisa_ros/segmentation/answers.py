@@ -28,6 +28,12 @@ AnswerKind = Literal["full", "mask_only"]
 ANSWER_KINDS: tuple[AnswerKind, ...] = ("full", "mask_only")
 
 
+def check_answer_kind(answer: str) -> None:
+    """Raises a ValueError unless it is one of ANSWER_KINDS."""
+    if answer not in ANSWER_KINDS:
+        raise ValueError(f"answer is {answer!r}; it can be {' or '.join(map(repr, ANSWER_KINDS))}")
+
+
 class CommandError(ValueError):
     """A command that the model cannot answer; the text is one sentence for the operator."""
 
@@ -55,6 +61,7 @@ class ObjectMask:
         score: the mask's confidence, 0 to 1. With a calibration (see segmentation.scoring) it is the probability that
             the mask's IoU with the true object is 0.5 or more; without one it only ranks masks. None: the model
             reports none.
+        score_calibrated: whether the score comes from a calibration.
         evidence: the numbers that the score was computed from, by name; a calibration is fitted to them. None: none.
         probability: computes (H, W) float32, the model's probability that a pixel belongs to the object; above 0.5
             inside the mask. None: the model has none. It keeps H x W float32 alive and is not stored with a turn.
@@ -69,6 +76,7 @@ class ObjectMask:
     mask: Mask
     span: tuple[int, int]
     score: float | None = None
+    score_calibrated: bool = False
     evidence: Mapping[str, float] | None = None
     probability: Callable[[], NDArray[np.float32]] | None = None
     region: Region | None = None

@@ -13,11 +13,16 @@ from lisa_ros.segmentation.answers import Mask
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """Read an image file as RGB uint8 (H, W, 3), with OpenCV as the public implementation of LISA does.
+    """Read an image file with OpenCV, as the public implementation of LISA does.
+
+    Returns:
+        RGB uint8 (H, W, 3), turned upright where the file has an EXIF orientation.
 
     Raises:
-        ValueError: There is no such file, or OpenCV cannot read it.
+        ValueError: There is no such file, it is a folder, or OpenCV cannot read it.
     """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; name an image file in it")
     if not file.is_file():
         raise ValueError(f"there is no image file {file}")
     try:
@@ -33,6 +38,21 @@ def read_mask(file: Path) -> Mask:
     """Read a mask file, (H, W): every pixel that is not black belongs to the object.
 
     Raises:
-        ValueError: There is no such file, or OpenCV cannot read it.
+        ValueError: See read_image.
     """
     return np.asarray(read_image(file).any(axis=2), dtype=np.bool_)
+
+
+def write_image(file: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image in the format that the file's name ends in.
+
+    Args:
+        file: For example a PNG.
+        image: RGB uint8 (H, W, 3), or grey (H, W).
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(file), stored):
+        raise OSError(f"{file} cannot be written")

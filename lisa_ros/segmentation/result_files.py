@@ -1,24 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers written as files: result.json, masks and overlays."""
+"""Answers written as files: result.json, masks and overlays. docs/result_json.md describes the format."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Mask, MaskFound, ObjectMask, Reference
+from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.image_files import write_image
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
+from lisa_ros.segmentation.output_folders import make_output_folder
 from lisa_ros.segmentation.overlay import draw_overlay
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
+
+FORMAT = 1
+"""Of result.json; a field that changes its meaning raises it, a new field does not."""
+
+_WRITTEN = re.compile(r"result\.json|turn\d+_(mask\d+(_refined)?|overlay)\.png")
+"""Names of the files of a run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What answered, and about which image; result.json has these fields by these names.
+
+    Attributes:
+        image_file: the image's path; empty: it came from elsewhere.
+        model: "LISA", "SegLLM", "LIRA"; empty: not known.
+        checkpoint: the folder.
+        precision: fp32, bf16 or fp16.
+        quantization: of the language model's weights: none, 8bit or 4bit.
+        device: cpu or cuda.
+        lisa_ros: the package's version.
+    """
+
+    image_file: str = ""
+    model: str = ""
+    checkpoint: str = ""
+    precision: str = ""
+    quantization: str = ""
+    device: str = ""
+    lisa_ros: str = ""
 
 
 def segment_image(
@@ -29,104 +62,118 @@ def segment_image(
     max_new_tokens: int = 512,
     answer: AnswerKind = "full",
     references: Mapping[int, Sequence[Reference]] | None = None,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
-    """Hold a dialogue about an image and write its answers into a folder.
+    """Gives the commands of one dialogue about an image, and writes the answers as files.
 
     Args:
-        segmenter: A loaded model.
+        segmenter: a loaded model.
         image: RGB uint8 (H, W, 3).
-        texts: The commands, in order. They become turns 1, 2, ... of the dialogue.
-        output: Folder for result.json and, counted from 0, turn<i>_mask<j>.png (mono8, 0 or 255),
-            turn<i>_mask<j>_refined.png if the model refines its masks, and turn<i>_overlay.png.
-        max_new_tokens: Maximum length of an answer, in tokens.
-        answer: "mask_only": one mask for each command and no text.
-        references: Index of a text, counted from 0 -> what it refers to; see Session.segment.
+        texts: the commands, in order.
+        output: gets result.json and, counted from 1, turn<i>_mask<j>.png (mono8, 0 or 255), turn<i>_mask<j>_refined.png
+            where there is one, and turn<i>_overlay.png. Files of these names from an earlier run are deleted first.
+        max_new_tokens: maximum length of an answer, tokens.
+        answer: "mask_only": one mask for each command, and no text.
+        references: index of a text, from 0 -> what it refers to; see Session.segment.
+        origin: what result.json says of model and image.
 
     Returns:
-        The content of result.json: for each turn its text, raw answer, explanation, references (numbers of the turns
-        whose masks the model was given), masks and times in milliseconds ("first_mask" is null if there is none). Each
-        mask has its file, pixels, bbox [x, y, w, h], centroid [u, v] in pixels (null if the mask is empty) and score
-        (null if the model has none); where the model has them also box [x0, y0, x1, y1] in pixels, phrase, refined and
-        attributes.
+        what result.json holds, see docs/result_json.md.
 
     Raises:
-        CommandError: The model cannot answer one of the texts.
-        OSError: A file cannot be written.
+        CommandError: a command that the model cannot answer.
+        OutputError: the output folder cannot be used.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_output_folder(output)
+    delete_earlier_run(output)
     encoded = segmenter.encode(image)
     turns: list[Turn] = []
     written = []
-    for i, text in enumerate(texts):
-        session, referred = segmenter.session(encoded, turns), (references or {}).get(i, ())
-        finished, timing = _timed(session.segment(text, referred, max_new_tokens=max_new_tokens, answer=answer))
-        turns.append(turn_of(text, finished, len(turns) + 1))
-        masks = [_write_object(found, output, f"turn{i}_mask{j}") for j, found in enumerate(finished.objects)]
-        written.append(_turn_entry(text, finished, masks, timing))
-        _write_rgb(output / f"turn{i}_overlay.png", _overlay(image, text, finished))
-    result = {"turns": written}
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for index, text in enumerate(texts):
+        session, meant = segmenter.session(encoded, turns), (references or {}).get(index, ())
+        finished, timing_ms = _timed(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
+        turns.append(turn_of(text, finished, index + 1))
+        written.append({**_write_turn(image, turns[-1], output), "timing_ms": timing_ms})
+    result = {**_described(segmenter, image, origin or Origin()), "turns": written}
+    write_json(output / "result.json", result)
     return result
 
 
-def _turn_entry(
-    text: str, finished: Finished, masks: list[dict[str, Any]], timing: dict[str, float | None]
-) -> dict[str, Any]:
+def delete_earlier_run(output: Path) -> None:
+    """Deletes the files that an earlier run wrote into a folder, so that none is taken for one of the next run."""
+    for file in output.iterdir():
+        if _WRITTEN.fullmatch(file.name) and file.is_file():
+            file.unlink()
+
+
+def _described(segmenter: Segmenter, image: NDArray[np.uint8], origin: Origin) -> dict[str, Any]:
+    height, width = image.shape[:2]
+    fields = asdict(origin)
+    file = fields.pop("image_file")
     return {
-        "text": text,
-        "answer": finished.answer,
-        "explanation": _explanation(finished),
-        "references": list(finished.references),
-        "masks": masks,
-        "timing_ms": timing,
+        "format": FORMAT,
+        "segmenter": segmenter.name,
+        **fields,
+        "image": {"file": file, "width": width, "height": height},
     }
 
 
-def _explanation(finished: Finished) -> str:
-    return explanation_of(finished.answer, [found.span for found in finished.objects])
-
-
-def _overlay(image: NDArray[np.uint8], text: str, finished: Finished) -> NDArray[np.uint8]:
-    masks, labels = [found.mask for found in finished.objects], [found.phrase for found in finished.objects]
-    return draw_overlay(image, masks, f"{text}\n{_explanation(finished)}", labels)
+def _write_turn(image: NDArray[np.uint8], turn: Turn, output: Path) -> dict[str, Any]:
+    name = f"turn{turn.number}"
+    masks = [_write_object(found, output, f"{name}_mask{j}") for j, found in enumerate(turn.objects, start=1)]
+    explanation = explanation_of(turn.answer, [found.span for found in turn.objects])
+    masks_drawn, labels = [found.mask for found in turn.objects], [found.phrase for found in turn.objects]
+    overlay = draw_overlay(image, masks_drawn, f"{turn.command}\n{explanation}", labels)
+    write_image(output / f"{name}_overlay.png", overlay)
+    return {
+        "text": turn.command,
+        "answer": turn.answer,
+        "explanation": explanation,
+        "references": list(turn.references),
+        "masks": masks,
+        "overlay": f"{name}_overlay.png",
+    }
 
 
 def _timed(events: Iterator[Event]) -> tuple[Finished, dict[str, float | None]]:
+    """The answer, and milliseconds from the command to its first mask and to its end."""
     began = time.perf_counter()
     first_mask: float | None = None
     for event in events:
+        elapsed_ms = round(1000 * (time.perf_counter() - began), 1)
         if isinstance(event, MaskFound) and first_mask is None:
-            first_mask = 1000 * (time.perf_counter() - began)
+            first_mask = elapsed_ms
         if isinstance(event, Finished):
-            return event, {"first_mask": first_mask, "total": 1000 * (time.perf_counter() - began)}
+            return event, {"first_mask": first_mask, "total": elapsed_ms}
     raise RuntimeError("the model's events ended without Finished")
 
 
 def _write_object(found: ObjectMask, output: Path, name: str) -> dict[str, Any]:
-    entry = {**_write_mask(found.mask, output, f"{name}.png"), "score": found.score}
-    entry |= {"box": list(found.box)} if found.box is not None else {}
-    entry |= {"phrase": found.phrase} if found.phrase else {}
-    entry |= {"attributes": found.attributes} if found.attributes else {}
+    described: dict[str, Any] = {
+        **_write_mask(found.mask, output, f"{name}.png"),
+        "score": None if found.score is None else round(found.score, 4),
+        "score_calibrated": found.score is not None and found.score_calibrated,
+    }
+    described |= {"box": [round(edge, 2) for edge in found.box]} if found.box is not None else {}
+    described |= {"phrase": found.phrase} if found.phrase else {}
+    described |= {"attributes": found.attributes} if found.attributes else {}
     if found.refined is not None:
-        entry["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
-    return entry
+        described["refined"] = _write_mask(found.refined, output, f"{name}_refined.png")
+    return described
 
 
 def _write_mask(mask: Mask, output: Path, name: str) -> dict[str, Any]:
-    _write(output / name, mask.astype(np.uint8) * np.uint8(255))
+    write_image(output / name, mask.astype(np.uint8) * np.uint8(255))
     pixels = int(mask.sum())
     return {
         "file": name,
         "pixels": pixels,
         "bbox": list(bounding_box(mask)),
-        "centroid": list(centroid_pixel(mask)) if pixels else None,
+        "centroid": [round(one, 2) for one in centroid_pixel(mask)] if pixels else None,
     }
 
 
-def _write_rgb(file: Path, image: NDArray[np.uint8]) -> None:
-    _write(file, np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8))
-
-
-def _write(file: Path, image: NDArray[np.uint8]) -> None:
-    if not cv2.imwrite(str(file), image):
-        raise OSError(f"{file} cannot be written")
+def schema() -> dict[str, Any]:
+    """The JSON schema of result.json."""
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "result_schema.json").read_bytes())
+    return found

@@ -34,12 +34,12 @@ BARS = {
 
 
 def test_the_embedded_model_against_upstreams_way(tmp_path: Path) -> None:
-    output = tmp_path / "new" / "b.json"
+    output = tmp_path / "new"
     options = BenchmarkOptions(
         repeats=1, tokens=6, against="upstream-style", output=output, load=LoadOptions(device="cpu")
     )
     run_benchmark(options)
-    report = json.loads(output.read_text())
+    report = json.loads((output / "benchmark.json").read_text())
     assert set(report["ratios"]) >= BARS
     assert all(value > 0 for name, value in report["medians"].items() if "difference" not in name)
     assert report["medians"]["upstream's way, largest difference of mask logits"] < 1e-3
@@ -103,6 +103,6 @@ def test_medians_and_ratios_by_hand() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_said(tmp_path: Path, arguments: list[str], says: str) -> None:
-    command = [sys.executable, "-m", "lisa_ros.cli", "benchmark", "--output", str(tmp_path / "b.json"), *arguments]
+    command = [sys.executable, "-m", "lisa_ros.cli", "benchmark", "--output", str(tmp_path / "b"), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 2 and says in ran.stderr and "Traceback" not in ran.stderr

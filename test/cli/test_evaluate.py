@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command itself, with the embedded checkpoint, and killed in the middle."""
+"""`lisa evaluate` with the embedded checkpoint, killed in the middle, and two runs compared."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(data: Path, output: Path, *options: str) -> list[str]:
     basis = ["evaluate", "--dataset", "reason_seg", "--data", str(data), "--output", str(output), "--device", "cpu"]
-    return [*basis, "--max-new-tokens", "24", *options]
+    return [*basis, *options]
 
 
 def results(output: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((output / "results.json").read_text())
-    return told
+    found: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return found
 
 
 def test_teacher_forced(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(evaluate(data, tmp_path, "--protocol", "teacher_forced", "--limit", "2")) == 0
-    told = results(tmp_path)
-    assert told["rows"][0]["items"] == 2 and all(item["masks"] == 1 for item in told["items"])
+    found = results(tmp_path)
+    assert found["rows"][0]["items"] == 2 and all(item["masks"] == 1 for item in found["items"])
     assert (tmp_path / "report.html").stat().st_size > 1000
     printed = capsys.readouterr()
-    assert "gIoU" in printed.out and str(tmp_path / "report.html") in printed.out
-    assert main(evaluate(data, tmp_path, "--protocol", "generate")) == 2
+    assert "gIoU" in printed.out and f"{tmp_path}: results.json" in printed.out
+    assert main([*evaluate(data, tmp_path), "--protocol", "generate"]) == 2
     assert "belongs to another run" in capsys.readouterr().err
 
 
@@ -61,12 +61,12 @@ def test_quantization(data: Path, tmp_path: Path) -> None:
         ["--protocol", "generate", "--limit", "0"],
         ["--protocol", "generate", "--limit", "-3"],
         ["--protocol", "generate", "--limit", "ten"],
-        ["--protocol", "generate", "--pictures", "-1"],
+        ["--protocol", "generate", "--report-images", "-1"],
         ["--protocol", "guess"],
         [],
     ],
 )
-def test_options_that_are_none(data: Path, tmp_path: Path, options: list[str]) -> None:
+def test_invalid_options(data: Path, tmp_path: Path, options: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(evaluate(data, tmp_path, *options))
     assert stopped.value.code == 2
@@ -83,8 +83,8 @@ def test_killed_in_the_middle_at_most_one_item_is_lost(data: Path, tmp_path: Pat
     after = log.read_bytes().splitlines()
     assert after[: len(before) - 1] == before[: len(before) - 1]
     assert len(after) == len(TEXTS), "nothing was judged twice"
-    told = results(tmp_path)
-    assert told["complete"] and told["rows"][0]["items"] == len(TEXTS)
+    found = results(tmp_path)
+    assert found["complete"] and found["rows"][0]["items"] == len(TEXTS)
 
 
 def stop(command: list[str], log: Path, lines: int, how: signal.Signals) -> int:

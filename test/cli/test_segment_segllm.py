@@ -48,7 +48,7 @@ def test_what_the_command_line_refuses(golden_segllm: Path, tmp_path: Path, caps
         main([*basis, "--reference", "1", "--text", "the lid"])
     assert "stands after it" in capsys.readouterr().err
     assert main([*basis, "--text", "the lid", "--reference", "1"]) == 2
-    assert "refers to turn 1, but no turn is kept" in capsys.readouterr().err
+    assert "there is no earlier turn" in capsys.readouterr().err
     assert main([*basis, "--text", "the lid", "--reference", str(tmp_path / "no.png")]) == 2
     assert "no image file" in capsys.readouterr().err
     cv2.imwrite(str(tmp_path / "small.png"), np.full((4, 4), 255, np.uint8))

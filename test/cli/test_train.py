@@ -41,8 +41,8 @@ def test_the_recipe_gives_its_own_help(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "message"),
     [
         (["train", "--recipe", "kitchen"], "kitchen"),
-        (["segment", "--image", "a", "--text", "b", "--output", "c", "--stages", "joint"], "--stages joint"),
-        (["finetune", "--checkpoint", "a", "--data", "b", "--output", "c", "--lora", "8"], "--lora 8"),
+        (["segment", "--image", "a", "--text", "b", "--output", "c", "--stages", "joint"], "no option --stages"),
+        (["finetune", "--checkpoint", "a", "--data", "b", "--output", "c", "--lora", "8"], "no option --lora"),
     ],
 )
 def test_what_nobody_knows_is_refused(

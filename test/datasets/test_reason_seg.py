@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ReasonSeg folders, as they come: upstream's painting, its encodings, and files that are not whole."""
+"""ReasonSeg folders as they are released: encodings, explanations, and damaged files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_datasets import BLUE_BOX, HEIGHT, RED_BOX, WIDTH, box_mask, reason, shape, write_picture, write_reason_seg
+from tiny_datasets import BLUE_BOX, HEIGHT, RED_BOX, WIDTH, box_mask, reason, shape, write_image, write_reason_seg
 
-from lisa_ros.datasets.reason_seg import paint, read_reason_seg
-from lisa_ros.datasets.samples import IGNORE, DataError, usable
+from lisa_ros.datasets.reason_seg import read_reason_seg
+from lisa_ros.datasets.samples import DataError, usable
 
 SIZE = (HEIGHT, WIDTH)
 
@@ -30,34 +30,6 @@ def test_a_sample_has_its_texts_and_its_truth(tmp_path: Path) -> None:
     assert np.array_equal(truth == 1, box_mask(RED_BOX))
 
 
-def test_small_shapes_are_painted_over_large_ones() -> None:
-    small, whole = (12, 12, 15, 15), (0, 0, WIDTH - 1, HEIGHT - 1)
-    shapes = [("Target", square) for square in map(points, (small, RED_BOX))]
-    shapes.insert(1, ("IGNORE-this", points(whole)))
-    truth = paint(shapes, SIZE)
-    assert np.array_equal(truth == 1, box_mask(RED_BOX))
-    assert np.array_equal(truth == IGNORE, ~box_mask(RED_BOX))
-    hole = paint([("ignore", points(small)), ("target", points(RED_BOX))], SIZE)
-    assert np.array_equal(hole == IGNORE, box_mask(small))
-
-
-def points(box: tuple[int, int, int, int]) -> list[list[int]]:
-    x, y, u, v = box
-    return [[x, y], [u, y], [u, v], [x, v]]
-
-
-def test_flags_are_skipped_and_outlines_are_painted() -> None:
-    assert not paint([("FLAG", points(RED_BOX))], SIZE).any()
-    line = paint([("target", [[3, 3], [9, 3]])], SIZE)
-    assert line.sum() == 7, "two points are a line"
-    assert not paint([], SIZE).any()
-
-
-def test_what_lies_outside_is_cut_off() -> None:
-    truth = paint([("target", [[-20, -20], [5, -20], [5, 5], [-20, 5]])], SIZE)
-    assert np.array_equal(truth == 1, box_mask((0, 0, 5, 5)))
-
-
 def test_cp1252_and_a_byte_order_mark(tmp_path: Path) -> None:
     files = {
         "a": json.dumps(reason("the café sign"), ensure_ascii=False).encode("cp1252"),
@@ -67,7 +39,7 @@ def test_cp1252_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert texts == ["the café sign", "das grüne Glas"]
 
 
-def test_files_that_are_not_whole_are_problems_of_their_samples(tmp_path: Path) -> None:
+def test_damaged_files_are_problems_of_their_samples(tmp_path: Path) -> None:
     without = {key: value for key, value in reason("what?").items() if key != "shapes"}
     files = {
         "0good": reason("what?"),
@@ -88,10 +60,10 @@ def test_files_that_are_not_whole_are_problems_of_their_samples(tmp_path: Path) 
         [
             "'shapes'",
             "there is no file",
-            "no whole JSON",
+            "no complete JSON",
             "no JSON object",
             "'text'",
-            "the shape",
+            "shape 1 is",
             "neither",
             "'is_sentence'",
         ],
@@ -124,25 +96,23 @@ def test_a_dialogue_is_read_turn_by_turn(tmp_path: Path) -> None:
         ([{"text": "the mug", "answer": "No.", "shapes": None}], "'shapes'"),
         ([{"text": "the mug", "answer": "[SEG].", "shapes": []}], "one [SEG] is expected with shapes"),
         (
-            [{"text": "the mug", "answer": "Sure.", "shapes": [{"label": "target", "points": [[1, 1], [2, 2]]}]}],
+            [
+                {
+                    "text": "the mug",
+                    "answer": "Sure.",
+                    "shapes": [{"label": "target", "points": [[1, 1], [2, 2], [1, 2]]}],
+                }
+            ],
             "one [SEG] is expected with shapes",
         ),
     ],
 )
-def test_a_dialogue_that_is_none_is_a_problem(tmp_path: Path, turns: object, part: str) -> None:
+def test_an_invalid_dialogue_is_a_problem(tmp_path: Path, turns: object, part: str) -> None:
     (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": {"dialogue": turns}}))
     assert part in (sample.problem or "") and str(tmp_path) in (sample.problem or "")
 
 
-@pytest.mark.parametrize("bad", [[], [[1]], "points", [[1, None]], [[1, float("nan")]], [[1e300, 2]], [[[1, 2]]]])
-def test_points_that_are_none(tmp_path: Path, bad: object) -> None:
-    said = reason("what?", shapes=[{"label": "target", "points": bad}])
-    (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": said}))
-    with pytest.raises(DataError, match=r"a\.json: a shape has the points"):
-        sample.rounds[0].truth()
-
-
-def test_a_picture_that_lies_on_its_side_is_turned_as_opencv_turns_it(tmp_path: Path) -> None:
+def test_an_image_with_an_exif_orientation_is_turned_as_opencv_turns_it(tmp_path: Path) -> None:
     from PIL import Image
 
     folder = write_reason_seg(tmp_path, {"a": reason("what?")})
@@ -167,15 +137,31 @@ def test_explanations_become_answers(tmp_path: Path) -> None:
         read_reason_seg(folder, tmp_path / "nowhere.json")
 
 
-def test_folders_that_are_none(tmp_path: Path) -> None:
+def test_folders_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         read_reason_seg(tmp_path / "val")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         read_reason_seg(tmp_path)
 
 
-def test_png_pictures_too(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.PNG")
+def test_png_images_too(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.PNG")
     (tmp_path / "a.json").write_text(json.dumps(reason("what?", shapes=[shape("target", BLUE_BOX)])))
     (sample,) = read_reason_seg(tmp_path)
     assert np.array_equal(sample.rounds[0].truth() == 1, box_mask(BLUE_BOX))
+
+
+def test_several_objects_of_an_image(tmp_path: Path) -> None:
+    objects = [
+        {"text": ["red", "the red one"], "is_sentence": False, "shapes": [shape("target", RED_BOX)]},
+        {"text": "What is blue?", "is_sentence": True, "shapes": [shape("target", BLUE_BOX)]},
+    ]
+    (sample,) = read_reason_seg(write_reason_seg(tmp_path, {"a": {"objects": objects}}))
+    assert [(one.text, one.is_sentence) for one in sample.rounds] == [
+        ("red", False),
+        ("the red one", False),
+        ("What is blue?", True),
+    ]
+    assert not sample.dialogue
+    assert np.array_equal(sample.rounds[1].truth() == 1, box_mask(RED_BOX))
+    assert np.array_equal(sample.rounds[2].truth() == 1, box_mask(BLUE_BOX))

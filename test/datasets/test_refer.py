@@ -23,14 +23,14 @@ from tiny_datasets import (
     reference,
     said,
     write_grefer,
+    write_image,
     write_mr_refcoco,
-    write_picture,
     write_refer,
 )
 
 from lisa_ros.datasets.catalogue import DATASETS, Source
 from lisa_ros.datasets.masks import decode_mask, decode_segmentation, encode_mask
-from lisa_ros.datasets.mr_refcoco import find_picture, read_mr_refcoco
+from lisa_ros.datasets.mr_refcoco import find_image, read_mr_refcoco
 from lisa_ros.datasets.refer import partition_of, read_refer
 from lisa_ros.datasets.samples import DataError
 from lisa_ros.evaluation.options import DATASETS as NAMES
@@ -89,7 +89,7 @@ def test_folders_named_in_other_ways(tmp_path: Path) -> None:
     folder = write_refer(tmp_path / "refer_seg", REFERENCES)
     assert len(read_refer(tmp_path, "refcoco", "val")) == len(read_refer(folder / "refcoco", "refcoco", "val")) == 2
     elsewhere = tmp_path / "elsewhere"
-    write_picture(elsewhere / coco_image(1)["file_name"])
+    write_image(elsewhere / coco_image(1)["file_name"])
     (sample, _) = read_refer(folder, "refcoco", "val", images=elsewhere)
     assert sample.image == elsewhere / coco_image(1)["file_name"]
     with pytest.raises(DataError, match="nowhere"):
@@ -169,7 +169,7 @@ def test_grefcoco_has_several_and_none(tmp_path: Path) -> None:
     assert np.array_equal(both == 1, box_mask(RED_BOX, BLUE_BOX))
     assert not none.any() and none.shape == SIZE
     assert np.array_equal(blue == 1, box_mask(BLUE_BOX))
-    assert DATASETS["grefcoco"].settle(Source(tmp_path, "val")).partition == "unc"
+    assert DATASETS["grefcoco"].resolve(Source(tmp_path, "val")).partition == "unc"
 
 
 def test_masks_there_and_back() -> None:
@@ -282,10 +282,10 @@ def test_files_of_dialogues(tmp_path: Path) -> None:
 
 def test_segllms_corrections_of_file_names(tmp_path: Path) -> None:
     for name in ("coco/train2014/a.jpg", "vg/VG_100K/b.jpg", "train2017/c.jpg", "object365/d.jpg"):
-        write_picture((tmp_path / name).with_suffix(".png")).rename(tmp_path / name)
-    assert find_picture(tmp_path, "coco/val2014/new_a.jpg") == tmp_path / "coco/train2014/a.jpg"
-    assert find_picture(tmp_path, "VG_100K/b.jpg") == tmp_path / "vg/VG_100K/b.jpg"
-    assert find_picture(tmp_path, "val2017/c.jpg") == tmp_path / "train2017/c.jpg"
-    assert find_picture(tmp_path, "images/d.jpg") == tmp_path / "object365/d.jpg"
-    assert find_picture(tmp_path, "elsewhere/a.jpg") == tmp_path / "coco/train2014/a.jpg"
-    assert find_picture(tmp_path, "gone.jpg") == tmp_path / "gone.jpg"
+        write_image((tmp_path / name).with_suffix(".png")).rename(tmp_path / name)
+    assert find_image(tmp_path, "coco/val2014/new_a.jpg") == tmp_path / "coco/train2014/a.jpg"
+    assert find_image(tmp_path, "VG_100K/b.jpg") == tmp_path / "vg/VG_100K/b.jpg"
+    assert find_image(tmp_path, "val2017/c.jpg") == tmp_path / "train2017/c.jpg"
+    assert find_image(tmp_path, "images/d.jpg") == tmp_path / "object365/d.jpg"
+    assert find_image(tmp_path, "elsewhere/a.jpg") == tmp_path / "coco/train2014/a.jpg"
+    assert find_image(tmp_path, "gone.jpg") == tmp_path / "gone.jpg"

@@ -35,8 +35,8 @@ def samples(folder: Path) -> list[Sample]:
         return read_tabletop(folder, "validation", workers=1)
 
 
-def test_each_view_is_a_dialogue_about_what_it_shows(folder: Path, samples: list[Sample]) -> None:
-    views = ViewCache(folder / "validation", COUNT)
+def test_each_view_is_a_dialogue_about_its_objects(folder: Path, samples: list[Sample]) -> None:
+    views = ViewCache(folder / f"validation_first_{COUNT}", COUNT)
     assert [sample.name for sample in samples] == [f"view {index:04d}" for index in range(COUNT)]
     for index, sample in enumerate(samples):
         assert sample.dialogue and len(sample.rounds) == tabletop.TURNS and callable(sample.image)
@@ -58,8 +58,17 @@ def test_the_same_split_is_the_same_questions(
     assert [one.text for sample in other for one in sample.rounds] != [o.text for s in samples for o in s.rounds]
 
 
+def test_a_limit_renders_no_more(tmp_path: Path, samples: list[Sample]) -> None:
+    few = read_tabletop(tmp_path, "validation", 2, workers=1)
+    assert [one.text for sample in few for one in sample.rounds] == [o.text for s in samples[:2] for o in s.rounds]
+    assert np.array_equal(few[1].image(), samples[1].image())  # type: ignore[operator]
+    (shard,) = tmp_path.rglob("shard_*.npz")
+    with np.load(shard) as rendered:
+        assert len(rendered["rgb"]) == 2
+
+
 def test_an_unknown_split_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no split 'val'; there are test, validation, test-held-out"):
+    with pytest.raises(DataError, match=r"no split 'val'; there are test, validation, train, test-held-out"):
         read_tabletop(tmp_path, "val")
 
 
@@ -74,7 +83,7 @@ def asked(family: str, *instances: int, **more: object) -> Question:
     return Question(family, "?", "It is [SEG].", instances, **more)  # type: ignore[arg-type]
 
 
-def test_tags_tell_what_training_never_showed() -> None:
+def test_tags_name_what_training_never_showed() -> None:
     assert ("duck", "white") in UNSEEN_PAIRS and ("mug", "red") not in UNSEEN_PAIRS
     anchor = next(kind for kind in ("ball", "cube", "mug", "can", "ring", "duck", "book") if is_reserved("mug", kind))
     rounds = sample_of(
@@ -99,6 +108,6 @@ def test_tags_tell_what_training_never_showed() -> None:
     assert rounds[4].truth().sum() == 18
 
 
-def test_a_follow_up_about_nothing_counts_as_absent() -> None:
+def test_a_follow_up_without_an_object_counts_as_absent() -> None:
     (only,) = sample_of(view(), "one", [asked("follow", follows=True)]).rounds
     assert only.group == "absent" and not only.truth().any() and only.tags == ()

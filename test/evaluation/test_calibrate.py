@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa calibrate` and how its file is used, with a model whose words decide how sure it is."""
+"""`lisa calibrate` and the use of its file, with a model whose command decides its confidence."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from tiny_datasets import RED_BOX, reason, shape, write_reason_seg
 from lisa_ros.datasets.catalogue import Source
 from lisa_ros.evaluation.calibrate import FEWEST, Calibrating, calibrate
 from lisa_ros.evaluation.evaluate import Evaluation, run_evaluation
-from lisa_ros.evaluation.items import OutputError
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, MaskFound
-from lisa_ros.segmentation.scoring import FILE, UNCALIBRATED, Calibration, Evidence, read_calibration
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.scoring import (
+    FILE,
+    UNCALIBRATED,
+    Calibration,
+    Evidence,
+    LogisticRegression,
+    read_calibration,
+)
 from lisa_ros.segmentation.turns import Turn
 
 SURE = Evidence(6.0, 0.9, -0.001)
@@ -28,7 +36,7 @@ DOUBTFUL = Evidence(1.0, 0.5, -0.7)
 
 @dataclass
 class Model(ScriptedSegmenter):
-    """Marks red and is sure of it, or blue and is not; the truth is red."""
+    """Marks red with high confidence, or blue with low; the truth is red."""
 
     calibration: Calibration = UNCALIBRATED
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -51,17 +59,21 @@ class Model(ScriptedSegmenter):
         return Session(encoded, tuple(turns))
 
     def _judged(self, event: Event, evidence: Evidence, answer: str) -> Event:
-        told = {"score": self.calibration.score(evidence, answer), "evidence": evidence.as_dict()}
+        scored = {
+            "score": self.calibration.score(evidence, answer),
+            "score_calibrated": answer in self.calibration.regressions,
+            "evidence": evidence.as_dict(),
+        }
         if isinstance(event, MaskFound):
-            return MaskFound(replace(event.object, **told))
+            return MaskFound(replace(event.object, **scored))
         if isinstance(event, Finished):
-            return replace(event, objects=tuple(replace(found, **told) for found in event.objects))
+            return replace(event, objects=tuple(replace(found, **scored) for found in event.objects))
         return event
 
 
 @dataclass
 class Loader:
-    """Stands in for load_segmenter; reads the folder's calibration, as a real model does."""
+    """In place of load_segmenter; reads the folder's calibration, as a real model does."""
 
     models: list[Model] = field(default_factory=list)
     loaded: list[Model] = field(default_factory=list)
@@ -73,10 +85,14 @@ class Loader:
         return model
 
 
-def write_pictures(folder: Path, right: int, wrong: int) -> None:
+def write_images(folder: Path, right: int, wrong: int) -> None:
     red = [shape("target", RED_BOX)]
     texts = {f"right {i:02}": "red" for i in range(right)} | {f"wrong {i:02}": "blue" for i in range(wrong)}
     write_reason_seg(folder, {name: reason(text, is_sentence=False, shapes=red) for name, text in texts.items()})
+
+
+def limited(wanted: Any, limit: int) -> Any:
+    return replace(wanted, source=replace(wanted.source, limit=limit))
 
 
 @pytest.fixture
@@ -85,12 +101,12 @@ def wanted(tmp_path: Path) -> Calibrating:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
-    write_pictures(tmp_path / "data" / "val", FEWEST, FEWEST + 2)
+    write_images(tmp_path / "data" / "val", FEWEST, FEWEST + 2)
     options = LoadOptions(device="cpu")
     return Calibrating("reason_seg", Source(tmp_path / "data", "val"), tmp_path / "out", checkpoint, options)
 
 
-def test_scores_tell_right_from_wrong(wanted: Calibrating, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_separate_right_from_wrong(wanted: Calibrating, capsys: pytest.CaptureFixture[str]) -> None:
     loader = Loader()
     assert calibrate(wanted, loader) == 0
     found = read_calibration(wanted.checkpoint)
@@ -104,7 +120,7 @@ def test_scores_tell_right_from_wrong(wanted: Calibrating, capsys: pytest.Captur
     assert str(wanted.checkpoint / FILE) in printed and "AUROC" not in printed, "there were no scores to judge yet"
 
 
-def test_nothing_is_asked_twice_not_even_with_the_new_scores(wanted: Calibrating) -> None:
+def test_nothing_is_asked_twice_with_the_new_scores_either(wanted: Calibrating) -> None:
     calibrate(wanted, Loader())
     first = (wanted.checkpoint / FILE).read_text()
     loader = Loader()
@@ -112,7 +128,7 @@ def test_nothing_is_asked_twice_not_even_with_the_new_scores(wanted: Calibrating
     assert not loader.loaded and (wanted.checkpoint / FILE).read_text() == first
 
 
-def test_control_c_writes_no_file_and_the_same_command_goes_on(wanted: Calibrating) -> None:
+def test_control_c_writes_no_file_and_the_same_command_resumes(wanted: Calibrating) -> None:
     assert calibrate(wanted, Loader([Model(stop_before=7)])) == 130
     assert not (wanted.checkpoint / FILE).exists()
     loader = Loader()
@@ -123,11 +139,11 @@ def test_control_c_writes_no_file_and_the_same_command_goes_on(wanted: Calibrati
 @pytest.mark.parametrize(("limit", "said"), [(FEWEST + 1, "20 masks are right and 1 wrong"), (3, "3 masks are right")])
 def test_too_few_masks_of_one_outcome(wanted: Calibrating, limit: int, said: str) -> None:
     with pytest.raises(ValueError, match=f"{said}.*at least {FEWEST} of each"):
-        calibrate(replace(wanted, limit=limit), Loader())
+        calibrate(limited(wanted, limit), Loader())
     assert not (wanted.checkpoint / FILE).exists()
 
 
-def test_a_model_that_says_nothing_of_its_masks(wanted: Calibrating) -> None:
+def test_a_model_without_evidence(wanted: Calibrating) -> None:
     with pytest.raises(ValueError, match=r"no answer .*evidence"):
         calibrate(wanted, lambda checkpoint, options: ScriptedSegmenter())
 
@@ -138,28 +154,28 @@ def evaluation(wanted: Calibrating) -> Evaluation:
     return Evaluation("reason_seg", wanted.source, "generate", folder, wanted.checkpoint, wanted.options)
 
 
-def test_an_evaluation_tells_how_good_the_scores_are(
+def test_an_evaluation_reports_the_quality_of_scores(
     wanted: Calibrating, evaluation: Evaluation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calibrate(wanted, Loader())
     capsys.readouterr()
     assert run_evaluation(evaluation, Loader()) == 0
-    told = json.loads((evaluation.output / "results.json").read_text())
-    assert told["scores"]["masks"] == 2 * FEWEST + 2 and told["scores"]["auroc"] == 1.0
-    assert told["scores"]["ece"] < 0.1
-    limit = next(one for one in told["scores"]["limits"] if one["min_score"] == 0.5)
+    found = json.loads((evaluation.output / "results.json").read_text())
+    assert found["scores"]["masks"] == 2 * FEWEST + 2 and found["scores"]["auroc"] == 1.0
+    assert found["scores"]["ece"] < 0.1 and found["scores"]["calibrated"]
+    limit = next(one for one in found["scores"]["limits"] if one["min_score"] == 0.5)
     assert (limit["right_lost"], limit["wrong_dropped"]) == (0.0, 1.0)
-    assert {round(item["score"], 6) for item in told["items"]} == {
+    assert {round(item["score"], 6) for item in found["items"]} == {
         round(read_calibration(wanted.checkpoint).score(one, "full"), 6) for one in (SURE, DOUBTFUL)
     }
     assert "AUROC 1.000" in capsys.readouterr().out
     page = (evaluation.output / "report.html").read_text()
     assert (evaluation.output / "scores.svg").read_text().strip() in page
-    assert "<svg" in page and ", score 0.0" in page
+    assert "<svg" in page and "score 0.0" in page and "not calibrated" not in page
 
 
-def test_an_evaluation_does_not_go_on_with_other_scores(wanted: Calibrating, evaluation: Evaluation) -> None:
-    run_evaluation(replace(evaluation, limit=2), Loader())
+def test_an_evaluation_does_not_resume_with_other_scores(wanted: Calibrating, evaluation: Evaluation) -> None:
+    run_evaluation(limited(evaluation, 2), Loader())
     calibrate(wanted, Loader())
     with pytest.raises(OutputError, match="score_sha256"):
         run_evaluation(evaluation, Loader())
@@ -167,7 +183,7 @@ def test_an_evaluation_does_not_go_on_with_other_scores(wanted: Calibrating, eva
 
 def test_an_evaluation_of_the_other_kind_of_answer(evaluation: Evaluation) -> None:
     loader = Loader()
-    run_evaluation(replace(evaluation, limit=2, answer="mask_only"), loader)
+    run_evaluation(replace(limited(evaluation, 2), answer="mask_only"), loader)
     assert [kind for kind, _ in loader.loaded[0].asked] == ["mask_only", "mask_only"]
     with pytest.raises(OutputError, match="answer was 'mask_only'"):
         run_evaluation(evaluation, Loader())
@@ -175,7 +191,47 @@ def test_an_evaluation_of_the_other_kind_of_answer(evaluation: Evaluation) -> No
         run_evaluation(replace(evaluation, answer="mask_only", protocol="quantization"), Loader())
 
 
-def test_without_scores_nothing_is_said_of_them(evaluation: Evaluation) -> None:
-    run_evaluation(replace(evaluation, limit=2), lambda checkpoint, options: ScriptedSegmenter())
+def test_without_scores_none_are_reported(evaluation: Evaluation) -> None:
+    run_evaluation(limited(evaluation, 2), lambda checkpoint, options: ScriptedSegmenter())
     assert json.loads((evaluation.output / "results.json").read_text())["scores"] is None
     assert "<h2>Scores</h2>" not in (evaluation.output / "report.html").read_text()
+
+
+def test_scores_without_a_calibration_are_marked(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_evaluation(limited(evaluation, 2), Loader()) == 0
+    assert "masks (not calibrated)" in capsys.readouterr().out
+    found = json.loads((evaluation.output / "results.json").read_text())
+    assert not found["scores"]["calibrated"] and not any(item["score_calibrated"] for item in found["items"])
+    assert "(not calibrated)" in (evaluation.output / "report.html").read_text()
+
+
+def founded(checkpoint: Path, masks: int, weights: str) -> str:
+    """Writes a calibration that says how many masks it was fitted to."""
+    about = {"masks": {"full": {"right": masks, "wrong": masks}}, "weights_sha256": weights}
+    text = Calibration({"full": LogisticRegression(0.0, (1.0, 0.0, 0.0))}, about).text()
+    (checkpoint / FILE).write_text(text)
+    return text
+
+
+def test_the_earlier_calibration_is_kept(wanted: Calibrating, capsys: pytest.CaptureFixture[str]) -> None:
+    text = founded(wanted.checkpoint, 5, one_hash(weights_of(wanted.checkpoint)))
+    assert calibrate(wanted, Loader()) == 0
+    printed = capsys.readouterr().out
+    assert f"will be written to {wanted.checkpoint / FILE}" in printed, "said before the work"
+    assert (wanted.checkpoint / f"{FILE}.bak").read_text() == text and f"{FILE}.bak" in printed
+    calibrate(wanted, Loader())
+    assert len(list(wanted.checkpoint.glob(f"{FILE}.bak*"))) == 1, "the same calibration replaces nothing"
+
+
+def test_a_better_founded_calibration_stays_unless_forced(wanted: Calibrating) -> None:
+    text = founded(wanted.checkpoint, FEWEST + 1, one_hash(weights_of(wanted.checkpoint)))
+    with pytest.raises(ValueError, match=f"fitted to 21 right and 21 wrong masks.*to {FEWEST} and 22.*--force"):
+        calibrate(wanted, Loader())
+    assert (wanted.checkpoint / FILE).read_text() == text
+    assert calibrate(replace(wanted, force=True), Loader()) == 0
+    assert read_calibration(wanted.checkpoint).about["masks"]["full"]["right"] == FEWEST
+
+
+def test_a_calibration_of_other_weights_is_replaced(wanted: Calibrating) -> None:
+    founded(wanted.checkpoint, 1000, "other weights")
+    assert calibrate(wanted, Loader()) == 0

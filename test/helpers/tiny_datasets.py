@@ -17,20 +17,20 @@ RED, BLUE = (230, 20, 20), (20, 20, 230)
 
 RED_BOX = (8, 8, 23, 31)
 BLUE_BOX = (40, 16, 55, 39)
-"""x, y of the first and the last pixel: the squares in every picture."""
+"""x, y of the first and the last pixel: the squares in every image."""
 
 
-def picture() -> NDArray[np.uint8]:
+def image() -> NDArray[np.uint8]:
     """RGB: a red and a blue square on grey."""
-    image = np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8)
+    pixels = np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8)
     for (x, y, u, v), colour in ((RED_BOX, RED), (BLUE_BOX, BLUE)):
-        image[y : v + 1, x : u + 1] = colour
-    return image
+        pixels[y : v + 1, x : u + 1] = colour
+    return pixels
 
 
-def write_picture(file: Path, image: NDArray[np.uint8] | None = None) -> Path:
+def write_image(file: Path, pixels: NDArray[np.uint8] | None = None) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(file), cv2.cvtColor(picture() if image is None else image, cv2.COLOR_RGB2BGR))
+    assert cv2.imwrite(str(file), cv2.cvtColor(image() if pixels is None else pixels, cv2.COLOR_RGB2BGR))
     return file
 
 
@@ -54,7 +54,7 @@ def shape(label: str, box: tuple[int, int, int, int]) -> dict[str, Any]:
 def write_reason_seg(folder: Path, names: dict[str, dict[str, Any] | bytes | None]) -> Path:
     """A split's folder; a name's JSON is an object, raw bytes, or left out."""
     for name, said in names.items():
-        write_picture(folder / f"{name}.png").rename(folder / f"{name}.jpg")
+        write_image(folder / f"{name}.png").rename(folder / f"{name}.jpg")
         if said is not None:
             data = said if isinstance(said, bytes) else json.dumps(said).encode()
             (folder / f"{name}.json").write_bytes(data)
@@ -76,7 +76,7 @@ def polygon(box: tuple[int, int, int, int]) -> list[int]:
 
 
 def write_instances(file: Path, images: int = 2) -> Path:
-    """Two objects in each picture: 10 i + 1 is the red square, 10 i + 2 the blue one (a plain run-length code)."""
+    """Two objects in each image: 10 i + 1 is the red square, 10 i + 2 the blue one (a plain run-length code)."""
     annotations = []
     for i in range(1, images + 1):
         blue = np.asfortranarray(box_mask(BLUE_BOX)).ravel(order="F").astype(int)
@@ -121,25 +121,25 @@ def reference(number: int, annotation: Any, *texts: str, split: str = "val", ima
 def write_refer(folder: Path, references: list[dict[str, Any]], name: str = "refcoco", partition: str = "unc") -> Path:
     write_instances(folder / name / "instances.json")
     (folder / name / f"refs({partition}).p").write_bytes(pickle.dumps(references, protocol=2))
-    write_coco_pictures(folder)
+    write_coco_images(folder)
     return folder
 
 
 def write_grefer(folder: Path, references: list[dict[str, Any]]) -> Path:
     write_instances(folder / "grefcoco" / "instances.json")
     (folder / "grefcoco" / "grefs(unc).json").write_text(json.dumps(references))
-    write_coco_pictures(folder)
+    write_coco_images(folder)
     return folder
 
 
-def write_coco_pictures(folder: Path, place: str = "images/mscoco/images/train2014") -> None:
+def write_coco_images(folder: Path, place: str = "images/mscoco/images/train2014") -> None:
     for i in (1, 2):
-        write_picture(folder / place / coco_image(i)["file_name"])
+        write_image(folder / place / coco_image(i)["file_name"])
 
 
 def write_mr_refcoco(folder: Path, dialogues: list[Any], name: str = "mr_refcoco_val") -> Path:
     write_instances(folder / "annotations_folder" / "refcoco" / "instances.json")
-    write_coco_pictures(folder, "images_folder/coco/train2014")
+    write_coco_images(folder, "images_folder/coco/train2014")
     home = folder / "conversations_folder" / "all_data_mix_val"
     home.mkdir(parents=True, exist_ok=True)
     (home / f"{name}.json").write_text(json.dumps(dialogues))

@@ -242,7 +242,7 @@ def test_lisa_segment(golden_lisa: Path, tmp_path: Path) -> None:
     u, v = entry["centroid"]
     assert mask[round(v), round(u)] == 255
     assert 0 < first["timing_ms"]["first_mask"] <= first["timing_ms"]["total"]
-    assert (output / "turn0_overlay.png").is_file()
+    assert (output / "turn1_overlay.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.processes import Child, isolate, node_command, running, share_memory
 from lisa_ros.demo.script import SEED
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.output_folders import make_output_folder
 from lisa_ros.simulation.scene import View
 from lisa_ros.simulation.tabletop import Tabletop
 
@@ -47,7 +49,7 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
         OSError: a file cannot be written.
         KeyboardInterrupt: SIGINT or SIGTERM came; all processes have ended.
     """
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(options.output)
     isolate()
     share_memory()
     load_before = os.getloadavg()[0]
@@ -61,9 +63,9 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
         **told,
         "bars": [dataclasses.asdict(bar) for bar in found],
     }
-    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(options.output / "benchmark_node.json", report)
     print(f"\n{table(found)}\n\nLoad of the machine: {load_before:.1f}, at the end {os.getloadavg()[0]:.1f}")
-    print(options.output)
+    print(options.output / "benchmark_node.json")
     return report
 
 

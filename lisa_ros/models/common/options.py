@@ -13,6 +13,20 @@ CONVERTED_TO = ("none", "8bit", "4bit")
 
 DEVICES = ("auto", "cpu", "cuda")
 
+TITLES = {"lisa": "LISA", "segllm": "SegLLM", "lira": "LIRA"}
+"""Folder in lisa_ros/models/ -> the model's name."""
+
+MODELS_WITH: dict[str, tuple[str, ...]] = {
+    "template": ("lisa",),
+    "vision_tower": ("lisa", "segllm"),
+    "fusion_scales": ("segllm",),
+    "explicit_references": ("segllm",),
+    "references": ("segllm",),
+    "refine": ("lira",),
+    "attributes": ("lira",),
+}
+"""Options that not every model has -> the models that have them. "references" are those of a command."""
+
 MEASURED_THREADS = 0
 """As threads: the number that is fastest on this machine, measured once the model is loaded."""
 DEFAULT_CACHE = -1
@@ -65,6 +79,20 @@ class LoadOptions:
             )
         if self.cache_mib < DEFAULT_CACHE:
             raise ValueError(f"cache_mib is {self.cache_mib}; it can be 0 or more, or {DEFAULT_CACHE} for the default")
+
+    def check_for(self, model: str) -> None:
+        """Raises a ValueError for an option that differs from its default and that the model does not have.
+
+        Args:
+            model: a key of TITLES.
+        """
+        for name, models in MODELS_WITH.items():
+            value = getattr(self, name, None)
+            if model not in models and value not in (None, getattr(LoadOptions, name, None)):
+                names = " and ".join(TITLES[one] for one in models)
+                raise ValueError(
+                    f"{name} is {value!r}, but only {names} has this option; the checkpoint is {TITLES[model]}'s"
+                )
 
 
 _CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}

@@ -40,6 +40,7 @@ def marked_object(step: Marked, calibration: Calibration, kind: AnswerKind) -> O
         step.logits > 0,
         (end - len(SEG_TEXT), end),
         score=calibration.score(evidence, kind),
+        score_calibrated=kind in calibration.regressions,
         evidence=evidence.as_dict() if evidence else None,
         probability=partial(pixel_probability, step.logits),
     )

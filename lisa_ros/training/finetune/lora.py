@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LoRA (arXiv 2106.09685) on LISA's language model, by peft, and what is trained whole beside it.
 
-As upstream trains (dvlab-research/LISA at 3cb2d43, train_ds.py): adapters on LLaMA's q_proj and v_proj, and whole the
-words' embeddings, the output layer, `text_hidden_fcs` and SAM's mask decoder. CLIP, the projector and SAM's encoder
-are never touched.
+As upstream trains (dvlab-research/LISA at 3cb2d43, train_ds.py): adapters on LLaMA's q_proj and v_proj, and as a whole
+the token embeddings, the output layer, `text_hidden_fcs` and SAM's mask decoder. CLIP, the projector and SAM's encoder
+stay frozen.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _INSIDE_ADAPTER = re.compile(r"^(?P<layer>.+)\.(?:base_layer|lora_[A-Za-z_]+)(?:
 
 
 def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], folder: Path) -> None:
-    """Makes a loaded network trainable, in place: adds the adapters and thaws what is trained whole.
+    """Makes a loaded network trainable, in place: adds the adapters and unfreezes the parts that are trained whole.
 
-    What is trained is float32 whatever the rest is, since small steps get lost in 16 bits; the whole parts are read
-    from the checkpoint again for that, so that they begin with its very numbers.
+    Trained weights are float32 whatever the rest is, since small steps vanish in 16 bits; the whole parts are read
+    from the checkpoint again, so that they begin with its exact numbers.
 
     Args:
         network: from `load_network`, in any precision or quantization of its linear layers.
@@ -40,7 +40,7 @@ def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], fol
         folder: the checkpoint that the network was loaded from.
 
     Raises:
-        ValueError: an option or name that cannot be; nothing to train; peft is not installed.
+        ValueError: an invalid option or name; nothing to train; peft is not installed.
     """
     lora.check()
     unknown = sorted(set(whole) - set(WHOLE_PARTS))
@@ -64,7 +64,7 @@ def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
             f"LLaMA's blocks have no linear layer {', '.join(unknown) or 'without a name'}; "
             f"targets can be {', '.join(sorted(known))}"
         )
-    # peft imports it where it is installed, and then it tells of kernels that may be downloaded.
+    # peft imports it where it is installed, and then it logs that kernels can be downloaded.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -112,14 +112,14 @@ def _read_exactly(network: LisaNetwork, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """For people: a part of the network, and how many numbers of it are trained."""
+    """For people: a part of the network, and how many of its weights are trained."""
 
     name: str
     weights: int
 
 
 def trained_parts(network: LisaNetwork) -> list[TrainedPart]:
-    """What is trained: each whole part, and the adapters of each target."""
+    """The trained parts: each whole part, and the adapters of each target."""
     sizes: dict[str, int] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
@@ -136,7 +136,7 @@ def _part_of(name: str) -> str:
 
 
 class Learned:
-    """What a training has changed, as changes to the tensors of the checkpoint that it began with."""
+    """The result of a training, as changes to the tensors of the checkpoint that it began with."""
 
     def __init__(self, network: LisaNetwork) -> None:
         """Takes a network that `prepare` made trainable, trained."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fine-tuned checkpoint as a plain folder of the released layout: the source's own tensors, and what was learned."""
+"""Writes a fine-tuned checkpoint in the released layout: the source's own tensors with the learned changes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard
         source: the checkpoint that was fine-tuned.
         clip: its CLIP folder, copied along where it lies in `source`.
         learned: what the training changed.
-        folder: made anew; what is there is deleted.
-        shard_bytes: size from which another file is begun.
+        folder: made new; its content is deleted.
+        shard_bytes: size from which a new file is begun.
 
     Raises:
-        OSError: the disk will not have it.
-        ValueError: a trained number is beyond what the source's type holds.
-        RuntimeError: a trained tensor has no place in the source, which `load_lisa` would have refused.
+        OSError: it cannot be written.
+        ValueError: a trained number exceeds the source's number format.
+        RuntimeError: the source lacks a trained tensor, which `load_lisa` would have refused.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _write_weights(source, learned, folder, shard_bytes)
     for file in description_files(source):
-        if file.name != SCORE_FILE:  # it was fitted to masks that other weights made
+        if file.name != SCORE_FILE:  # it was fitted to masks of other weights
             shutil.copyfile(file, folder / file.name)
     _bring_clip(source, clip, folder)
 
@@ -70,14 +70,14 @@ def _write_weights(source: Path, learned: Learned, folder: Path, shard_bytes: in
 
 
 def _shards(source: Path, learned: Learned, missing: set[str], shard_bytes: int) -> Iterator[dict[str, torch.Tensor]]:
-    """The source's tensors with what was learned, in files' worth; takes what it has met out of `missing`."""
+    """The source's tensors with the learned changes, one file after the other; removes from `missing` what it meets."""
     shard: dict[str, torch.Tensor] = {}
     for released, tensor in WeightFiles(source).tensors():
         key = lisa_key(released)
         if key is not None:
             tensor = learned.applied(key, tensor)
             if key in missing and not torch.isfinite(tensor).all():
-                raise ValueError(f"what was trained of {released} is not finite in {tensor.dtype}")
+                raise ValueError(f"the trained {released} is not finite in {tensor.dtype}")
             missing.discard(key)
         if shard and sum(one.nbytes for one in shard.values()) + tensor.nbytes > shard_bytes:
             yield shard
@@ -89,17 +89,17 @@ def _shards(source: Path, learned: Learned, missing: set[str], shard_bytes: int)
 
 def _save_shard(shard: dict[str, torch.Tensor], file: Path) -> None:
     file.touch()
-    mode = file.stat().st_mode  # what the user's umask gives; safetensors writes for the owner alone
+    mode = file.stat().st_mode  # of the user's umask; safetensors writes for the owner alone
     save_file(shard, file, metadata={"format": "pt"})
     file.chmod(mode)
 
 
 def _bring_clip(source: Path, clip: Path, folder: Path) -> None:
-    """CLIP inside the source comes along; beside it, it is named so that it is found from anywhere."""
+    """Copies a CLIP that lies inside the source; one beside it is named by its absolute path."""
     raw = read_json(source / "config.json")
     name = str(raw.get("vision_tower") or raw.get("mm_vision_tower") or "")
     if not name or (source / name).resolve() != clip.resolve():
-        return  # a model of the hub, an absolute path, or one that was said outright: as with the source
+        return  # a model of the hub, an absolute path, or one that an option named: as with the source
     if clip.resolve().is_relative_to(source.resolve()):
         _copy_files(clip, folder / name)
     else:
@@ -107,7 +107,7 @@ def _bring_clip(source: Path, clip: Path, folder: Path) -> None:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    """As shutil.copytree, but a source that may only be read does not make a target that cannot be deleted."""
+    """As shutil.copytree, but a read-only source does not make a target that cannot be deleted."""
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         if path.is_dir():

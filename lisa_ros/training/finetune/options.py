@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fine-tuning is told, and how it is said on a command line. Imports no torch.
+"""Options of a fine-tuning. Imports no torch.
 
-The defaults are upstream's values (dvlab-research/LISA at 3cb2d43, train_ds.py), but for `epochs`, which it has not.
+The defaults are upstream's values (dvlab-research/LISA at 3cb2d43, train_ds.py), but for `epochs`, which upstream does
+not have, and for what replay and check need.
 """
 
 from __future__ import annotations
@@ -16,13 +17,41 @@ RECOMPUTE = ("auto", "on", "off")
 PRECISIONS = ("auto", "fp32", "bf16")
 QUANTIZATIONS = ("auto", "none", "4bit")
 
+AUTO, NONE = "auto", "none"
+"""As a general data set: the simulated table for the embedded model, else none; none at all."""
+
+REPLAY_SHARE = 0.5
+CHECK_IMAGES = 64
+
 WHOLE_PARTS: dict[str, str] = {
     "embed_tokens": "language.embed_tokens",
     "lm_head": "lm_head",
     "text_hidden_fcs": "text_hidden_fcs",
     "mask_decoder": "visual_model.mask_decoder",
 }
-"""What is trained whole beside the adapters: upstream's name of it -> LisaNetwork's module."""
+"""Parts that are trained whole, beside the adapters: upstream's name -> LisaNetwork's module."""
+
+
+@dataclass(frozen=True)
+class General:
+    """A general data set, as it is named on a command line.
+
+    Attributes:
+        name: "tabletop", a folder of `lisa data`, or NAME=FOLDER with a published data set's name.
+        number: after the colon: of a replay its share of each batch, of a check how many images; None: the default.
+    """
+
+    name: str
+    number: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> General:
+        """Reads DATASET or DATASET:NUMBER."""
+        name, colon, number = text.rpartition(":")
+        try:
+            return cls(name, float(number)) if colon and name else cls(text)
+        except ValueError:  # a colon in a path
+            return cls(text)
 
 
 @dataclass(frozen=True)
@@ -42,7 +71,7 @@ class LoraOptions:
     targets: tuple[str, ...] = ("q_proj", "v_proj")
 
     def check(self) -> None:
-        """Raises a ValueError that names the option which cannot be."""
+        """Raises a ValueError that names the option with an invalid value."""
         if self.rank < 0:
             raise ValueError(f"rank is {self.rank}; it can be 0 (no adapters) or more")
         if self.alpha <= 0:
@@ -53,23 +82,25 @@ class LoraOptions:
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """What `lisa finetune` is told.
+    """The input of `lisa finetune`.
 
     Attributes:
         checkpoint: the LISA folder to begin with.
-        data: folders in ReasonSeg's format.
+        data: folders of images with masks, in any format of `lisa data`.
         output: the checkpoint folder to write; does not exist yet, or is empty.
-        validation: a folder in ReasonSeg's format that is asked about before and after.
+        validation: a folder, as `data`, that is judged before and after.
+        replay: AUTO, NONE, or a general data set (General's text) whose examples are mixed in.
+        check_data: AUTO, NONE, or a general data set that is judged before and after.
         work: folder for states and logs; None: beside `output`, named after it.
         steps: of the optimizer; None: as many as `epochs` take.
-        epochs: how often each image comes.
+        epochs: how often each image of `data` is learned from.
         batch: images in a batch.
         accumulate: batches in a step.
         questions: the most that are asked about an image at once.
         learning_rate: the highest.
         lora: the adapters.
         frozen: of WHOLE_PARTS, what is not trained.
-        seed: source of all chance.
+        seed: of all random numbers.
         save_every: steps between two saved states.
         recompute: "on": LLaMA's activations are computed again for the gradient, which takes a third more time and
             much less memory; "auto": on a GPU.
@@ -80,6 +111,8 @@ class FinetuneOptions:
     data: tuple[Path, ...]
     output: Path
     validation: Path | None = None
+    replay: str = AUTO
+    check_data: str = AUTO
     work: Path | None = None
     steps: int | None = None
     epochs: float = 10.0
@@ -95,9 +128,9 @@ class FinetuneOptions:
     load: LoadOptions = field(default_factory=LoadOptions)
 
     def check(self) -> None:
-        """Raises a ValueError that names the option which cannot be, and what it can be."""
+        """Raises a ValueError that names the option with an invalid value, and which values are valid."""
         if not self.data:
-            raise ValueError("data names no folder; one or more in ReasonSeg's format are expected")
+            raise ValueError("data names no folder; one or more with images and masks are expected")
         for name in ("steps", "batch", "accumulate", "questions", "save_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -114,7 +147,16 @@ class FinetuneOptions:
         if unknown:
             raise ValueError(f"there is no part {', '.join(unknown)} to freeze; there are {', '.join(WHOLE_PARTS)}")
         self.lora.check()
+        self._check_general()
         self._check_load()
+
+    def _check_general(self) -> None:
+        share = General.parse(self.replay).number
+        if share is not None and not 0 < share < 1:
+            raise ValueError(f"replay's share is {share:g}; it has to be above 0 and below 1")
+        images = General.parse(self.check_data).number
+        if images is not None and not (images >= 1 and images.is_integer()):
+            raise ValueError(f"check's number of images is {images:g}; it has to be a whole number of 1 or more")
 
     def _check_load(self) -> None:
         self.load.check()
@@ -140,6 +182,6 @@ class FinetuneOptions:
         precision = self.load.precision
         if precision == "auto":
             precision = "fp32" if device == "cpu" else "bf16"
-        # What a fine-tuning is written into are plain weights, so there is nothing else that "auto" could mean.
+        # The result is written as plain weights, so there is nothing else that "auto" could mean.
         quantization = "none" if self.load.quantization == "auto" else self.load.quantization
         return replace(self.load, precision=precision, device=device, quantization=quantization)

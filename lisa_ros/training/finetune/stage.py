@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stage of `lisa finetune`: a loaded LISA learns from images with questions and masks."""
+"""The training stage of `lisa finetune`: a loaded LISA learns from images with questions and masks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from lisa_ros.training.loop.trainer import Scalars
 from lisa_ros.training.scenes.frozen_features import FeatureCache, FrozenFeatures, image_of
 
 SHOWN_SIZE = (320, 240)
-"""Width and height that an image has at most in the grid of images, pixels."""
+"""Largest width and height of an image in the grid for TensorBoard, pixels."""
 
 
 class FinetuneStage(nn.Module):
     """Questions about images, each a conversation of its own, and dialogues; those of an image share its features.
 
-    The loss is upstream's: cross-entropy of the answers' words, mean over the batch's words, and the masks' BCE and
-    DICE at the images' own sizes. Pixels marked as not to be judged count as background, as upstream trains.
+    The loss is upstream's: cross-entropy of the answers' tokens, mean over the batch's tokens, and the masks' BCE and
+    DICE at the images' own sizes. Pixels that are not judged count as background, as upstream trains.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class FinetuneStage(nn.Module):
         seed: int,
         batch: int,
         questions: int,
+        replay: Sequence[Sample] = (),
+        share: float = 0.0,
     ) -> None:
         """Takes a network that lora.prepare made trainable.
 
@@ -55,9 +57,11 @@ class FinetuneStage(nn.Module):
             clip: the checkpoint's.
             speech: the checkpoint's.
             samples: all usable.
-            seed: source of all chance.
+            seed: of all random numbers.
             batch: images in a batch.
             questions: the most that are asked about an image at once.
+            replay: general examples that are mixed in, see Curriculum.
+            share: of the images that are replayed.
 
         Raises:
             DataError: a question with its answer is longer than the model's context.
@@ -65,10 +69,10 @@ class FinetuneStage(nn.Module):
         super().__init__()
         self.network = network
         self._speech, self._looks = speech, FeatureCache(network, clip)
-        self._curriculum = Curriculum(samples, seed, batch, questions, speech.plain)
+        self._curriculum = Curriculum(samples, seed, batch, questions, speech.plain, replay, share)
         self._seg = config.seg_token_id
         patches = int(network.vision_tower.embeddings.num_positions) - 1
-        for sample in samples:
+        for sample in (*samples, *replay):
             self._check_length(sample, config.language.max_position_embeddings - patches)
         self._learn(True)
 
@@ -91,7 +95,7 @@ class FinetuneStage(nn.Module):
 
     @torch.no_grad()
     def images(self, number: int) -> NDArray[np.uint8]:
-        """For each image of a batch, with its first question: image, truth, what is found. RGB (H, W, 3)."""
+        """For each image of a batch, with its first question: image, truth, prediction. RGB (H, W, 3)."""
         asked = self._curriculum(number)
         self._learn(False)
         _, logits = self._answer(asked, [self._looks(one.sample) for one in asked])
@@ -101,14 +105,14 @@ class FinetuneStage(nn.Module):
         return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
 
     def _learn(self, learning: bool) -> None:
-        """The adapters' dropout is all that differs."""
+        """Turns the adapters' dropout on or off; nothing else differs."""
         self.network.eval()
         self.network.language.train(learning)
 
     def _answer(
         self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """(cross-entropy of the words, for each image the logits (n, H, W) of its masks)."""
+        """(cross-entropy of the tokens, for each image the logits (n, H, W) of its masks)."""
         with self._computing():
             states, targets = self._read(asked, looks)
             said = targets != IGNORED
@@ -122,7 +126,7 @@ class FinetuneStage(nn.Module):
         return words, logits
 
     def _read(self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, length, hidden) states, and (B, length) ids that each state has to say."""
+        """(B, length, hidden) states, and (B, length) the next token of each state."""
         device = self.network.device
         rows, targets = [], []
         for one, look in zip(asked, looks, strict=True):
@@ -145,7 +149,7 @@ class FinetuneStage(nn.Module):
 
     def _wanted(self, asked: AskedImage, look: FrozenFeatures) -> torch.Tensor:
         """(n, H, W), 0 or 1."""
-        made: dict[int, Truth] = {}  # the texts of an image mostly share one truth, and it is dear to paint
+        made: dict[int, Truth] = {}  # the texts of an image mostly share one truth, which is expensive to paint
         masks = []
         for exchange in asked.exchanges:
             if exchange.truth is not None:
@@ -167,11 +171,11 @@ class FinetuneStage(nn.Module):
             if length > room:
                 raise DataError(
                     f"{sample.name}: {text!r:.60} with its answer is {length} tokens long; "
-                    f"beside the picture there is room for {room}"
+                    f"beside the image there is room for {room}"
                 )
 
     def _longest(self, sample: Sample) -> list[tuple[str, list[tuple[str, str]]]]:
-        """The conversations about an image, each as long as it can become, and what is asked in it first."""
+        """The conversations about an image, each as long as it can become, and the first question of each."""
         plain = self._speech.plain
         if sample.dialogue:
             return [
@@ -185,7 +189,7 @@ class FinetuneStage(nn.Module):
 
 
 def _row(asked: AskedImage, logits: torch.Tensor) -> NDArray[np.uint8]:
-    """Image, truth and what was found side by side, the question below."""
+    """Image, truth and prediction side by side, the question below."""
     image = image_of(asked.sample)
     exchange = next((one for one in asked.exchanges if one.truth is not None), asked.exchanges[0])
     truth = exchange.truth() == 1 if exchange.truth is not None else np.zeros(image.shape[:2], dtype=np.bool_)

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.datasets.shapes import mask_entry
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import MIN_SHARE, conversation, true_mask
 from lisa_ros.tabletop.questions.descriptions import Description, Sight
@@ -99,13 +100,8 @@ def _is_clear(view: View, item: SceneObject) -> bool:
 
 
 def shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """A mask (H, W) as ReasonSeg's polygons; holes are not to be judged, since the format has no background label."""
-    outlines, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    parents = hierarchy[0][:, 3] if hierarchy is not None else []
-    return [
-        {"label": "ignore" if parent >= 0 else "target", "points": outline.reshape(-1, 2).tolist()}
-        for outline, parent in zip(outlines, parents, strict=True)
-    ]
+    """A mask (H, W) as the shapes of an annotation file; none for an empty one."""
+    return [mask_entry("target", mask)] if mask.any() else []
 
 
 def write_examples(found: Sequence[Example], folder: Path) -> None:

@@ -91,7 +91,14 @@ class Curriculum:
     """Which images and questions each batch has: the same for the same seed and number, in every run."""
 
     def __init__(
-        self, samples: Sequence[Sample], seed: int, batch: int, questions: int, plain: Callable[[str], str]
+        self,
+        samples: Sequence[Sample],
+        seed: int,
+        batch: int,
+        questions: int,
+        plain: Callable[[str], str],
+        replay: Sequence[Sample] = (),
+        share: float = 0.0,
     ) -> None:
         """Asks nothing yet.
 
@@ -101,9 +108,11 @@ class Curriculum:
             batch: images in a batch.
             questions: the most that are asked about an image at once.
             plain: makes plain words of a text of the data set, in which control texts may stand.
+            replay: further samples that are mixed in, all usable.
+            share: of the images that are replayed, 0 to below 1; spread evenly over the batches.
         """
         self._samples, self._seed, self._batch, self._questions = samples, seed, batch, questions
-        self._plain = plain
+        self._plain, self._replay, self._share = plain, replay, share if replay else 0.0
         self._empty: dict[int, bool] = {}
 
     def __call__(self, number: int) -> list[AskedImage]:
@@ -113,10 +122,16 @@ class Curriculum:
         return [self._ask(self._sample(place), rng) for place in places]
 
     def _sample(self, place: int) -> Sample:
-        """Every image once, in an order of chance; then again, in another."""
-        epoch, index = divmod(place, len(self._samples))
-        order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._samples))
-        return self._samples[int(order[index])]
+        """Of one's own and of the replayed images each: every image once, in a random order; then in another."""
+        replayed = int(place * self._share)
+        if int((place + 1) * self._share) > replayed:
+            return self._shuffled(self._replay, replayed, 2)
+        return self._shuffled(self._samples, place - replayed, 0)
+
+    def _shuffled(self, samples: Sequence[Sample], place: int, stream: int) -> Sample:
+        epoch, index = divmod(place, len(samples))
+        order = np.random.default_rng([self._seed, stream, epoch]).permutation(len(samples))
+        return samples[int(order[index])]
 
     def _ask(self, sample: Sample, rng: np.random.Generator) -> AskedImage:
         if sample.dialogue:

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ class StateFile:
             return
         before: dict[str, Any] = json.loads(stored)
         unlike = [
-            f"{key} was {_told(before, key)} and is now {_told(self._settings, key)}"
+            _difference(key, before, self._settings)
             for key in sorted(before.keys() | self._settings.keys())
             if _told(before, key) != _told(self._settings, key)
         ]
@@ -136,6 +136,25 @@ def _as_json(settings: Settings) -> dict[str, Any]:
     """As it comes back from a file: tuples are lists there."""
     value: dict[str, Any] = json.loads(json.dumps(dict(settings), default=str))
     return value
+
+
+def _difference(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs in a setting; of one that has entries by name, such as files, their names."""
+    old, new = before.get(key), now.get(key)
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return f"{key} was {_told(before, key)} and is now {_told(now, key)}"
+    kinds = {
+        "is new": new.keys() - old.keys(),
+        "is missing": old.keys() - new.keys(),
+        "has changed": {name for name in old.keys() & new.keys() if old[name] != new[name]},
+    }
+    parts = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
+    return f"in {key}, {', '.join(parts)}"
+
+
+def _some(names: Collection[str]) -> str:
+    first, *others = sorted(names)
+    return f"{first} (and {len(others)} more)" if others else first
 
 
 def _told(settings: Mapping[str, Any], key: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions, answers and targets that a fine-tuning learns from."""
+"""Questions, answers and targets of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -39,13 +39,28 @@ def exchanges(samples: list[Sample], batches: int = 60) -> list[Exchange]:
     return [exchange for number in range(batches) for one in ask(number) for exchange in one.exchanges]
 
 
-def test_every_picture_comes_equally_often(tmp_path: Path) -> None:
+def test_every_image_is_used_equally_often(tmp_path: Path) -> None:
     samples = read_reason_seg(make_folder(tmp_path / "train", 5))
     ask = curriculum(samples)
     came = Counter(one.sample.name for number in range(10) for one in ask(number))
     assert set(came.values()) == {4}
     first, second = ([one.sample.name for n in numbers for one in ask(n)] for numbers in (range(0, 3), range(5, 8)))
     assert first != second
+
+
+@pytest.mark.parametrize(("share", "replayed"), [(0.5, 20), (0.25, 10), (0.1, 4), (0.0, 0)])
+def test_replayed_images_are_spread_evenly(tmp_path: Path, share: float, replayed: int) -> None:
+    samples = read_reason_seg(make_folder(tmp_path / "train", 5))
+    general = [replace(one, name=f"general {i}") for i, one in enumerate(samples[:4])]
+    ask = Curriculum(samples, 1, 2, 3, lambda text: text, general, share)
+    names = [one.sample.name for number in range(20) for one in ask(number)]
+    counts = Counter(name for name in names if name.startswith("general"))
+    assert sum(counts.values()) == replayed
+    assert not counts or max(counts.values()) - min(counts.values()) <= 1, "each equally often"
+    own = Counter(name for name in names if not name.startswith("general"))
+    assert max(own.values()) - min(own.values()) <= 1
+    halves = [sum(name.startswith("general") for name in names[i : i + 20]) for i in (0, 20)]
+    assert halves[0] == halves[1], "spread over the training"
 
 
 def test_a_batch_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
@@ -96,7 +111,7 @@ def test_explanations_are_asked_for_in_three_ways(tmp_path: Path) -> None:
     assert all(one.question.endswith("mask.") for one in plain)
 
 
-def test_what_is_not_there_is_denied(tmp_path: Path) -> None:
+def test_absent_objects_are_denied(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "train", 2, shapes=[])
     explain(data, {"view0.png": "There is no mug here."})
     asked = exchanges(read_reason_seg(data))
@@ -207,7 +222,7 @@ def test_a_stage_learns(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_pictures_show_image_truth_and_prediction(tmp_path: Path) -> None:
+def test_the_grid_shows_image_truth_and_prediction(tmp_path: Path) -> None:
     samples = [
         *read_reason_seg(make_folder(tmp_path / "wide", 1)),
         *(
@@ -222,7 +237,7 @@ def test_pictures_show_image_truth_and_prediction(tmp_path: Path) -> None:
     assert "view0.png (" in stage.describe(0) and "tall (" in stage.describe(0)
 
 
-def test_looks_are_kept_as_long_as_there_is_room(tmp_path: Path) -> None:
+def test_features_are_kept_as_long_as_there_is_memory(tmp_path: Path) -> None:
     samples = read_reason_seg(make_folder(tmp_path / "train", 3))
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
     clip = ClipPreprocessing(embedded_checkpoint() / "clip")
@@ -238,9 +253,9 @@ def test_looks_are_kept_as_long_as_there_is_room(tmp_path: Path) -> None:
 
 
 def test_a_truth_of_another_size(tmp_path: Path) -> None:
-    from lisa_ros.training.finetune.run import check_images
+    from lisa_ros.training.finetune.inputs import check_images
 
     (sample,) = read_reason_seg(make_folder(tmp_path / "train", 1))
     small = replace(sample.rounds[0], truth=lambda: np.zeros((3, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"view0\.png: its truth is \(3, 3\), the picture \(60, 80\)"):
+    with pytest.raises(DataError, match=r"view0\.png: a mask of 3 x 3 pixels, the image of 80 x 60"):
         check_images([replace(sample, rounds=(small,))])

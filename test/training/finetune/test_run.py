@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa finetune` from folder to folder, stopped and gone on with, and what it says of faults."""
+"""`lisa finetune` from folder to folder, stopped and resumed, and its messages about faults."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from lisa_ros.cli.main import main
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.training.finetune import stage as stages
+from lisa_ros.training.finetune.inputs import schedule
 from lisa_ros.training.finetune.options import FinetuneOptions, LoraOptions
-from lisa_ros.training.finetune.run import finetune, schedule
+from lisa_ros.training.finetune.run import finetune
 
 SCRIPT = PROCESSES / ("waiting_finetuning.py")
-SHORT = ("--steps", "3", "--batch", "2", "--accumulate", "1", "--device", "cpu", "--save-every", "1")
+OWN_ALONE = ("--replay", "none", "--check", "none")
+SHORT = ("--steps", "3", "--batch", "2", "--accumulate", "1", "--device", "cpu", "--save-every", "1", *OWN_ALONE)
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_from_pictures_to_a_folder_that_segments(
+def test_from_images_to_a_checkpoint_that_segments(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     explain(data, {"view0.png": "It has the colour of a tomato."})
@@ -59,11 +62,14 @@ def test_from_pictures_to_a_folder_that_segments(
     assert main(command(data, output, "--validation", str(held_out))) == 0
     said = capsys.readouterr().out
     assert "training LoRA on q_proj: 0." in said
-    assert "4 pictures, 3 steps" in said
-    assert "before: gIoU" in said and "after: gIoU" in said
+    assert "4 images, 3 steps, each image about 1.5 times" in said
+    assert "before, on validation: gIoU" in said and "after, on validation: gIoU" in said
     result = json.loads((output / "finetuning.json").read_text())
     assert set(result["held_out"]["before"]) == {"giou", "ciou"}
     assert result["settings"]["lora_rank"] == 8
+    assert result["data"] == [str(data)] and result["validation"] == str(held_out)
+    assert result["weights_sha256"] == one_hash(weights_of(embedded_checkpoint())), "the hash of `lisa evaluate`"
+    assert (result["replay"], result["check"], result["warnings"]) == (None, None, [])
     log = (tmp_path / "out" / "tuned.work" / "finetune.jsonl").read_text().splitlines()
     assert {"loss", "words", "bce", "dice", "gradient"} <= set(json.loads(log[-1]))
     assert sorted(path.name for path in output.parent.iterdir()) == ["tuned", "tuned.work"]
@@ -115,7 +121,7 @@ def running(folder: Path, arguments: list[str]) -> Iterator[subprocess.Popen[str
 @pytest.mark.parametrize(
     ("number", "status", "saved"), [(signal.SIGKILL, -9, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 4)]
 )
-def test_a_stopped_one_goes_on_to_the_same_folder(
+def test_a_stopped_training_resumes_to_the_same_weights(
     data: Path, tmp_path: Path, unstopped: dict[str, torch.Tensor], number: signal.Signals, status: int, saved: int
 ) -> None:
     arguments = command(data, tmp_path / "out", *LONG)
@@ -152,9 +158,7 @@ def test_an_interruption_while_the_output_is_written(
     assert not (tmp_path / "out.part").exists()
 
 
-def test_other_options_do_not_go_on_with_a_state(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_resume_names_what_differs(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(data, tmp_path / "out")) == 0
     shutil.rmtree(tmp_path / "out")
     assert main(command(data, tmp_path / "out", "--rank", "4", "--learning-rate", "0.1")) == 2
@@ -164,7 +168,15 @@ def test_other_options_do_not_go_on_with_a_state(
     (data / "view9.json").write_text((data / "view0.json").read_text())
     shutil.copyfile(data / "view0.png", data / "view9.png")
     assert main(command(data, tmp_path / "out")) == 2
-    assert "data was" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "in data, train/view9.png is new" in said and "view0" not in said
+    (data / "view9.json").unlink()
+    (data / "view9.png").unlink()
+    (data / "view0.json").write_text((data / "view1.json").read_text())
+    (data / "view3.json").unlink()
+    (data / "view3.png").unlink()
+    assert main(command(data, tmp_path / "out")) == 2
+    assert "in data, train/view3.png is missing, train/view0.png has changed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -188,7 +200,7 @@ def test_frozen_parts_stay_as_they_were(data: Path, tmp_path: Path) -> None:
     assert all("q_proj" in key or "v_proj" in key for key in changed)
 
 
-def test_nan_is_told_with_pictures_and_questions(
+def test_nan_is_reported_with_images_and_questions(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stages, "TEXT_WEIGHT", float("nan"))
@@ -199,8 +211,8 @@ def test_nan_is_told_with_pictures_and_questions(
     assert not (tmp_path / "out").exists()
 
 
-def spoil_picture(data: Path) -> None:
-    (data / "view1.png").write_bytes(b"no picture")
+def spoil_image(data: Path) -> None:
+    (data / "view1.png").write_bytes(b"no image")
 
 
 def spoil_points(data: Path) -> None:
@@ -213,15 +225,15 @@ def spoil_points(data: Path) -> None:
     ("spoil", "message"),
     [
         (lambda data: shutil.rmtree(data), "there is no folder"),
-        (lambda data: [file.unlink() for file in data.iterdir()], "has no pictures"),
+        (lambda data: [file.unlink() for file in data.iterdir()], "has no images"),
         (lambda data: (data / "view1.json").unlink(), "view1.json"),
         (lambda data: (data / "view1.json").write_text("{"), "view1.json"),
         (lambda data: (data / "view1.json").write_text('{"text": ["a"], "is_sentence": true}'), "'shapes'"),
-        (spoil_picture, "view1.png"),
+        (spoil_image, "view1.png"),
         (spoil_points, "view2.json"),
     ],
 )
-def test_faulty_data_is_told_before_anything_is_loaded(
+def test_faulty_data_is_refused_before_anything_is_loaded(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -252,7 +264,7 @@ def test_a_text_beyond_the_context(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "view0.png" in (said := capsys.readouterr().err) and "room for" in said
 
 
-def test_what_is_no_lisa(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_is_not_lisa(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "llama").mkdir()
     (tmp_path / "llama" / "config.json").write_text('{"model_type": "llama", "vocab_size": 10}')
     for folder, message in ((tmp_path / "llama", "config.json"), (tmp_path / "none", "is not a folder")):
@@ -272,12 +284,14 @@ def test_what_is_no_lisa(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ({"frozen": ("clip",)}, "no part clip to freeze"),
         ({"recompute": "maybe"}, "recompute is 'maybe'"),
         ({"data": ()}, "data names no folder"),
+        ({"replay": "tabletop:1.5"}, "share is 1.5"),
+        ({"check_data": "tabletop:0.5"}, "number of images is 0.5"),
         ({"load": LoadOptions(precision="fp16")}, "fp16"),
         ({"load": LoadOptions(quantization="8bit")}, "8bit"),
         ({"lora": LoraOptions(dropout=2.0)}, "dropout is 2.0"),
     ],
 )
-def test_options_that_cannot_be(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_invalid_options(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     options = {"checkpoint": tmp_path, "data": (tmp_path,), "output": tmp_path / "out", **change}
     with pytest.raises(ValueError, match=message):
         finetune(FinetuneOptions(**options))
@@ -287,3 +301,4 @@ def test_epochs_become_steps(tmp_path: Path) -> None:
     options = FinetuneOptions(tmp_path, (tmp_path,), tmp_path / "out")
     assert schedule(options, 239).steps == 120  # 10 * 239 / (2 * 10), rounded up
     assert schedule(options, 1).steps == 1
+    assert schedule(options, 239, share=0.5).steps == 239, "half of each batch is replayed"

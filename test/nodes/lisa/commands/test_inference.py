@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted_segmenter import ScriptedSegmenter, ScriptedSession
 from std_msgs.msg import Header
-from tiny_datasets import picture as example_image
+from tiny_datasets import image as example_image
 
 from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues
 from lisa_ros.msg import Segmentation

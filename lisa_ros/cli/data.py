@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa data`: your own images, checked before a training, and converted from what annotation tools export."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.cli.options import whole_number
+from lisa_ros.cli.parsing import CommandParser
+
+_FORMATS = "images with a JSON file each (ReasonSeg, LabelMe), with COCO's instances, or with masks as PNG"
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser("data", help="check your own images, or convert them from other formats")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=CommandParser)
+    _add_check(actions)
+    _add_convert(actions)
+
+
+def _add_check(actions: Any) -> None:
+    parser = actions.add_parser("check", help="count, and show what looks wrong")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help=_FORMATS)
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for sheet.png and check.html, to look at")
+    parser.add_argument(
+        "--show", type=whole_number, default=60, metavar="N", help="questions shown there (default: 60)"
+    )
+    parser.set_defaults(run=check)
+
+
+def _add_convert(actions: Any) -> None:
+    parser = actions.add_parser("convert", help="write images with a JSON file each, as `lisa finetune` documents it")
+    parser.add_argument("source", type=Path, metavar="SRC", help="LabelMe's files, COCO's instances, masks as PNG")
+    parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new or empty")
+    parser.add_argument(
+        "--texts", type=Path, metavar="FILE", help='JSON: {"label": ["text", ...]} (default: texts.json of SRC)'
+    )
+    parser.set_defaults(run=convert)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Runs `lisa data check`; returns the exit status: 1 where something cannot be used."""
+    from lisa_ros.datasets.own.contact_sheet import write_sheet
+    from lisa_ros.datasets.own.inspection import inspect
+    from lisa_ros.datasets.own.reading import format_of, read_folder
+    from lisa_ros.segmentation.output_folders import make_output_folder
+
+    if options.output is not None:
+        make_output_folder(options.output)
+    print(f"{options.folder}: format {format_of(options.folder)}")
+    found = inspect(read_folder(options.folder))
+    print("\n".join(found.lines()))
+    if options.output is not None:
+        print("\n".join(map(str, write_sheet(options.output, str(options.folder), found, options.show))))
+    return 1 if found.problems else 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Runs `lisa data convert`; returns the exit status: 1 where an image was left out."""
+    from lisa_ros.datasets.own.converting import convert_data
+    from lisa_ros.datasets.own.texts import read_texts
+
+    texts = None if options.texts is None else read_texts(options.texts)
+    written, problems = convert_data(options.source, options.output, texts)
+    print(f"{written} images with their masks are in {options.output}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0

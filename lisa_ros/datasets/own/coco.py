@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO's instances as a data set of one's own: every category on an image is a question for all its objects."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+from lisa_ros.datasets.instances import Instances
+from lisa_ros.datasets.own.texts import Texts, rounds_of
+from lisa_ros.datasets.samples import DataError, Sample
+
+_log = logging.getLogger(__name__)
+
+
+def looks_like_coco(file: Path) -> bool:
+    """Whether a JSON file has the keys of COCO's instances; it is not parsed, since it can be large."""
+    data = file.read_bytes()
+    return b'"images"' in data and b'"annotations"' in data
+
+
+def read_coco(file: Path, homes: list[Path], texts: Texts) -> list[Sample]:
+    """Reads an instances file; segmentations are polygons or run-length codes, crowds included.
+
+    Args:
+        file: the JSON file.
+        homes: folders that the images' file names may be relative to; the first that has one counts.
+        texts: see own.texts.
+
+    Returns:
+        a sample for each image that has annotations, in the file's order. Images without any are left out, with a
+        warning. An image that is not found makes a sample with a problem.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    instances = Instances(file)
+    labels: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for annotation, image, label in instances.labels():
+        labels[image][label].append(annotation)
+    bare = sum(number not in labels for number in instances.numbers())
+    if bare:
+        _log.warning("%s: %d images have no annotation and are left out", file, bare)
+    if not labels:
+        raise DataError(f"{file} has no annotations")
+    return [
+        _sample(instances, number, labels[number], homes, texts) for number in instances.numbers() if number in labels
+    ]
+
+
+def _sample(instances: Instances, number: int, labels: dict[str, list[int]], homes: list[Path], texts: Texts) -> Sample:
+    try:
+        image = instances.image(number)
+    except DataError as error:
+        return Sample(str(number), homes[0], problem=str(error))
+    names = [home / image.file_name for home in homes] + [home / Path(image.file_name).name for home in homes]
+    found = next((file for file in names if file.is_file()), None)
+    if found is None:
+        problem = f"{instances.file}: image {number}, {image.file_name}, lies in none of {', '.join(map(str, homes))}"
+        return Sample(image.file_name, homes[0] / image.file_name, problem=problem)
+    rounds = [
+        one
+        for label, annotations in labels.items()
+        for one in rounds_of(label, partial(instances.truth, annotations, image.size), texts)
+    ]
+    return Sample(image.file_name, found, tuple(rounds))

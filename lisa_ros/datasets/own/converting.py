@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A data set of any format as a folder of images with a JSON file each: what `lisa data convert` writes.
+
+The JSON is ReasonSeg's, with several objects of an image side by side; masks are LabelMe's "mask" shapes, so that
+they are the source's to the pixel.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lisa_ros.datasets.own.reading import format_of, read_as
+from lisa_ros.datasets.own.texts import Texts, texts_in
+from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample
+from lisa_ros.datasets.shapes import mask_entry
+from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
+
+
+def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tuple[int, list[str]]:
+    """Writes a data set as a folder of images with a JSON file each.
+
+    Args:
+        source: LabelMe's files, COCO's instances, or masks as images; see own.reading.
+        output: the folder; new or empty.
+        texts: label -> texts; None: those of the source's texts.json, where it has one.
+
+    Returns:
+        (images written, the problems of those that were not).
+
+    Raises:
+        DataError: the source cannot be read, or already has this format.
+        OutputError: the output cannot be used.
+    """
+    if output.is_dir() and any(output.iterdir()):
+        raise OutputError(f"{output} is not empty; name a new folder for the output, or delete it")
+    found = format_of(source)
+    if found == "reason_seg":
+        raise DataError(f"{source} already has ReasonSeg's format; there is nothing to convert")
+    samples = read_as(found, source, texts_in(source) if texts is None and source.is_dir() else texts or {})
+    make_output_folder(output)
+    problems = [sample.problem for sample in samples if sample.problem]
+    written, names = 0, set[str]()
+    for sample in tqdm([one for one in samples if one.problem is None], desc="converting", unit="image", disable=None):
+        try:
+            _write(sample, output, names)
+            written += 1
+        except ValueError as error:
+            problems.append(str(error))
+    return written, problems
+
+
+def _write(sample: Sample, output: Path, names: set[str]) -> None:
+    assert isinstance(sample.image, Path)
+    objects = [_object(rounds) for rounds in _by_truth(sample.rounds)]
+    name = _free_name(sample.image.stem, names)
+    write_json(output / f"{name}.json", {"objects": objects})
+    shutil.copyfile(sample.image, output / f"{name}{sample.image.suffix.lower()}")
+
+
+def _free_name(stem: str, names: set[str]) -> str:
+    """Images of several folders may share a name."""
+    name, number = stem, 1
+    while name in names:
+        number += 1
+        name = f"{stem}_{number}"
+    names.add(name)
+    return name
+
+
+def _by_truth(rounds: Sequence[Round]) -> list[list[Round]]:
+    """Texts that mean the same pixels, and are of the same kind, are texts of one object."""
+    groups: dict[tuple[int, bool], list[Round]] = {}
+    for one in rounds:
+        groups.setdefault((id(one.truth), one.is_sentence), []).append(one)
+    return list(groups.values())
+
+
+def _object(rounds: Sequence[Round]) -> dict[str, Any]:
+    truth = rounds[0].truth()
+    parts = [("target", truth == 1), ("ignore", truth == IGNORE)]
+    return {
+        "text": [one.text for one in rounds],
+        "is_sentence": rounds[0].is_sentence,
+        "shapes": [mask_entry(label, mask) for label, mask in parts if mask.any()],
+    }

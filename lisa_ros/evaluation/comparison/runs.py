@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finished runs, read from their folders, and whether they can stand in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.evaluation.items import Item, ItemLog
+from lisa_ros.segmentation.output_folders import OutputError
+
+_SAME = ("protocol", "dataset", "split", "partition", "phrasing", "mask", "references", "answer")
+"""What the runs of one table have in common."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One run.
+
+    Attributes:
+        folder: its output.
+        label: tells it from the others: the checkpoint and, where that is not enough, more.
+        settings: its results.json but rows and items.
+        items: its items, in the data set's order.
+    """
+
+    folder: Path
+    label: str
+    settings: Mapping[str, Any]
+    items: tuple[Item, ...]
+
+
+def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    """Reads runs that can be compared.
+
+    Args:
+        folders: outputs of `lisa evaluate`, two or more.
+
+    Raises:
+        OutputError: a folder is no finished run, or two runs were asked or judged in different ways.
+    """
+    if len(folders) < 2:
+        raise OutputError("--compare takes the folders of two runs or more")
+    found = [(folder, *_read(folder)) for folder in folders]
+    for folder, settings, _ in found[1:]:
+        _check_same(folders[0], found[0][1], folder, settings)
+    labels = _labels([(folder, settings) for folder, settings, _ in found])
+    return [
+        FinishedRun(folder, label, settings, items)
+        for (folder, settings, items), label in zip(found, labels, strict=True)
+    ]
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
+    file = folder / "results.json"
+    if not file.is_file():
+        raise OutputError(f"{folder} has no results.json; name the output folder of a `lisa evaluate`")
+    try:
+        settings = json.loads(file.read_bytes())
+        listed = [(one["variant"], one["sample"], one["round"]) for one in settings["items"]]
+        with ItemLog(folder / "items.jsonl") as log:
+            items = tuple(log.items[key] for key in listed)
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{file} does not belong to items.jsonl beside it ({error!r}); run it again") from error
+    return {name: value for name, value in settings.items() if name not in ("items", "rows")}, items
+
+
+def _check_same(first: Path, settings: Mapping[str, Any], folder: Path, others: Mapping[str, Any]) -> None:
+    differing = [name for name in _SAME if settings.get(name) != others.get(name)]
+    if differing:
+        changes = "; ".join(f"{name} {settings.get(name)!r} and {others.get(name)!r}" for name in differing)
+        raise OutputError(f"{first} and {folder} cannot stand in one table, their numbers differ in meaning: {changes}")
+
+
+def _labels(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[str]:
+    """Checkpoints' names; with the folder's where two runs have the same."""
+    names = [str(settings.get("checkpoint", folder.name)) for folder, settings in runs]
+    return [
+        f"{name} ({folder.name})" if names.count(name) > 1 else name
+        for name, (folder, _) in zip(names, runs, strict=True)
+    ]

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of `lisa` has an effect, or is refused by name; misspelt ones are named with the nearest right one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lisa_ros.cli.main import main
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+
+SEGMENT = ["segment", "--image", "a.png", "--text", "x", "--output", "o"]
+EVALUATE = ["evaluate", "--output", "o", "--data", "d"]
+FINETUNE = ["finetune", "--checkpoint", "{lisa}", "--data", "d", "--output", "o"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, str]:
+    """Folders with just a config.json that names their model."""
+    configs = {"lisa": {}, "segllm": {"segmentator": "hipie"}, "lira": {"model_type": "lira"}}
+    for name, config in configs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    return {name: str(tmp_path / name) for name in configs}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([*SEGMENT, "--refined"], "--refined applies only to LIRA; "),
+        (
+            [*SEGMENT, "--attributes", "--checkpoint", "{segllm}"],
+            "to LIRA; {segllm} holds SegLLM",
+        ),
+        ([*SEGMENT, "--fusion-scales", "f"], "--fusion-scales applies only to SegLLM; "),
+        ([*SEGMENT, "--fusion-scales=f", "--checkpoint", "{lira}"], "--fusion-scales applies only to SegLLM"),
+        (
+            [*SEGMENT, "--reference", "1", "--checkpoint", "{lisa}"],
+            "to SegLLM; {lisa} holds LISA",
+        ),
+        ([*SEGMENT, "--explicit-references"], "--explicit-references applies only to SegLLM"),
+        ([*SEGMENT, "--template", "llava_v1", "--checkpoint", "{segllm}"], "--template applies only to LISA"),
+        ([*SEGMENT, "--vision-tower", "v", "--checkpoint", "{lira}"], "--vision-tower applies only to LISA and SegLLM"),
+        (
+            [*SEGMENT, "--answer", "mask_only", "--max-new-tokens", "9"],
+            "--max-new-tokens applies only with --answer full; --answer is mask_only",
+        ),
+        (
+            [*EVALUATE, "--dataset", "reason_seg", "--protocol", "teacher_forced", "--union"],
+            "--union applies only with --protocol generate or quantization; --protocol is teacher_forced",
+        ),
+        (
+            [*EVALUATE, "--dataset", "tabletop", "--protocol", "generate", "--all-texts", "--partition", "unc"],
+            "--all-texts applies only with --dataset reason_seg or folder; --dataset is tabletop",
+        ),
+        (
+            [*EVALUATE, "--dataset", "tabletop", "--protocol", "generate", "--partition", "unc"],
+            "--partition applies only to RefCOCO's family; --dataset is tabletop",
+        ),
+        ([*EVALUATE, "--dataset", "reason_seg", "--protocol", "generate", "--images", "i"], "--images applies only to"),
+        (
+            [*EVALUATE, "--dataset", "folder", "--protocol", "generate", "--split", "val"],
+            "--split applies only to",
+        ),
+        (
+            [*EVALUATE, "--dataset", "reason_seg", "--protocol", "quantization", "--answer", "full"],
+            "--answer applies only with --protocol generate",
+        ),
+        (
+            [*EVALUATE, "--dataset", "reason_seg", "--protocol", "referring", "--phrasing", "plain"],
+            "--phrasing applies only with --protocol generate or quantization",
+        ),
+        (
+            [*EVALUATE, "--dataset", "mr_refcoco", "--protocol", "generate", "--references", "own"],
+            "--references applies only to SegLLM",
+        ),
+        (
+            ["evaluate", "--compare", "a", "b", "--output", "o", "--limit", "3"],
+            "--limit applies only without",
+        ),
+        (["benchmark", "--shape", "mini", "--checkpoint", "{lisa}"], "--shape applies only without --checkpoint"),
+        (["benchmark", "--parts", "flood"], "--parts applies only to `lisa benchmark node`"),
+        (["benchmark", "node", "--tokens", "8"], "--tokens applies only to `lisa benchmark model`"),
+        ([*FINETUNE, "--rank", "0", "--alpha", "3"], "--alpha applies only with LoRA; --rank is 0"),
+        (
+            ["convert", "{lisa}", "o", "--quantization", "none", "--device", "cpu"],
+            "--device applies only with --quantization 8bit or 4bit; --quantization is none",
+        ),
+        (["check", "--checkpoint", "{lira}", "--vision-tower", "v"], "--vision-tower applies only to LISA and SegLLM"),
+    ],
+)
+def test_an_option_without_effect_is_refused_by_name(
+    folders: dict[str, str], capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert main([one.format(**folders) for one in arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence.format(**folders) in said and said.startswith(f"lisa {arguments[0]}: ")
+    assert said.count("\n") == 1, "one sentence"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["segment", "--imgae", "a.png", "--text", "x", "--output", "o"], "no option --imgae; is --image meant?"),
+        ([*SEGMENT, "--quant", "4bit"], "no option --quant; is --quantization meant?"),
+        ([*SEGMENT, "--xyzzy"], "there is no option --xyzzy."),
+        ([*SEGMENT, "-q"], "there is no option -q."),
+        ([*SEGMENT, "more"], "unexpected argument 'more'"),
+        (["data", "check", "d", "--shwo", "3"], "no option --shwo; is --show meant?"),
+        (["evaluate", "--output", "o"], "the following arguments are required: --dataset, --protocol"),
+        (["calibrate", "--dataset", "tabletop", "--output", "o"], "required: --checkpoint"),
+        (["check", "folder"], "required: --checkpoint"),
+    ],
+)
+def test_a_misspelt_option_is_named_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and sentence in said
+    assert said.count("\n") == 1 and "--help" in said, "one sentence, and where to read more"
+
+
+def test_texts_and_numbers_that_look_like_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """A text with a space, and a negative number, are values."""
+    assert main(["segment", "--image", "/nowhere.png", "--text", "-- the mug", "--output", "o"]) == 2
+    assert "there is no image file /nowhere.png" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*EVALUATE, "--dataset", "tabletop", "--protocol", "generate", "--limit", "-3"])
+    assert "'-3' is not a whole number of 1 or more" in capsys.readouterr().err
+
+
+def test_the_same_holds_in_python() -> None:
+    for options, sentence in (
+        (LoadOptions(refine=True), "refine is True, but only LIRA has this option; the checkpoint is LISA's"),
+        (LoadOptions(fusion_scales="f"), "only SegLLM has this option"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            load_segmenter(embedded_checkpoint(), options)
+
+
+def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lisa_ros.cli.main.find_folder", interrupted)
+    assert main(["check", "--checkpoint", "x"]) == 130
+    assert capsys.readouterr().err == "lisa check: interrupted\n"
