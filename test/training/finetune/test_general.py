@@ -77,6 +77,6 @@ def test_replay_and_check_of_a_training(
     assert f"on {other}, gIoU fell from 90.0 to 30.0 points" in caplog.text and "a larger --replay share" in caplog.text
     result = json.loads((tmp_path / "out" / "finetuning.json").read_text())
     assert result["replay"] == {"dataset": str(other), "share": 0.5, "images": 2}
-    assert result["check"]["images"] == 2 and result["check"]["before"]["questions"] == 2
+    assert result["check"]["images"] == 2 and result["check"]["before"]["questions"] == 4
     assert result["check"]["after"]["giou"] == 0.3 and len(result["warnings"]) == 1
     assert result["settings"]["replay_share"] == 0.5
