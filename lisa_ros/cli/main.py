@@ -13,6 +13,7 @@ from lisa_ros import __version__
 from lisa_ros.cli import (
     benchmark,
     calibrate,
+    chat,
     check,
     console,
     convert,
@@ -31,6 +32,7 @@ from lisa_ros.segmentation.answers import CommandError
 
 _SUBCOMMANDS = (
     segment,
+    chat,
     console,
     listen,
     evaluate,

@@ -105,6 +105,10 @@ class Probe:
 
         return wait_until(answer, f"an accepted answer to {text!r}")
 
+    def camera_subscriptions(self) -> int:
+        """Subscribers of the camera's raw images."""
+        return int(self._image.get_subscription_count())
+
     def ask_about(self, image: Image | CompressedImage, text: str) -> Segmentation:
         """The answer about this image."""
         return self.show_until(image, text, lambda answer: answer.header.stamp == image.header.stamp)

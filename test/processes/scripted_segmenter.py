@@ -108,6 +108,8 @@ class ScriptedSession:
 
     def _script(self, command: str, references: Sequence[int]) -> tuple[str, list[Mask]]:
         image = self.frame.image
+        if command.startswith("say "):
+            return command.removeprefix("say "), []
         if "history" in command:
             return "History: " + " | ".join(turn.command for turn in self.turns), []
         if "numbering" in command:

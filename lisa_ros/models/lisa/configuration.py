@@ -35,6 +35,8 @@ class LisaConfig:
         wrap_image: whether `<im_start>` and `<im_end>` stand around the picture.
         out_dim: width of the `[SEG]` embedding that SAM's mask decoder is prompted with.
         added_tokens: token text -> id, from added_tokens.json.
+        point_prompts: whether SAM's decoder was trained with points and boxes, as that of the released checkpoints was;
+            config.json of a checkpoint that was not says `"lisa_ros_point_prompts": false`.
         converted: one of CONVERTED_TO, how `lisa convert` wrote LLaMA's linear layers; None: the folder is as released.
     """
 
@@ -45,6 +47,7 @@ class LisaConfig:
     wrap_image: bool
     out_dim: int
     added_tokens: dict[str, int]
+    point_prompts: bool = True
     converted: str | None = None
 
     @property
@@ -81,6 +84,7 @@ def read_configuration(folder: Path) -> LisaConfig:
             wrap_image=wrap_image,
             out_dim=int(raw.get("out_dim", 256)),
             added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), _needed_tokens(wrap_image)),
+            point_prompts=bool(raw.get("lisa_ros_point_prompts", True)),
             converted=converted_quantization(raw, folder),
         )
     except CheckpointError:

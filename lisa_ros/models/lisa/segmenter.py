@@ -101,6 +101,8 @@ class LisaSession:
         if not command.strip():
             raise CommandError("The command is empty; say what to look for.")
         pointing.check(self._picture.size)
+        if not self._lisa.config.point_prompts:
+            pointing.refuse(f"The checkpoint {self._lisa.name}, whose mask decoder was not trained with them,")
         mask_only = answer == "mask_only"
         prompt_ids, room = self._fit(command, self._lisa.answer_room if mask_only else max_new_tokens)
         steps = self._lisa.answer_prompt(

@@ -32,6 +32,8 @@ _REASON_S = 2.0
 NODE_RESTARTED = "node_restarted"
 NODE_LOST = "node_lost"
 POINTED_TEXT = "this"
+CONNECTING = "connecting"
+"""The node reports, but its action is not discovered yet."""
 
 
 class CameraView:
@@ -151,7 +153,10 @@ class CameraView:
 
     def state(self) -> dict[str, Any]:
         """For pages: the node's and the camera's state, the queue."""
-        return {"type": "state", "node": self.link.presence.json(), "camera": self._camera_state()}
+        node = self.link.presence.json()
+        if self.link.presence.there and not self.link.ready:
+            node["state"] = CONNECTING
+        return {"type": "state", "node": node, "camera": self._camera_state()}
 
     def health(self) -> dict[str, Any]:
         """For /healthz."""

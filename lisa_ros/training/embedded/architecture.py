@@ -95,6 +95,7 @@ def embedded_configuration(vocab_size: int, added_tokens: dict[str, int]) -> Lis
         wrap_image=True,
         out_dim=PROMPT_WIDTH,
         added_tokens=added_tokens,
+        point_prompts=False,  # no stage gives the mask decoder points or boxes
     )
 
 

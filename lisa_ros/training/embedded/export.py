@@ -67,6 +67,7 @@ def _config_json(config: LisaConfig) -> dict[str, Any]:
         "vision_tower": config.vision_tower,
         "out_dim": config.out_dim,
         "train_mask_decoder": True,
+        "lisa_ros_point_prompts": config.point_prompts,
         "torch_dtype": "float16",
         "use_cache": False,
     }

@@ -131,10 +131,10 @@ export function fillObjects(body, exchange, refer) {
       "tr",
       {},
       element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
-      element("td", {}, object.phrase || t("unnamed")),
-      element("td", {}, object.score === null ? t("no_score") : object.score.toFixed(2)),
-      element("td", {}, `${Math.round(object.centroid[0])}, ${Math.round(object.centroid[1])}`),
-      element("td", {}, distance),
+      element("td", { "data-column": t("column_name") }, object.phrase || t("unnamed")),
+      element("td", { "data-column": t("column_score") }, object.score === null ? t("no_score") : object.score.toFixed(2)),
+      element("td", { "data-column": t("column_pixel") }, object.centroid.map(Math.round).join(", ")),
+      element("td", { "data-column": t("column_distance") }, distance),
       element("td", {}, button),
     );
   });

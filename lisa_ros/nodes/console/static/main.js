@@ -37,7 +37,8 @@ const handlers = {
     camera = message.camera;
     localStorage.setItem("operator", operator);
     localStorage.setItem("camera", camera);
-    $("operator").value = operator;
+    // A name that is being typed stays.
+    if (document.activeElement !== $("operator") || !$("operator").value) $("operator").value = operator;
     const options = message.cameras.map((name) => element("option", { value: name }, name || t("camera_default")));
     $("camera").replaceChildren(...options);
     $("camera").value = camera;

@@ -3,7 +3,7 @@
 
 import { element, t } from "./texts.js";
 
-const KNOWN = new Set(["active", "absent", "lost", "configuring"]);
+const KNOWN = new Set(["active", "absent", "lost", "configuring", "connecting"]);
 
 function set(id, text) {
   const shown = document.getElementById(id);
@@ -18,7 +18,7 @@ export function showState({ node, camera }, alarms) {
   set("state-model", node.state === "active" && node.model ? node.model : t("model_none"));
   const waiting = node.waiting;
   set("state-queue", waiting === null ? t("queue_unknown") : waiting ? t("queue_some", { count: waiting }) : t("queue_none"));
-  const gone = node.state === "absent" || node.state === "lost";
+  const gone = ["absent", "lost", "connecting"].includes(node.state);
   alarms.node = gone ? t("alarm_node") : node.state === "active" ? "" : t("node_other", node);
   alarms.camera = ["lost", "absent", "silent"].includes(camera.state) ? t("alarm_camera") : "";
   document.body.dataset.node = node.state;

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a chat talks to: a model in this process. The node of `--ros` has the same face, see ros_dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lisa_ros.chat.sources import Source
+from lisa_ros.models.model import Answer, Model
+from lisa_ros.segmentation.answers import Finished, TextDelta
+from lisa_ros.segmentation.text import explanation_of
+from lisa_ros.segmentation.turns import Turn
+
+Hear = Callable[[str], None]
+"""Is called with the explanation so far, whenever it has grown."""
+
+
+class ChatDialogue(Protocol):
+    """A dialogue that is held by typing."""
+
+    @property
+    def name(self) -> str:
+        """What is talked to, for the greeting."""
+        ...
+
+    def ask(self, text: str, hear: Hear, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
+        """Answers a command; also returns one sentence about it, empty if all is well.
+
+        Raises:
+            ValueError: the command cannot be answered; the text says why.
+        """
+        ...
+
+    def reset(self) -> str:
+        """Forgets the dialogue; returns one sentence."""
+        ...
+
+    def undo(self) -> str:
+        """Takes the last reset back or, after none, the newest turn; returns one sentence. Raises a ValueError."""
+        ...
+
+
+class ModelDialogue:
+    """A dialogue with a model of this process, about the images of a source."""
+
+    def __init__(self, model: Model, source: Source, max_new_tokens: int = 512) -> None:
+        """Takes a loaded model."""
+        self._model, self._source, self._max_new_tokens = model, source, max_new_tokens
+        self._turns: list[Turn] = []
+        self._before_reset: list[Turn] = []
+
+    @property
+    def name(self) -> str:
+        """See ChatDialogue."""
+        return self._model.name
+
+    def ask(self, text: str, hear: Hear, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
+        """See ChatDialogue."""
+        _, image = self._source.image()
+        dialogue = self._model.dialogue(image)
+        dialogue.turns = list(self._turns)
+        raw = ""
+        for event in dialogue.stream(text, max_new_tokens=self._max_new_tokens, cancelled=cancelled):
+            if isinstance(event, TextDelta):
+                raw += event.text
+                hear(explanation_of(raw))
+            elif isinstance(event, Finished):
+                self._turns = dialogue.turns
+                self._before_reset = []
+                sentence = {"cancelled": "Cancelled.", "length": "The answer was cut (--max-new-tokens)."}
+                answer = Answer(image, text, event.answer, event.objects, event.reason)
+                return answer, sentence.get(event.reason, "")
+        raise RuntimeError("the model's events ended without Finished")
+
+    def reset(self) -> str:
+        """See ChatDialogue."""
+        self._before_reset, self._turns = self._turns, []
+        return f"The dialogue of {len(self._before_reset)} turns is forgotten; /undo keeps it again."
+
+    def undo(self) -> str:
+        """See ChatDialogue."""
+        if self._before_reset and not self._turns:
+            self._turns, self._before_reset = self._before_reset, []
+            return f"The dialogue of {len(self._turns)} turns is kept again."
+        if not self._turns:
+            raise ValueError("there is nothing to undo")
+        turn = self._turns.pop()
+        return f"Turn {len(self._turns) + 1} is forgotten: {turn.command}"

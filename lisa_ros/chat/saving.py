@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chat's answers as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lisa_ros.models.model import Answer
+from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
+
+
+def save(answers: Sequence[Answer], folder: Path) -> Path:
+    """Writes a chat: chat.json, a mask (mono8, 0 or 255) for each object and an overlay for each turn, from 1.
+
+    Returns:
+        The path of chat.json.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
+    file = folder / "chat.json"
+    file.write_text(json.dumps({"turns": turns}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
+
+
+def save_overlay(answer: Answer, file: Path) -> None:
+    """Writes one answer as an image. Raises an OSError if it cannot be written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(file), cv2.cvtColor(answer.overlay(), cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{file} cannot be written")
+
+
+def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
+    masks = []
+    for i, found in enumerate(answer.objects, start=1):
+        name = f"turn{number}_mask{i}.png"
+        if not cv2.imwrite(str(folder / name), found.mask.astype(np.uint8) * np.uint8(255)):
+            raise OSError(f"{folder / name} cannot be written")
+        centroid = list(centroid_pixel(found.mask)) if found.mask.any() else None
+        masks.append({"file": name, "bbox": list(bounding_box(found.mask)), "centroid": centroid, "score": found.score})
+    save_overlay(answer, folder / f"turn{number}_overlay.png")
+    return {"text": answer.command, "answer": answer.text, "explanation": answer.explanation, "masks": masks}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa chat`: a dialogue in the terminal about image files, a camera, or with a running node."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lisa_ros.cli.options import add_model_options, count, load_options
+from lisa_ros.models.loading import load_segmenter
+
+if TYPE_CHECKING:
+    from lisa_ros.chat.sources import Source
+    from lisa_ros.chat.terminal_images import Protocol
+
+_DISPLAYS = ("auto", "kitty", "iterm2", "sixel", "blocks", "none")
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser("chat", help="a dialogue in the terminal about images, a camera, or with a node")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", type=Path, metavar="FILE|FOLDER", help="an image, or a folder of images")
+    source.add_argument("--camera", type=count, metavar="NUMBER", help="a camera of this computer, for example 0")
+    source.add_argument("--ros", action="store_true", help="talk to a running lisa_node")
+    parser.add_argument("--node", default="lisa", help="of --ros, with its namespace (default: %(default)s)")
+    parser.add_argument("--operator", default="default", help="of --ros (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("output/chat"), help="folder for overlays and /save (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--display",
+        choices=_DISPLAYS,
+        default="auto",
+        help="how the terminal shows images; none: overlays are written to files (default: what the terminal can)",
+    )
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit status."""
+    from lisa_ros.chat.session import ChatSession, typed_lines
+    from lisa_ros.chat.terminal_images import supported_protocol
+
+    source = _source(options)
+    protocol: Protocol = options.display
+    if options.display == "auto":
+        protocol = supported_protocol(is_terminal=sys.stdout.isatty())
+    dialogue = _dialogue(options, source)
+    session = ChatSession(dialogue, source, options.output, protocol)
+    names = source.names if source is not None else lambda: []
+    session.run(typed_lines(names, _history()) if sys.stdin.isatty() else sys.stdin)
+    return 0
+
+
+def _source(options: argparse.Namespace) -> Source | None:
+    from lisa_ros.chat.sources import CameraSource, FileSource
+
+    if options.ros:
+        return None
+    return FileSource(options.image) if options.image is not None else CameraSource(options.camera)
+
+
+def _dialogue(options: argparse.Namespace, source: Source | None) -> Any:
+    if source is None:
+        try:
+            from lisa_ros.chat.ros_dialogue import RosDialogue
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"--ros needs ROS 2: source it and this package's install/local_setup.bash ({error})"
+            ) from error
+        return RosDialogue(options.node, options.operator)
+    from lisa_ros.chat.dialogues import ModelDialogue
+    from lisa_ros.models.model import Model
+
+    model = Model(load_segmenter(options.checkpoint, load_options(options)))
+    return ModelDialogue(model, source, options.max_new_tokens)
+
+
+def _history() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "lisa_ros" / "chat_history"

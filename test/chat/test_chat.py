@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa chat` as a program, with the embedded model and with a node."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pictures
+import pytest
+from node_probe import probing
+from ros_harness import private_environment, scripted_node, started
+
+from lisa_ros.simulation.tabletop import Tabletop
+
+
+def chat(lines: list[str], *arguments: str) -> str:
+    """What a chat prints."""
+    command = [sys.executable, "-m", "lisa_ros.cli", "chat", *arguments]
+    ended = subprocess.run(
+        command, input="\n".join(lines), env=private_environment(), capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images of the simulated table."""
+    folder = tmp_path_factory.mktemp("images")
+    table = Tabletop(92, width=640, height=480)
+    view = table.render()
+    table.close()
+    cv2.imwrite(str(folder / "a.png"), cv2.cvtColor(view.rgb, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(folder / "b.png"), np.full((48, 64, 3), 90, np.uint8))
+    return folder
+
+
+def test_a_chat_answers_undoes_and_saves(folder: Path, tmp_path: Path) -> None:
+    lines = ["the blue bottle", "/reset", "/undo", "/undo", "/undo", "/image 2", "/image c.png", "/nonsense", "/save"]
+    printed = chat(lines, "--image", str(folder), "--output", str(tmp_path / "out"))
+    assert "Image: a.png, 640 x 480 pixels" in printed and "Image: b.png, 64 x 48 pixels" in printed
+    assert "The blue bottle." in printed and "1: object, " in printed
+    assert "The dialogue of 1 turns is kept again." in printed
+    assert "Turn 1 is forgotten: the blue bottle" in printed and "! there is nothing to undo" in printed
+    assert "! there is no image file c.png" in printed and "! there is no command /nonsense" in printed
+    (turn,) = json.loads((tmp_path / "out" / "chat.json").read_text())["turns"]
+    mask = cv2.imread(str(tmp_path / "out" / turn["masks"][0]["file"]), cv2.IMREAD_GRAYSCALE)
+    assert set(np.unique(mask)) == {0, 255} and f"{np.count_nonzero(mask)} pixels" in printed
+    assert cv2.imread(str(tmp_path / "out" / "answer1.png")).shape[1] == 640
+    assert cv2.imread(str(tmp_path / "out" / "turn1_overlay.png")).shape[1] == 640
+
+
+def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lisa_ros.cli", "chat", "--image", str(tmp_path)]
+    ended = subprocess.run(command, env=private_environment(), capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 2 and "has no images" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
+    with probing("lisa") as probe, started(scripted_node()) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(pictures.message("rgb8"), "red")
+        lines = ["the red part", "forbidden", "history", "/undo", "/reset", "/undo", "/undo", "/image", "/save"]
+        printed = chat(lines, "--ros", "--operator", "ann", "--output", str(tmp_path))
+    assert "node lisa, operator ann" in printed and "red part is" in printed and "1: object, " in printed
+    assert "! The model does not take this word." in printed and "I was told: the red part" in printed
+    assert "The dialogue of 1 turns is forgotten" in printed and "The dialogue has 1 turns now." in printed
+    assert "The dialogue has 0 turns now." in printed and "! the node's camera gives the images" in printed
+    assert (tmp_path / "turn1_mask1.png").is_file()

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may connect to the console, and what else it serves; the console as a process."""
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from console_page import address_of, chromium, console_command
+from paths import ROOT
+from ros_harness import started
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+TOKEN = "a-token-of-the-test"
+
+
+@pytest.fixture(scope="module")
+def open_console() -> Iterator[int]:
+    with started(console_command()) as process:
+        yield urlsplit(address_of(process)).port or 0
+
+
+@pytest.fixture(scope="module")
+def guarded_console() -> Iterator[str]:
+    with started(console_command(f"token:={TOKEN}")) as process:
+        yield address_of(process)
+
+
+def ask(port: int, path: str, method: str = "GET", body: str | None = None, **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return connection.getresponse()
+
+
+def test_health_says_what_is_missing(open_console: int) -> None:
+    response = ask(open_console, "/healthz")
+    health = json.loads(response.read())
+    assert response.status == 503 and health["ok"] is False and health["pages"] == 0
+    assert health["cameras"]["default"]["node"] is False and health["cameras"]["default"]["camera_topic"] == "/image"
+
+
+def test_what_is_not_a_page_s_own_request_is_refused(open_console: int) -> None:
+    assert ask(open_console, "/", "POST", "x").status == 405
+    assert ask(open_console, "/", "GET", "a body").status == 413
+    assert ask(open_console, "/", Host="robot.example:8080").status == 421
+    assert ask(open_console, "/", Origin="http://evil.example").status == 403
+    assert ask(open_console, "/static/../node.py").status in (400, 404)
+    assert ask(open_console, "/static/%2e%2e/node.py").status == 404
+    policy = ask(open_console, "/").headers["content-security-policy"]
+    assert "script-src 'self';" in policy and "unsafe" not in policy and "trusted-types 'none'" in policy
+
+
+def test_a_web_socket_comes_from_the_console_s_own_page_alone(open_console: int) -> None:
+    address = f"ws://127.0.0.1:{open_console}/page"
+    for origin in (None, "http://evil.example", f"https://127.0.0.1:{open_console}"):
+        with pytest.raises(InvalidStatus), connect(address, origin=origin):
+            pass
+    with connect(address, origin=f"http://127.0.0.1:{open_console}") as page:
+        for message, reason in (
+            ("no json", "no JSON"),
+            ("[" * 60_000, "no JSON"),
+            ("[]", "no JSON object"),
+            ('{"type": ["hello"]}', "no known type"),
+            ('{"type": "command", "text": "x"}', "who its operator is"),
+            ('{"type": "hello"}', "text is missing"),
+            ('{"type": "hello", "operator": "\\u0007"}', "cannot be used"),
+            ('{"type": "hello", "operator": "ann"}', ""),
+            ('{"type": "command", "text": " "}', "empty"),
+            ('{"type": "command", "text": 7}', "text is missing"),
+            ('{"type": "command", "text": "x", "points": [[1, 2, 3]]}', "another count"),
+            ('{"type": "command", "text": "x", "points": [[NaN, 1]]}', "numbers is missing"),
+            ('{"type": "command", "text": "x", "references": "1"}', "numbers is missing"),
+            ('{"type": "command", "text": "x", "boxes": [[-1, 0, 1, 1]]}', "0 or more"),
+            ('{"type": "frame", "width": "wide"}', "width"),
+            ('{"type": "command", "text": "\\ud800"}', "node_lost"),
+        ):
+            page.send(message)
+            while reason:
+                answer = json.loads(page.recv(timeout=30))
+                if answer["type"] in ("bad_message", "operator_refused", "not_sent"):
+                    assert reason in (answer.get("detail") or answer["code"]), message
+                    break
+        page.send("x" * 70_000)
+        with pytest.raises(Exception, match="1009"):
+            while True:
+                page.recv(timeout=30)
+
+
+def test_a_token_is_needed_once(guarded_console: str) -> None:
+    port = urlsplit(guarded_console).port or 0
+    assert guarded_console.endswith(f"/?token={TOKEN}")
+    for path in ("/", "/?token=wrong", "/static/main.js", "/texts"):
+        response = ask(port, path)
+        assert response.status == 401 and "token" in response.read().decode()
+    assert ask(port, "/healthz").status == 503
+    with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/page", origin=f"http://127.0.0.1:{port}"):
+        pass
+    cookie = ask(port, f"/?token={TOKEN}").headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert ask(port, "/", Cookie=cookie.split(";")[0]).status == 200
+    with chromium() as browser:
+        page = browser.new_page()
+        assert "A token is needed" in (page.goto(guarded_console.split("?")[0]).text())
+        page.goto(guarded_console)
+        page.wait_for_selector("body[data-node]")
+        assert "token" not in page.url
+        page.reload()
+        page.wait_for_selector("body[data-node]")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        (["token:=short"], "12 or more"),
+        (["tls_cert:=cert.pem"], "go together"),
+        (["tls_cert:=no.pem", "tls_key:=no.pem"], "no such file"),
+        (["image_transport:=theora"], "'raw' or 'compressed'"),
+        (["cameras:=[front, front]"], "different namespaces"),
+        (["max_pages:=many"], "a whole number from 1 to 1000"),
+        (["prot:=8081"], "prot"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_refused(parameters: list[str], reason: str) -> None:
+    with started(console_command(*parameters)) as process:
+        assert process.wait() == 1
+        assert reason in process.output and "Traceback" not in process.output
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = console_command()
+        command[-1] = f"port:={taken.getsockname()[1]}"
+        with started(command) as process:
+            assert process.wait() == 1
+            assert "another program may use the port" in process.output and "Traceback" not in process.output
+
+
+def test_without_its_packages_the_console_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(\"No module named 'starlette'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    with started(console_command()) as process:
+        assert process.wait() == 1
+        assert "lisa_ros[console]" in process.output and "Traceback" not in process.output
+
+
+def test_every_text_of_the_page_is_in_the_file_for_translators() -> None:
+    folder = ROOT / "lisa_ros" / "nodes" / "console" / "static"
+    texts = json.loads((folder / "texts" / "en.json").read_text())
+    page = (folder / "index.html").read_text()
+    keys = set(re.findall(r'data-text="(\w+)"', page))
+    for script in folder.glob("*.js"):
+        keys |= set(re.findall(r"\bt\(\"(\w+)\"", script.read_text()))
+    assert keys - set(texts) == set()
+    assert all(isinstance(text, str) for text in texts.values())

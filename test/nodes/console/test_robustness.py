@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page when things go wrong: hostile text, cancelling, a node and a camera that are lost and come back."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pictures
+import pytest
+from console_page import Operator, chromium, console
+from node_probe import Probe, probing
+from playwright.sync_api import Browser
+from ros_harness import Process, scripted_node, started, wait_at, wait_until
+
+PAYLOADS = (
+    "<script>{code}</script>",
+    "<img src=x onerror={code}>",
+    "<svg onload={code}>",
+    "<iframe srcdoc='<script>parent.{code}</script>'></iframe>",
+    "<body onpageshow={code}>",
+    "<details open ontoggle={code}>",
+    "<a href='javascript:{code}' autofocus onfocus={code}>x</a>",
+    "<math><mi xlink:href='javascript:{code}'>",
+    "{{{{constructor.constructor('{code}')()}}}}",
+    "${{{code}}}",
+)
+WRAPPINGS = ("{}", "'>{}", '">{}', "</li>{}", "</textarea>{}", "-->{}", "]]>{}", "</script>{}", "`{}`", "\\u003c/p>{}")
+CODES = ("alert(1)", "window.hostile=1")
+HOSTILE = [
+    wrapping.format(payload.format(code=code)) for payload in PAYLOADS for wrapping in WRAPPINGS for code in CODES
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with probing("lisa") as probe:
+        yield probe
+
+
+@contextmanager
+def filming(probe: Probe) -> Iterator[None]:
+    """A camera of 10 images a second."""
+    ended = threading.Event()
+
+    def film() -> None:
+        while not ended.wait(0.1):
+            message = pictures.message("rgb8")
+            message.header.stamp = probe.node.get_clock().now().to_msg()
+            probe.publish(message)
+
+    thread = threading.Thread(target=film)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def node(probe: Probe) -> Iterator[Process]:
+    with started(scripted_node("-p", "queue_size:=500")) as process:
+        probe.wait_for_node(process)
+        yield process
+
+
+def test_no_text_of_operator_or_model_runs_or_becomes_html(browser: Browser, probe: Probe) -> None:
+    assert len(set(HOSTILE)) == 200
+    with filming(probe), node(probe), console() as address:
+        mallory = Operator(browser, address, "mallory")
+        mallory.wait_for_camera()
+        elements = mallory.page.evaluate("() => document.querySelectorAll('*').length")
+        for text in HOSTILE[:5]:
+            assert mallory.ask(f"say {text}")["answer"] == text
+        shown: set[str] = set()
+        for text in HOSTILE[5:]:
+            probe.ask(f"say {text}", "mallory")
+            if len(shown) % 20 == 0:
+                mallory.until(lambda text=text: mallory.log()[-1]["answer"] == text, "the answer")
+            shown.add(text)
+        mallory.until(lambda: mallory.log()[-1]["answer"] == HOSTILE[-1], "the last answer")
+        assert mallory.log()[-1]["text"] == f"say {HOSTILE[-1]}"
+        for text in HOSTILE[::4]:
+            mallory.say_name(text[:64])
+        mallory.until(lambda: not mallory.log(), "another operator's dialogue")
+        assert mallory.ask(f"say {HOSTILE[0]}")["answer"] == HOSTILE[0]
+        assert mallory.page.inner_text("#log li b >> nth=0") == HOSTILE[-4][:64].strip()
+        foreign = mallory.page.evaluate(
+            "() => document.querySelectorAll('script:not([src]), img, svg, iframe, math, #log a, #log details').length"
+        )
+        assert foreign == 0
+        assert mallory.page.evaluate("() => window.hostile") is None
+        assert mallory.page.evaluate("() => document.querySelectorAll('*').length") < elements + 1000
+        assert mallory.faults == []
+        mallory.close()
+
+
+def test_a_command_is_cancelled_and_references_reach_the_model(browser: Browser, probe: Probe, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with filming(probe), node(probe), console() as address:
+        ann = Operator(browser, address, "ann")
+        ann.wait_for_camera()
+        assert ann.ask("the red part")["status"] == "OK"
+        ann.say(f"gate {gate}")
+        wait_at(gate)
+        ann.page.click("#cancel")
+        ann.until(lambda: ann.log()[-1]["status"] == "CANCELLED", "the cancellation")
+        ann.page.click("#log li:first-child [data-action=refer]")
+        assert ann.ask("references")["answer"] == "References [1]."
+        assert ann.ask("forbidden")["about"].strip().startswith("Rejected The model does not take this word.")
+        ann.close()
+
+
+def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser, probe: Probe, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with filming(probe), console() as address:
+        with node(probe) as process:
+            ann = Operator(browser, address, "ann")
+            ann.wait_for_camera()
+            assert ann.ask("the red part")["status"] == "OK"
+            ann.say(f"gate {gate}")
+            wait_at(gate)
+            process.send_signal(signal.SIGKILL)
+            ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm")
+            ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+            assert "Send the command again" in ann.log()[-1]["answer"]
+            count = len(ann.log())
+            ann.say("the green part")
+            ann.until(lambda: "Not sent" in ann.alarms(), "the refusal")
+            assert ann.page.input_value("#text") == "the green part" and len(ann.log()) == count
+        with node(probe):
+            ann.until(lambda: "The LISA node is not there" not in ann.alarms(), "the node's return")
+            ann.until(lambda: ann.ask("the green part")["status"] == "OK", "an answer of the new node")
+            ann.close()
+
+
+def test_a_node_that_is_restarted_at_once_loses_no_command_silently(
+    browser: Browser, probe: Probe, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with filming(probe), console() as address, started(scripted_node()) as first:
+        probe.wait_for_node(first)
+        ann = Operator(browser, address, "ann")
+        ann.wait_for_camera()
+        ann.say(f"gate {gate}")
+        wait_at(gate)
+        first.send_signal(signal.SIGKILL)
+        with started(scripted_node()):
+            ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+            ann.until(lambda: ann.page.get_attribute("body", "data-node") == "active", "the new node")
+            ann.until(lambda: "not there" not in ann.alarms(), "the end of the alarm")
+            assert ann.ask("the red part")["status"] == "OK"
+        ann.close()
+
+
+def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browser, probe: Probe) -> None:
+    with node(probe):
+        with console("port:=0") as address:
+            ann = Operator(browser, address, "ann")
+            with filming(probe):
+                ann.wait_for_camera()
+            ann.until(lambda: "The camera sends no images" in ann.alarms(), "the camera's alarm")
+            with filming(probe):
+                ann.until(lambda: "The camera" not in ann.alarms(), "the end of the camera's alarm")
+            port = address.rstrip("/").rsplit(":", 1)[1]
+        ann.until(lambda: "connection to the console is lost" in ann.alarms(), "the connection's alarm")
+        ann.say("the red part")
+        ann.until(lambda: "Not sent" in ann.alarms(), "the refusal")
+        with console(f"port:={port}"), filming(probe):
+            ann.until(lambda: "connection to the console" not in ann.alarms(), "the new connection")
+            ann.wait_for_camera()
+            assert ann.ask("the red part")["status"] == "OK"
+        ann.close()
+
+
+def test_nothing_is_subscribed_while_nobody_looks(browser: Browser, probe: Probe) -> None:
+    with filming(probe), node(probe), console() as address:
+
+        def subscribed() -> tuple[int, int]:
+            return probe.camera_subscriptions(), probe.node.count_subscribers("/lisa/segmentation")
+
+        before = subscribed()
+        ann, ben = Operator(browser, address, "ann"), Operator(browser, address, "ben")
+        ann.wait_for_camera()
+        ben.wait_for_camera()
+        assert subscribed() == (before[0] + 1, before[1] + 1)
+        ann.close()
+        ben.close()
+        wait_until(lambda: subscribed() == before, "the end of the subscriptions")
+        time.sleep(0.1)
