@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pictures
+import camera_images
 import pytest
 from node_probe import probing
 from ros_harness import private_environment, scripted_node, started
@@ -62,11 +62,11 @@ def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:
 def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
     with probing("lisa") as probe, started(scripted_node()) as process:
         probe.wait_for_node(process)
-        probe.ask_about(pictures.message("rgb8"), "red")
+        probe.ask_about(camera_images.message("rgb8"), "red")
         lines = ["the red part", "forbidden", "history", "/undo", "/reset", "/undo", "/undo", "/image", "/save"]
         printed = chat(lines, "--ros", "--operator", "ann", "--output", str(tmp_path))
     assert "node lisa, operator ann" in printed and "red part is" in printed and "1: object, " in printed
-    assert "! The model does not take this word." in printed and "I was told: the red part" in printed
+    assert "! The model does not take this word." in printed and "History: the red part" in printed
     assert "The dialogue of 1 turns is forgotten" in printed and "The dialogue has 1 turns now." in printed
     assert "The dialogue has 0 turns now." in printed and "! the node's camera gives the images" in printed
     assert (tmp_path / "turn1_mask1.png").is_file()

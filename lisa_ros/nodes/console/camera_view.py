@@ -138,6 +138,7 @@ class CameraView:
         lost = there and not self.link.presence.there
         for conversation in self._conversations.values():
             if restarted or lost:
+                conversation.tell(self.state())
                 for exchange in conversation.lose_pending(NODE_RESTARTED if restarted else NODE_LOST):
                     self.link.cancel(exchange.id)  # a node that was only slow must not act on what was said to be lost
             if restarted:

@@ -117,7 +117,7 @@ class Conversation:
             self._exchanges[exchange.id] = exchange
             while len(self._exchanges) > _MOST_EXCHANGES:
                 self._exchanges.popitem(last=False)
-        self._tell({"type": "exchange", "exchange": exchange.json()})
+        self.tell({"type": "exchange", "exchange": exchange.json()})
 
     def put_frame(self, exchange: Exchange, jpeg: bytes) -> None:
         """The image of an answer has come."""
@@ -125,7 +125,7 @@ class Conversation:
         with_frame = [one for one in self._exchanges.values() if one.frame is not None]
         for older in with_frame[:-_MOST_FRAMES]:
             older.frame = None
-        self._tell({"type": "frame_of", "id": exchange.id}, exchange)
+        self.tell({"type": "frame_of", "id": exchange.id}, exchange)
 
     def merge_turns(self, turns: list[Exchange]) -> None:
         """The node's turns, oldest first: those that are not shown yet go before what is."""
@@ -135,24 +135,24 @@ class Conversation:
         merged = sorted([*earlier, *(one for one in self._exchanges.values() if one.turn)], key=lambda one: one.turn)
         others = [one for one in self._exchanges.values() if not one.turn]
         self._exchanges = OrderedDict((one.id, one) for one in [*merged, *others])
-        self._tell(self.snapshot())
+        self.tell(self.snapshot())
 
     def forget(self) -> None:
         """The dialogue was reset."""
         pending = self.pending()
         self._before_reset = [one for one in self._exchanges.values() if one not in pending]
         self._exchanges = OrderedDict((one.id, one) for one in pending)
-        self._tell({**self.snapshot(), "reset": True})
+        self.tell({**self.snapshot(), "reset": True})
 
     def restore(self) -> None:
         """The reset was taken back."""
         kept = [*self._before_reset, *self._exchanges.values()]
         self._before_reset = []
         self._exchanges = OrderedDict((one.id, one) for one in kept)
-        self._tell(self.snapshot())
+        self.tell(self.snapshot())
         for exchange in self.exchanges:
             if exchange.frame is not None:
-                self._tell({"type": "frame_of", "id": exchange.id}, exchange)
+                self.tell({"type": "frame_of", "id": exchange.id}, exchange)
 
     def lose_pending(self, detail: str) -> list[Exchange]:
         """Marks what has no answer yet as lost; returns it."""
@@ -171,7 +171,8 @@ class Conversation:
             "can_undo_reset": bool(self._before_reset),
         }
 
-    def _tell(self, message: dict[str, Any], exchange: Exchange | None = None) -> None:
+    def tell(self, message: dict[str, Any], exchange: Exchange | None = None) -> None:
+        """Sends a message to every page of the operator."""
         for listener in list(self._listeners):
             listener(message, exchange)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pictures
+import camera_images
 import pytest
 from console_page import Operator, chromium, console
 from node_probe import Probe, probing
@@ -53,9 +53,9 @@ def filming(probe: Probe) -> Iterator[None]:
 
     def film() -> None:
         while not ended.wait(0.1):
-            message = pictures.message("rgb8")
+            message = camera_images.message("rgb8")
             message.header.stamp = probe.node.get_clock().now().to_msg()
-            probe.publish(message)
+            probe.show(message)
 
     thread = threading.Thread(target=film)
     thread.start()
@@ -176,7 +176,7 @@ def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browse
         ann.say("the red part")
         ann.until(lambda: "Not sent" in ann.alarms(), "the refusal")
         with console(f"port:={port}"), filming(probe):
-            ann.until(lambda: "connection to the console" not in ann.alarms(), "the new connection")
+            ann.until(lambda: "connection to the console is lost" not in ann.alarms(), "the new connection")
             ann.wait_for_camera()
             assert ann.ask("the red part")["status"] == "OK"
         ann.close()
