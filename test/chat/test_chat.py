@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import camera_images
 import cv2
 import numpy as np
-import camera_images
 import pytest
 from node_probe import probing
 from ros_harness import private_environment, scripted_node, started

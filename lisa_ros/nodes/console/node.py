@@ -21,7 +21,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from lisa_ros.nodes.common.command_line import check_arguments, wants_help
+from lisa_ros.nodes.common.command_line import check_arguments, check_overrides, wants_help
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.starting import StartError, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, parameter_names
@@ -41,9 +41,11 @@ class ConsoleNode(Node):
 
         Raises:
             ConsoleParameterError: one cannot be used.
+            StartError: one that was given does not exist and resembles another.
         """
         super().__init__("console")
         self.callback_errors = 0
+        check_overrides(list(self._parameter_overrides), [*parameter_names(), "use_sim_time"])
         self.parameters = declared(self)
 
 
