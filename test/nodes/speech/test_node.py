@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import camera_images
 import numpy as np
-import pictures
 import pytest
 import yaml
 from ament_index_python.packages import get_package_prefix
@@ -113,7 +113,7 @@ def probe() -> Iterator[Probe]:
     with probing() as probe, started(scripted_node()) as process:
         probe.wait_for_node(process)
         assert probe.set_parameter("max_image_age", 0.0).successful
-        probe.ask_about(pictures.message("rgb8"), "two")
+        probe.ask_about(camera_images.message("rgb8"), "two")
         yield probe
 
 
