@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
-from lisa_ros.models.lisa.decoding import Answer, MaskStep
+from lisa_ros.models.common.answers.steps import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
 from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,28 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
 from lisa_ros.benchmark.shapes import CLIP_PREPROCESSING, CLIP_VIT_L_14, RANDOM_SHAPES, VOCABULARY, Shape
-from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.checkpoints.opening import Placement, placement
+from lisa_ros.models.common.devices import choose_device
+from lisa_ros.models.common.language.engine import Engine, Generation, PromptImage
+from lisa_ros.models.common.language.llama import StepOutput
+from lisa_ros.models.common.language.prefixes import Key
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.common.weights.filling import Filler
-from lisa_ros.models.common.weights.quantization import quantize_linears
-from lisa_ros.models.lisa.checkpoint import dtype_of, fill_buffers, load_lisa
+from lisa_ros.models.lisa.checkpoint import filler_for, lisa_of, load_lisa_as, ready
 from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN, SEG_TOKEN, LisaConfig
 from lisa_ros.models.lisa.decoding import Lisa
-from lisa_ros.models.lisa.drafts import Drafts
+from lisa_ros.models.lisa.drafts import NoDrafts
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.prompt import TEMPLATES
-from lisa_ros.models.lisa.sam.network import Float32Neck
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.models.loading import embedded_checkpoint
 
 WEIGHT_SPREAD = 0.02
 WORD = 5
-"""The id of every scripted word; which one it is costs the same."""
+"""The id of every other scripted token; the cost does not depend on it."""
 
 
-class NoDrafts(Drafts):
-    """Guesses nothing, so that every token is a step of its own."""
-
-    def __init__(self) -> None:
-        super().__init__([])
-
-    def remember(self, ids: Sequence[int]) -> None:
-        """Forgets it."""
-
-
-class ScriptedLisa(Lisa):
-    """A LISA that computes all that it would, and then says what the measurement wants.
+class ScriptedEngine(Engine):
+    """An Engine that computes everything, and then reports the tokens of a script as the most likely ones.
 
     Attributes:
         script: the answer's ids.
@@ -54,31 +44,54 @@ class ScriptedLisa(Lisa):
 
     script: tuple[int, ...] = ()
 
-    def heed(self, likeliest: list[int], said: Sequence[int]) -> list[int]:
-        """The script's ids in place of the likeliest."""
-        return list(self.script[len(said) : len(said) + len(likeliest)])
+    def prefill(self, image: PromptImage, key: Key, inputs: torch.Tensor, head: int) -> Generation:
+        """See Engine; the answer will be the script."""
+        generation = super().prefill(image, key, inputs, head)
+        return ScriptedGeneration(generation, self.script, len(inputs))
+
+
+class ScriptedGeneration(Generation):
+    """A Generation whose answer is a script."""
+
+    def __init__(self, generation: Generation, script: Sequence[int], prompt_length: int) -> None:
+        """Continues a Generation whose prompt has so many positions."""
+        vars(self).update(vars(generation))
+        self._script, self._prompt_length = script, prompt_length
+
+    def extend(self, ids: Sequence[int]) -> StepOutput:
+        """See Generation; the most likely tokens are the script's."""
+        output = super().extend(ids)
+        end = self.length - self._prompt_length + 1
+        return replace(output, tokens=list(self._script[end - len(output.tokens) : end]))
+
+
+class ScriptedLisa(Lisa):
+    """A LISA that computes everything that it would for an answer of its own, and then answers with a script."""
+
+    engine: ScriptedEngine
+    engine_type = ScriptedEngine
+
+    @property
+    def script(self) -> tuple[int, ...]:
+        """The answer's ids."""
+        return self.engine.script
 
     def say(self, tokens: int) -> None:
-        """From now on answers are a word, `[SEG]`, and words up to so many tokens, `</s>` the last."""
+        """From now on answers are a token, `[SEG]`, and tokens up to so many, `</s>` the last."""
         seg, end = self.config.seg_token_id, self.tokenizer.eos_token_id
-        self.script = (WORD, seg, *([WORD] * (tokens - 3)), end)
+        self.engine.script = (WORD, seg, *([WORD] * (tokens - 3)), end)
 
     def forget(self) -> None:
-        """As if just loaded: nothing read, nothing said."""
-        self.reader.prefixes.clear()
+        """As if just loaded: no stored prefix, no drafts."""
+        self.engine.prefixes.clear()
         self.drafts = NoDrafts()
-
-
-def scripted(lisa: Lisa) -> ScriptedLisa:
-    """The same model, told what to say."""
-    told = ScriptedLisa(lisa.network, lisa.config, lisa.tokenizer, lisa.template, lisa.clip, lisa.name)
-    told.forget()
-    return told
 
 
 def load_scripted(checkpoint: Path, options: LoadOptions) -> ScriptedLisa:
     """A checkpoint folder's model, see load_lisa for errors."""
-    return scripted(load_lisa(checkpoint, options))
+    lisa = load_lisa_as(ScriptedLisa, checkpoint, options)
+    lisa.forget()
+    return lisa
 
 
 class RandomTensors:
@@ -105,33 +118,27 @@ def random_lisa(name: str, options: LoadOptions) -> ScriptedLisa:
     """A model of one of RANDOM_SHAPES, with random weights.
 
     Raises:
-        ValueError: an option is not one of the known ones, or the device is not there.
+        LisaError: an option is unknown, or the device is not there.
     """
     options.check()
     if options.quantization == "auto":
         options = dataclasses.replace(options, quantization="none")
-    device = choose_device(options.device)
-    dtype = choose_dtype(options, device)
+    where = placement(f"{name}, random weights", options, choose_device(options.device))
     config = _configuration(RANDOM_SHAPES[name])
-    network = random_network(RANDOM_SHAPES[name], config, options.quantization, dtype, device)
+    network = random_network(RANDOM_SHAPES[name], config, where)
     tokenizer = LisaTokenizer(embedded_checkpoint() / "tokenizer.model", config.added_tokens)
-    told = f"{name}, random weights ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
-    return scripted(Lisa(network, config, tokenizer, TEMPLATES[options.template], _clip_preprocessing(), told))
+    lisa = lisa_of(ScriptedLisa, network, config, tokenizer, _clip_preprocessing(), where)
+    lisa.forget()
+    return lisa
 
 
-def random_network(
-    shape: Shape, config: LisaConfig, quantization: str, dtype: torch.dtype, device: torch.device
-) -> LisaNetwork:
+def random_network(shape: Shape, config: LisaConfig, where: Placement) -> LisaNetwork:
     """Built as load_network builds one, from RandomTensors."""
     with torch.device("meta"):
         network = LisaNetwork(config, CLIPVisionConfig(**CLIP_VIT_L_14), shape.sam)
-    tensors = RandomTensors(network, device)
-    quantize_linears(network.language, quantization, dtype, device)
-    Filler(network, dtype, device, dtype_of=partial(dtype_of, dtype)).fill(tensors, lambda key: key)
-    fill_buffers(network, config, device)
-    if dtype == torch.float16:
-        network.visual_model.image_encoder.neck = Float32Neck(network.visual_model.image_encoder.neck)
-    return network.eval().requires_grad_(False)
+    tensors = RandomTensors(network, where.device)
+    filler_for(network, where).fill(tensors, lambda key: key)
+    return ready(network, config, where)
 
 
 def _configuration(shape: Shape) -> LisaConfig:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from lisa_ros.models.common.checkpoints.hub import CHECKPOINT_FILES, VISION_TOWER_FILES, find_folder
 from lisa_ros.models.common.config_file import config_of
-from lisa_ros.models.common.hub import CHECKPOINT_FILES, VISION_TOWER_FILES, find_folder
 
 
 def add(commands: Any) -> None:

@@ -27,7 +27,7 @@ from lisa_ros.cli import (
     train,
 )
 from lisa_ros.cli.parsing import CommandParser
-from lisa_ros.models.common.hub import find_folder
+from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.segmentation.answers import CommandError
 
 _SUBCOMMANDS = (

@@ -260,12 +260,12 @@ class _Run:
 
 def _resolved(wanted: Evaluation) -> LoadOptions:
     """The options with what a quantization of "auto" means for the checkpoint."""
-    from lisa_ros.models.common.configuration import settled_quantization
+    from lisa_ros.models.common.checkpoints.configuration import resolve_quantization
 
     if wanted.protocol == "quantization":
         # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
-        settled_quantization(wanted.checkpoint, "none")
-    quantization = settled_quantization(wanted.checkpoint, wanted.options.quantization)
+        resolve_quantization(wanted.checkpoint, "none")
+    quantization = resolve_quantization(wanted.checkpoint, wanted.options.quantization)
     # The data set tells what a round refers to, whatever its text is.
     explicit = model_of(wanted.checkpoint) == "segllm"
     return dataclasses.replace(wanted.options, quantization=quantization, explicit_references=explicit)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neural networks. torch only: no ROS here, and nothing of the package's other rooms."""
+"""Neural networks: a folder for each model, and what they share. No ROS here."""

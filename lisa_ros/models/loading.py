@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint folder to a Segmenter: which model a folder holds, by its config.json. Imports no torch."""
+"""Loads a checkpoint folder as a Segmenter of the model that its config.json names. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lisa_ros.models.common.answers.segmenter import LoadedSegmenter
+from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import config_of
-from lisa_ros.models.common.hub import find_folder
-from lisa_ros.models.common.loaded_segmenter import LoadedSegmenter
 from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
 from lisa_ros.segmentation.interface import OnDevice, Segmenter
 
@@ -47,16 +47,16 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
         options: precision, quantization, device and so on.
 
     Raises:
-        ValueError: the folder or an option cannot be used; the text says what would be right.
+        LisaError: the folder or an option cannot be used; the text says what would be right.
     """
-    # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
-    # work. torch reads this variable when it is first imported.
+    # OpenMP's threads spin while they wait for each other, which makes a small network many times slower while other
+    # work runs. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = find_folder(checkpoint)
     model = model_of(folder)
     if options is not None:
         options.check_for(model)
-    # torch and transformers take seconds to import; callers that only need the names here must not wait for them.
+    # torch and transformers take seconds to import; callers that need only the names of this module do not wait for it.
     module = importlib.import_module(f"lisa_ros.models.{model}.segmenter")
     segmenter: Segmenter = module.load(folder, options)
     if options is not None and options.threads is not None:
@@ -65,7 +65,7 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
 
 
 def _set_threads(segmenter: Segmenter, wanted: int) -> None:
-    """The number of CPU threads as wanted; on a GPU nothing is measured, since the CPU does little there."""
+    """Sets the number of CPU threads. On a GPU nothing is measured, since the CPU does little there."""
     from lisa_ros.models.common.threads import choose_threads
 
     on_gpu = isinstance(segmenter, OnDevice) and segmenter.gpu_bytes() > 0

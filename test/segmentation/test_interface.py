@@ -126,14 +126,14 @@ def test_a_long_command_is_refused_and_a_long_dialogue_shortened(segmenter: Segm
 
 def recorded_prompts(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The prompts that are read from now on, in order."""
-    reader, prompts = segmenter._lisa.reader, []  # type: ignore[attr-defined]
-    begin = reader.begin
+    lisa, prompts = segmenter._lisa, []  # type: ignore[attr-defined]
+    prefill = lisa.prefill
 
     def record(image: object, prompt_ids: list[int]) -> object:
         prompts.append(list(prompt_ids))
-        return begin(image, prompt_ids)
+        return prefill(image, prompt_ids)
 
-    monkeypatch.setattr(reader, "begin", record)
+    monkeypatch.setattr(lisa, "prefill", record)
     return prompts
 
 

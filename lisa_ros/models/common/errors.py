@@ -1,6 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error of a checkpoint folder that cannot be used."""
+"""The errors of checkpoints and of inference."""
+
+from __future__ import annotations
+
+from lisa_ros.segmentation.errors import LisaError
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LisaError):
     """A checkpoint folder cannot be used; the text says what was wrong and what would be right."""
+
+
+class PromptTooLongError(LisaError):
+    """A prompt does not fit into the model's context; the text says by how much."""
+
+
+class MemoryLimitError(LisaError):
+    """An answer needs more memory than the limit leaves; the text says how much, and which option to change."""
+
+
+class NotFiniteError(ArithmeticError):
+    """The network computed a number that is not finite (NaN or infinity), so there is no answer."""
+
+
+class ClosedError(RuntimeError):
+    """A model was used after its memory had been released."""

@@ -1,35 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every loaded model of the family tells of its memory, and how it gives it back."""
+"""What all loaded models share: warm-up, the memory they report and its release."""
 
 from __future__ import annotations
 
 import gc
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+from lisa_ros.models.common.language.engine import Engine
 
 
-class Loaded:
+class LoadedModel:
     """A model with its weights.
 
     Attributes:
+        name: checkpoint, precision and device, for logs.
         network: has a `device`.
-        reader: keeps what was read in its `prefixes`.
+        engine: runs the language model.
     """
 
+    name: str
     network: Any
-    reader: Any
+    engine: Engine
 
     def gpu_bytes(self) -> int:
         """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
         device = self.network.device
         return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
+    def reserved_bytes(self) -> int:
+        """Memory that torch has reserved on the model's GPU, allocated or kept for reuse, bytes; 0 on a CPU."""
+        device = self.network.device
+        return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
     def release(self) -> None:
-        """Gives the memory of weights and caches back, whoever still holds this object; it cannot answer any more."""
+        """Frees the memory of weights and caches, whoever still holds this object; it cannot answer any more.
+
+        Returns when no thread computes with the model any longer. Running answers end with a ClosedError.
+        """
         on_gpu = self.network.device.type == "cuda"
-        self.reader.prefixes.clear()
-        del self.reader, self.network
+        self.engine.close()
+        del self.engine, self.network
         gc.collect()
         if on_gpu:
             torch.cuda.empty_cache()
+
+
+class TextModel(LoadedModel, ABC):
+    """A model that answers in text with masks in it."""
+
+    @abstractmethod
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Prepares an image, RGB uint8 (H, W, 3), for commands about it."""
+
+    @abstractmethod
+    def answer(self, image: Any, command: str, *, max_new_tokens: int = 512, mask_only: bool = False) -> Iterator[Any]:
+        """Answers a command about an encoded image, step by step."""
+
+    def warm_up(self) -> None:
+        """Answers two commands about a grey image, so that no operator waits for what a GPU initializes at first."""
+        image = self.encode(np.full((480, 640, 3), 127, dtype=np.uint8))
+        for mask_only in (False, True):
+            for _ in self.answer(image, "What is there?", max_new_tokens=4, mask_only=mask_only):
+                pass

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lisa_ros.segmentation.errors import LisaError
+
 TEMPLATES = ("llava_v1", "llava_llama_2")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 QUANTIZATIONS = ("auto", "none", "8bit", "4bit")
@@ -29,30 +31,38 @@ MODELS_WITH: dict[str, tuple[str, ...]] = {
 
 MEASURED_THREADS = 0
 """As threads: the number that is fastest on this machine, measured once the model is loaded."""
-DEFAULT_CACHE = -1
-"""As cache_mib: 1024, on a GPU at most 5 % of its memory."""
+
+DEFAULT_MEMORY = -1
+"""As cache_mib or memory_limit_mib: what suits the device, see models.common.memory."""
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """One of each of the choices above, and which CLIP.
+    """Choices for loading a model.
 
     Attributes:
         template: conversation template that the checkpoint was trained with.
-        precision: what is computed in; "auto": fp32 on a CPU; on a GPU fp16 with quantized weights, else bf16.
-        quantization: how LLaMA's weights are held; "auto": as the folder has them, "none" unless `lisa convert` wrote
-            it. A folder that has them quantized can be loaded in that way alone.
+        precision: number format of the computation; "auto": fp32 on a CPU; on a GPU fp16 with quantized weights, else
+            bf16 where the card computes it natively, else fp16.
+        quantization: number format of LLaMA's weights; "auto": as the folder has them, "none" unless `lisa convert`
+            wrote it. A folder with quantized weights can be loaded only in that quantization.
         device: "auto" is the GPU where there is one.
         vision_tower: the CLIP folder; None: the one that config.json names.
-        cache_mib: memory for what LLaMA has read, MiB; DEFAULT_CACHE: as suits the device.
-        threads: CPU threads that torch computes with, in this process; MEASURED_THREADS: chosen by measurement; None:
-            as torch has it. On a GPU nothing is measured.
-        fusion_scales: SegLLM alone: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, as the public
-            loader comes to do; None: the checkpoint's own, which training ended with.
-        explicit_references: SegLLM alone: whether words such as "it" choose no earlier masks, see
+        cache_mib: most memory of stored prefixes (KV caches of earlier prompts), MiB; 0: none are stored;
+            DEFAULT_MEMORY: 1024, on a GPU at most 5 % of its memory.
+        memory_limit_mib: most memory of all KV caches (stored prefixes, running answers, captured decoding step), MiB;
+            stored prefixes are evicted first; 0: no limit; DEFAULT_MEMORY: no limit on a CPU, 20 % of a GPU's memory.
+        deterministic: the same command about the same image and dialogue gets the same answer to the last bit, whatever
+            was answered before or at the same time. Slower: no drafts, no shared steps, no captured graph.
+        cuda_graph: whether a GPU's decoding step may be captured as a CUDA graph; not for a model that is trained.
+        threads: CPU threads that torch computes with in this process; MEASURED_THREADS: chosen by measurement; None:
+            torch's own number. On a GPU nothing is measured.
+        fusion_scales: SegLLM only: the file to take gamma_v and gamma_l from, HIPIE's r50_parts.pth, which the public
+            loader uses; None: the checkpoint's own, with which training ended.
+        explicit_references: SegLLM only: whether words such as "it" select no earlier masks, see
             lisa_ros.dialogue.references.
-        refine: LIRA marks each object a second time after a close look; decode that mask, too.
-        attributes: read off LIRA, for each object, which words it would go on with.
+        refine: LIRA only: LIRA marks each object a second time after a close-up view; decode that mask, too.
+        attributes: LIRA only: report, for each object, the logits of words for its colour, position and kind.
     """
 
     template: str = "llava_v1"
@@ -60,7 +70,10 @@ class LoadOptions:
     quantization: str = "auto"
     device: str = "auto"
     vision_tower: str | None = None
-    cache_mib: int = DEFAULT_CACHE
+    cache_mib: int = DEFAULT_MEMORY
+    memory_limit_mib: int = DEFAULT_MEMORY
+    deterministic: bool = False
+    cuda_graph: bool = True
     threads: int | None = None
     fusion_scales: str | None = None
     explicit_references: bool = False
@@ -68,20 +81,20 @@ class LoadOptions:
     attributes: bool = False
 
     def check(self) -> None:
-        """Raises a ValueError that names a choice which is none, and what it can be."""
+        """Raises a LisaError that names an unknown choice, and the known ones."""
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f"{name} is {value!r}; it can be {', '.join(choices)}")
+                raise LisaError(f"{name} is {value!r}; it can be {', '.join(choices)}")
         if self.threads is not None and self.threads < MEASURED_THREADS:
-            raise ValueError(
-                f"threads is {self.threads}; it can be 1 or more, or {MEASURED_THREADS} for a measured one"
-            )
-        if self.cache_mib < DEFAULT_CACHE:
-            raise ValueError(f"cache_mib is {self.cache_mib}; it can be 0 or more, or {DEFAULT_CACHE} for the default")
+            raise LisaError(f"threads is {self.threads}; it can be 1 or more, or {MEASURED_THREADS} for a measured one")
+        for name in ("cache_mib", "memory_limit_mib"):
+            value = getattr(self, name)
+            if value < DEFAULT_MEMORY:
+                raise LisaError(f"{name} is {value}; it can be 0 or more, or {DEFAULT_MEMORY} for the default")
 
     def check_for(self, model: str) -> None:
-        """Raises a ValueError for an option that differs from its default and that the model does not have.
+        """Raises a LisaError for an option that differs from its default and that the model does not have.
 
         Args:
             model: a key of TITLES.
@@ -90,7 +103,7 @@ class LoadOptions:
             value = getattr(self, name, None)
             if model not in models and value not in (None, getattr(LoadOptions, name, None)):
                 names = " and ".join(TITLES[one] for one in models)
-                raise ValueError(
+                raise LisaError(
                     f"{name} is {value!r}, but only {names} has this option; the checkpoint is {TITLES[model]}'s"
                 )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operator's text, without effect on the structure of a prompt."""
+"""Makes an operator's text harmless: no part of it changes the structure of a prompt."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ _CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 
 
 def neutralize(text: str, control_texts: Iterable[str]) -> str:
-    """What an operator typed, as plain words.
+    """An operator's text as plain text.
 
     Control texts (`[SEG]`, `<image>`, `</s>`, a template's role markers ...) get a space after their first character
-    (`[ SEG]`), so that they stay readable and mean nothing. Control characters, line ends among them, become one space,
-    or nothing at the ends of the text. Any other text comes back as it was, since it must be tokenized as upstream
-    tokenizes it.
+    (`[ SEG]`), so that they stay readable and have no effect. Control characters, line ends among them, become one
+    space, and are removed at the ends of the text. Any other text is returned unchanged: it must be tokenized as
+    upstream tokenizes it.
+
+    Args:
+        text: what the operator typed.
+        control_texts: those of one character, or with white space inside, are ordinary text and stay as they are.
     """
     text = re.sub(rf"^{_CONTROL_CHARACTERS}|{_CONTROL_CHARACTERS}$", "", text)
     text = re.sub(_CONTROL_CHARACTERS, " ", text)
-    marks = sorted(set(control_texts), key=len, reverse=True)
-    pattern = re.compile("|".join(re.escape(mark) for mark in marks))
-    while pattern.search(text):  # a break can complete no other mark, but marks may overlap
+    splittable = {one for one in control_texts if len(one) > 1 and not re.search(r"\s", one)}
+    if not splittable:
+        return text
+    pattern = re.compile("|".join(re.escape(one) for one in sorted(splittable, key=len, reverse=True)))
+    # Control texts may overlap, so one pass can leave another. Each pass puts a space into what matched, and no control
+    # text contains white space: the loop ends.
+    while pattern.search(text):
         text = pattern.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)
     return text

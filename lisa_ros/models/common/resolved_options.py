@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lisa_ros.models.common.configuration import settled_quantization
+from lisa_ros.models.common.checkpoints.configuration import resolve_quantization
 from lisa_ros.models.common.devices import choose_device, choose_dtype
 from lisa_ros.models.common.options import LoadOptions
 
@@ -29,7 +29,7 @@ def resolved_options(checkpoint: Path, options: LoadOptions) -> LoadOptions:
         ValueError: an option cannot be used with this checkpoint or on this machine.
     """
     options.check()
-    options = dataclasses.replace(options, quantization=settled_quantization(checkpoint, options.quantization))
+    options = dataclasses.replace(options, quantization=resolve_quantization(checkpoint, options.quantization))
     device = choose_device(options.device)
     precision = _PRECISION_OF[choose_dtype(options, device)]
     return dataclasses.replace(options, precision=precision, device=device.type)

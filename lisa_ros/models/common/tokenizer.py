@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentencepiece models, and the placeholder of an image in a prompt."""
+"""Loads sentencepiece models; the placeholder of an image in a prompt."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from lisa_ros.models.common.errors import CheckpointError
 
 IMAGE_PLACEHOLDER = "<image>"
 
-
 IMAGE_TOKEN_INDEX = -200
-"""Stands in a prompt's ids where the picture's features go (LLaVA's number)."""
+"""Stands in a prompt's ids where the image's features go (LLaVA's number)."""
 
 
 def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePieceProcessor:
@@ -21,14 +20,19 @@ def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePiecePr
 
     Args:
         model_file: tokenizer.model.
-        change: what is appended to the file's protocol buffer, whose fields it so replaces.
+        change: appended to the file's protocol buffer, which replaces fields of it.
 
     Raises:
-        CheckpointError: the file is missing or is no sentencepiece model.
+        CheckpointError: the file is missing, empty, or not a sentencepiece model.
     """
     if not model_file.is_file():
         raise CheckpointError(f"{model_file} is missing; a checkpoint folder has the language model's tokenizer.model")
     try:
-        return SentencePieceProcessor(model_proto=model_file.read_bytes() + change)
+        model = model_file.read_bytes()
+        if not model:
+            raise CheckpointError(f"{model_file} is empty, as after an interrupted download; download it again")
+        return SentencePieceProcessor(model_proto=model + change)
+    except CheckpointError:
+        raise
     except Exception as error:  # sentencepiece raises bare RuntimeErrors and OSErrors
-        raise CheckpointError(f"{model_file} is no sentencepiece model: {error}") from error
+        raise CheckpointError(f"{model_file} is not a sentencepiece model: {error}") from error

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the config.json of a converted LIRA folder says, checked."""
+"""Reads and checks the config.json of a converted LIRA folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from transformers import InternVLVisionConfig, LlamaConfig
 
-from lisa_ros.models.common.configuration import UNFINISHED, converted_quantization, read_json
+from lisa_ros.models.common.checkpoints.configuration import (
+    check_added_tokens,
+    check_folder,
+    converted_quantization,
+    language_sizes,
+    positive,
+)
+from lisa_ros.models.common.checkpoints.llava_configuration import parse_config
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 
 MODEL_TYPE = "lira"
@@ -18,10 +27,10 @@ MODEL_TYPE = "lira"
 
 SEG_TOKEN, PHRASE_TOKEN, PHRASE_END_TOKEN, LOCAL_TOKEN = "[SEG]", "<p>", "</p>", "<image_id>"
 LIRA_TOKENS = (SEG_TOKEN, PHRASE_TOKEN, PHRASE_END_TOKEN, "<region>", "<mark>", LOCAL_TOKEN)
-"""Added behind InternVL2's tokenizer, in this order (LIRA, lira.py, `_add_special_tokens`)."""
+"""Added to InternVL2's tokenizer, in this order (LIRA, lira.py, `_add_special_tokens`)."""
 
 TURN_TOKEN, TURN_END_TOKEN = "<|im_start|>", "<|im_end|>"
-"""InternVL2's marks around what one side says."""
+"""InternVL2's marks around a message."""
 
 _Sizes = TypeVar("_Sizes", "OmgSizes", "SefeSizes")
 
@@ -57,7 +66,7 @@ class OmgSizes:
 
     @property
     def pixel_tokens(self) -> int:
-        """Side of the grid of pixel tokens that the language model sees: one for 64 x 64 pixels."""
+        """Side of the grid of the language model's pixel tokens: one for 64 x 64 pixels."""
         return self.image_size // 64
 
     @property
@@ -71,7 +80,7 @@ class SefeSizes:
     """The sizes of the projector.
 
     Attributes:
-        hidden: width that object tokens are first brought to [6144].
+        hidden: inner width of the object tokens [6144].
         heads: of its attention [32].
         text2vision: width inside the projection of a `[SEG]` [512].
     """
@@ -83,14 +92,14 @@ class SefeSizes:
 
 @dataclass(frozen=True)
 class LiraConfig:
-    """A converted LIRA folder's description of itself.
+    """The description of a converted LIRA folder.
 
     Attributes:
         language: the language model's configuration, InternLM2 in LLaMA's layout.
         vision: InternViT's.
         omg, sefe: the sizes of the other parts.
         added_tokens: token text -> id.
-        stored: one of CONVERTED_TO, how the language model's linear layers lie in the files.
+        stored: one of CONVERTED_TO, the quantization of the language model's linear layers in the files.
     """
 
     language: LlamaConfig
@@ -102,12 +111,12 @@ class LiraConfig:
 
     @property
     def tile(self) -> int:
-        """Side of the square pieces that InternViT sees, pixels."""
+        """Side of InternViT's square input, pixels."""
         return _side(self.vision.image_size)
 
     @property
     def local_positions(self) -> int:
-        """Positions that a close look takes: one for 2 x 2 patches of a tile, 256 in the released sizes."""
+        """Positions of a close-up view: one for 2 x 2 patches of a tile, 256 in the released sizes."""
         return int((self.tile // _side(self.vision.patch_size) // 2) ** 2)
 
     @property
@@ -122,39 +131,35 @@ def read_configuration(folder: Path) -> LiraConfig:
     Raises:
         CheckpointError: the file or a field is missing or has a value that LIRA does not have.
     """
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; a converted LIRA is a folder with config.json in it")
-    if (folder / UNFINISHED).is_file() and not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} is not whole yet: run the `lisa convert` that writes it again, it goes on")
+    check_folder(folder, "a converted LIRA")
     raw = read_json(folder / "config.json")
     quantization = converted_quantization(raw, folder)
     if raw.get("model_type") != MODEL_TYPE or quantization is None:
-        raise CheckpointError(f"{folder}/config.json is not one that `lisa convert` writes for LIRA")
+        raise CheckpointError(f"{folder}/config.json is not one that `lisa convert` has written for LIRA")
     return configuration_of(raw, folder, quantization)
 
 
 def configuration_of(raw: Mapping[str, Any], folder: Path, stored: str) -> LiraConfig:
-    """The configuration that config.json's entries describe. See read_configuration for what it raises."""
-    try:
-        tokens = {str(text): int(number) for text, number in raw["added_tokens"].items()}
-        config = LiraConfig(
-            language=_language(raw["language"]),
-            vision=InternVLVisionConfig(**raw["vision"]),
-            omg=_sizes(OmgSizes, raw["omg"]),
-            sefe=_sizes(SefeSizes, raw["sefe"]),
-            added_tokens=tokens,
-            stored=stored,
-        )
-    except KeyError as error:
-        raise CheckpointError(f"{folder}: config.json has no field {error}; LIRA's has it") from error
-    except Exception as error:  # whatever transformers and Python raise for a value of another kind
-        raise CheckpointError(f"{folder}: config.json has a value that no LIRA has: {error}") from error
+    """The configuration that config.json's entries describe. See read_configuration for errors."""
+    config = parse_config(folder, "LIRA", partial(_parse, stored), dict(raw))
+    check_added_tokens(config.added_tokens, f"{folder}/config.json")
     _check(config, folder)
     return config
 
 
-def told_sizes(sizes: OmgSizes | SefeSizes) -> dict[str, Any]:
-    """Sizes as config.json has them."""
+def _parse(stored: str, raw: dict[str, Any]) -> LiraConfig:
+    return LiraConfig(
+        language=_language(raw["language"]),
+        vision=InternVLVisionConfig(**raw["vision"]),
+        omg=_sizes(OmgSizes, raw["omg"]),
+        sefe=_sizes(SefeSizes, raw["sefe"]),
+        added_tokens={str(text): int(number) for text, number in raw["added_tokens"].items()},
+        stored=stored,
+    )
+
+
+def sizes_for_json(sizes: OmgSizes | SefeSizes) -> dict[str, Any]:
+    """Sizes as they are written to config.json."""
     return asdict(sizes)
 
 
@@ -169,22 +174,18 @@ def _number(value: Any) -> int | tuple[int, ...]:
 
 
 def _language(raw: Mapping[str, Any]) -> LlamaConfig:
-    # InternLM2's dynamic scaling sets in beyond max_position_embeddings, where nothing is read: plain rotation is it.
-    rope = {"rope_type": "default", "rope_theta": float(raw["rope_theta"])}
-    names = (
-        "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
-        "max_position_embeddings rms_norm_eps"
-    )
-    return LlamaConfig(**{name: raw[name] for name in names.split()}, rope_parameters=rope, tie_word_embeddings=False)
+    # InternLM2's dynamic scaling applies only beyond max_position_embeddings, which no prompt reaches.
+    rope = {"rope_type": "default", "rope_theta": positive("rope_theta", raw["rope_theta"])}
+    return LlamaConfig(**language_sizes(raw), rope_parameters=rope, tie_word_embeddings=False)
 
 
 def _side(size: Any) -> int:
-    """Of a square whose (height, width) transformers keeps."""
+    """The side of a square that transformers stores as (height, width)."""
     return int(size[0])
 
 
 def _check(config: LiraConfig, folder: Path) -> None:
-    """Raises a CheckpointError for sizes of which no network can be made, and for tokens that are not there."""
+    """Raises a CheckpointError for sizes that no network can have, and for missing tokens."""
     needed = (*LIRA_TOKENS, TURN_TOKEN, TURN_END_TOKEN)
     faults = [f"added_tokens lacks {token}" for token in needed if token not in config.added_tokens]
     rows = config.language.vocab_size
@@ -194,6 +195,6 @@ def _check(config: LiraConfig, folder: Path) -> None:
     if config.omg.width % config.omg.heads or config.language.hidden_size % config.sefe.heads:
         faults.append("a width is no multiple of its heads")
     if config.tile % (2 * _side(config.vision.patch_size)):
-        faults.append(f"InternViT's patches of {config.vision.patch_size} do not pair up in its picture")
+        faults.append(f"InternViT's patches of {config.vision.patch_size} do not pair up in its image")
     if faults:
         raise CheckpointError(f"{folder}: config.json describes no LIRA: {'; '.join(faults)}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA's released pieces as one folder: what `lisa convert` does for them."""
+"""`lisa convert` for LIRA: makes one folder of the released pieces."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ LICENCE = (
 
 
 def is_source(source: Path) -> bool:
-    """Whether `lisa convert` is given LIRA, in pieces or converted already."""
+    """Whether a folder holds LIRA, in pieces or converted already."""
     return holds_lira(source) or config_of(source).get("model_type") == MODEL_TYPE
 
 
-def work(wanted: Conversion) -> Work:
-    """What the conversion of LIRA's pieces comes to.
+def plan(conversion: Conversion) -> Work:
+    """The plan for LIRA's pieces.
 
     Raises:
-        CheckpointError: lists every tensor that is missing, unexpected or misshapen, or says what else is amiss.
+        CheckpointError: lists every tensor that is missing, unexpected or misshapen, or says what else is wrong.
     """
-    if not holds_lira(wanted.source):
-        raise CheckpointError(f"{wanted.source} is converted already; convert the pieces that it was made from")
-    released = ReleasedLira(wanted.source)
-    layers = quantized_layers(released.network, wanted.quantization)
+    if not holds_lira(conversion.source):
+        raise CheckpointError(f"{conversion.source} is converted already; convert the original pieces")
+    released = ReleasedLira(conversion.source)
+    layers = quantized_layers(released.network, conversion.quantization)
 
     def describe(folder: Path) -> None:
         shutil.copyfile(released.pieces.internvl / "tokenizer.model", folder / "tokenizer.model")
         (folder / "LICENCES.md").write_text(LICENCE + "\n", encoding="utf-8")
 
     return Work(
-        streams=(plan_stream(released, lambda key: key, layers, wanted.shard_bytes),),
+        streams=(plan_stream(released, lambda key: key, layers, conversion.shard_bytes),),
         stamps={"source": {str(file.relative_to(released.folder)): stamp(file) for file in released.files}},
         describe=describe,
         config={"model_type": MODEL_TYPE, **released.description},

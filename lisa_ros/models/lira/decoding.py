@@ -1,32 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA at work: look at a picture once, then answer commands about it, masks and words as they come."""
+"""Inference with LIRA: encode an image once, then answer commands about it, masks and text as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import PromptTooLongError, kept_read_bytes
-from lisa_ros.models.common.loaded import Loaded
+from lisa_ros.models.common.answers.steps import Answer, MaskStep
+from lisa_ros.models.common.errors import PromptTooLongError
+from lisa_ros.models.common.loaded import TextModel
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lira.answers.answering import Answering
 from lisa_ros.models.lira.answers.attributes import AttributeReader
-from lisa_ros.models.lira.answers.steps import Answer, AnswerStep, MaskStep
+from lisa_ros.models.lira.answers.steps import AnswerStep
 from lisa_ros.models.lira.configuration import LIRA_TOKENS, LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
 from lisa_ros.models.lira.encoded_image import EncodedImage
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.prompt import first_turn, later_turn, referring_question
-from lisa_ros.models.lira.reading import Part, Reader, key_of
+from lisa_ros.models.lira.reading import LiraEngine, Part, key_of
 from lisa_ros.models.lira.tokenizer import LiraTokenizer
 from lisa_ros.models.lira.vision.preprocessing import ANSWER_TILES, REFERRING_TILES, TileLimits
 
 Marked = tuple[int, NDArray[np.bool_]]
-"""Where a `[SEG]` ends in an answer, and the mask (H, W) that was made there."""
+"""The end of a `[SEG]` in an answer, in characters, and its mask (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Exchange:
     """An earlier turn.
 
     Attributes:
-        command: what was asked.
+        command: the operator's text.
         answer: the raw answer.
         marked: the answer's objects, in its order.
     """
@@ -43,8 +45,8 @@ class Exchange:
     answer: str
     marked: tuple[Marked, ...] = ()
 
-    def looked_at(self) -> list[NDArray[np.bool_]] | None:
-        """The masks whose objects the model looked at closely, in order; None: some are not known any more."""
+    def local_masks(self) -> list[NDArray[np.bool_]] | None:
+        """The masks of the answer's close-up views, in order; None where one of them is not known any more."""
         masks, place = [], self.answer.find(LOCAL_TOKEN)
         while place >= 0:
             before = [mask for end, mask in self.marked if end <= place]
@@ -55,95 +57,93 @@ class Exchange:
         return masks
 
 
-class Lira(Loaded):
-    """A loaded LIRA. `look` is cheap, a picture's first answer is dear, later ones are cheap.
+class Lira(TextModel):
+    """A loaded LIRA. An image's first answer is expensive, later ones are cheap.
 
     Attributes:
-        network, config, tokenizer, name: as load_lira made them.
-        reader: reads prompts and answers, and keeps what was read.
+        network, config, tokenizer, name, engine: as load_lira made them.
         refine: whether the second mask of an object is decoded, too.
-        attributes: reads words off a `[SEG]`; None: nobody asked for it.
+        attributes: reports words at a `[SEG]`; None: they were not asked for.
     """
 
-    answer_room = 1024
-    """Positions that an answer should have at least: three objects' close looks of 258, and words."""
+    min_answer_positions = 1024
+    """Positions that an answer should have at least: close-up views of three objects, 258 each, and text."""
 
     def __init__(
-        self, network: LiraNetwork, config: LiraConfig, tokenizer: LiraTokenizer, name: str, options: LoadOptions
+        self,
+        network: LiraNetwork,
+        config: LiraConfig,
+        tokenizer: LiraTokenizer,
+        name: str,
+        engine: LiraEngine,
+        options: LoadOptions,
     ) -> None:
         """Made by load_lira."""
         self.network: LiraNetwork = network
         self.config, self.tokenizer, self.name = config, tokenizer, name
-        self.reader: Reader = Reader(network, kept_read_bytes(network.device, options.cache_mib))
+        self.engine: LiraEngine = engine
         self.refine = options.refine
         self.attributes = AttributeReader(tokenizer) if options.attributes else None
-        # A model can be talked into spelling these out; the tokens of its answers, `[SEG]` above all, stay tokens.
+        # An operator can make a model spell these out. The tokens of its answers, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in tokenizer.control_texts if text not in LIRA_TOKENS)
 
-    def warm_up(self) -> None:
-        """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
-        picture = self.encode(np.full((480, 640, 3), 127, dtype=np.uint8))
-        for _ in self.answer(picture, "What is there?", max_new_tokens=4):
-            pass
-        for _ in self.answer(picture, "What is there?", mask_only=True):
-            pass
-
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """A picture to ask about: RGB uint8 (H, W, 3)."""
+        """Prepares an image, RGB uint8 (H, W, 3), for commands about it."""
         return EncodedImage(image, self.network, self.config)
 
     def prompt_ids(self, command: str, *, bos: bool = False) -> list[int]:
-        """A first command's prompt, IMAGE_TOKEN_INDEX where the picture goes."""
+        """A first command's prompt, IMAGE_TOKEN_INDEX where the image goes."""
         return self.tokenizer.encode_prompt(first_turn(self._plain(command)), bos=bos)
 
     def prompt(
         self,
-        picture: EncodedImage,
+        image: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
         limits: TileLimits = ANSWER_TILES,
         bos: bool = False,
     ) -> list[Part]:
-        """The prompt with all that the model has seen in it.
+        """The prompt with all images in it.
 
         Args:
-            picture: what it is about; the close looks of earlier answers are taken at it, too.
+            image: of the command; the close-up views of earlier answers are made from it, too.
             command: what the operator typed; no control text in it has any effect.
-            history: earlier turns, all of whose looks are known, see Exchange.looked_at.
-            limits: how the picture is cut.
+            history: earlier turns, all of whose masks are known, see Exchange.local_masks.
+            limits: how the image is cut into tiles.
             bos: begin with `<s>`.
         """
         commands = [*(turn.command for turn in history), command]
-        visual = picture.visual(limits)
+        visual = self.engine.compute(lambda: image.visual(limits))
         parts = [visual if one == IMAGE_TOKEN_INDEX else one for one in self.prompt_ids(commands[0], bos=bos)]
-        for turn, asked in zip(history, commands[1:], strict=True):
-            parts += self._answered(picture, turn)
-            parts += self.tokenizer.encode(TURN_END_TOKEN + later_turn(self._plain(asked)))
+        for turn, next_command in zip(history, commands[1:], strict=True):
+            parts += self._answered(image, turn)
+            parts += self.tokenizer.encode(TURN_END_TOKEN + later_turn(self._plain(next_command)))
         return parts
 
-    def _answered(self, picture: EncodedImage, turn: Exchange) -> list[Part]:
+    def _answered(self, image: EncodedImage, turn: Exchange) -> list[Part]:
         parts: list[Part] = []
-        looks = iter(turn.looked_at() or ())
+        masks = iter(turn.local_masks() or ())
         for token in self.tokenizer.encode(neutralize(turn.answer, self._answer_controls)):
             parts.append(token)
             if token == self.config.added_tokens[LOCAL_TOKEN]:
-                parts.append(picture.local(next(looks)))
+                mask = next(masks)
+                parts.append(self.engine.compute(lambda mask=mask: image.local(mask)))  # type: ignore[misc]
         return parts
 
     def _plain(self, command: str) -> str:
         return neutralize(command, self.tokenizer.control_texts)
 
-    def room(self, picture: EncodedImage, command: str, history: Sequence[Exchange] = ()) -> int:
+    def free_positions(self, image: EncodedImage, command: str, history: Sequence[Exchange] = ()) -> int:
         """Positions that a prompt leaves for its answer; negative where the prompt itself is too long."""
-        return self._room(self.prompt(picture, command, history))
+        return self._free_positions(self.prompt(image, command, history))
 
-    def _room(self, parts: Sequence[Part]) -> int:
+    def _free_positions(self, parts: Sequence[Part]) -> int:
         return int(self.config.language.max_position_embeddings) - len(key_of(parts))
 
     def answer(
         self,
-        picture: EncodedImage,
+        image: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
@@ -151,54 +151,54 @@ class Lira(Loaded):
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
     ) -> Iterator[AnswerStep]:
-        """Answers a command, greedily. Several threads may be answered at the same time.
+        """Answers a command by greedy decoding. Several threads may answer at the same time.
 
         Args:
-            picture: from `look`.
+            image: from `encode`.
             command: what the operator typed.
             history: earlier turns about it.
-            max_new_tokens: the answer is cut there; what the model is shown between does not count.
-            cancelled: asked before the prompt is read and before every token; when true, the answer ends there.
-            mask_only: put `[SEG]` into the model's mouth: one mask, always, and no word of the model's own.
+            max_new_tokens: the answer is cut there; close-up views inside it do not count.
+            cancelled: called before the prefill and before every token; when it returns True, the answer ends there.
+            mask_only: force `[SEG]`: always one mask, and no text of the model's own.
 
         Yields:
-            A step for every token, masks as soon as their `[SEG]` is read; the Answer last.
+            A step for every token, masks as soon as their `[SEG]` is computed; the Answer last.
 
         Raises:
             PromptTooLongError: the prompt does not fit into the context.
+            NotFiniteError: the network computed NaN or infinity.
         """
-        parts = self.prompt(picture, command, history)  # looks at the picture; reading it is as dear
-        if cancelled():
+        parts = self.prompt(image, command, history)
+        if cancelled():  # before the prefill, which is as expensive as encoding the image
             yield Answer("", tuple(parts), (), "cancelled")
             return
-        answering = self._begin(picture, parts, max_new_tokens, cancelled)
-        with self.reader.batcher.present():
+        with self._answering(image, parts, max_new_tokens, cancelled) as answering, self.engine.batcher.active():
             yield from answering.forced(SEG_TOKEN) if mask_only else answering.steps()
 
-    def refer(self, picture: EncodedImage, expression: str) -> tuple[str, NDArray[np.float32] | None]:
-        """The mask of a referring expression, as LIRA's authors measure it: the answer's first, without a close look.
+    def refer(self, image: EncodedImage, expression: str) -> tuple[str, NDArray[np.float32] | None]:
+        """The mask of a referring expression as LIRA's authors measure it: the answer's first, without close-up view.
 
         Args:
-            picture: from `look`; it is cut into more tiles than for `answer`.
+            image: from `encode`; it is cut into more tiles than for `answer`.
             expression: for example "the red square".
 
         Returns:
-            the answer so far, and mask logits (H, W), None where the model says no `[SEG]`.
+            the answer so far, and mask logits (H, W), None where the model generates no `[SEG]`.
         """
-        parts = self.prompt(picture, referring_question(expression), limits=REFERRING_TILES, bos=True)
-        answering = self._begin(picture, parts, 512, lambda: False)
-        with self.reader.batcher.present():
+        parts = self.prompt(image, referring_question(expression), limits=REFERRING_TILES, bos=True)
+        with self._answering(image, parts, 512, lambda: False) as answering, self.engine.batcher.active():
             for step in answering.steps():
                 if isinstance(step, MaskStep):
-                    return step.answer, step.logits
+                    return step.text, step.logits
                 if isinstance(step, Answer):
                     return step.text, None
         raise RuntimeError("an answer ended without an Answer")
 
-    def _begin(
-        self, picture: EncodedImage, parts: Sequence[Part], longest: int, cancelled: Callable[[], bool]
-    ) -> Answering:
-        if (room := self._room(parts)) < 1:
-            raise PromptTooLongError(f"the prompt leaves {room} positions for an answer")
-        reading = self.reader.begin(picture, parts)
-        return Answering(self, picture, reading, parts, longest, cancelled)
+    @contextmanager
+    def _answering(
+        self, image: EncodedImage, parts: Sequence[Part], longest: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Answering]:
+        if (free := self._free_positions(parts)) < 1:
+            raise PromptTooLongError(f"the prompt leaves {free} positions for an answer")
+        with self.engine.begin(image, parts) as generation:
+            yield Answering(self, image, generation, parts, longest, cancelled)

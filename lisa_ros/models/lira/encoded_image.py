@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import MaskLogits
-from lisa_ros.models.common.preprocessing import check_image
+from lisa_ros.models.common.answers.steps import MaskLogits
+from lisa_ros.models.common.image_handle import ImageHandle, new_number
 from lisa_ros.models.lira.configuration import LiraConfig
 from lisa_ros.models.lira.network import LiraNetwork
 from lisa_ros.models.lira.omg_seg.network import EncodedPixels, upsample, within_square
@@ -31,8 +30,6 @@ from lisa_ros.models.lira.vision.preprocessing import (
 MAX_LOCAL = 64
 """Local views that a picture remembers; each takes 256 positions' embeddings, 1 MiB in LIRA-2B."""
 
-_numbers = itertools.count(1)
-
 
 @dataclass(frozen=True)
 class Visual:
@@ -47,29 +44,22 @@ class Visual:
     tokens: torch.Tensor
 
 
-class EncodedImage:
+class EncodedImage(ImageHandle):
     """A picture, and what was computed of it when it was first needed. Safe to share between threads.
 
     Attributes:
-        reading: held by who reads the picture into the language model, so that the others find it read.
+        prefill_lock: held by who reads the picture into the language model, so that the others find it read.
     """
 
     def __init__(self, image: NDArray[np.uint8], network: LiraNetwork, config: LiraConfig) -> None:
         """Takes an RGB uint8 (H, W, 3) image; nothing is computed yet."""
-        check_image(image)
-        self.reading = threading.Lock()
-        self._image, self._network = image, network
+        super().__init__(image)
+        self._network = network
         self._side, self._tile = config.omg.image_size, config.tile
         self._lock = threading.Lock()
         self._seen: EncodedPixels | None = None
         self._visuals: dict[TileLimits, Visual] = {}
         self._local: OrderedDict[bytes, Visual] = OrderedDict()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        height, width = self._image.shape[:2]
-        return height, width
 
     @property
     def numbers(self) -> list[int]:
@@ -81,7 +71,7 @@ class EncodedImage:
         """What the language model sees of the whole picture, cut into so many tiles."""
         with self._lock, torch.inference_mode():
             if limits not in self._visuals:
-                tiles = tile_pixels(cut_tiles(self._image, limits, self._tile))
+                tiles = tile_pixels(cut_tiles(self.image, limits, self._tile))
                 self._visuals[limits] = _numbered(self._network.visual_tokens(tiles, self._look()))
             return self._visuals[limits]
 
@@ -94,7 +84,7 @@ class EncodedImage:
         key = hashlib.sha256(np.packbits(mask).tobytes()).digest()
         with self._lock, torch.inference_mode():
             if key not in self._local:
-                tile = local_tile(local_view(self._image, mask), self._tile)
+                tile = local_tile(local_view(self.image, mask), self._tile)
                 self._local[key] = _numbered(self._network.eye(tile_pixels([tile]))[0])
             self._local.move_to_end(key)
             while len(self._local) > MAX_LOCAL:
@@ -108,12 +98,18 @@ class EncodedImage:
             full = upsample(low, self.size)[0]
             return MaskLogits(full.cpu().numpy(), within_square(low[0], self.size).cpu().numpy())
 
+    def _forget(self) -> None:
+        with self._lock:
+            self._seen = None
+            self._visuals.clear()
+            self._local.clear()
+
     def _look(self) -> EncodedPixels:
         """OMG-Seg's part; called with the lock held."""
         if self._seen is None:
-            self._seen = self._network.omg.encode(omg_pixels(self._image, self._side))
+            self._seen = self._network.omg.encode(omg_pixels(self.image, self._side))
         return self._seen
 
 
 def _numbered(tokens: torch.Tensor) -> Visual:
-    return Visual(-1000 - next(_numbers), tokens)
+    return Visual(new_number(), tokens)

@@ -1,104 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LISA at work: look at a picture once, then answer commands about it word by word, with masks as they come."""
+"""Inference with LISA: encode an image once, then answer commands about it token by token, masks as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import MAX_MASKS, PromptTooLongError, kept_read_bytes
-from lisa_ros.models.common.language.reading import Reader, Reading
-from lisa_ros.models.common.loaded import Loaded
-from lisa_ros.models.common.options import DEFAULT_CACHE
+from lisa_ros.models.common.answers.steps import MAX_MASKS, Answer, MaskStep, Reason, TextStep, lowest
+from lisa_ros.models.common.errors import PromptTooLongError
+from lisa_ros.models.common.language.engine import Engine, Generation
+from lisa_ros.models.common.loaded import TextModel
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.common.prompt_text import neutralize
+from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
-from lisa_ros.models.lisa.drafts import OPENINGS, Drafts
+from lisa_ros.models.lisa.drafts import OPENINGS, Drafts, NoDrafts
 from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
+from lisa_ros.models.lisa.sam.background import BackgroundWorker
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
 MASK_ONLY_ANSWER = "[SEG]."
-"""What the model is made to say for a mask without words, as LISA's authors do when they validate (train_ds.py)."""
+"""The forced answer for a mask without text, as in the validation of LISA's authors (train_ds.py)."""
 
-Step = tuple[int, torch.Tensor, torch.Tensor]
-"""A token, the state (1, hidden) that said it, and the logarithm of the probability that it gave it, ()."""
+Token = tuple[int, torch.Tensor, torch.Tensor]
+"""A token's id, the state (1, hidden) that predicted it, and its log-probability, ()."""
 
-
-@dataclass(frozen=True)
-class MaskStep:
-    """The model has said `[SEG]`.
-
-    Attributes:
-        logits: (H, W) float32, size of the picture; the mask is logits > 0.
-        coarse: (h, w) float32, the same before upsampling, see MaskLogits.
-        answer: the answer so far, this `[SEG]` last.
-        log_prob: the logarithm of the probability that the model gives the least likely word of that answer. Words that
-            were put into its mouth count as any.
-    """
-
-    logits: NDArray[np.float32]
-    coarse: NDArray[np.float32]
-    answer: str
-    log_prob: float
+Steps = Iterator[MaskStep | TextStep | Answer]
 
 
-@dataclass(frozen=True)
-class TextStep:
-    """The model has said another word.
+class Lisa(TextModel):
+    """A loaded LISA. Encoding an image is expensive and done once, answering is cheap.
 
     Attributes:
-        answer: the answer so far.
+        network, config, tokenizer, template, clip, name, engine: as load_lisa made them.
+        drafts: earlier answers, from which draft tokens are taken.
     """
 
-    answer: str
+    engine_type: type[Engine] = Engine
+    """Runs the language model."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """The model has ended.
-
-    Attributes:
-        text: the raw answer, `[SEG]` in place, to the white space as upstream decodes it.
-        prompt_ids: the prompt's ids, IMAGE_TOKEN_INDEX where the picture stands.
-        ids: the generated ids, `</s>` included.
-        reason: "end" (the model said `</s>`), "length" (max_new_tokens) or "cancelled".
-    """
-
-    text: str
-    prompt_ids: tuple[int, ...]
-    ids: tuple[int, ...]
-    reason: Literal["end", "length", "cancelled"]
-
-
-def new_reader(network: LisaNetwork, cache_mib: int) -> Reader:
-    """A Reader as suits the device: on a GPU it replays graphs.
-
-    Args:
-        network: the model.
-        cache_mib: memory for what was read, MiB; DEFAULT_CACHE: as kept_read_bytes has it.
-    """
-    budget = kept_read_bytes(network.device, cache_mib)
-    return Reader(network, budget, fixed_step=network.device.type == "cuda")
-
-
-class Lisa(Loaded):
-    """A loaded LISA. `look` is dear and once per picture, `answer` is cheap and often.
-
-    Attributes:
-        network, config, tokenizer, template, clip, name: as load_lisa made them.
-        reader: reads prompts and answers, and keeps what was read.
-        drafts: what answers are guessed from.
-    """
-
-    answer_room = 64
+    min_answer_positions = 64
     """Tokens that an answer should have at least; upstream's longest explanations take about 60."""
 
     def __init__(
@@ -109,174 +56,187 @@ class Lisa(Loaded):
         template: Template,
         clip: ClipPreprocessing,
         name: str,
+        engine: Engine,
         *,
-        cache_mib: int = DEFAULT_CACHE,
+        deterministic: bool = False,
     ) -> None:
         """Made by load_lisa."""
         self.network: LisaNetwork = network
         self.config, self.tokenizer, self.name = config, tokenizer, name
-        self.template, self.clip = template, clip
-        self.reader: Reader = new_reader(network, cache_mib)
-        self.drafts = Drafts([[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS])
+        self.template, self.clip, self.engine = template, clip, engine
+        openings = [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in OPENINGS]
+        self.drafts = NoDrafts() if deterministic else Drafts(openings)
+        in_background = network.device.type == "cuda" and not deterministic
+        self.background = BackgroundWorker(network.device) if in_background else None
         self._control_texts = (*tokenizer.control_texts, *template.markers)
-        # A model can be talked into spelling these out; its own added tokens, `[SEG]` above all, stay tokens.
+        # An operator can make a model spell these out. The tokens of its answers, `[SEG]` above all, stay tokens.
         self._answer_controls = tuple(text for text in self._control_texts if text not in config.added_tokens)
 
-    def warm_up(self) -> None:
-        """Looks and answers once, so that no operator waits for what a GPU sets up when it first computes something."""
-        picture = self.encode(np.full((480, 640, 3), 127, dtype=np.uint8))
-        for _ in self.answer(picture, "What is there?", max_new_tokens=4):
-            pass
-        for _ in self.answer(picture, "What is there?", mask_only=True):
-            pass
-
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """A picture to ask about: RGB uint8 (H, W, 3)."""
-        return EncodedImage(image, self.network, self.clip, ahead=self.network.device.type == "cuda")
+        """Prepares an image, RGB uint8 (H, W, 3), for commands about it; see EncodedImage for errors."""
+        return EncodedImage(image, self.network, self.clip, self.background)
+
+    def release(self) -> None:
+        """See LoadedModel."""
+        if self.background is not None:
+            self.background.close()
+        super().release()
 
     def prompt_ids(self, command: str, history: Sequence[Exchange] = ()) -> list[int]:
-        """The prompt's ids, IMAGE_TOKEN_INDEX where the picture goes.
+        """The prompt's ids, IMAGE_TOKEN_INDEX where the image goes.
 
         Args:
             command: what the operator typed; no control text in it has any effect.
             history: earlier commands and the model's raw answers to them.
         """
-        said = [
-            (neutralize(asked, self._control_texts), neutralize(told, self._answer_controls)) for asked, told in history
+        earlier = [
+            (neutralize(command, self._control_texts), neutralize(answer, self._answer_controls))
+            for command, answer in history
         ]
-        exchanges = [*said, (neutralize(command, self._control_texts), "")]
+        exchanges = [*earlier, (neutralize(command, self._control_texts), "")]
         prompt = build_prompt(self.template, exchanges, wrap_image=self.config.wrap_image)
         return self.tokenizer.encode_prompt(prompt)
 
+    def free_positions(self, prompt_ids: Sequence[int], image: EncodedImage) -> int:
+        """Positions of the context that a prompt leaves for its answer; negative where the prompt is too long."""
+        visual_tokens = self.engine.compute(image.visual_tokens)
+        prompt = len(prompt_ids) - 1 + len(visual_tokens)  # they replace IMAGE_TOKEN_INDEX
+        return self.config.language.max_position_embeddings - prompt
+
+    def prefill(self, image: EncodedImage, prompt_ids: Sequence[int]) -> Generation:
+        """Prefills a prompt with its image."""
+        visual_tokens = self.engine.compute(image.visual_tokens)
+        place = prompt_ids.index(IMAGE_TOKEN_INDEX)
+        key = (*prompt_ids[:place], *[image.number] * len(visual_tokens), *prompt_ids[place + 1 :])
+        with torch.inference_mode():
+            inputs = self.network.embed(torch.tensor(prompt_ids, device=self.network.device), visual_tokens)[0]
+        return self.engine.prefill(image, key, inputs, place + len(visual_tokens))
+
     def answer(
         self,
-        picture: EncodedImage,
+        image: EncodedImage,
         command: str,
         history: Sequence[Exchange] = (),
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
-    ) -> Iterator[MaskStep | TextStep | Answer]:
+    ) -> Steps:
         """Answers a command after the history of its dialogue, see answer_prompt and prompt_ids."""
         prompt_ids = self.prompt_ids(command, history)
         return self.answer_prompt(
-            picture, prompt_ids, max_new_tokens=max_new_tokens, cancelled=cancelled, mask_only=mask_only
+            image, prompt_ids, max_new_tokens=max_new_tokens, cancelled=cancelled, mask_only=mask_only
         )
 
     def answer_prompt(
         self,
-        picture: EncodedImage,
+        image: EncodedImage,
         prompt_ids: Sequence[int],
         *,
         max_new_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
         mask_only: bool = False,
         pointing: Pointing = NO_POINTING,
-    ) -> Iterator[MaskStep | TextStep | Answer]:
-        """Answers a prompt, greedily. Several threads may be answered at the same time.
+    ) -> Steps:
+        """Answers a prompt by greedy decoding. Several threads may answer at the same time.
 
         Args:
-            picture: from `look`.
+            image: from `encode`.
             prompt_ids: from `prompt_ids`.
             max_new_tokens: the answer is cut there.
-            cancelled: asked before every token; when true, the answer ends there.
-            mask_only: put MASK_ONLY_ANSWER into the model's mouth: one mask, always, and no word of the model's own.
-            pointing: points and boxes that shape every mask beside its `[SEG]`.
+            cancelled: called before every token; when it returns True, the answer ends there.
+            mask_only: force MASK_ONLY_ANSWER: always one mask, and no text of the model's own.
+            pointing: points and boxes that prompt SAM's mask decoder together with each `[SEG]`.
 
         Yields:
-            A step for every token, masks as soon as their `[SEG]` is said (the first MAX_MASKS); the Answer last.
+            A step for every token, masks as soon as their `[SEG]` is generated (the first MAX_MASKS); the Answer last.
 
         Raises:
-            PromptTooLongError: prompt, picture and answer do not fit into the context.
+            PromptTooLongError: prompt, image and answer do not fit into the context.
+            NotFiniteError: the network computed NaN or infinity.
         """
-        forced = self._forced(MASK_ONLY_ANSWER) if mask_only else None
-        wanted = len(forced) if forced else max_new_tokens
-        if (room := self.room(prompt_ids, picture)) < wanted:
-            raise PromptTooLongError(f"the prompt leaves {room} tokens for an answer of up to {wanted}")
-        with picture.expecting_masks():
-            reading = self.reader.begin(picture, prompt_ids)
-            said = self._force(reading, forced) if forced else self._greedy(reading, wanted)
-            with self.reader.batcher.present():
-                yield from self._tell(picture, prompt_ids, said, wanted, cancelled, pointing)
+        forced = self._forced_ids(MASK_ONLY_ANSWER) if mask_only else None
+        longest = len(forced) if forced else max_new_tokens
+        if (free := self.free_positions(prompt_ids, image)) < longest:
+            raise PromptTooLongError(f"the prompt leaves {free} tokens for an answer of up to {longest}")
+        with image.expecting_masks(), self.prefill(image, prompt_ids) as generation:
+            tokens = self._forced(generation, forced) if forced else self._greedy(generation, longest)
+            with self.engine.batcher.active():
+                yield from self._steps(image, prompt_ids, tokens, longest, cancelled, pointing)
 
-    def _tell(
+    def _steps(
         self,
-        picture: EncodedImage,
+        image: EncodedImage,
         prompt_ids: Sequence[int],
-        said: Iterator[Step],
+        tokens: Iterator[Token],
         longest: int,
         cancelled: Callable[[], bool],
         pointing: Pointing,
-    ) -> Iterator[MaskStep | TextStep | Answer]:
-        """What was said, as `answer` yields it."""
+    ) -> Steps:
+        """Generated tokens as `answer` yields them."""
         ids: list[int] = []
         log_probs: list[torch.Tensor] = []
         masks = 0
-        reason: Literal["end", "length", "cancelled"] = "cancelled"
-        while not cancelled() and (step := next(said, None)) is not None:
+        reason: Reason = "cancelled"
+        while not cancelled() and (step := next(tokens, None)) is not None:
             token, state, log_prob = step
             ids.append(token)
             log_probs.append(log_prob)
             masks += token == self.config.seg_token_id
             if token == self.config.seg_token_id and masks <= MAX_MASKS:
-                with self.reader.batcher.away():
-                    logits = picture.mask_logits(state, pointing)
-                least = float(torch.stack(log_probs).min())
-                yield MaskStep(logits.full, logits.coarse, self.tokenizer.decode_answer(ids), least)
+                yield self._mask_step(image, state, ids, log_probs, pointing)
             elif token != self.tokenizer.eos_token_id:
                 yield TextStep(self.tokenizer.decode_answer(ids))
             if token == self.tokenizer.eos_token_id or len(ids) == longest:
                 reason = "end" if token == self.tokenizer.eos_token_id else "length"
                 break
+        lowest(log_probs)
         yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
-    def room(self, prompt_ids: Sequence[int], picture: EncodedImage) -> int:
-        """Tokens of the context that a prompt leaves for its answer; negative where the prompt itself is too long."""
-        prompt = len(prompt_ids) - 1 + len(picture.visual_tokens())  # the picture's id gives way to its tokens
-        return self.config.language.max_position_embeddings - prompt
+    def _mask_step(
+        self,
+        image: EncodedImage,
+        state: torch.Tensor,
+        ids: Sequence[int],
+        log_probs: Sequence[torch.Tensor],
+        pointing: Pointing,
+    ) -> MaskStep:
+        with self.engine.batcher.paused():
+            logits = self.engine.compute(lambda: image.mask_logits(state, pointing))
+        return MaskStep(logits.full, logits.low_res, self.tokenizer.decode_answer(ids), lowest(log_probs))
 
-    def heed(self, likeliest: list[int], said: Sequence[int]) -> list[int]:
-        """What is said of what is likeliest; a measurement with random weights has an answer of its own here.
-
-        Args:
-            likeliest: the ids after what was said, and after each id that was guessed to follow.
-            said: the answer so far.
-        """
-        return likeliest
-
-    def _greedy(self, reading: Reading, longest: int) -> Iterator[Step]:
-        """The likeliest answer, up to and with `</s>`, guesses verified in one step.
+    def _greedy(self, generation: Generation, longest: int) -> Iterator[Token]:
+        """The most likely answer, up to and with `</s>`; draft tokens are verified in one step.
 
         The state that predicts a `[SEG]` is its embedding, so nothing is computed again for a mask.
         """
-        said: list[int] = []
+        generated: list[int] = []
         while True:
-            draft = self.drafts.guess(said, longest - len(said) - 1)
-            outcome = reading.read([*said[-1:], *draft])
-            tokens = self.heed(outcome.tokens, said)
-            right = next((i for i, guess in enumerate(draft) if guess != tokens[i]), len(draft))
-            reading.unread(len(draft) - right)
+            draft = self.drafts.propose(generated, longest - len(generated) - 1)
+            output = generation.extend([*generated[-1:], *draft])
+            tokens = output.tokens
+            right = next((i for i, drafted in enumerate(draft) if drafted != tokens[i]), len(draft))
+            generation.rollback(len(draft) - right)
             for i in range(right + 1):
-                said.append(tokens[i])
-                ended = tokens[i] == self.tokenizer.eos_token_id or len(said) == longest
+                generated.append(tokens[i])
+                ended = tokens[i] == self.tokenizer.eos_token_id or len(generated) == longest
                 if ended:
-                    self.drafts.remember(said)
-                    reading.keep(said)
-                yield tokens[i], outcome.states[i : i + 1], outcome.log_probs[i]
+                    self.drafts.add(generated)
+                    generation.store()
+                yield tokens[i], output.states[i : i + 1], output.log_probs[i]
                 if ended:
                     return
 
-    def _forced(self, answer: str) -> list[int]:
+    def _forced_ids(self, answer: str) -> list[int]:
         return [*self.tokenizer.encode(answer), self.tokenizer.eos_token_id]
 
-    def _force(self, reading: Reading, ids: Sequence[int]) -> Iterator[Step]:
-        """An answer put into the model's mouth, read no further than its last `[SEG]` needs."""
+    def _forced(self, generation: Generation, ids: Sequence[int]) -> Iterator[Token]:
+        """A teacher-forced answer, computed no further than its last `[SEG]` needs."""
         last = max(i for i, token in enumerate(ids) if token == self.config.seg_token_id)
-        states = reading.read(ids[:last]).states
-        reading.keep(ids[:last])
+        states = generation.extend(ids[:last]).states
+        generation.store()
         with torch.inference_mode():
-            log_probs = self.network.lm_head(states).float().log_softmax(-1)
+            log_probs = self.engine.compute(lambda: self.network.lm_head(states).float().log_softmax(-1))
         for i, token in enumerate(ids):
             place = min(i, last)
             yield token, states[place : place + 1], log_probs[place, token]

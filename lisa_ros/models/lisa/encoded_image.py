@@ -1,95 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture, and what it costs to look at: paid once, and shared by all who ask about it."""
+"""An image and its CLIP and SAM features: computed once, shared by all commands about it."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import MaskLogits
-from lisa_ros.models.common.preprocessing import ClipPreprocessing, check_image
+from lisa_ros.models.common.answers.steps import MaskLogits
+from lisa_ros.models.common.image_handle import ImageHandle
+from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.sam.background import Ahead
+from lisa_ros.models.lisa.sam.background import BackgroundEncoding, BackgroundWorker
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
-_numbers = itertools.count(1)
-
 Features = tuple[torch.Tensor, tuple[int, int]]
-"""SAM's features (1, prompt_width, grid, grid), and the (h, w) of the picture inside SAM's square input."""
+"""SAM's features (1, prompt_width, grid, grid), and the (h, w) of the image inside SAM's square input."""
 
 
-class EncodedImage:
-    """A picture, and what was computed of it when it was first needed. Safe to share between threads.
-
-    Attributes:
-        number: its own, negative, to stand for it among ids.
-        reading: held by who reads the picture into LLaMA, so that the others find it read.
-    """
+class EncodedImage(ImageHandle):
+    """An image and its features, each computed when it is first needed. Safe to share between threads."""
 
     def __init__(
-        self, image: NDArray[np.uint8], network: LisaNetwork, clip: ClipPreprocessing, *, ahead: bool = False
+        self,
+        image: NDArray[np.uint8],
+        network: LisaNetwork,
+        clip: ClipPreprocessing,
+        background: BackgroundWorker | None = None,
     ) -> None:
-        """Takes an RGB uint8 (H, W, 3) image; nothing is computed yet.
+        """Takes an image; nothing is computed yet.
 
         Args:
-            image: the picture.
-            network: who looks.
+            image: RGB uint8 (H, W, 3).
+            network: computes the features.
             clip: makes CLIP's input.
-            ahead: let SAM look while LLaMA reads, see Ahead.
+            background: runs SAM's encoder while LLaMA generates; None: it runs when a mask is decoded.
         """
-        check_image(image)
-        self.number = -1000 - next(_numbers)
-        self.reading = threading.Lock()
-        self._image, self._network, self._clip = image, network, clip
+        super().__init__(image)
+        self._network, self._clip = network, clip
         self._clip_lock, self._sam_lock = threading.Lock(), threading.Lock()
         self._visual_tokens: torch.Tensor | None = None
         self._features: Features | None = None
-        self._ahead = Ahead(self._look_for_masks, network.device) if ahead else None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        height, width = self._image.shape[:2]
-        return height, width
+        # Not a method of this object: a reference cycle would leave GPU memory to the garbage collector.
+        self._encode = partial(_encode_for_masks, image, network)
+        self._background = BackgroundEncoding(self._encode, background) if background else None
 
     def visual_tokens(self) -> torch.Tensor:
-        """What LLaMA sees: (patches, hidden)."""
+        """The image as LLaMA's input: (patches, hidden)."""
         with self._clip_lock, torch.inference_mode():
             if self._visual_tokens is None:
-                self._visual_tokens = self._network.visual_tokens(self._clip(self._image))[0]
+                self._visual_tokens = self._network.visual_tokens(self._clip(self.image))[0]
             return self._visual_tokens
 
     @contextmanager
     def expecting_masks(self) -> Iterator[None]:
-        """While an answer is being made: SAM may look already. It stops where all answers end without a mask."""
-        if self._ahead is None or self._features is not None:
+        """While an answer is generated: SAM's encoder may start. It stops where all answers end without a mask."""
+        if self._background is None or self._features is not None:
             yield
             return
-        self._ahead.begin()
+        self._background.start()
         try:
             yield
         finally:
-            self._ahead.end()
+            self._background.stop()
 
     def mask_logits(self, state: torch.Tensor, pointing: Pointing = NO_POINTING) -> MaskLogits:
-        """The mask for the state (1, hidden) that said `[SEG]`, and for what the operator points at."""
-        features, resized = self._seen_for_masks()
+        """The mask for the state (1, hidden) that predicted `[SEG]`, and for points and boxes of the operator.
+
+        Raises:
+            NotFiniteError: a logit is NaN or infinite.
+        """
+        features, resized = self._sam_features()
         with torch.inference_mode():
-            low = self._network.mask_logits(state, features, self._pointed(pointing, resized))
+            low = self._network.mask_logits(state, features, self._pointing_prompts(pointing, resized))
             full = self._network.upsample(low, resized, self.size)
             height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
             return MaskLogits(full[0].cpu().numpy(), low[0, :height, :width].cpu().numpy())
 
-    def _pointed(self, pointing: Pointing, resized: tuple[int, int]) -> torch.Tensor | None:
-        """The prompts for points and boxes, whose coordinates scale with the image (SamPredictor, apply_coords)."""
+    def _pointing_prompts(self, pointing: Pointing, resized: tuple[int, int]) -> torch.Tensor | None:
+        """SAM's prompts for points and boxes, whose coordinates scale with the image (SamPredictor, apply_coords)."""
         if not pointing:
             return None
         (height, width), device = self.size, self._network.visual_model.prompt_encoder.no_mask_embed.weight.device
@@ -101,15 +97,22 @@ class EncodedImage:
             box = torch.tensor([x, y, x + box_width, y + box_height], device=device) * scale.repeat(2)
         return self._network.pointing_prompts(points, box)
 
-    def _seen_for_masks(self) -> Features:
+    def _sam_features(self) -> Features:
         with self._sam_lock:
             if self._features is None:
-                self._features = self._ahead.result() if self._ahead else self._look_for_masks(lambda: True)
+                self._features = self._background.result() if self._background else self._encode(lambda: True)
             assert self._features is not None
             return self._features
 
-    def _look_for_masks(self, wanted: Callable[[], bool]) -> Features | None:
-        with torch.inference_mode():
-            pixels, resized = sam_pixels(self._image, self._network.image_size)
-            features = self._network.sam_features_while(wanted, pixels)
-            return None if features is None else (features, resized)
+    def _forget(self) -> None:
+        self._visual_tokens = self._features = None
+        if self._background is not None:
+            self._background.clear()
+
+
+def _encode_for_masks(image: NDArray[np.uint8], network: LisaNetwork, needed: Callable[[], bool]) -> Features | None:
+    """SAM's features; None where `needed` returned False in between."""
+    with torch.inference_mode():
+        pixels, resized = sam_pixels(image, network.image_size)
+        features = network.sam_features_while(needed, pixels)
+        return None if features is None else (features, resized)

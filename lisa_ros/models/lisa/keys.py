@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The released checkpoints' names of tensors, and LisaNetwork's."""
+"""Names of tensors: the released checkpoints' and LisaNetwork's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CLIP_PREFIX = "vision_model."
 VISION_PREFIX = "vision_tower."
 UNKNOWN_PREFIX = "unknown."
 
-# Released prefix, LisaNetwork's. The first that fits counts.
+# Released prefix, LisaNetwork's prefix. The first match counts.
 _PREFIXES = (
     (sam.KEY_PREFIX, "visual_model."),
     ("model.mm_projector.", "mm_projector."),
@@ -20,7 +20,7 @@ _PREFIXES = (
 
 
 def lisa_key(released: str) -> str | None:
-    """LisaNetwork's name of a tensor in a LISA folder; None for one that is computed, not loaded."""
+    """LisaNetwork's name of a tensor in a LISA folder; None for a tensor that is computed, not loaded."""
     if released.endswith(".rotary_emb.inv_freq"):
         return None
     for prefix, ours in _PREFIXES:
@@ -30,9 +30,9 @@ def lisa_key(released: str) -> str | None:
 
 
 def clip_key(released: str) -> str | None:
-    """LisaNetwork's name of a tensor in a CLIP folder; None for what is not needed of it.
+    """LisaNetwork's name of a tensor in a CLIP folder; None for a tensor that is not needed.
 
-    A whole CLIP holds a text model and projections too; position_ids are counted, not learned.
+    A whole CLIP has a text model and projections, too; position_ids are counted, not learned.
     """
     if not released.startswith(CLIP_PREFIX) or released.endswith(".position_ids"):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LISA's network: CLIP and a projector show LLaMA the picture, a `[SEG]`'s state prompts SAM's mask decoder."""
+"""LISA's network: CLIP and a projector encode the image for LLaMA, a `[SEG]`'s state prompts SAM's mask decoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LisaNetwork(nn.Module):
     Attributes:
         language, lm_head: LLaMA and its output layer.
         vision_tower, mm_projector: CLIP, and the linear layer from its features to LLaMA's width.
-        text_hidden_fcs: from the state that says `[SEG]` to the embedding that prompts SAM.
+        text_hidden_fcs: from the state that predicts `[SEG]` to the embedding that prompts SAM.
         visual_model: segment-anything's Sam.
         image_size: side of SAM's square input, pixels.
     """
@@ -43,7 +43,7 @@ class LisaNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What LLaMA and CLIP compute in."""
+        """Number format of LLaMA and CLIP."""
         return self.mm_projector.weight.dtype
 
     @property
@@ -52,7 +52,7 @@ class LisaNetwork(nn.Module):
         return self.mm_projector.weight.device
 
     def visual_tokens(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What LLaMA sees of a picture: CLIP's patch features, projected.
+        """An image as LLaMA's input: CLIP's patch features, projected.
 
         Args:
             pixels: (B, 3, h, w) from ClipPreprocessing.
@@ -61,12 +61,12 @@ class LisaNetwork(nn.Module):
             (B, patches, hidden).
         """
         out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        features = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream in any case
+        features = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream
         projected: torch.Tensor = self.mm_projector(features)
         return projected
 
     def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the mask decoder sees of a picture.
+        """An image as the mask decoder's input.
 
         Args:
             pixels: (B, 3, image_size, image_size) from sam_pixels.
@@ -78,24 +78,24 @@ class LisaNetwork(nn.Module):
         assert features is not None
         return features
 
-    def sam_features_while(self, wanted: Callable[[], bool], pixels: torch.Tensor) -> torch.Tensor | None:
-        """As sam_features; `wanted` is asked before every block, and None comes back when it says no."""
+    def sam_features_while(self, needed: Callable[[], bool], pixels: torch.Tensor) -> torch.Tensor | None:
+        """As sam_features; calls `needed` before every block and returns None when that returns False."""
         encoder = self.visual_model.image_encoder
         weight = encoder.patch_embed.proj.weight
         x = encoder.patch_embed(pixels.to(weight.device, weight.dtype)) + encoder.pos_embed
         for block in encoder.blocks:
-            if not wanted():
+            if not needed():
                 return None
             x = block(x)
         features: torch.Tensor = encoder.neck(x.permute(0, 3, 1, 2))
         return features.float()
 
     def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:
-        """LLaMA's input: the words' embeddings, with the picture where IMAGE_TOKEN_INDEX stands.
+        """LLaMA's input: the tokens' embeddings, with the image where IMAGE_TOKEN_INDEX stands.
 
         Args:
             ids: (length,) int64 with one IMAGE_TOKEN_INDEX.
-            visual_tokens: (patches, hidden) of the picture.
+            visual_tokens: (patches, hidden) of the image.
 
         Returns:
             (1, length - 1 + patches, hidden).
@@ -108,12 +108,12 @@ class LisaNetwork(nn.Module):
     def mask_logits(
         self, states: torch.Tensor, features: torch.Tensor, pointed: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Low-resolution mask logits, one for each state that says `[SEG]`.
+        """Low-resolution mask logits, one for each state that predicts `[SEG]`.
 
         Args:
             states: (n, hidden), after LLaMA's last norm, each at the position *before* its `[SEG]`.
-            features: (1, prompt_width, grid, grid) of the picture.
-            pointed: (k, prompt_width) from pointing_prompts, beside each state's own prompt; None: nothing.
+            features: (1, prompt_width, grid, grid) of the image.
+            pointed: (k, prompt_width) from pointing_prompts, added to each state's own prompt; None: nothing.
 
         Returns:
             (n, 4 * grid, 4 * grid) float32.
@@ -145,11 +145,11 @@ class LisaNetwork(nn.Module):
     ) -> torch.Tensor:
         """Low-resolution mask logits for embeddings that prompt the mask decoder.
 
-        The decoder computes in float32 whatever the rest does: it is small, and its sign is the mask.
+        The decoder always computes in float32: it is small, and the sign of its output is the mask.
 
         Args:
             prompts: (n, prompt_width) float32, the sparse prompt of each mask.
-            features: (1, prompt_width, grid, grid) of the picture.
+            features: (1, prompt_width, grid, grid) of the image.
             pointed: (k, prompt_width) float32, more sparse prompts of every mask; None: none.
 
         Returns:
@@ -172,12 +172,12 @@ class LisaNetwork(nn.Module):
         return logits
 
     def upsample(self, logits: torch.Tensor, resized: tuple[int, int], original: tuple[int, int]) -> torch.Tensor:
-        """Mask logits in the size of the camera's picture (segment-anything, Sam.postprocess_masks).
+        """Mask logits in the size of the camera's image (segment-anything, Sam.postprocess_masks).
 
         Args:
             logits: (n, side, side) from mask_logits.
-            resized: (h, w) of the picture inside SAM's square input.
-            original: (H, W) of the camera's picture.
+            resized: (h, w) of the image inside SAM's square input.
+            original: (H, W) of the camera's image.
 
         Returns:
             (n, H, W) float32.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a dialogue to the text that LISA was trained to continue; nothing an operator types steers its structure."""
+"""Builds the prompt of a dialogue; no text of an operator changes its structure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Template:
     """One of LLaVA's conversation templates.
 
     Attributes:
-        markers: texts with which the template itself marks who speaks.
+        markers: texts with which the template marks the speakers.
         render: exchanges (the last one's answer empty) -> prompt.
     """
 
@@ -47,7 +47,7 @@ def _render_llava_llama_2(exchanges: Sequence[Exchange]) -> str:
     for i, (command, answer) in enumerate(exchanges):
         head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if i == 0 else ""
         turns.append(f"[INST] {head}{command} [/INST]" + (f" {answer} </s>" if answer else ""))
-    return "<s>".join(turns)  # the tokenizer puts the first <s>
+    return "<s>".join(turns)  # the tokenizer adds the first <s>
 
 
 TEMPLATES: dict[str, Template] = {
@@ -62,11 +62,11 @@ def build_prompt(template: Template, exchanges: Sequence[Exchange], *, wrap_imag
     Args:
         template: one of TEMPLATES.
         exchanges: earlier commands with their answers, then the command to answer, with the answer "". Commands
-            must have gone through `neutralize`.
-        wrap_image: put `<im_start>` and `<im_end>` around the picture.
+            must be neutralized, see `neutralize`.
+        wrap_image: put `<im_start>` and `<im_end>` around the image.
 
     Returns:
-        Text with one `<image>`, at the head of the first command.
+        Text with one `<image>`, before the first command.
     """
     image = f"{IMAGE_START_TOKEN}{IMAGE_PLACEHOLDER}{IMAGE_END_TOKEN}" if wrap_image else IMAGE_PLACEHOLDER
     (first, answer), *rest = exchanges

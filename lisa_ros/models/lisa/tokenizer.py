@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LLaMA's tokenizer as LISA was trained and is run with it: the slow one of transformers 4.31.
+"""LLaMA's tokenizer as in LISA's training and upstream's inference: the slow one of transformers 4.31.
 
-Later versions of transformers tokenize the white space around added tokens differently, so that the same checkpoint
-files give other ids, and a `[SEG]` another embedding, without an error. The rule of 4.31, on top of sentencepiece:
+Later versions of transformers tokenize the white space around added tokens differently: the same checkpoint files give
+other ids, and a `[SEG]` another embedding, without an error. The rule of 4.31, on top of sentencepiece:
 
 * the text is split at added and special tokens, the longest first;
-* an added token eats the white space on both of its sides, `<s>`, `</s>` and `<unk>` eat none;
+* the white space on both sides of an added token is removed, that beside `<s>`, `</s>` and `<unk>` is not;
 * every piece between tokens is encoded on its own, with sentencepiece's dummy prefix in front ("legacy").
 """
 
@@ -24,8 +24,8 @@ class LisaTokenizer:
 
     Attributes:
         bos_token_id, eos_token_id: ids of `<s>` and `</s>`.
-        control_texts: everything that, typed literally, would not be read as text: added and special tokens and
-            the picture's placeholder.
+        control_texts: everything that, typed literally, would not be tokenized as text: added and special tokens and
+            the image's placeholder.
     """
 
     def __init__(self, model_file: Path, added_tokens: dict[str, int], *, legacy: bool = True) -> None:
@@ -34,10 +34,10 @@ class LisaTokenizer:
         Args:
             model_file: tokenizer.model of a checkpoint folder.
             added_tokens: token text -> id, from added_tokens.json.
-            legacy: tokenizer_config.json's `legacy`; the released checkpoints have true, nothing else is supported.
+            legacy: tokenizer_config.json's `legacy`; only true, which the released checkpoints have, is supported.
 
         Raises:
-            CheckpointError: the file is missing or is no sentencepiece model.
+            CheckpointError: the file is missing or is not a sentencepiece model.
         """
         if not legacy:
             raise CheckpointError(
@@ -56,7 +56,7 @@ class LisaTokenizer:
         self._splitter = re.compile("(" + "|".join(re.escape(token) for token in tokens) + ")")
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text without an image placeholder; no `<s>` is put in front."""
+        """The ids of a text without an image placeholder, without `<s>`."""
         parts = self._splitter.split(text)  # text, token, text, token, ..., text
         for i in range(1, len(parts), 2):
             if parts[i] in self._added:
@@ -73,7 +73,7 @@ class LisaTokenizer:
     def encode_prompt(self, prompt: str) -> list[int]:
         """The ids of a whole prompt: `<s>` first, IMAGE_TOKEN_INDEX where `<image>` stands.
 
-        The texts before and after `<image>` are tokenized apart, as LLaVA does.
+        The texts before and after `<image>` are tokenized separately, as in LLaVA.
         """
         ids = [self.bos_token_id]
         for i, chunk in enumerate(prompt.split(IMAGE_PLACEHOLDER)):
@@ -83,12 +83,12 @@ class LisaTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int], *, continues: bool = False) -> str:
-        """The text of ids, to the white space as transformers 4.31 decodes them.
+        """The text of ids, with the white space of transformers 4.31.
 
         Args:
             ids: token ids, without image placeholders.
-            continues: the ids go on a text that came before, as an answer does a prompt. Its first piece then lacks
-                the space that 4.31 puts before a text in which a special token stands.
+            continues: the ids continue an earlier text, as an answer continues its prompt. The first piece then has no
+                space in front, which 4.31 puts before a text with a special token.
         """
         pieces: list[str] = []
         run: list[int] = []
@@ -104,7 +104,7 @@ class LisaTokenizer:
         return " ".join(pieces)
 
     def decode_answer(self, ids: Sequence[int]) -> str:
-        """The text of generated ids, as upstream shows it, without the closing `</s>` and outer white space."""
+        """The text of generated ids as upstream decodes it, without the closing `</s>` and outer white space."""
         closing = self._sp.id_to_piece(self.eos_token_id)
         return self.decode(ids, continues=True).removesuffix(closing).strip()
 
@@ -123,6 +123,6 @@ class LisaTokenizer:
         return text + self._decode_plain(plain)
 
     def _decode_plain(self, ids: list[int]) -> str:
-        # A vocabulary padded beyond tokenizer.model has ids that mean nothing.
+        # A vocabulary padded beyond tokenizer.model has ids without text.
         known = [number for number in ids if 0 <= number < self._sp.get_piece_size()]
         return str(self._sp.decode(known)) if known else ""

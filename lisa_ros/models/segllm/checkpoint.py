@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A SegLLM folder as released, ready to be asked."""
+"""Loads a SegLLM folder as released, or as `lisa convert` wrote it."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig
 
-from lisa_ros.models.common.configuration import settled_quantization
-from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.checkpoints.opening import Placement, empty_network, frozen, place
+from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower, read_vision_config, vision_faults
 from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.language.engine import Engine
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.common.vision_tower import find_vision_tower, read_vision_config, vision_faults
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.common.weights.filling import (
     Filler,
@@ -43,24 +43,21 @@ def load_segllm(folder: Path, options: LoadOptions | None = None) -> Segllm:
 
     Args:
         folder: config.json, added_tokens.json, tokenizer.model and the weights, as released or as `lisa convert`
-            wrote them. The CLIP folder is needed for two files of configuration; CLIP's weights are the checkpoint's.
-        options: precision, quantization, device and so on. A template is not chosen: SegLLM has one.
+            wrote them. Two configuration files of the CLIP folder are needed; CLIP's weights are in the checkpoint.
+        options: precision, quantization, device and so on. `template` has no effect: SegLLM has one template.
 
     Raises:
         CheckpointError: anything in the folder that is needed is missing, misshapen or not safe to read.
-        ValueError: an option is not one of the known ones, or the device is not there.
+        LisaError: an option is unknown, or the device is not there.
     """
-    options = options or LoadOptions()
-    options.check()
-    device = choose_device(options.device)
+    where = place(folder, options)
     config = read_configuration(folder)
-    options = replace(options, quantization=settled_quantization(folder, options.quantization))
-    dtype = choose_dtype(options, device)
     tokenizer = SegllmTokenizer(folder / "tokenizer.model", config.added_tokens)
-    clip = ClipPreprocessing(find_vision_tower(folder, config.vision_tower, options.vision_tower))
-    network = _load_network(folder, config, clip, options, dtype, device)
-    name = f"{folder.resolve().name} ({str(dtype).removeprefix('torch.')}, {options.quantization}, {device})"
-    return Segllm(network, config, tokenizer, clip, name, cache_mib=options.cache_mib)
+    clip = ClipPreprocessing(find_vision_tower(folder, config.vision_tower, where.options.vision_tower))
+    network = _load_network(folder, config, clip, where)
+    # No token is generated, so there is no single-token step to capture.
+    engine = Engine(network, where.engine_options(can_capture=False))
+    return Segllm(network, config, tokenizer, clip, where.name, engine)
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Plan:
         network: on the meta device, in the sizes that the tensors have.
         weights: the checkpoint's.
         rename: name in the files -> the network's; None for what is not loaded.
-        left_over: names in the files that this version knows nothing of.
+        left_over: names in the files that this version does not know.
     """
 
     network: SegllmNetwork
@@ -81,7 +78,7 @@ class Plan:
 
 
 def plan_network(folder: Path, config: SegllmConfig, clip: ClipPreprocessing) -> Plan:
-    """Compares all that a checkpoint says of itself, before any tensor is read. See load_segllm for what it raises."""
+    """Checks that the parts of a checkpoint fit together, before any tensor is read. See load_segllm for errors."""
     weights = WeightFiles(folder)
     stored = weights.shapes()
     vision, sizes = read_vision_config(clip.folder), read_sizes(stored)
@@ -96,37 +93,27 @@ def plan_network(folder: Path, config: SegllmConfig, clip: ClipPreprocessing) ->
 
 def build_network(folder: Path, config: SegllmConfig, vision: CLIPVisionConfig, sizes: HipieSizes) -> SegllmNetwork:
     """An empty network on the meta device; a CheckpointError where none has such sizes."""
-    try:
-        with torch.device("meta"):
-            return SegllmNetwork(config, vision, sizes)
-    except Exception as error:  # sizes of which no network can be made: transformers raises what it comes to
-        raise CheckpointError(f"{folder}: no network has the sizes of its config.json and tensors: {error}") from error
+    return empty_network(lambda: SegllmNetwork(config, vision, sizes), folder, "config.json and tensors")
 
 
-def _load_network(
-    folder: Path,
-    config: SegllmConfig,
-    clip: ClipPreprocessing,
-    options: LoadOptions,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> SegllmNetwork:
+def _load_network(folder: Path, config: SegllmConfig, clip: ClipPreprocessing, where: Placement) -> SegllmNetwork:
     plan = plan_network(folder, config, clip)
     network, mapped = plan.network, config.converted is not None
     if plan.left_over:
-        _log.warning("%s has %d tensors that are not known: %s", folder, len(plan.left_over), ", ".join(plan.left_over))
+        _log.warning("%s has %d unknown tensors: %s", folder, len(plan.left_over), ", ".join(plan.left_over))
     if mapped:
         plan.weights.read_ahead()
     parts = quantized_layers(network, config.stored)
-    quantize_linears(network.language, options.quantization, dtype, device)
-    filler = Filler(network, dtype, device, parts, mapped=mapped, dtype_of=partial(_dtype_of, dtype))
+    quantize_linears(network.language, where.quantization, where.dtype, where.device)
+    dtypes = partial(_dtype_of, where.dtype)
+    filler = Filler(network, where.dtype, where.device, parts, mapped=mapped, dtype_of=dtypes)
     filler.fill(plan.weights, plan.rename.get)
-    fill_transformer_buffers(network, config.language, device)
-    if options.fusion_scales is not None:
-        take_fusion_scales(network.hipie.encoder.fusion, Path(options.fusion_scales))
-    return network.eval().requires_grad_(False)
+    fill_transformer_buffers(network, config.language, where.device)
+    if where.options.fusion_scales is not None:
+        take_fusion_scales(network.hipie.encoder.fusion, Path(where.options.fusion_scales))
+    return frozen(network)
 
 
 def _dtype_of(dtype: torch.dtype, key: str) -> torch.dtype:
-    """HIPIE is small and decides by comparisons that half precision would tip."""
+    """A tensor's number format: HIPIE is small, and its comparisons would come out differently in half precision."""
     return torch.float32 if key.startswith("hipie.") else dtype

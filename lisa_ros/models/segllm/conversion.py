@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `lisa convert` makes of a SegLLM folder. CLIP's weights are in the checkpoint; only its description is added."""
+"""`lisa convert` for SegLLM. CLIP's weights are in the checkpoint; only its configuration files are added."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from lisa_ros.models.common.config_file import config_of
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower
+from lisa_ros.models.common.config_file import config_of, read_json
 from lisa_ros.models.common.conversion.descriptions import description_files
 from lisa_ros.models.common.conversion.plan import CLIP, plan_stream
 from lisa_ros.models.common.conversion.work import CLIP_DESCRIPTIONS, Conversion, Work, stamp
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.common.vision_tower import find_vision_tower
 from lisa_ros.models.common.weights.filling import quantized_layers
 from lisa_ros.models.segllm.checkpoint import Plan, plan_network
 from lisa_ros.models.segllm.configuration import read_configuration
@@ -32,27 +31,31 @@ def is_source(source: Path) -> bool:
     return "segmentator" in config_of(source)
 
 
-def work(wanted: Conversion) -> Work:
-    """What there is to do.
+def plan(conversion: Conversion) -> Work:
+    """The plan for a SegLLM folder.
 
     Raises:
-        CheckpointError: the source cannot be converted or, later, not be loaded.
+        CheckpointError: the source cannot be converted, or the result could not be loaded.
     """
-    config = read_configuration(wanted.source)
+    config = read_configuration(conversion.source)
     if config.stored != "none":
         raise CheckpointError(
-            f"{wanted.source} is converted to {config.stored} already; convert the checkpoint that it was made from"
+            f"{conversion.source} is converted to {config.stored} already; convert the original checkpoint"
         )
-    SegllmTokenizer(wanted.source / "tokenizer.model", config.added_tokens)
-    clip = find_vision_tower(wanted.source, config.vision_tower, wanted.vision_tower)
-    plan = plan_network(wanted.source, config, ClipPreprocessing(clip))
-    layers = quantized_layers(plan.network, wanted.quantization)
-    left = f"left out, since no answer depends on them: {', '.join(plan.left_over)}" if plan.left_over else ""
+    SegllmTokenizer(conversion.source / "tokenizer.model", config.added_tokens)
+    clip = find_vision_tower(conversion.source, config.vision_tower, conversion.vision_tower)
+    network_plan = plan_network(conversion.source, config, ClipPreprocessing(clip))
+    layers = quantized_layers(network_plan.network, conversion.quantization)
+    left = (
+        f"left out, since no answer depends on them: {', '.join(network_plan.left_over)}"
+        if network_plan.left_over
+        else ""
+    )
     return Work(
-        streams=(plan_stream(plan.weights, plan.rename.get, layers, wanted.shard_bytes),),
-        stamps=_stamps(wanted.source, clip, plan),
-        describe=partial(_describe, wanted.source, clip),
-        config=read_json(wanted.source / "config.json") | {"mm_vision_tower": CLIP},
+        streams=(plan_stream(network_plan.weights, network_plan.rename.get, layers, conversion.shard_bytes),),
+        stamps=_stamps(conversion.source, clip, network_plan),
+        describe=partial(_describe, conversion.source, clip),
+        config=read_json(conversion.source / "config.json") | {"mm_vision_tower": CLIP},
         notes=tuple(note for note in (left, LICENCES) if note),
     )
 
@@ -67,7 +70,7 @@ def _stamps(source: Path, clip: Path, plan: Plan) -> dict[str, dict[str, list[in
 
 
 def _describe(source: Path, clip: Path, folder: Path) -> None:
-    """Copies what lies beside weights, but for config.json, and says whose licences go on."""
+    """Copies all files except weights and config.json, and writes down the licences."""
     (folder / LICENCES_FILE).write_text(f"Licences: {LICENCES}.\n", encoding="utf-8")
     for file in description_files(source):
         if file.name != "config.json":

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegLLM at work: look at a picture once, then answer rounds about it, each with one mask and one box."""
+"""Inference with SegLLM: encode an image once, then answer rounds about it, each with one mask and one box."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import kept_read_bytes
-from lisa_ros.models.common.language.reading import Reader
-from lisa_ros.models.common.loaded import Loaded
-from lisa_ros.models.common.options import DEFAULT_CACHE
+from lisa_ros.models.common.answers.steps import MaskLogits
+from lisa_ros.models.common.language.engine import Engine
+from lisa_ros.models.common.loaded import LoadedModel
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.segllm.configuration import SegllmConfig
@@ -24,15 +24,15 @@ from lisa_ros.models.segllm.shown import Box, Shown
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """What a round came to.
+    """The answer to a round.
 
     Attributes:
-        logits: (H, W) float32, size of the picture; the mask is logits > 0.
-        canvas_mask: (CANVAS, CANVAS), and
-        box: x0, y0, x1, y1 in pixels of the canvas, which a later round is shown; may reach outside.
-        score: how likely it is right, 0 to 1.
+        logits: (H, W) float32, size of the image; the mask is logits > 0.
+        canvas_mask: (CANVAS, CANVAS) bool, with the box an input of later rounds.
+        box: x0, y0, x1, y1 in pixels of the canvas; may reach outside.
+        score: confidence of the mask, 0 to 1.
         query: number of HIPIE's query.
     """
 
@@ -43,12 +43,11 @@ class Answer:
     query: int
 
 
-class Segllm(Loaded):
+class Segllm(LoadedModel):
     """A loaded SegLLM.
 
     Attributes:
-        network, config, tokenizer, clip, name: as load_segllm made them.
-        reader: reads dialogues, and keeps what was read.
+        network, config, tokenizer, clip, name, engine: as load_segllm made them.
     """
 
     def __init__(
@@ -58,80 +57,89 @@ class Segllm(Loaded):
         tokenizer: SegllmTokenizer,
         clip: ClipPreprocessing,
         name: str,
-        *,
-        cache_mib: int = DEFAULT_CACHE,
+        engine: Engine,
     ) -> None:
         """Made by load_segllm."""
         self.network: SegllmNetwork = network
         self.config, self.tokenizer, self.clip, self.name = config, tokenizer, clip, name
-        self.reader: Reader = Reader(network, kept_read_bytes(network.device, cache_mib))
+        self.engine = engine
         self._control_texts = (*tokenizer.control_texts, *MARKERS)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """A picture to ask about: RGB uint8 (H, W, 3)."""
+        """Prepares an image, RGB uint8 (H, W, 3), for commands about it."""
         return EncodedImage(image, self.network, self.clip)
 
     def round_of(self, command: str, *, shown: Sequence[Shown] = ()) -> Round:
         """What an operator typed, as a round; no control text in it has any effect."""
         return Round(neutralize(command, self._control_texts), tuple(shown))
 
-    def prompt_ids(self, picture: EncodedImage, rounds: Sequence[Round]) -> list[int]:
+    def prompt_ids(self, image: EncodedImage, rounds: Sequence[Round]) -> list[int]:
         """The ids of a dialogue up to the `<seg>` that answers its last round, `<video>` in every slot."""
-        return self.tokenizer.encode_prompt(build_prompt(rounds, len(picture.patches())))
+        return self.tokenizer.encode_prompt(build_prompt(rounds, len(self._patches(image))))
 
-    def room(self, picture: EncodedImage, rounds: Sequence[Round]) -> int:
+    def _patches(self, image: EncodedImage) -> torch.Tensor:
+        return self.engine.compute(image.patches)
+
+    def free_positions(self, image: EncodedImage, rounds: Sequence[Round]) -> int:
         """Positions of the context that a dialogue leaves; negative where it is too long."""
-        return self.config.language.max_position_embeddings - len(self.prompt_ids(picture, rounds))
+        return self.config.language.max_position_embeddings - len(self.prompt_ids(image, rounds))
 
-    def words(self, picture: EncodedImage, rounds: Sequence[Round]) -> torch.Tensor:
-        """What HIPIE is prompted with for the last of some rounds: (WORDS, width) float32.
+    def words(self, image: EncodedImage, rounds: Sequence[Round]) -> torch.Tensor:
+        """HIPIE's prompt for the last of some rounds: (WORDS, width) float32.
 
-        What earlier calls have read of the same dialogue is not read again.
+        Positions that the prefix cache holds from earlier calls are not computed again.
         """
-        ids = self.prompt_ids(picture, rounds)
-        patches = picture.patches()
+        ids = self.prompt_ids(image, rounds)
+        patches = self._patches(image)
         shown = [one for asked in rounds for one in asked.shown]
         with torch.inference_mode():
-            features = torch.cat([patches, *(picture.reference(one) for one in shown)])
+            references = [self.engine.compute(partial(image.reference, one)) for one in shown]
+            features = torch.cat([patches, *references])
             inputs = self.network.embed(torch.tensor(ids, device=self.network.device), features)[0]
-        reading = self.reader.begin_embedded(picture, self._key(picture, ids, shown), inputs, len(patches))
-        (state,) = reading.read(()).states.split(1)
-        reading.keep(())
+        head = ids.index(self.config.slot_token_id) + len(patches)
+        with self.engine.prefill(image, self._key(image, ids, shown), inputs, head) as generation:
+            (state,) = generation.extend(()).states.split(1)
+            generation.store()
         with torch.inference_mode():
-            return self.network.words(state)
+            return self.engine.compute(lambda: self.network.words(state))
 
-    def _key(self, picture: EncodedImage, ids: Sequence[int], shown: Sequence[Shown]) -> tuple[int, ...]:
-        """The ids with the picture's number in place of its slots, and in a reference's two slots its own."""
-        slot, patches = self.config.slot_token_id, len(picture.patches())
-        first = ids.index(slot)
-        numbers = iter([one.number for one in shown for _ in range(2)])
-        rest = [next(numbers) if number == slot else number for number in ids[first + patches :]]
-        return (*ids[:first], picture.number, *rest)
+    def _key(self, image: EncodedImage, ids: Sequence[int], shown: Sequence[Shown]) -> tuple[int, ...]:
+        """The ids with the image's number in its slots, and in a reference's two slots its own."""
+        slot = self.config.slot_token_id
+        patches = [image.number] * len(self._patches(image))
+        numbers = iter([*patches, *[one.number for one in shown for _ in range(2)]])
+        return tuple(next(numbers) if number == slot else number for number in ids)
 
     def answer(
-        self, picture: EncodedImage, rounds: Sequence[Round], cancelled: Callable[[], bool] = lambda: False
+        self, image: EncodedImage, rounds: Sequence[Round], cancelled: Callable[[], bool] = lambda: False
     ) -> Answer | None:
-        """Answers the last of some rounds. Several threads may be answered at the same time.
+        """Answers the last of some rounds. Several threads may answer at the same time.
 
         Args:
-            picture: from `look`.
+            image: from `encode`.
             rounds: the dialogue about it, in order.
-            cancelled: asked before LLaMA reads, before HIPIE looks and before each layer of its encoder.
+            cancelled: called before prefill, before HIPIE's encoder and before each of its layers.
 
         Returns:
-            one object, always: the model has no way to say that there is none. None where it was cancelled.
+            one object, always: the model cannot answer that there is none. None where it was cancelled.
+
+        Raises:
+            NotFiniteError: the network computed NaN or infinity.
         """
         if cancelled():
             return None
-        words = self.words(picture, rounds)
+        words = self.words(image, rounds)
         if cancelled():
             return None
-        features = picture.features()
+        return self.engine.compute(lambda: self._found(image, words, cancelled))
+
+    def _found(self, image: EncodedImage, words: torch.Tensor, cancelled: Callable[[], bool]) -> Answer | None:
+        features = image.features()
         with torch.inference_mode():
             found = self.network.hipie.find(features, words, lambda: not cancelled())
             if found is None:
                 return None
-            canvas = picture.canvas.upsampled(found.logits)
-            logits = picture.canvas.in_original(canvas).cpu().numpy()
+            canvas = image.canvas.upsampled(found.logits)
+            logits = MaskLogits(image.canvas.in_original(canvas).cpu().numpy(), found.logits.cpu().numpy())
             x0, y0, x1, y1 = found.box.tolist()
-            return Answer(logits, (canvas > 0).cpu().numpy(), (x0, y0, x1, y1), found.score, found.query)
+            return Answer(logits.full, (canvas > 0).cpu().numpy(), (x0, y0, x1, y1), found.score, found.query)

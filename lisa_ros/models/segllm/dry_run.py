@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.weights.filling import needed_shapes
 from lisa_ros.models.segllm.configuration import SEG_TOKEN, SLOT_TOKEN, SegllmConfig
@@ -119,8 +119,15 @@ def _network(names: Collection[str], llama_layers: int) -> SegllmNetwork:
         num_attention_heads=1,
         num_hidden_layers=max(1, count_after(names, f"{CLIP}vision_model.encoder.layers.")),
     )
+    config = SegllmConfig(
+        language=language,
+        vision_tower="",
+        vision_width=8,
+        select_layer=-2,
+        added_tokens={SLOT_TOKEN: 3, SEG_TOKEN: 4},
+    )
     with torch.device("meta"):
-        return SegllmNetwork(SegllmConfig(language, "", 8, -2, {SLOT_TOKEN: 3, SEG_TOKEN: 4}), vision, _sizes(names))
+        return SegllmNetwork(config, vision, _sizes(names))
 
 
 def _sizes(names: Collection[str]) -> HipieSizes:

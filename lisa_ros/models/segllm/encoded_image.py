@@ -3,37 +3,34 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lisa_ros.models.common.image_handle import ImageHandle
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.segllm.hipie.canvas import Canvas
 from lisa_ros.models.segllm.hipie.network import Features
 from lisa_ros.models.segllm.network import SegllmNetwork
 from lisa_ros.models.segllm.shown import Shown
 
-_numbers = itertools.count(1)
 
-
-class EncodedImage:
+class EncodedImage(ImageHandle):
     """A picture, and what was computed of it when it was first needed. Safe to share between threads.
 
     Attributes:
         number: its own, negative, to stand for it among ids.
-        reading: held by who reads the picture into LLaMA, so that the others find it read.
+        prefill_lock: held by who reads the picture into LLaMA, so that the others find it read.
         image: RGB uint8 (H, W, 3).
         canvas: the same on HIPIE's square.
     """
 
     def __init__(self, image: NDArray[np.uint8], network: SegllmNetwork, clip: ClipPreprocessing) -> None:
         """Takes an RGB uint8 (H, W, 3) image; nothing is computed yet but its canvas."""
-        self.number = -1000 - next(_numbers)
-        self.reading = threading.Lock()
-        self.image, self.canvas = image, Canvas.of(image)
+        super().__init__(image)
+        self.canvas = Canvas.of(image)
         self._network, self._clip = network, clip
         self._clip_lock, self._features_lock = threading.Lock(), threading.Lock()
         self._patches: torch.Tensor | None = None
@@ -63,3 +60,7 @@ class EncodedImage:
                 pixels = self.canvas.normalized().to(self._network.device)
                 self._features = self._network.hipie.encode(pixels)
             return self._features
+
+    def _forget(self) -> None:
+        self._patches, self._features = None, None
+        self._references = {}

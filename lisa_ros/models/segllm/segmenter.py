@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegLLM behind the doorway."""
+"""SegLLM as a Segmenter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lisa_ros.dialogue.references import Refer, ReferringError, from_marks, from_text, kept_turns, without_marks
-from lisa_ros.models.common.loaded_segmenter import LoadedSegmenter
+from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, command_text, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import (
     SEG_TEXT,
@@ -21,7 +21,6 @@ from lisa_ros.segmentation.answers import (
     CommandError,
     Event,
     Finished,
-    Image,
     Mask,
     MaskFound,
     ObjectMask,
@@ -49,59 +48,56 @@ def load(checkpoint: Path, options: LoadOptions | None) -> SegllmSegmenter:
 
 
 class SegllmSegmenter(LoadedSegmenter):
-    """SegLLM behind the doorway."""
+    """SegLLM as a Segmenter."""
 
     def __init__(self, segllm: Segllm, refer: Refer = from_text) -> None:
-        """Takes the model, and the rule by which words refer to earlier turns where a command says none outright."""
+        """Takes the model, and the rule that finds references in the text of a command without explicit ones."""
         super().__init__(segllm)
         self._segllm, self._refer = segllm, refer
-
-    def encode(self, image: Image) -> EncodedImage:
-        """Takes a picture to ask about; CLIP and HIPIE see it when they are first needed, once."""
-        return self._segllm.encode(image)
 
     def session(
         self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> SegllmSession:
-        """A dialogue about a frame, after the turns it has had, see Segmenter.session."""
+        """See Segmenter.session."""
         return SegllmSession(self._segllm, encoded, turns, self._refer, max_history_tokens)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A command.
+class _Query:
+    """A command and its references.
 
     Attributes:
-        text: its words.
-        shown: what it refers to: a turn's number, or 0 for a mask from elsewhere, and what is shown.
-        outright: whether somebody said so; else the rule thinks so, and nobody misses what cannot be shown.
+        text: the command without `[REF:...]`.
+        shown: what it refers to: a turn's number (0 for a mask from elsewhere), and the model's input for it.
+        explicit: whether the references were given; else the rule found them in the text, and one that cannot be used
+            is left out.
     """
 
     text: str
     shown: tuple[tuple[int, Shown], ...]
-    outright: bool
+    explicit: bool
 
     @property
     def turns(self) -> tuple[int, ...]:
-        """Numbers of the turns among what it refers to."""
+        """Numbers of the turns that it refers to."""
         return tuple(number for number, _ in self.shown if number)
 
 
 class SegllmSession:
-    """One dialogue about one picture, with SegLLM: every answer is one mask, and earlier masks can be shown again.
+    """One dialogue about one image, with SegLLM: every answer is one mask, and earlier masks can be inputs.
 
-    A mask of an earlier turn is laid over *this* picture: where the camera has moved since, it shows something else.
+    A mask of an earlier turn is placed on *this* image: where the camera has moved since, it covers something else.
     """
 
     def __init__(
         self,
         segllm: Segllm,
-        picture: EncodedImage,
+        image: EncodedImage,
         turns: Sequence[Turn],
         refer: Refer,
         max_history_tokens: int,
     ) -> None:
-        self._segllm, self._picture, self._turns, self._refer = segllm, picture, tuple(turns), refer
+        self._segllm, self._image, self._turns, self._refer = segllm, image, tuple(turns), refer
         self._by_number = {turn.number: turn for turn in turns}
         self._max_history_tokens = max_history_tokens
 
@@ -115,40 +111,39 @@ class SegllmSession:
         answer: AnswerKind = "full",
         pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
-        """See Session.segment. SegLLM says nothing and always marks one thing, so two of the options change nothing.
+        """See Session.segment. SegLLM generates no text and always one mask: max_new_tokens and answer have no effect.
 
         Where the dialogue is longer than the model's context, its oldest turns are left out.
         """
         pointing.refuse("SegLLM")
-        asked = self._asked(command, references)
-        turns = self._newest_that_fit(self._round(asked))
-        asked = self._without_left_out(asked, turns)
-        found = self._segllm.answer(self._picture, [*self._history(turns), self._round(asked)], cancelled)
+        query = self._query(command, references)
+        turns = self._newest_that_fit(self._round(query))
+        query = self._without_left_out(query, turns)
+        found = self._segllm.answer(self._image, [*self._history(turns), self._round(query)], cancelled)
         if found is None:
-            yield Finished("", (), "cancelled", asked.turns)
+            yield Finished("", (), "cancelled", query.turns)
             return
         yield TextDelta(SEG_TEXT)
         marked = self._object(found)
         yield MaskFound(marked)
-        yield Finished(SEG_TEXT, (marked,), "end", asked.turns)
+        yield Finished(SEG_TEXT, (marked,), "end", query.turns)
 
-    def _asked(self, command: str, references: Sequence[Reference]) -> _Asked:
-        """What is said, and what it refers to: what is given outright, or what the words come to."""
-        if not without_marks(command).strip():
-            raise CommandError("The command is empty; say what to look for.")
+    def _query(self, command: str, references: Sequence[Reference]) -> _Query:
+        """The command with the references that were given, or else those that its text contains."""
+        text = command_text(command)
         if len(references):
-            return _Asked(without_marks(command), tuple(map(self._shown, references)), True)
+            return _Query(text, tuple(map(self._shown, references)), True)
         try:
-            said = self._refer(command, [turn.number for turn in self._turns])
+            referred = self._refer(command, [turn.number for turn in self._turns])
         except ReferringError as error:
             raise CommandError(str(error)) from error
-        if said.explicit:
-            return _Asked(said.text, tuple(map(self._shown, said.turns)), True)
-        guessed = ((number, self._shown_again(self._by_number[number])) for number in said.turns)
-        return _Asked(said.text, tuple((number, shown) for number, shown in guessed if shown is not None), False)
+        if referred.explicit:
+            return _Query(referred.text, tuple(map(self._shown, referred.turns)), True)
+        found = ((number, self._shown_again(self._by_number[number])) for number in referred.turns)
+        return _Query(referred.text, tuple((number, shown) for number, shown in found if shown is not None), False)
 
     def _shown(self, reference: Reference) -> tuple[int, Shown]:
-        """As _Asked.shown has it. Raises a CommandError where there is nothing to show."""
+        """As in _Query.shown. Raises a CommandError for a reference that cannot be used."""
         if isinstance(reference, np.ndarray) and reference.ndim:
             return 0, self._shown_from_outside(reference)
         number = _number(reference)
@@ -156,66 +151,65 @@ class SegllmSession:
             raise CommandError(f"The command refers to turn {number}, but {kept_turns(list(self._by_number))}.")
         shown = self._shown_again(self._by_number[number])
         if shown is None:
-            raise CommandError(f"The command refers to turn {number}, which has no mask that fits this picture.")
+            raise CommandError(f"The command refers to turn {number}, which has no mask that fits this image.")
         return number, shown
 
     def _shown_from_outside(self, mask: Mask) -> Shown:
         from lisa_ros.models.segllm.shown import shown_from_outside
 
-        size = self._picture.canvas.original
+        size = self._image.canvas.original
         if mask.shape != size or mask.dtype != np.bool_ or not mask.any():
             raise CommandError(
-                f"A mask to refer to must be boolean, of the picture's {size[0]} x {size[1]} (height x width) and not "
+                f"A mask to refer to must be boolean, of the image's {size[0]} x {size[1]} (height x width) and not "
                 f"empty; this one is {mask.dtype} of {' x '.join(map(str, mask.shape))} with {np.count_nonzero(mask)} "
                 "pixels."
             )
-        return shown_from_outside(self._picture.image, mask)
+        return shown_from_outside(self._image.image, mask)
 
     def _shown_again(self, turn: Turn) -> Shown | None:
-        """An earlier turn's answer; None where it has nothing to show. Another model's masks count as from outside."""
+        """The model's input for an earlier turn's answer; None where it has no mask.
+
+        Masks of another model are treated as masks from elsewhere.
+        """
         from lisa_ros.models.segllm.shown import shown_again
 
         if len(turn.objects) == 1 and (region := turn.objects[0].region) is not None:
-            return shown_again(self._picture.canvas, region.mask, region.box)
-        size = self._picture.canvas.original
+            return shown_again(self._image.canvas, region.mask, region.box)
+        size = self._image.canvas.original
         masks = [found.mask for found in turn.objects if found.mask.shape == size]
         both = union(masks, size) if masks else np.zeros(size, dtype=np.bool_)
         return self._shown_from_outside(both) if both.any() else None
 
-    def _round(self, asked: _Asked) -> Round:
-        return self._segllm.round_of(asked.text, shown=[shown for _, shown in asked.shown])
+    def _round(self, query: _Query) -> Round:
+        return self._segllm.round_of(query.text, shown=[shown for _, shown in query.shown])
 
-    def _newest_that_fit(self, asked: Round) -> tuple[Turn, ...]:
-        """The newest turns, as many as fit beside what is asked now."""
-        spare = self._segllm.room(self._picture, [asked])
-        if spare < 0:
-            raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
-        longest = min(spare, self._max_history_tokens or spare)
-        for first in range(len(self._turns)):
-            turns = self._turns[first:]
-            if spare - self._segllm.room(self._picture, [*self._history(turns), asked]) <= longest:
-                return turns
-        return ()
+    def _newest_that_fit(self, query: Round) -> tuple[Turn, ...]:
+        """The newest turns, as many as fit into the context beside the command."""
 
-    def _without_left_out(self, asked: _Asked, turns: Sequence[Turn]) -> _Asked:
-        """Without what the rule chose of turns that are left out; where it was said outright, that is an error."""
-        left_out = set(asked.turns) - {turn.number for turn in turns}
-        if left_out and asked.outright:
+        def free(first: int) -> int:
+            return self._segllm.free_positions(self._image, [*self._history(self._turns[first:]), query])
+
+        return self._turns[first_turn_that_fits(len(self._turns), free, 0, self._max_history_tokens) :]
+
+    def _without_left_out(self, query: _Query, turns: Sequence[Turn]) -> _Query:
+        """Without references to turns that are left out. Raises a CommandError where such a reference was given."""
+        left_out = set(query.turns) - {turn.number for turn in turns}
+        if left_out and query.explicit:
             raise CommandError(f"The command refers to turn {min(left_out)}, which is no longer part of the dialogue.")
-        return replace(asked, shown=tuple(one for one in asked.shown if one[0] not in left_out))
+        return replace(query, shown=tuple(one for one in query.shown if one[0] not in left_out))
 
     def _history(self, turns: Sequence[Turn]) -> list[Round]:
-        """These turns as rounds; what they referred to before the first of them is left out."""
-        there = {turn.number for turn in turns}
+        """These turns as rounds; their references to turns before the first of them are left out."""
+        kept = {turn.number for turn in turns}
         rounds = []
         for turn in turns:
-            earlier = [self._by_number[number] for number in turn.references if number in there]
+            earlier = [self._by_number[number] for number in turn.references if number in kept]
             shown = [one for one in map(self._shown_again, earlier) if one is not None]
             rounds.append(self._segllm.round_of(without_marks(turn.command), shown=shown))
         return rounds
 
     def _object(self, found: Answer) -> ObjectMask:
-        x0, y0, x1, y1 = (edge / self._picture.canvas.scale for edge in found.box)
+        x0, y0, x1, y1 = (edge / self._image.canvas.scale for edge in found.box)
         return ObjectMask(
             found.logits > 0,
             (0, len(SEG_TEXT)),
@@ -227,11 +221,11 @@ class SegllmSession:
 
 
 def _number(reference: object) -> int:
-    """A turn's number as an int, of any kind of whole number; a CommandError for what is none."""
+    """A turn's number as an int, of any kind of whole number; a CommandError for anything else."""
     try:
         if isinstance(reference, bool | np.bool_):
             raise TypeError
         return index(reference)  # type: ignore[arg-type]
     except TypeError:
-        told = f"A reference is the number of a turn or a mask; {reference!r} is neither."
-        raise CommandError(told) from None
+        message = f"A reference is the number of a turn or a mask; {reference!r} is neither."
+        raise CommandError(message) from None

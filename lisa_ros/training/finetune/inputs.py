@@ -12,8 +12,8 @@ from pathlib import Path
 from lisa_ros.datasets.own.inspection import inspect
 from lisa_ros.datasets.own.reading import read_folder
 from lisa_ros.datasets.samples import DataError, Sample, usable
+from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.common.vision_tower import find_vision_tower
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.configuration import read_configuration
 from lisa_ros.segmentation.output_folders import OutputError, check_output_folder

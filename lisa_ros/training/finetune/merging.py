@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.conversion.descriptions import description_files
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.keys import lisa_key

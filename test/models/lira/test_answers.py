@@ -15,12 +15,13 @@ import torch
 from golden_lira import CASES, FREE, LOGITS, Case, close, read_case, tensor
 from packs import arrays_of
 
-from lisa_ros.models.common.answering import PromptTooLongError
-from lisa_ros.models.common.language.llama import Outcome
+from lisa_ros.models.common.errors import PromptTooLongError
+from lisa_ros.models.common.language.engine import Generation
+from lisa_ros.models.common.language.llama import StepOutput
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lira import Answer, EncodedImage, Exchange, Lira, MaskStep, RefinedStep, load_lira
 from lisa_ros.models.lira.omg_seg.network import upsample
-from lisa_ros.models.lira.reading import Part, Reader, Reading
+from lisa_ros.models.lira.reading import LiraEngine, Part
 from lisa_ros.models.lira.segmenter import LiraSegmenter
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import (
@@ -62,14 +63,14 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> Any:
     def force(script: Sequence[int]) -> list[torch.Tensor]:
         said = iter([*script])
         states: list[torch.Tensor] = []
-        read = Reading.read
+        extend = LiraEngine.extend
 
-        def reading(self: Reading, parts: Sequence[Part] = ()) -> Outcome:
-            outcome = read(self, parts)
-            states.append(outcome.states)
-            return Outcome(outcome.states, [next(said, outcome.tokens[-1])], outcome.log_probs)
+        def scripted(self: LiraEngine, generation: Generation, parts: Sequence[Part] = ()) -> StepOutput:
+            output = extend(self, generation, parts)
+            states.append(output.states)
+            return StepOutput(output.states, [next(said, output.tokens[-1])], output.log_probs)
 
-        monkeypatch.setattr(Reading, "read", reading)
+        monkeypatch.setattr(LiraEngine, "extend", scripted)
         return states
 
     return force
@@ -164,12 +165,12 @@ def test_step_by_step_is_one_pass(lira: Lira, golden_lira: Path, number: int, fo
             parts += [picture.local(next(looks)), *lira.tokenizer.encode(" <p>")]
         ends.append(sum(1 if isinstance(part, int) else len(part.tokens) for part in parts) - 1)
     with torch.inference_mode():
-        whole = lira.network.language(inputs_embeds=lira.reader.embed(parts).unsqueeze(0)).last_hidden_state[0]
+        whole = lira.network.language(inputs_embeds=lira.engine.embed_parts(parts).unsqueeze(0)).last_hidden_state[0]
     close(torch.cat(states)[: len(ends)], whole[ends].numpy())
 
 
 def history_of(case: Case, text: str, masks: Sequence[MaskStep]) -> Exchange:
-    return Exchange(case.question, text, tuple((len(step.answer), step.logits > 0) for step in masks))
+    return Exchange(case.question, text, tuple((len(step.text), step.logits > 0) for step in masks))
 
 
 @pytest.mark.parametrize("number", FREE)
@@ -182,8 +183,8 @@ def test_second_turn_through_the_cache_is_the_whole_read_anew(
     past = [history_of(case, first.text, [step for step in steps if isinstance(step, MaskStep)])]
     again = "Please segment the white square."
     read: list[int] = []
-    embed = lira.reader.batcher.read
-    monkeypatch.setattr(lira.reader.batcher, "read", lambda row: (read.append(len(row.inputs)), embed(row))[1])
+    embed = lira.engine.batcher.run
+    monkeypatch.setattr(lira.engine.batcher, "run", lambda row: (read.append(len(row.inputs)), embed(row))[1])
     cached = list(lira.answer(picture, again, past))
     # All but the closing mark and the new command lies in the cache, the looks among it.
     assert read[0] == len(lira.tokenizer.encode(f"<|im_start|>user\n{again}<|im_end|><|im_start|>assistant\n")) + 1
@@ -272,7 +273,7 @@ def test_oldest_turns_give_way(segmenter: LiraSegmenter, golden_lira: Path, monk
     frame, lira = segmenter.encode(case.image), segmenter._lira
     turn = Turn(case.question, case.answer, (ObjectMask(case.masks[0], (0, 5)),))
     past = Exchange(case.question, case.answer, ((5, case.masks[0]),))
-    takes = lira.room(frame, "x") - lira.room(frame, "x", [past])
+    takes = lira.free_positions(frame, "x") - lira.free_positions(frame, "x", [past])
     assert takes > 256
     histories: list[int] = []
     answer = lira.answer
@@ -298,7 +299,7 @@ def test_scores(segmenter: Segmenter, lira: Lira, golden_lira: Path) -> None:
     *_, forced = segmenter.session(segmenter.encode(case.image)).segment(case.question, answer="mask_only")
     assert isinstance(forced, Finished) and forced.objects[0].evidence == pytest.approx(found.evidence, abs=1e-3)
     (step,) = (step for step in ask(lira, case)[0] if isinstance(step, MaskStep))
-    assert step.coarse.shape == (48, 64)  # of 64 x 64, without the bars above and below
+    assert step.low_res.shape == (48, 64)  # of 64 x 64, without the bars above and below
 
 
 def test_mask_only(segmenter: Segmenter, golden_lira: Path) -> None:
@@ -328,9 +329,9 @@ def test_cancelling_spares_what_is_dear(
 ) -> None:
     """Before the picture is read by the language model, and before the rest of the prompt is."""
     done: list[str] = []
-    for kind, name in ((Reader, "begin"), (Reading, "read")):
-        original = getattr(kind, name)
-        monkeypatch.setattr(kind, name, lambda *a, o=original, n=name: (done.append(n), o(*a))[1])
+    for name in ("begin", "extend"):
+        original = getattr(LiraEngine, name)
+        monkeypatch.setattr(LiraEngine, name, lambda *a, o=original, n=name: (done.append(n), o(*a))[1])
     asked = iter(range(100))
     case = read_case(golden_lira, 0)
     (answer,) = anew.answer(encode(anew, case), case.question, cancelled=lambda: next(asked) >= before)

@@ -137,7 +137,7 @@ def test_language_model_reads_the_prompt(lira: Lira, golden_lira: Path, number: 
     case = read_case(golden_lira, number)
     assert lira.prompt_ids(case.question) == case.arrays["input_ids"].tolist()
     parts = lira.prompt(lira.encode(case.image), case.question)
-    close(lira.reader.embed(parts), case.arrays["input_embeds"])
+    close(lira.engine.embed_parts(parts), case.arrays["input_embeds"])
     states = lira.network.language(inputs_embeds=tensor(case.arrays["input_embeds"])).last_hidden_state
     close(states[0], case.arrays["prefill_hidden"])
 
@@ -182,7 +182,7 @@ def test_close_looks_and_what_is_put_behind_them(lira: Lira, golden_lira: Path, 
         look = picture.local(mask)
         close(look.tokens, case.arrays[f"local{j}_embeds"])
         chunk = [lira.config.added_tokens["<image_id>"], look, *lira.tokenizer.encode(" <p>")]
-        close(lira.reader.embed(chunk), case.arrays[f"local{j}_chunk"])
+        close(lira.engine.embed_parts(chunk), case.arrays[f"local{j}_chunk"])
 
 
 def test_bfloat16_weights_in_float32_arithmetic(converted_lira: Path, golden_lira: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a folder is said, and nothing in a folder is ever run."""
+"""A folder's faults are reported in one sentence, and no code in a folder is ever run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 import torch
 
-from lisa_ros.models.common.devices import choose_dtype
+from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.common.vision_tower import find_vision_tower
 from lisa_ros.models.lisa import CheckpointError, load_lisa
 from lisa_ros.models.lisa.sam.network import read_sizes
+from lisa_ros.models.loading import model_of
 
 CPU = LoadOptions(device="cpu")
 
 
 @pytest.fixture
 def folder(golden_lisa: Path, tmp_path: Path) -> Path:
-    """A copy of the golden checkpoint that a test may spoil."""
+    """A copy of the golden checkpoint that a test may change."""
     copy = tmp_path / "checkpoint"
     shutil.copytree(golden_lisa, copy, ignore=shutil.ignore_patterns("golden"))
     for path in [copy, *copy.rglob("*")]:
@@ -58,7 +58,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("legacy_format", [False, True])
-def test_a_pickle_that_wants_to_run_code_is_refused(folder: Path, tmp_path: Path, legacy_format: bool) -> None:
+def test_a_pickle_with_code_is_refused(folder: Path, tmp_path: Path, legacy_format: bool) -> None:
     target = tmp_path / "owned"
     shard = folder / "pytorch_model-00004-of-00004.bin"
     if legacy_format:
@@ -70,7 +70,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused(folder: Path, tmp_path: Path
     assert not target.exists()
 
 
-def test_the_attack_is_a_real_one(tmp_path: Path) -> None:
+def test_the_attack_works_without_the_check(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Attack(tmp_path / "owned")))
     assert (tmp_path / "owned").exists()
 
@@ -83,12 +83,12 @@ def test_a_malicious_clip_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_fit_are_listed(folder: Path) -> None:
-    def spoil(tensors: dict[str, Any]) -> None:
+    def damage(tensors: dict[str, Any]) -> None:
         tensors["model.text_hidden_fcs.0.2.weight"] = torch.zeros(3, 64)
         tensors["model.nonsense"] = torch.zeros(1)
         del tensors["lm_head.weight"], tensors["model.visual_model.mask_decoder.iou_prediction_head.layers.0.bias"]
 
-    edit_shard(folder, spoil)
+    edit_shard(folder, damage)
     with pytest.raises(CheckpointError) as caught:
         load_lisa(folder, CPU)
     text = str(caught.value)
@@ -115,14 +115,14 @@ def test_missing_clip_key(folder: Path) -> None:
         load_lisa(folder, CPU)
 
 
-def test_clip_elsewhere(folder: Path, tmp_path: Path) -> None:
+def test_clip_in_another_folder(folder: Path, tmp_path: Path) -> None:
     shutil.move(folder / "clip-vit-tiny-patch14", tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="--vision-tower"):
         load_lisa(folder, CPU)
     load_lisa(folder, LoadOptions(device="cpu", vision_tower=str(tmp_path / "elsewhere")))
 
 
-def test_a_clip_that_is_named_nowhere(tmp_path: Path) -> None:
+def test_a_config_that_names_no_clip(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="names no vision_tower"):
         find_vision_tower(tmp_path, "")
 
@@ -131,6 +131,29 @@ def test_a_clip_that_is_named_nowhere(tmp_path: Path) -> None:
 def test_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
+        load_lisa(folder, CPU)
+
+
+@pytest.mark.parametrize("name", ["config.json", "added_tokens.json", "tokenizer.model"])
+def test_a_named_pipe_is_refused_at_once(folder: Path, name: str) -> None:
+    """To open one for reading would wait for ever."""
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(CheckpointError, match=r"is not a regular file|is missing"):
+        load_lisa(folder, CPU)
+    assert model_of(folder) == "lisa"
+
+
+def test_an_empty_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model is empty, as after an interrupted download"):
+        load_lisa(folder, CPU)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
+    edit_shard(folder, lambda tensors: tensors["lm_head.weight"][3].fill_(value))
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight has numbers that are NaN or infinite"):
         load_lisa(folder, CPU)
 
 
@@ -163,7 +186,7 @@ def test_truncated_shard(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"mm_projector_type": "mlp2x_gelu"}, "mm_projector_type"),
         ({"vocab_size": 600}, "outside the vocabulary"),
@@ -176,15 +199,22 @@ def test_truncated_shard(folder: Path) -> None:
         ({"mm_hidden_size": 64}, "is it the right CLIP"),
         ({"out_dim": 128}, "out_dim is 128"),
         ({"mm_vision_select_layer": -9}, "mm_vision_select_layer"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan; a finite number above 0"),
+        ({"rms_norm_eps": -1e-5}, "rms_norm_eps is -1e-05"),
+        ({"rope_theta": -1}, "rope_theta is -1; a finite number above 0"),
+        ({"rope_theta": float("inf")}, "rope_theta is inf"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "factor is nan"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000; a whole number from 1 to 512"),
+        ({"max_position_embeddings": True}, "max_position_embeddings is True"),
     ],
 )
-def test_config_that_does_not_fit(folder: Path, change: dict[str, Any], said: str) -> None:
+def test_config_that_does_not_fit(folder: Path, change: dict[str, Any], message: str) -> None:
     edit_json(folder / "config.json", lambda config: config.update(change))
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         load_lisa(folder, CPU)
 
 
-def test_a_stale_mm_vision_tower_is_not_looked_at(folder: Path) -> None:
+def test_a_stale_mm_vision_tower_is_ignored(folder: Path) -> None:
     edit_json(folder / "config.json", lambda config: config.update(mm_vision_tower="/nowhere/clip"))
     load_lisa(folder, CPU)
 
@@ -222,7 +252,7 @@ def test_misshapen_sam(folder: Path, key: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("weight_map", [None, [], {}, {"lm_head.weight": 3}, {"lm_head.weight": "../x.bin"}])
-def test_index_that_is_none(folder: Path, weight_map: Any) -> None:
+def test_an_invalid_index(folder: Path, weight_map: Any) -> None:
     edit_json(folder / "pytorch_model.bin.index.json", lambda index: index.update(weight_map=weight_map))
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin\.index\.json"):
         load_lisa(folder, CPU)
@@ -247,8 +277,10 @@ def test_tied_embeddings(folder: Path) -> None:
     assert torch.equal(network.lm_head.weight, network.language.embed_tokens.weight)
 
 
-@pytest.mark.parametrize("tokens", [{"[SEG]": None}, {"": 641}, {"<im_end>": 640}, {"[SEG]": 2}])
-def test_added_tokens_that_are_none(folder: Path, tokens: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "tokens", [{"[SEG]": None}, {"": 641}, {"<im_end>": 640}, {"[SEG]": 2}, {"a": 641}, {"a b": 641}]
+)
+def test_invalid_added_tokens(folder: Path, tokens: dict[str, Any]) -> None:
     edit_json(folder / "added_tokens.json", lambda known: known.update(tokens))
     with pytest.raises(CheckpointError, match=r"added_tokens\.json"):
         load_lisa(folder, CPU)
@@ -287,12 +319,6 @@ def test_unknown_option(golden_lisa: Path, options: LoadOptions) -> None:
         load_lisa(golden_lisa, options)
 
 
-def test_precision_that_auto_means() -> None:
-    assert choose_dtype(CPU, torch.device("cpu")) == torch.float32
-    assert choose_dtype(LoadOptions(), torch.device("cuda")) == torch.bfloat16
-    assert choose_dtype(LoadOptions(quantization="4bit"), torch.device("cuda")) == torch.float16
-
-
 def test_sizes_of_sam_vit_h() -> None:
     """The shapes of the released checkpoints' ViT-H are read as ViT-H."""
     shapes: dict[str, tuple[int, ...]] = {
@@ -319,6 +345,6 @@ def test_sizes_of_sam_vit_h() -> None:
     assert (sizes.attention_downsample, sizes.mask_tokens, sizes.iou_depth, sizes.mask_channels) == (2, 4, 3, 16)
 
 
-def test_sam_that_is_not_there() -> None:
+def test_missing_sam() -> None:
     with pytest.raises(CheckpointError, match=r"image_encoder\.patch_embed"):
         read_sizes({})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoint that comes with the package: an ordinary one, small, and good enough for its table."""
+"""The embedded checkpoint: of the released layout, small, and good enough for the simulated table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def judged(segmenter: Segmenter, views: list[View], tmp_path_factory: pytest.Tem
 
 
 def judge(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:
-    """Dialogues about `views`, put to the model with the pictures of `seen`."""
+    """Dialogues about `views`, in which the model gets the images of `seen`."""
     rng = np.random.default_rng(1)
     samples = [
         dataclasses.replace(
@@ -73,12 +73,12 @@ def fresh_views() -> Iterator[View]:
             yield table.render()
 
 
-def test_it_is_small() -> None:
+def test_its_size() -> None:
     size = sum(path.stat().st_size for path in Path(embedded_checkpoint()).resolve().rglob("*") if path.is_file())
     assert size <= 16 * MEGABYTE
 
 
-def test_keys_are_the_released_ones() -> None:
+def test_its_keys_are_the_released_ones() -> None:
     keys = WeightFiles(embedded_checkpoint()).shapes()
     assert {"lm_head.weight", "model.embed_tokens.weight", "model.text_hidden_fcs.0.2.weight"} <= set(keys)
     assert all(key.startswith(("model.", "lm_head.")) for key in keys)
@@ -91,7 +91,7 @@ def test_questions_on_new_scenes(judged: list[Item]) -> None:
     assert mean_iou(judged, "attribute", "relation", "use", "explain", "follow") >= 0.6
 
 
-def test_what_is_absent_is_refused_and_what_is_present_is_not(judged: list[Item]) -> None:
+def test_absent_objects_are_refused_and_present_ones_are_not(judged: list[Item]) -> None:
     absent = [item.refused for item in judged if item.absent]
     present = [item.refused for item in judged if not item.absent]
     assert np.mean(absent) >= 0.8
@@ -99,23 +99,23 @@ def test_what_is_absent_is_refused_and_what_is_present_is_not(judged: list[Item]
 
 
 def test_its_scores_were_fitted_to_these_weights() -> None:
-    """If not: lisa calibrate --dataset tabletop --split validation --output FOLDER, after every training."""
+    """Otherwise run: lisa calibrate --dataset tabletop --split validation --output FOLDER (after every training)."""
     about = read_calibration(embedded_checkpoint()).about
     assert about["weights_sha256"] == one_hash(weights_of(embedded_checkpoint()))
     assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "validation", None)
 
 
 def test_scores_on_new_scenes(judged: list[Item]) -> None:
-    """Some hundred masks, a tenth of them wrong: loose bounds, but a score that says nothing is far beyond them."""
+    """Some hundred masks, a tenth of them wrong: loose bounds, which a score without information misses by far."""
     found = reliability(judged)
     assert found is not None
     assert found.masks >= 2 * SCENES
     assert found.auroc is not None and found.auroc >= 0.75
     assert abs(found.score - found.right) <= 0.08
-    assert found.brier < found.right * (1 - found.right), "it must be better than always saying how many are right"
+    assert found.brier < found.right * (1 - found.right), "it must be better than a constant score"
 
 
-def test_scores_do_not_outlive_their_weights(tmp_path: Path) -> None:
+def test_an_export_deletes_the_calibration_of_earlier_weights(tmp_path: Path) -> None:
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(precision="fp32", device="cpu"))
     (tmp_path / "score.json").write_text("{}")
     export_checkpoint(lisa.network, lisa.config, embedded_checkpoint() / "tokenizer.model", tmp_path)
@@ -123,8 +123,10 @@ def test_scores_do_not_outlive_their_weights(tmp_path: Path) -> None:
     assert not (tmp_path / "score.json").exists()
 
 
-def test_it_looks_at_the_picture(segmenter: Segmenter, views: list[View], judged: list[Item], tmp_path: Path) -> None:
-    """The same questions about the wrong pictures must fare far worse: nothing is learned by heart."""
+def test_answers_depend_on_the_image(
+    segmenter: Segmenter, views: list[View], judged: list[Item], tmp_path: Path
+) -> None:
+    """The same questions with the wrong images must have far worse answers."""
     wrong = judge(segmenter, views, views[1:] + views[:1], tmp_path)
     asked = ("direct", "attribute", "relation", "use")
     assert mean_iou(wrong, *asked) < 0.5 * mean_iou(judged, *asked)

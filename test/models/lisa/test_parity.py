@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same checkpoint must say and mask exactly what upstream's code said and masked with it."""
+"""With the same checkpoint, tokens and masks equal those of upstream's code."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def lisa(golden_lisa: Path) -> Lisa:
 
 
 def ask(lisa: Lisa, case: Case) -> tuple[list[MaskStep], Answer]:
-    picture = lisa.encode(case.image)
-    steps = list(lisa.answer(picture, case.command, case.history, max_new_tokens=MAX_NEW_TOKENS))
+    image = lisa.encode(case.image)
+    steps = list(lisa.answer(image, case.command, case.history, max_new_tokens=MAX_NEW_TOKENS))
     answer = steps.pop()
     assert isinstance(answer, Answer)
     return [step for step in steps if isinstance(step, MaskStep)], answer
@@ -46,25 +46,25 @@ def check_masks(masks: list[MaskStep], case: Case) -> None:
 
 
 @pytest.mark.parametrize("number", CASES)
-def test_float32_is_upstream(lisa: Lisa, golden_lisa: Path, number: int) -> None:
+def test_float32_equals_upstream(lisa: Lisa, golden_lisa: Path, number: int) -> None:
     case = read_case(golden_lisa, number)
     masks, answer = ask(lisa, case)
-    assert list(answer.prompt_ids) == case.prompt_ids
-    assert [*answer.prompt_ids, *answer.ids] == case.output_ids
+    assert list(answer.prompt) == case.prompt_ids
+    assert [*answer.prompt, *answer.ids] == case.output_ids
     assert answer.text == case.answer
     assert answer.reason == "end"
     check_masks(masks, case)
 
 
 @pytest.mark.parametrize("number", CASES)
-def test_clip_sees_upstreams_pixels(golden_lisa: Path, number: int) -> None:
+def test_clips_input_equals_upstreams(golden_lisa: Path, number: int) -> None:
     case = read_case(golden_lisa, number)
     ours = ClipPreprocessing(golden_lisa / "clip-vit-tiny-patch14")(case.image)[0].numpy()
     assert np.abs(ours - case.clip_pixels).max() < 1e-3  # stored in float16
 
 
 @pytest.mark.parametrize("number", CASES)
-def test_decoded_text_is_upstreams(lisa: Lisa, golden_lisa: Path, number: int) -> None:
+def test_decoded_text_equals_upstreams(lisa: Lisa, golden_lisa: Path, number: int) -> None:
     case = read_case(golden_lisa, number)
     assert lisa.tokenizer.decode([i for i in case.output_ids if i != IMAGE_TOKEN_INDEX]) == case.text
 
@@ -73,13 +73,13 @@ def test_decoded_text_is_upstreams(lisa: Lisa, golden_lisa: Path, number: int) -
 def test_quantized_on_the_cpu(
     golden_lisa: Path, quantization: Any, capsys: pytest.CaptureFixture[str], record_property: Any
 ) -> None:
-    """The toy's 64-wide states feel 4 bits more than a 4096-wide model's: answers may differ, and are shown."""
+    """4 bits change the toy's 64-wide states more than a 4096-wide model's: answers may differ, and are printed."""
     quantized = load_lisa(golden_lisa, LoadOptions(quantization=quantization, device="cpu"))
     same = 0
     for number in CASES:
         case = read_case(golden_lisa, number)
         masks, answer = ask(quantized, case)
-        assert list(answer.prompt_ids) == case.prompt_ids
+        assert list(answer.prompt) == case.prompt_ids
         overlap = [iou(m.logits > 0, g > 0) for m, g in zip(masks, case.mask_logits[-len(masks) :], strict=False)]
         same += answer.text == case.answer
         line = f"{quantization} case {number}: {answer.text!r} (upstream fp32 {case.answer!r}), mask IoU {overlap}"
@@ -110,7 +110,7 @@ def seven_b_layout(golden: Path, folder: Path) -> Path:
     tensors: dict[str, torch.Tensor] = {}
     for shard in sorted(golden.glob("*.bin")):
         tensors |= torch.load(shard, weights_only=True)
-    order = [*range(640), 0, 641, 642, 640]  # <im_patch> gets some row; nothing ever says it
+    order = [*range(640), 0, 641, 642, 640]  # <im_patch> gets any row; it is never generated
     for key in ("model.embed_tokens.weight", "lm_head.weight"):
         tensors[key] = tensors[key][order].clone()
     tensors["lm_head.weight"][640] = 0

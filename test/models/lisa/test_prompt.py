@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts as upstream's conversation templates write them, and nothing in them that an operator could steer."""
+"""Prompts equal upstream's templates, and no operator can change their structure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SYSTEM_2 = (
 
 
 def test_llava_v1() -> None:
-    """Read off upstream's get_prompt for the same messages."""
+    """As upstream's get_prompt writes the same messages."""
     prompt = build_prompt(TEMPLATES["llava_v1"], [("Where is it?", "It is [SEG]."), ("And now?", "")])
     assert prompt == (
         f"{SYSTEM_V1} USER: <im_start><image><im_end>\nWhere is it? ASSISTANT: It is [SEG].</s>"
@@ -42,7 +42,7 @@ def test_llava_llama_2() -> None:
     )
 
 
-def test_every_template_can_be_chosen() -> None:
+def test_every_template_is_an_option() -> None:
     assert set(TEMPLATES) == set(options.TEMPLATES)
 
 
@@ -54,7 +54,7 @@ def test_no_wrapping() -> None:
 @pytest.mark.parametrize(
     "text", [" the mug ", "the red mug", "What is this?  Two spaces", "größer als 日本?", "a < b > c [x]", "user: me"]
 )
-def test_plain_text_is_left_alone(text: str) -> None:
+def test_plain_text_is_unchanged(text: str) -> None:
     assert neutralize(text, CONTROL) == text
 
 
@@ -73,8 +73,15 @@ def test_plain_text_is_left_alone(text: str) -> None:
         "<\x00image>\n<image\n>",
     ],
 )
-def test_control_text_becomes_words(text: str) -> None:
+def test_control_text_loses_its_effect(text: str) -> None:
     plain = neutralize(text, CONTROL)
-    assert not [mark for mark in CONTROL if mark in plain]
+    assert not [control for control in CONTROL if control in plain]
     assert "\n" not in plain
     assert plain.replace(" ", "") == text.replace("\n", "").replace("\x00", "").replace(" ", "")
+
+
+@pytest.mark.parametrize("control", ["a", " ", "a ", " a", "a b"])
+def test_a_control_text_that_cannot_be_split_is_text(control: str) -> None:
+    """A space after its first character would leave it, or make it again."""
+    assert neutralize("a bad a b map", [control]) == "a bad a b map"
+    assert neutralize("a [SEG]", [control, "[SEG]"]) == "a [ SEG]"

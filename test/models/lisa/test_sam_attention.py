@@ -18,7 +18,7 @@ from lisa_ros.models.lisa.sam.network import Float32Neck
 from lisa_ros.training.loop.attention import lighten
 
 GRID, PATCH = 10, 8
-WINDOWS = {"padded windows": 4, "whole windows": 5, "windows larger than the picture": 14, "no windows": 0}
+WINDOWS = {"padded windows": 4, "whole windows": 5, "windows larger than the image": 14, "no windows": 0}
 
 
 def theirs(window: int = 4, qkv_bias: bool = True) -> Any:
@@ -88,7 +88,7 @@ def test_without_a_bias_padded_patches_are_zeros() -> None:
 
 
 @torch.inference_mode()
-def test_weights_that_change_are_seen() -> None:
+def test_changed_weights_take_effect() -> None:
     encoder = theirs()
     ours = fused(encoder)
     before = ours(pixels())

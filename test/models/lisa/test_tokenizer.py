@@ -35,8 +35,8 @@ def test_decodes_as_4_31(tokenizer: LisaTokenizer, ids: list[int], text: str) ->
     assert tokenizer.decode(ids) == text
 
 
-def test_the_trap(tokenizer: LisaTokenizer) -> None:
-    """What newer versions of transformers get wrong: white space beside added tokens."""
+def test_white_space_beside_added_tokens(tokenizer: LisaTokenizer) -> None:
+    """Newer versions of transformers tokenize it differently."""
     assert tokenizer.encode("<im_end>\nWhat is") == tokenizer.encode("<im_end>\n What is")
     assert tokenizer.encode("ASSISTANT: [SEG].") == tokenizer.encode("ASSISTANT:[SEG] .")
     assert tokenizer.encode("a</s> b") != tokenizer.encode("a</s>b")
@@ -51,17 +51,17 @@ def test_image_placeholder(tokenizer: LisaTokenizer) -> None:
     assert ids[place + 1 :] == tokenizer.encode("<im_end>\nWhat is")
 
 
-def test_an_answer_goes_back_as_it_came(tokenizer: LisaTokenizer) -> None:
-    """A raw answer in the history of the next turn has the ids that were generated, odd spaces or not."""
+def test_an_answer_in_the_history_has_the_generated_ids(tokenizer: LisaTokenizer) -> None:
+    """Whatever spaces the decoded answer has."""
     ids = tokenizer.encode("Sure, [SEG]. The white triangle")
     answer = tokenizer.decode_answer([*ids, tokenizer.eos_token_id])
     assert answer == "Sure, [SEG]  . The white triangle"
     assert tokenizer.encode(answer) == ids
 
 
-def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
+def test_an_invalid_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.model is missing"):
         LisaTokenizer(tmp_path / "tokenizer.model", {})
     (tmp_path / "tokenizer.model").write_bytes(b"not a model")
-    with pytest.raises(CheckpointError, match="no sentencepiece model"):
+    with pytest.raises(CheckpointError, match="not a sentencepiece model"):
         LisaTokenizer(tmp_path / "tokenizer.model", {})

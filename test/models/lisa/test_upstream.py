@@ -43,7 +43,7 @@ def test_ids_texts_and_masks_are_the_public_codes(lisa: Lisa, dialogue: dict[str
         steps = list(lisa.answer(encoded, turn["text"], history, max_new_tokens=64))
         answer = steps[-1]
         assert isinstance(answer, Answer)
-        assert list(answer.prompt_ids) == turn["prompt_ids"]
+        assert list(answer.prompt) == turn["prompt_ids"]
         assert list(answer.ids) == turn["answer_ids"]
         # Decoded on their own, ids have one space fewer after a [SEG] than as the continuation of a prompt.
         assert answer.text.split() == turn["answer"].split()

@@ -128,7 +128,7 @@ def test_what_is_left_over_is_told(golden_segllm: Path, tmp_path: Path, caplog: 
         golden_segllm, tmp_path / "f", lambda tensors: tensors.update({"model.novel.weight": torch.ones(1)})
     )
     load_segllm(folder, FP32)
-    assert "1 tensors that are not known: model.novel.weight" in caplog.text
+    assert "1 unknown tensors: model.novel.weight" in caplog.text
 
 
 @pytest.mark.parametrize(("field", "value"), [("segmentator", "sam"), ("mm_projector_type", "linear")])
@@ -172,7 +172,7 @@ def test_the_index_alone_tells(golden_segllm: Path, tmp_path: Path, name: str) -
     told: list[str] = []
     assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), report=told.append)
     assert "655 tensors" in told[0] and "HIPIE's encoder 2" in told[0]
-    assert "all names that are needed are there, if each part has as many layers as its names tell" in told
+    assert "all needed names are there, if each part has as many layers as its names show" in told
 
 
 def test_last_layers_that_are_missing_are_told(golden_segllm: Path, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_more_than_is_known_of_a_known_part(
     """It is loaded all the same, and told of."""
     folder = remade(golden_segllm, tmp_path / "f", lambda tensors: tensors.update({name: torch.ones(1)}))
     assert_same_weights(load_segllm(folder, FP32), whole)
-    assert f"1 tensors that are not known: {name}" in caplog.text
+    assert f"1 unknown tensors: {name}" in caplog.text
 
 
 def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> 
     loaded = [line.partition(", ")[2].partition(" tensors: ") for line in told if " tensors: " in line]
     assert [int(count) for count, _, _ in loaded] == [655, 658]
     assert loaded[0][2] == loaded[1][2], "neither loaded nor skipped on purpose"
-    assert f"3 not known, left out: {', '.join(sorted(EXTRA))}" in told
+    assert f"3 unknown, left out: {', '.join(sorted(EXTRA))}" in told
 
 
 @pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
@@ -242,7 +242,7 @@ def test_an_index_that_lacks_a_name(golden_segllm: Path, tmp_path: Path, capsys:
     assert main(["check", str(only_index(golden_segllm, tmp_path / "f", change))]) == 1
     told = capsys.readouterr().out
     assert f"1 missing: {TRANSFORMER}enc_output.weight" in told
-    assert "1 not known, left out: model.segmentator.hipie.novel" in told
+    assert "1 unknown, left out: model.segmentator.hipie.novel" in told
 
 
 def test_whole_folders_are_checked(golden_segllm: Path, golden_lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:

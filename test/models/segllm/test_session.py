@@ -16,6 +16,8 @@ from golden import iou
 from golden_segllm import CANVAS, GoldenCase, read_golden_case
 
 from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues
+from lisa_ros.models.common.language.engine import Engine
+from lisa_ros.models.common.memory import EngineOptions
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.segllm import Answer, Segllm, load_segllm
 from lisa_ros.models.segllm.prompt import Round
@@ -107,8 +109,9 @@ def test_kept_reading_equals_reading_from_the_start(
     picture = segllm.encode(three_rounds.image)
     for number in (1, 2, 3):
         kept = segllm.words(picture, three_rounds.shown(segllm, picture, number))
-    assert segllm.reader.prefixes.nbytes > 0
-    fresh = Segllm(segllm.network, segllm.config, segllm.tokenizer, segllm.clip, "no cache", cache_mib=0)
+    assert segllm.engine.prefixes.nbytes > 0
+    engine = Engine(segllm.network, EngineOptions(prefix_bytes=0))
+    fresh = Segllm(segllm.network, segllm.config, segllm.tokenizer, segllm.clip, "no cache", engine)
     other = fresh.encode(three_rounds.image)
     torch.testing.assert_close(fresh.words(other, three_rounds.shown(fresh, other, 3)), kept, rtol=0, atol=1e-4)
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `lisa convert` does for every model: plans files, writes them, resumes."""
+"""`lisa convert` for every model: plans the files, writes them, resumes after an interruption."""

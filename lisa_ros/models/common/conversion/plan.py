@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files `lisa convert` makes of a checkpoint's tensors, and what stands in them."""
+"""Plans the files that `lisa convert` writes: which tensors, in which order, quantized or not."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from lisa_ros.models.common.weights.aligned_files import FilePlan
 from lisa_ros.models.common.weights.files import Layout
 from lisa_ros.models.common.weights.filling import Rename, Tensors
 from lisa_ros.models.common.weights.quantized_weights import quantize_weight
+from lisa_ros.segmentation.errors import LisaError
 
 CLIP = "clip"
 """CLIP's folder in the output."""
 
 
 class Source(Tensors, Protocol):
-    """Where what is converted comes from: WeightFiles, or a source of one's own."""
+    """The tensors to convert: WeightFiles, or a model's own source."""
 
     def layouts(self) -> dict[str, Layout]:
         """Key -> type and shape of every tensor, in the order of `tensors`."""
         ...
 
     def keys(self) -> Iterator[str]:
-        """Every key, as often as it stands there."""
+        """Every key, as often as it occurs."""
         ...
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of the source, and what is written of it.
+    """One tensor of the source, and what is written for it.
 
     Attributes:
         key: the released name.
-        layout: as it is stored.
-        parts: of the quantized weight, see quantized_weights; None: the tensor is written as it is.
+        layout: type and shape in the source.
+        parts: of the quantized weight, see quantized_weights; None: the tensor is written unchanged.
     """
 
     key: str
@@ -56,7 +57,7 @@ class Entry:
         return {self._name(part): layout for part, layout in self.parts.items()}
 
     def tensors(self, tensor: torch.Tensor, quantization: str, device: torch.device) -> dict[str, torch.Tensor]:
-        """What is written of the source's tensor, by released name; quantized on the device where it is to be."""
+        """What is written for the source's tensor, by released name; quantized on the device where `parts` says so."""
         if self.parts is None:
             return {self.key: tensor}
         return {self._name(part): one for part, one in quantize_weight(tensor, quantization, device).items()}
@@ -72,7 +73,7 @@ class Output:
     Attributes:
         name: path in the output folder.
         entries: in the source's order.
-        plan: where what is written lies.
+        plan: place of each tensor in the file.
     """
 
     name: str
@@ -81,20 +82,20 @@ class Output:
 
     @property
     def source_bytes(self) -> int:
-        """What is read for it."""
+        """Bytes that are read for it."""
         return sum(entry.layout.nbytes for entry in self.entries)
 
     def is_finished(self, folder: Path) -> bool:
-        """Whether it lies in the output folder.
+        """Whether the output folder has the complete file.
 
         Raises:
-            ValueError: something else of that name does.
+            LisaError: the folder has another file of that name.
         """
         file = folder / self.name
         if not file.exists():
             return False
         if not self.plan.is_written(file):
-            raise ValueError(f"{file} is not what an interrupted conversion leaves; delete {folder}, or name another")
+            raise LisaError(f"{file} is not what an interrupted conversion leaves; delete {folder}, or name another")
         return True
 
 
@@ -113,7 +114,7 @@ class Stream:
     outputs: tuple[Output, ...]
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """What is copied, in the order of the outputs' entries."""
+        """The tensors that are copied, in the order of the outputs' entries."""
         return ((key, tensor) for key, tensor in self.weights.tensors() if self.rename(key) is not None)
 
 
@@ -125,11 +126,11 @@ def plan_stream(
     Args:
         weights: the source, not quantized.
         rename: its keys -> the network's names; None for what is not copied.
-        layers: of which parts are written instead of a weight, see `quantized_layers`.
-        shard_bytes: size from which another file is begun.
+        layers: the layers whose parts are written instead of a weight, see `quantized_layers`.
+        shard_bytes: size after which a new file begins.
 
     Raises:
-        CheckpointError: a tensor stands in two files, or holds no floating-point numbers.
+        CheckpointError: a tensor is in two files, or is not of a floating-point type.
     """
     shards = list(_shards(_entries(weights, rename, layers), shard_bytes))
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
@@ -138,7 +139,7 @@ def plan_stream(
 
 
 def plan_file(weights: Source, rename: Rename, name: str) -> Stream:
-    """Plans one file for all of a source's tensors, written as they are stored; see plan_stream for what it raises."""
+    """Plans one file for all of a source's tensors, unchanged; see plan_stream for errors."""
     (entries,) = _shards(_entries(weights, rename, {}), sys.maxsize)
     return Stream(weights, rename, (_output(name, entries),))
 
@@ -149,9 +150,9 @@ def _output(name: str, entries: Sequence[Entry]) -> Output:
 
 
 def _entries(weights: Source, rename: Rename, layers: Mapping[str, Mapping[str, Layout]]) -> Iterator[Entry]:
-    twice = [key for key, count in Counter(weights.keys()).items() if count > 1]
-    if twice:
-        raise CheckpointError(f"{weights.folder} has tensors in more than one of its files: {', '.join(twice)}")
+    repeated = [key for key, count in Counter(weights.keys()).items() if count > 1]
+    if repeated:
+        raise CheckpointError(f"{weights.folder} has tensors in more than one of its files: {', '.join(repeated)}")
     for released, layout in weights.layouts().items():
         key = rename(released)
         if key is None:
@@ -163,14 +164,14 @@ def _entries(weights: Source, rename: Rename, layers: Mapping[str, Mapping[str, 
 
 
 def _shards(entries: Iterator[Entry], shard_bytes: int) -> Iterator[list[Entry]]:
-    """Entries in files' worth; an entry is never split."""
+    """Entries by file; an entry is never split."""
     shard: list[Entry] = []
-    taken = 0
+    filled = 0
     for entry in entries:
         size = sum(layout.nbytes for layout in entry.written.values())
-        if shard and taken + size > shard_bytes:
+        if shard and filled + size > shard_bytes:
             yield shard
-            shard, taken = [], 0
+            shard, filled = [], 0
         shard.append(entry)
-        taken += size
+        filled += size
     yield shard

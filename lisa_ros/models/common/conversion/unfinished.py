@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that is being written: whose it is, that only one process writes it, and what an interruption leaves."""
+"""The output folder of a conversion: written by one process, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from lisa_ros.models.common.configuration import CONVERSION, UNFINISHED, read_json
+from lisa_ros.models.common.checkpoints.configuration import CONVERSION, UNFINISHED
+from lisa_ros.models.common.config_file import read_json
+from lisa_ros.segmentation.errors import LisaError
 
 
 def check_output(folder: Path) -> None:
     """Refuses a folder that holds anything but an unfinished conversion.
 
     Raises:
-        ValueError: it does; the text says what it is.
+        LisaError: it does; the text says what it holds.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name a folder that does not exist yet")
+        raise LisaError(f"{folder} is a file; name a folder that does not exist yet")
     if not folder.is_dir() or (folder / UNFINISHED).is_file() or not any(folder.iterdir()):
         return
     config = folder / "config.json"
     if config.is_file() and CONVERSION in read_json(config):
-        raise ValueError(f"{folder} is converted already; nothing was changed. Name another folder, or delete it")
-    raise ValueError(f"{folder} exists and is not empty; nothing was changed. Name another folder, or delete it")
+        raise LisaError(
+            f"{folder} holds a converted checkpoint already; nothing was changed. Name another folder, or delete it"
+        )
+    raise LisaError(f"{folder} exists and is not empty; nothing was changed. Name another folder, or delete it")
 
 
 @contextmanager
 def claimed(folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
-    """Makes a folder the output of one piece of work; it is finished when the context ends without an exception.
+    """Makes a folder the output of one conversion; it is complete when the context ends without an exception.
 
     Args:
-        folder: made if it is not there.
-        identity: what must be the same for an interrupted work to go on, plain values by name.
+        folder: made if it does not exist.
+        identity: what must be the same to resume an interrupted conversion, plain values by name.
 
     Raises:
-        ValueError: the folder belongs to another work, or another process writes it now.
+        LisaError: the folder belongs to another conversion, or another process is writing it.
         OSError: it cannot be written.
     """
     check_output(folder)
@@ -58,11 +62,11 @@ def claimed(folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _lock(stream: TextIO, folder: Path) -> None:
-    """The lock goes with the process, however that ends."""
+    """Locks the folder for this process; the system releases the lock when the process ends, however it ends."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ValueError(f"another process is writing {folder} now") from None
+        raise LisaError(f"another process is writing {folder} now") from None
     except OSError:  # a file system without locks
         pass
 
@@ -70,17 +74,17 @@ def _lock(stream: TextIO, folder: Path) -> None:
 def _compare(text: str, identity: Mapping[str, Any], folder: Path) -> None:
     try:
         before = json.loads(text)
-    except ValueError:  # a kill in the moment of writing
+    except ValueError:  # the process was killed while it wrote
         before = None
     if not isinstance(before, dict):
-        raise ValueError(f"{folder / UNFINISHED} is damaged; delete {folder}, or name another folder")
+        raise LisaError(f"{folder / UNFINISHED} is damaged; delete {folder}, or name another folder")
     now = json.loads(json.dumps(identity))
     changes = [_change(name, before.get(name), now.get(name)) for name in {**before, **now}]
-    told = "; ".join(change for change in changes if change)
-    if told:
-        raise ValueError(
-            f"{folder} holds an unfinished conversion of something else: {told}. "
-            "Give the same source and options to go on, name another folder, or delete it"
+    differences = "; ".join(change for change in changes if change)
+    if differences:
+        raise LisaError(
+            f"{folder} holds an unfinished conversion of something else: {differences}. "
+            "Give the same source and options to resume it, name another folder, or delete it"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The input of a conversion and the work that follows from it."""
+"""The options of a conversion, and the plan that a model makes of them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 
 from lisa_ros.models.common.conversion.plan import Stream
 from lisa_ros.models.common.options import CONVERTED_TO, DEVICES
+from lisa_ros.segmentation.errors import LisaError
 
 SHARD_BYTES = 500_000_000
-"""Size from which another file is begun. What an interruption costs is at most the work on one file."""
-
+"""Size after which a new file begins. An interruption costs at most the work on one file."""
 
 CLIP_DESCRIPTIONS = ("config.json", "preprocessor_config.json")
-
+"""What a converted folder needs of CLIP besides its weights."""
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `lisa convert` is told.
+    """The options of `lisa convert`.
 
     Attributes:
-        source: as released: LISA's or SegLLM's folder, or LIRA's pieces, see models.lira.pieces.find_pieces.
-        output: the folder to write; not there yet, or empty, or what an interrupted conversion of the same left.
+        source: as released: LISA's or SegLLM's folder, or LIRA's pieces, see models.lira.released.pieces.find_pieces.
+        output: the folder to write; new, or empty, or left by an interrupted conversion of the same source.
         quantization: of LLaMA's linear layers, one of CONVERTED_TO.
         vision_tower: the CLIP folder; None: the one that the source's config.json names.
-        device: where it is quantized. "auto" is the GPU where there is one.
-        shard_bytes: size from which another file is begun.
+        device: where the weights are quantized. "auto" is the GPU where there is one.
+        shard_bytes: size after which a new file begins.
     """
 
     source: Path
@@ -42,21 +42,21 @@ class Conversion:
     shard_bytes: int = field(default_factory=lambda: SHARD_BYTES)
 
     def check(self) -> None:
-        """Raises a ValueError that names a choice which is none, and what it can be."""
+        """Raises a LisaError that names an unknown choice, and the known ones."""
         for name, choices in (("quantization", CONVERTED_TO), ("device", DEVICES)):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(choices)}")
+                raise LisaError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a conversion comes to.
+    """The plan of a conversion.
 
     Attributes:
-        streams: what is read, and the files that are written; config.json and the index speak of the first one's.
-        stamps: what must be the same for an interrupted conversion to go on, plain values by name.
-        describe: writes all that the folder has beside weights, their index and config.json.
-        config: config.json, but for the note of the conversion.
+        streams: what is read, and the files that are written; the index lists the first stream's files.
+        stamps: what must be the same to resume an interrupted conversion, plain values by name.
+        describe: writes everything into the folder except weights, their index and config.json.
+        config: config.json, without the record of the conversion.
         notes: lines for people.
     """
 
@@ -68,6 +68,6 @@ class Work:
 
 
 def stamp(file: Path) -> list[int]:
-    """Size and time of the last change."""
+    """Size (bytes) and time of the last change (ns)."""
     status = file.stat()
     return [status.st_size, status.st_mtime_ns]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LLaMA's forward pass over rows of different lengths, each with a key-value cache of its own.
 
-The words of all rows go through the linear layers as one flat sequence, so that the weights are read once for all of
-them; attention goes row by row, so that there is no padding. The layers are transformers' own, quantized or not.
+The tokens of all rows go through the linear layers as one flat sequence, so the weights are read once for all rows.
+Attention is computed row by row, so there is no padding. The layers are transformers' own, quantized or not.
 """
 
 from __future__ import annotations
@@ -16,56 +16,63 @@ import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 GROWTH = 1.5
-"""A cache that is full gets this many times its room."""
+"""A full cache is replaced by one with this many times its capacity."""
 
 
-class RowCache:
-    """Keys and values of one row: LLaMA's memory of the `length` positions that it has read.
+class KVCache:
+    """Keys and values of one row.
 
     Attributes:
-        length: positions read.
+        length: positions that are filled.
     """
 
     def __init__(self, buffer: torch.Tensor, length: int = 0) -> None:
-        """Takes (layers, 2, key-value heads, room, head width), filled up to `length`."""
+        """Takes a buffer of shape (layers, 2, key-value heads, capacity, head width), filled up to `length`."""
         self._buffer, self.length = buffer, length
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Positions that there is memory for."""
         return self._buffer.shape[3]
 
     @property
     def nbytes(self) -> int:
-        """Memory taken, bytes."""
+        """Memory of the whole buffer, bytes."""
         return self._buffer.numel() * self._buffer.element_size()
 
     @property
     def position_bytes(self) -> int:
-        """Memory that one position takes, bytes."""
-        return self.nbytes // self.room
+        """Memory of one position, bytes."""
+        return self.nbytes // self.capacity
+
+    def capacity_for(self, count: int) -> int:
+        """The capacity, positions, that the cache has after `reserve(count)`."""
+        needed = self.length + count
+        return self.capacity if needed <= self.capacity else max(needed, int(GROWTH * self.capacity))
 
     def reserve(self, count: int) -> None:
-        """Makes room for `count` more positions."""
-        wanted = self.length + count
-        if wanted > self.room:
-            self._buffer = self._roomier(self.length, max(wanted, int(GROWTH * self.room)))
+        """Allocates memory for `count` more positions where it is missing."""
+        capacity = self.capacity_for(count)
+        if capacity > self.capacity:
+            self._buffer = self._copied(self.length, capacity)
 
-    def copy(self, length: int, room: int) -> RowCache:
-        """The first `length` positions in a cache of their own, with room for `room`."""
-        return RowCache(self._roomier(length, room), length)
+    def copy(self, length: int, capacity: int) -> KVCache:
+        """The first `length` positions in a cache of their own, with memory for `capacity` positions."""
+        return KVCache(self._copied(length, capacity), length)
 
-    def blank(self) -> None:
-        """Zeros in all of the memory: what no memory may hold is NaN, which a mask does not hide."""
+    def reset(self) -> None:
+        """Empties the cache and fills its memory with zeros: a NaN in unused memory would pass an attention mask."""
         self._buffer.zero_()
         self.length = 0
 
     def crop(self, length: int) -> None:
-        """Forgets what stands at `length` and after."""
+        """Drops the positions from `length` on."""
         self.length = min(self.length, length)
 
-    def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes a layer's new keys and values, (heads, new, width) each, behind the `length` known ones.
+    def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Writes a layer's new keys and values, (heads, new, width) each, behind the first `length` positions.
+
+        `length` stays as it is: it grows once all layers are written.
 
         Returns:
             the layer's keys and values with the new ones, (heads, length + new, width), views of the cache.
@@ -75,54 +82,53 @@ class RowCache:
         self._buffer[layer, 1, :, self.length : end] = values
         return self._buffer[layer, 0, :, :end], self._buffer[layer, 1, :, :end]
 
-    def put_at(
+    def write_at(
         self, layer: int, position: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As put, for one position (1,) that only the device knows; returns all the room, known or not."""
+        """As append, for one position (1,) whose value only the device knows; returns the whole buffer of the layer."""
         self._buffer[layer, 0].index_copy_(1, position, keys)
         self._buffer[layer, 1].index_copy_(1, position, values)
         return self._buffer[layer, 0], self._buffer[layer, 1]
 
-    def move_to(self, other: RowCache) -> None:
-        """Goes on in the memory of another cache, whose own content is lost."""
+    def move_into(self, other: KVCache) -> None:
+        """Copies the positions into another cache's buffer, whose content is lost, and uses that buffer from now on."""
         other._buffer[:, :, :, : self.length] = self._buffer[:, :, :, : self.length]
         self._buffer = other._buffer
 
-    def lies_in(self, other: RowCache) -> bool:
-        """Whether it is in the memory of another cache, see move_to."""
+    def shares_memory_with(self, other: KVCache) -> bool:
+        """Whether both use one buffer, see move_into."""
         return self._buffer is other._buffer
 
-    def _roomier(self, length: int, room: int) -> torch.Tensor:
+    def _copied(self, length: int, capacity: int) -> torch.Tensor:
         layers, two, heads, _, width = self._buffer.shape
-        larger = self._buffer.new_empty((layers, two, heads, room, width))
+        larger = self._buffer.new_empty((layers, two, heads, capacity, width))
         larger[:, :, :, :length] = self._buffer[:, :, :, :length]
         return larger
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
-    """What one row is to read in a step.
+    """The input of one row in a step.
 
     Attributes:
-        cache: what it has read; grows by what is read.
-        inputs: (new, hidden) embeddings that follow on it, one or more.
-        wanted: for how many of the new positions, the last ones, the outcome is wanted.
+        cache: of the positions before; grows by the new ones.
+        inputs: (new, hidden) embeddings of the new positions, one or more.
+        outputs: the number of positions, counted from the end, whose output is needed.
     """
 
-    cache: RowCache
+    cache: KVCache
     inputs: torch.Tensor
-    wanted: int
+    outputs: int
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of the wanted positions of a row.
+@dataclass(frozen=True, eq=False)
+class StepOutput:
+    """The output of one row in a step.
 
     Attributes:
-        states: (wanted, hidden), after LLaMA's last norm.
-        tokens: the likeliest id after each; nothing where LLaMA has no output layer.
-        log_probs: (wanted,) float32, the logarithms of those ids' probabilities; still on the device, since a mask
-            asks for them, and not every word.
+        states: (outputs, hidden), after LLaMA's last norm.
+        tokens: the most likely next id at each position; empty where LLaMA has no output layer.
+        log_probs: (outputs,) float32, log-probabilities of those ids. They stay on the device: only masks need them.
     """
 
     states: torch.Tensor
@@ -130,57 +136,70 @@ class Outcome:
     log_probs: torch.Tensor
 
 
-def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest ids (n,) by (n, vocabulary) logits, and the logarithms of their probabilities, (n,) float32."""
+def most_likely(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most likely ids (n,) for (n, vocabulary) logits, and their log-probabilities, (n,) float32."""
     logits = logits.float()
-    ids = logits.argmax(-1)  # not max: of equally likely ids it may take another
+    ids = logits.argmax(-1)  # not max: among equally likely ids it may return another one
     return ids, logits.gather(-1, ids.unsqueeze(-1))[:, 0] - logits.logsumexp(-1)
 
 
 class RaggedLlama:
-    """transformers' LlamaModel and its output layer, read in rows."""
+    """transformers' LlamaModel and its output layer, run over rows of different lengths."""
 
     def __init__(self, language: Any, lm_head: Any) -> None:
-        """Takes a LlamaModel and its output layer, None where no word is asked for; they are used where they are."""
+        """Takes a LlamaModel and its output layer (None where no token is generated); both stay where they are."""
         self._language, self._lm_head = language, lm_head
         self._config = language.config
 
-    def empty_cache(self, room: int) -> RowCache:
-        """A cache of nothing, with room for `room` positions."""
-        config, weight = self._config, self._language.norm.weight
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, 2, config.num_key_value_heads, room, width)
-        return RowCache(torch.empty(shape, dtype=weight.dtype, device=weight.device))
+    def cache_bytes(self, capacity: int) -> int:
+        """Memory of a cache with that capacity, bytes."""
+        return torch.Size(self._cache_shape(capacity)).numel() * int(self._language.norm.weight.element_size())
 
-    def read(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Reads on in every row."""
+    def empty_cache(self, capacity: int) -> KVCache:
+        """An empty cache with memory for `capacity` positions."""
+        weight = self._language.norm.weight
+        return KVCache(torch.empty(self._cache_shape(capacity), dtype=weight.dtype, device=weight.device))
+
+    def _cache_shape(self, capacity: int) -> tuple[int, ...]:
+        config = self._config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return (config.num_hidden_layers, 2, config.num_key_value_heads, capacity, width)
+
+    def step(self, rows: Sequence[Row]) -> list[StepOutput]:
+        """Runs every row over its new positions.
+
+        The caches grow only when everything is computed, so a step that failed can be computed again.
+        """
         counts = [len(row.inputs) for row in rows]
-        hidden = self._states(rows, counts)
-        wanted = [row.wanted for row in rows]
-        tails = [states[len(states) - row.wanted :] for states, row in zip(hidden.split(counts), rows, strict=True)]
+        outputs = self._outputs(rows, self._hidden(rows, counts).split(counts))
+        for row, count in zip(rows, counts, strict=True):
+            row.cache.length += count
+        return outputs
+
+    def _outputs(self, rows: Sequence[Row], hidden: Sequence[torch.Tensor]) -> list[StepOutput]:
+        outputs = [row.outputs for row in rows]
+        tails = [states[len(states) - row.outputs :] for states, row in zip(hidden, rows, strict=True)]
         states = self._language.norm(torch.cat(tails))
         if self._lm_head is None or not len(states):
-            return [Outcome(mine, [], mine.new_empty(0, dtype=torch.float32)) for mine in states.split(wanted)]
-        ids, log_probs = likeliest(self._lm_head(states))
+            return [StepOutput(own, [], own.new_empty(0, dtype=torch.float32)) for own in states.split(outputs)]
+        ids, log_probs = most_likely(self._lm_head(states))
         tokens = ids.tolist()
-        ends = [sum(wanted[: i + 1]) for i in range(len(rows))]
-        parts = zip(states.split(wanted), log_probs.split(wanted), ends, strict=True)
-        return [Outcome(mine, tokens[end - len(mine) : end], own) for mine, own, end in parts]
+        ends = [sum(outputs[: i + 1]) for i in range(len(rows))]
+        parts = zip(states.split(outputs), log_probs.split(outputs), ends, strict=True)
+        return [StepOutput(own, tokens[end - len(own) : end], likely) for own, likely, end in parts]
 
-    def _states(self, rows: Sequence[Row], counts: Sequence[int]) -> torch.Tensor:
-        """What comes out of the last layer, (all new, hidden)."""
+    def _hidden(self, rows: Sequence[Row], counts: Sequence[int]) -> torch.Tensor:
+        """The output of the last layer, (all new positions, hidden)."""
         caches = [row.cache for row in rows]
         for cache, count in zip(caches, counts, strict=True):
             cache.reserve(count)
         hidden = torch.cat([row.inputs for row in rows]).unsqueeze(0)
         spans = [torch.arange(cache.length, cache.length + n) for cache, n in zip(caches, counts, strict=True)]
-        turns = self._language.rotary_emb(hidden, torch.cat(spans).unsqueeze(0).to(hidden.device))
+        rotary = self._language.rotary_emb(hidden, torch.cat(spans).unsqueeze(0).to(hidden.device))
         masks = [_causal(cache.length, count, hidden.device) for cache, count in zip(caches, counts, strict=True)]
         for index, layer in enumerate(self._language.layers):
-            hidden = hidden + self._attend(index, layer, layer.input_layernorm(hidden), turns, caches, counts, masks)
+            hidden = hidden + self._attend(index, layer, layer.input_layernorm(hidden), rotary, caches, counts, masks)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        for cache, count in zip(caches, counts, strict=True):
-            cache.length += count
         return hidden[0]
 
     def _attend(
@@ -188,34 +207,34 @@ class RaggedLlama:
         index: int,
         layer: Any,
         hidden: torch.Tensor,
-        turns: tuple[torch.Tensor, torch.Tensor],
-        caches: Sequence[RowCache],
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        caches: Sequence[KVCache],
         counts: Sequence[int],
         masks: Sequence[torch.Tensor | None],
     ) -> torch.Tensor:
-        """One layer's attention over all rows: (1, all new, hidden) -> the same shape."""
+        """One layer's attention over all rows: (1, all new positions, hidden) -> the same shape."""
         attention = layer.self_attn
         shape = (1, hidden.shape[1], -1, attention.head_dim)
         queries, keys = (part(hidden).view(shape).transpose(1, 2) for part in (attention.q_proj, attention.k_proj))
         values = attention.v_proj(hidden).view(shape).transpose(1, 2)[0]
-        queries, keys = (turned[0] for turned in apply_rotary_pos_emb(queries, keys, *turns))
-        seen, start = [], 0
+        queries, keys = (rotated[0] for rotated in apply_rotary_pos_emb(queries, keys, *rotary))
+        attended, start = [], 0
         for cache, count, mask in zip(caches, counts, masks, strict=True):
             new = slice(start, start + count)
-            known = cache.put(index, keys[:, new], values[:, new])
-            seen.append(_look_back(queries[:, new], *known, mask, attention.scaling))
+            all_keys, all_values = cache.append(index, keys[:, new], values[:, new])
+            attended.append(_row_attention(queries[:, new], all_keys, all_values, mask, attention.scaling))
             start += count
-        return attention.o_proj(torch.cat(seen).unsqueeze(0))  # type: ignore[no-any-return]
+        return attention.o_proj(torch.cat(attended).unsqueeze(0))  # type: ignore[no-any-return]
 
 
 def _causal(known: int, new: int, device: torch.device) -> torch.Tensor | None:
-    """Which of all positions each new one may see, (new, known + new); None where a rule says it without a mask."""
+    """Which of all positions each new one attends to, (new, known + new) bool; None where no mask is needed for it."""
     if new == 1 or known == 0:
         return None
     return torch.ones(new, known + new, dtype=torch.bool, device=device).tril(known)
 
 
-def _look_back(
+def _row_attention(
     queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None, scale: float
 ) -> torch.Tensor:
     """One row's attention: (heads, new, width) queries on (key-value heads, all, width) -> (new, heads * width)."""

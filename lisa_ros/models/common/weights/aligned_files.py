@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes safetensors files tensor by tensor, so laid out that they can be used where they are mapped.
+"""Writes safetensors files tensor by tensor, aligned so that they can be used without a copy when they are mapped.
 
-The safetensors package writes what lies in the memory as a whole, and places tensors at multiples of 8 bytes. Its
-reader, and every other, reads these files too (format: github.com/huggingface/safetensors, "Format").
+The safetensors package needs all tensors in memory to write a file, and aligns them to 8 bytes. Its reader, and every
+other, reads these files as well (format: github.com/huggingface/safetensors, "Format").
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES = {
 
 
 class FilePlan:
-    """Where each tensor of a file lies.
+    """The place of each tensor in a file.
 
     Attributes:
         layouts: key -> type and shape.
@@ -39,15 +39,15 @@ class FilePlan:
     """
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
-        """Lays tensors out, those first after which the next one begins at a multiple of ALIGNMENT.
+        """Lays the tensors out: first those after which the next one begins at a multiple of ALIGNMENT.
 
         Raises:
-            ValueError: a type that is none of a weight's.
+            ValueError: a type that weights do not have.
         """
         self.layouts = dict(layouts)
-        strange = [f"{key} ({layout.dtype})" for key, layout in layouts.items() if layout.dtype not in _NAMES]
-        if strange:
-            raise ValueError(f"these are not types of weights: {', '.join(strange)}")
+        unknown = [f"{key} ({layout.dtype})" for key, layout in layouts.items() if layout.dtype not in _NAMES]
+        if unknown:
+            raise ValueError(f"these are not types of weights: {', '.join(unknown)}")
         order = sorted(layouts, key=lambda key: layouts[key].nbytes % ALIGNMENT != 0)
         entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         end = 0
@@ -64,7 +64,7 @@ class FilePlan:
         self.size = len(self.header) + end
 
     def is_written(self, file: Path) -> bool:
-        """Whether a file is one of this plan. Its tensors' bytes are not looked at."""
+        """Whether a file has this plan's size and header. The tensors' bytes are not read."""
         if not file.is_file() or file.stat().st_size != self.size:
             return False
         with file.open("rb") as stream:
@@ -78,10 +78,10 @@ def _header(entries: Mapping[str, Any]) -> bytes:
 
 
 class PlannedFile:
-    """Writes one file; it gets its name when it is whole, and before that lies beside it, named `.part`."""
+    """Writes one file; until it is complete, its name ends in `.part`."""
 
     def __init__(self, file: Path, plan: FilePlan) -> None:
-        """Begins it; its folder exists.
+        """Opens the file; its folder exists.
 
         Raises:
             OSError: it cannot be written.
@@ -94,15 +94,15 @@ class PlannedFile:
 
     @staticmethod
     def part_of(file: Path) -> Path:
-        """Where a file lies as long as it is not whole."""
+        """The name of a file that is not complete yet."""
         return file.with_name(f"{file.name}.part")
 
     def put(self, key: str, tensor: torch.Tensor) -> None:
         """Writes a tensor to its place.
 
         Raises:
-            RuntimeError: it is not what was planned.
-            OSError: the disk will not have it.
+            RuntimeError: its key, type or shape was not planned.
+            OSError: it cannot be written.
         """
         if self.plan.layouts.get(key) != Layout.of(tensor):
             raise RuntimeError(f"{self._file}: {key} is {Layout.of(tensor)}, planned {self.plan.layouts.get(key)}")
@@ -112,11 +112,11 @@ class PlannedFile:
         self._missing.discard(key)
 
     def finish(self) -> None:
-        """Gives the file its name, once its bytes are on the disk.
+        """Renames the file to its final name, after its bytes are on the disk.
 
         Raises:
             RuntimeError: tensors are missing.
-            OSError: the disk will not have it.
+            OSError: it cannot be written.
         """
         if self._missing:
             raise RuntimeError(f"{self._file} lacks {', '.join(sorted(self._missing))}")
@@ -126,7 +126,7 @@ class PlannedFile:
         self._part.replace(self._file)
 
     def abandon(self) -> None:
-        """Deletes what is not finished."""
-        with suppress(OSError):  # a full disk cannot take what is left to write, either
+        """Deletes the unfinished file."""
+        with suppress(OSError):  # closing writes the rest, which fails on a full disk, too
             self._stream.close()
         self._part.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of a folder, in safetensors or pickles, read without running anything in them."""
+"""Reads the tensors of a folder, in safetensors or pickles, without running code from them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.weights.layout import Shape
 
 ALIGNMENT = 64
-"""bytes. Where a tensor begins decides in which order some libraries add its numbers up, and so the last bit."""
+"""bytes. Some libraries sum in another order, with another last bit, where a tensor is aligned differently."""
 
 MAPPED_BYTES = 500_000_000
-"""Pages of a mapped file that were read count as the process's memory until it is mapped anew, so that is done after
-this much: a shard of 10 GB would fill a small machine otherwise."""
+"""After so many bytes a file is mapped anew: until then, pages that were read count as memory of the process, and a
+shard of 10 GB would fill a small machine."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What is known of a tensor without its numbers."""
+    """Type and shape of a tensor."""
 
     dtype: torch.dtype
     shape: Shape
@@ -73,11 +73,11 @@ class WeightFiles:
         return found
 
     def keys(self) -> Iterator[str]:
-        """Every key, once for each file that it stands in; the tensors' bytes are not read."""
+        """Every key, once for each file that has it; the tensors' bytes are not read."""
         return (key for key, _ in self.tensors())
 
     def read_ahead(self) -> None:
-        """Asks the system to read the files now, in one go; a mapped file's pages come one by one otherwise."""
+        """Lets the system read the files ahead; a mapped file's pages are read one by one otherwise."""
         for file in self.files:
             with file.open("rb") as stream:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
@@ -85,22 +85,22 @@ class WeightFiles:
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every key with its tensor on the CPU, as stored; one shard is open at a time.
 
-        A tensor is a view of the mapped file where there is one: its bytes are read when it is.
+        Where the file can be mapped, a tensor is a view of it, and its bytes are read when they are used.
         """
         for file in self.files:
             yield from _in_portions(file)
 
 
 def _in_portions(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """A file's tensors; it is opened again after every MAPPED_BYTES of them."""
-    done, portion, whole = 0, MAPPED_BYTES if _can_be_mapped(file) else math.inf, False
-    while not whole:
-        whole, taken = True, 0
+    """A file's tensors; the file is opened again after every MAPPED_BYTES of them."""
+    done, portion, complete = 0, MAPPED_BYTES if _can_be_mapped(file) else math.inf, False
+    while not complete:
+        complete, mapped = True, 0
         for key, tensor in islice(_opened(file), done, None):
-            if taken > portion:
-                whole = False
+            if mapped > portion:
+                complete = False
                 break
-            done, taken = done + 1, taken + tensor.nbytes
+            done, mapped = done + 1, mapped + tensor.nbytes
             yield key, tensor
 
 
@@ -114,7 +114,7 @@ def _opened(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _can_be_mapped(file: Path) -> bool:
-    """Only torch's zip format can be; the one from before torch 1.6 is read whole."""
+    """Whether a file can be mapped. Of torch's formats only the zip format of torch 1.6 and later can."""
     return file.suffix == ".safetensors" or zipfile.is_zipfile(file)
 
 
@@ -148,7 +148,7 @@ def open_safetensors(file: Path) -> Any:
     try:
         return safe_open(file, framework="pt", device="cpu")
     except SafetensorError as error:
-        raise CheckpointError(f"{file} is no whole safetensors file: {error}") from error
+        raise CheckpointError(f"{file} is a damaged or incomplete safetensors file: {error}") from error
 
 
 def _get(tensors: Any, key: str, file: Path) -> torch.Tensor:
@@ -160,7 +160,7 @@ def _get(tensors: Any, key: str, file: Path) -> torch.Tensor:
 
 
 def load_pickle(file: Path) -> Any:
-    """What torch saved in a file, tensors mapped where that is possible; nothing in it is run.
+    """The objects that torch saved in a file, tensors mapped where possible; no code in it is run.
 
     Raises:
         CheckpointError: it is damaged, or holds more than plain data.
@@ -169,11 +169,11 @@ def load_pickle(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is refused: it is no plain file of tensors, reading it would run code from it "
+            f"{file} is refused: it holds more than tensors, and reading it would run code from it "
             f"({str(error).splitlines()[0]})"
         ) from error
     except Exception as error:  # damaged bytes can raise anything
-        raise CheckpointError(f"{file} is damaged or no PyTorch file: {type(error).__name__}: {error}") from error
+        raise CheckpointError(f"{file} is damaged or not a PyTorch file: {type(error).__name__}: {error}") from error
 
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's tensors into a network built on the meta device, one by one, so that memory holds the model once."""
+"""Fills a network, built on the meta device, with a checkpoint's tensors one by one: memory holds the model once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rename = Callable[[str], str | None]
 
 
 class Tensors(Protocol):
-    """Where tensors come from: WeightFiles, or a source of one's own."""
+    """A source of tensors: WeightFiles, or a model's own."""
 
     folder: Path
 
@@ -38,17 +38,17 @@ def check_keys(
     rename: Mapping[str, str | None],
     folder: Path,
     quantization: str = "none",
-    told_key: Callable[[str], str] = str,
+    file_key: Callable[[str], str] = str,
 ) -> None:
-    """Compares what a folder holds with what the network needs, before any tensor is read.
+    """Compares the tensors of a folder with those that the network needs, before any tensor is read.
 
     Args:
         network: on the meta device, not yet quantized.
         stored: key in the files -> shape.
-        rename: key in the files -> the network's name; None for what is not loaded.
+        rename: key in the files -> the network's name; None for a tensor that is not loaded.
         folder: for the message.
-        quantization: that LLaMA's linear layers have in the files.
-        told_key: the network's name -> key in the files, for what is missing there.
+        quantization: of LLaMA's linear layers in the files.
+        file_key: the network's name -> key in the files, to name missing tensors.
 
     Raises:
         CheckpointError: lists every key that is missing, unexpected or misshapen, as the files name them.
@@ -61,21 +61,21 @@ def check_keys(
         if key in found and stored[found[key]] != shape
     ]
     faults = [
-        ("missing", [told_key(key) for key in needed if key not in found]),
+        ("missing", [file_key(key) for key in needed if key not in found]),
         ("unexpected", [released for key, released in found.items() if key not in needed]),
         ("misshapen", misshapen),
     ]
-    told = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
-    if told:
-        raise CheckpointError(f"{folder} is not the checkpoint its config.json describes. " + "; ".join(told))
+    lists = [f"{len(keys)} {what}: {', '.join(sorted(keys))}" for what, keys in faults if keys]
+    if lists:
+        raise CheckpointError(f"{folder} is not the checkpoint that its config.json describes. " + "; ".join(lists))
 
 
 def needed_shapes(network: nn.Module, quantization: str) -> dict[str, Shape]:
-    """What a folder must hold: the network's name of each tensor, or of the parts that it has instead -> shape.
+    """The tensors that a folder must have: the network's name of each, or of its quantized parts -> shape.
 
     Args:
-        network: as check_keys has it.
-        quantization: that LLaMA's linear layers have in the files.
+        network: see check_keys.
+        quantization: of LLaMA's linear layers in the files.
     """
     needed: dict[str, Shape] = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     for layer, parts in quantized_layers(network, quantization).items():
@@ -85,11 +85,11 @@ def needed_shapes(network: nn.Module, quantization: str) -> dict[str, Shape]:
 
 
 def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[str, Layout]]:
-    """The layers of which a file in a quantization has parts instead of a weight.
+    """The layers that have quantized parts instead of a weight.
 
     Args:
-        network: not yet quantized; its `language` is what is quantized.
-        quantization: of the file; nothing is quantized in "none".
+        network: not yet quantized; its `language` will be.
+        quantization: "none": no layer is quantized.
 
     Returns:
         the network's name of the layer -> part -> type and shape.
@@ -101,7 +101,7 @@ def quantized_layers(network: nn.Module, quantization: str) -> dict[str, dict[st
 
 
 class Filler:
-    """Converts tensors to the type and place that each belongs in."""
+    """Converts tensors to their types and places them in a network."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class Filler:
 
         Args:
             network: on the meta device, quantized.
-            dtype: what LLaMA, CLIP and SAM's encoder compute in.
-            device: where.
+            dtype: number format of the computation.
+            device: where the weights go.
             parts: what the files have instead of some layers' weights, see `quantized_layers`.
-            mapped: tensors that fit as they are stay in the files, of which the system reads the pages that are used.
-            dtype_of: the network's name of a tensor -> what it computes in; None: `dtype`.
+            mapped: tensors of the right type stay in the mapped files; the system reads the pages that are used.
+            dtype_of: the network's name of a tensor -> its number format; None: `dtype`.
         """
         self._modules = dict(network.named_modules())
         self._dtype, self._device = dtype, device
@@ -132,10 +132,10 @@ class Filler:
         self._waiting: dict[str, dict[str, torch.Tensor]] = {}
 
     def fill(self, weights: Tensors, rename: Rename) -> None:
-        """Reads a folder's tensors, which `check_keys` has passed, into the network.
+        """Reads a folder's tensors, which `check_keys` has accepted, into the network.
 
         Raises:
-            CheckpointError: a tensor does not hold numbers of the kind that is expected there.
+            CheckpointError: a tensor has another type than expected, or holds NaN or infinity.
         """
         bar = tqdm(weights.tensors(), desc=f"loading {weights.folder.name}", unit="tensor", disable=None, leave=False)
         for released, tensor in bar:
@@ -147,37 +147,46 @@ class Filler:
                 continue
             if not tensor.is_floating_point():
                 raise CheckpointError(f"{weights.folder}: {released} holds {tensor.dtype}; weights are floating-point")
-            self._place(key, tensor)
+            self._place(key, tensor, f"{weights.folder}: {released}")
 
-    def _take_part(self, key: str, tensor: torch.Tensor, told: str) -> None:
-        """Keeps a part of a quantized weight until all are there, and then places it."""
+    def _take_part(self, key: str, tensor: torch.Tensor, title: str) -> None:
+        """Collects the parts of a quantized weight; places it when it has all."""
         layer, part = self._parts[key]
         expected = self._layouts[layer]
         if tensor.dtype != expected[part].dtype:
-            raise CheckpointError(f"{told} holds {tensor.dtype}; {expected[part].dtype} is expected")
+            raise CheckpointError(f"{title} holds {tensor.dtype}; {expected[part].dtype} is expected")
         found = self._waiting.setdefault(layer, {})
         found[part] = tensor if self._stays(tensor) else tensor.clone()
+        _check_finite(found[part], title)
         if found.keys() == expected.keys():
             place_weight(self._modules[layer], self._waiting.pop(layer), self._device)
 
     def _stays(self, tensor: torch.Tensor) -> bool:
         return self._mapped and tensor.data_ptr() % ALIGNMENT == 0
 
-    def _place(self, key: str, tensor: torch.Tensor) -> None:
+    def _place(self, key: str, tensor: torch.Tensor, title: str) -> None:
         path, _, name = key.rpartition(".")
         module = self._modules[path]
         if is_quantized(module) and name == "weight":
+            _check_finite(tensor, title)
             place_weight(module, quantize_weight(tensor, quantization_of(module), self._device), self._device)
             return
         placed = tensor.detach().to(self._device, self._dtype_of(key), copy=not self._stays(tensor))
+        _check_finite(placed, title)
         if name in module._buffers:
             module._buffers[name] = placed
         else:
             setattr(module, name, nn.Parameter(placed, requires_grad=False))
 
 
+def _check_finite(tensor: torch.Tensor, title: str) -> None:
+    """Raises a CheckpointError for NaN and infinity: the model would compute nothing else."""
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        raise CheckpointError(f"{title} has numbers that are NaN or infinite; the file is damaged, download it again")
+
+
 def fill_transformer_buffers(network: Any, language: LlamaConfig, device: torch.device) -> None:
-    """The buffers of LLaMA, the network's `language`, and of CLIP, its `vision_tower`."""
+    """Fills the buffers of LLaMA, the network's `language`, and of CLIP, its `vision_tower`."""
     network.language.rotary_emb = LlamaRotaryEmbedding(language).to(device)
     embeddings = network.vision_tower.embeddings
     embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).unsqueeze(0)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of 8 or 4 bits through bitsandbytes.
+"""Weights in 8 or 4 bits, by bitsandbytes.
 
 What is quantized, and why:
 
-* the linear layers of LLaMA's decoder blocks: they are nearly all of the weights that a step of decoding reads;
-* not `lm_head`, `mm_projector`, `text_hidden_fcs`: they are 1-2 % of the weights, and each error in them goes straight
-  into a word, the whole picture or a mask. (Upstream quantizes them too, because its list of exceptions replaces
+* the linear layers of LLaMA's decoder blocks: they are nearly all of the weights that a decoding step reads;
+* not `lm_head`, `mm_projector`, `text_hidden_fcs`: they are 1-2 % of the weights, and each error in them changes a
+  token, the whole image or a mask directly. (Upstream quantizes them too, because its list of exceptions replaces
   transformers' own.)
-* not SAM, whose masks are the product, nor CLIP: upstream leaves both in 16 bit.
+* not SAM, which makes the masks, nor CLIP: upstream leaves both in 16 bit.
 
-4 bit is NF4 with double quantization (QLoRA, arXiv 2305.14314, section 3); the weights go through float16 first, as
-upstream's do, so that the same 4-bit numbers come out. 8 bit is LLM.int8() (arXiv 2208.07339), outlier threshold 6.
+4 bit is NF4 with double quantization (QLoRA, arXiv 2305.14314, section 3); the weights are converted to float16 first,
+as upstream does, so that the 4-bit numbers are the same. 8 bit is LLM.int8() (arXiv 2208.07339), outlier threshold 6.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import logging
 import torch
 from torch import nn
 
+from lisa_ros.segmentation.errors import LisaError
+
 CPU_INPUT_MULTIPLE, CPU_OUTPUT_MULTIPLE = 64, 32
-"""bitsandbytes' NF4 products on a CPU need widths that are multiples of these."""
+"""bitsandbytes' NF4 matrix products on a CPU need widths that are multiples of these."""
 
 
 def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.dtype, device: torch.device) -> None:
@@ -30,12 +32,12 @@ def quantize_linears(module: nn.Module, quantization: str, compute_dtype: torch.
 
     Args:
         module: built on the meta device, weights not loaded.
-        quantization: "8bit" or "4bit"; "none", and "auto" that was left open, do nothing.
-        compute_dtype: what the products are computed in ("4bit"; LLM.int8() computes in its input's type).
+        quantization: "8bit" or "4bit"; "none" and "auto" do nothing.
+        compute_dtype: number format of the products ("4bit"; LLM.int8() uses its input's).
         device: where the model will run.
 
     Raises:
-        ValueError: a width that NF4 cannot do there, or no bitsandbytes.
+        LisaError: a width that NF4 does not support on this device, or bitsandbytes is not installed.
     """
     if quantization in ("none", "auto"):
         return
@@ -53,14 +55,14 @@ def need_bitsandbytes(quantization: str) -> str:
         its version.
 
     Raises:
-        ValueError: it is not installed.
+        LisaError: it is not installed.
     """
-    # It warns in every layer and step that LLM.int8() goes through float16, and of kernels that may be downloaded.
+    # It warns in every layer and step that LLM.int8() computes in float16, and about kernels that may be downloaded.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         return str(importlib.import_module("bitsandbytes").__version__)
     except ImportError as error:
-        raise ValueError(
+        raise LisaError(
             f"quantization {quantization} needs bitsandbytes, which is not installed here ({error}); "
             "install it (on a Jetson: build it on the device), or use none"
         ) from error
@@ -78,7 +80,7 @@ def _replace_linears(module: nn.Module, quantization: str, compute_dtype: torch.
 
 def _check_cpu_widths(linear: nn.Linear) -> None:
     if linear.in_features % CPU_INPUT_MULTIPLE or linear.out_features % CPU_OUTPUT_MULTIPLE:
-        raise ValueError(
+        raise LisaError(
             f"4bit on a CPU needs layers whose inputs are a multiple of {CPU_INPUT_MULTIPLE} wide and outputs of "
             f"{CPU_OUTPUT_MULTIPLE}; this model has one of {linear.in_features} to {linear.out_features}. "
             "Use 8bit or none"

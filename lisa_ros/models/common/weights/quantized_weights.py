@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One weight of a linear layer in 8 or 4 bits: plain tensors, which a file can hold, and bitsandbytes' parameters.
 
-What a layer is loaded with is made of the same tensors whether they were quantized a moment ago or come from a file, so
-both are the same to the bit. Names after the layer's own:
+A layer is loaded from the same tensors whether they were quantized a moment ago or come from a file, so both are equal
+to the bit. Names, after the layer's own:
 
-* 4bit: `weight` (packed), `weight.absmax` (each block's scale, 8 bit), `weight.quant_map` (the 16 numbers that NF4 can
-  be), and of the scales' own quantization `weight.nested_absmax`, `weight.nested_quant_map`, `weight.nested_offset`;
-* 8bit: `weight`, `SCB` (each row's largest number).
+* 4bit: `weight` (packed), `weight.absmax` (each block's scale, 8 bit), `weight.quant_map` (the 16 values of NF4), and
+  for the quantization of the scales `weight.nested_absmax`, `weight.nested_quant_map`, `weight.nested_offset`;
+* 8bit: `weight`, `SCB` (each row's largest absolute value).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lisa_ros.models.common.weights.files import Layout
 from lisa_ros.models.common.weights.layout import Shape
 
 BLOCK, NESTED_BLOCK = 64, 256
-"""Numbers that share a scale, and scales that share one (QLoRA, arXiv 2305.14314, section 3)."""
+"""Numbers that share a scale, and scales that share a scale (QLoRA, arXiv 2305.14314, section 3)."""
 
 Parts = Mapping[str, torch.Tensor]
 
 
 def part_layouts(shape: Shape, quantization: str) -> dict[str, Layout]:
-    """Type and shape of the tensors that a quantized weight consists of.
+    """Type and shape of the tensors of a quantized weight.
 
     Args:
         shape: (out, in) of the weight.
@@ -53,11 +53,11 @@ def quantize_weight(weight: torch.Tensor, quantization: str, device: torch.devic
     Args:
         weight: (out, in), any float type.
         quantization: "8bit" or "4bit".
-        device: where it is done. A GPU's sums may differ from a CPU's in the last bit; those of a CPU do not depend on
-            the number of its threads.
+        device: where it is computed. A GPU's sums may differ from a CPU's in the last bit; a CPU's do not depend on the
+            number of its threads.
 
     Returns:
-        tensors on the device, as `part_layouts` says.
+        tensors on the device, see `part_layouts`.
     """
     half = weight.detach().to(torch.float16).contiguous().to(device)
     return _eight_bit(half) if quantization == "8bit" else _four_bit(half)
@@ -71,7 +71,7 @@ def _eight_bit(half: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _four_bit(half: torch.Tensor) -> dict[str, torch.Tensor]:
-    """As bitsandbytes' quantize_4bit with compress_statistics; that one's mean depends on the number of threads."""
+    """As bitsandbytes' quantize_4bit with compress_statistics, whose mean depends on the number of threads."""
     from bitsandbytes.functional import quantize_4bit, quantize_blockwise
 
     packed, state = quantize_4bit(half, blocksize=BLOCK, compress_statistics=False, quant_type="nf4")
@@ -103,7 +103,7 @@ def place_weight(module: Any, parts: Parts, device: torch.device) -> None:
 
     Args:
         module: Linear4bit or Linear8bitLt.
-        parts: as `part_layouts` says; not copied where they are on the device already.
+        parts: see `part_layouts`; not copied where they are on the device already.
         device: where the weight goes.
     """
     from bitsandbytes.nn import Int8Params, Params4bit

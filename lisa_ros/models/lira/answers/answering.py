@@ -15,21 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lisa_ros.models.common.answering import MAX_MASKS
-from lisa_ros.models.common.language.llama import Outcome
+from lisa_ros.models.common.answers.steps import MAX_MASKS, Answer, MaskStep, Reason, TextStep, lowest
+from lisa_ros.models.common.language.engine import Generation
+from lisa_ros.models.common.language.llama import StepOutput
 from lisa_ros.models.lira.answers.attributes import AttributeReader, Attributes
 from lisa_ros.models.lira.answers.steps import (
     PHRASE_OPENING,
-    Answer,
     AnswerStep,
-    MaskStep,
-    Reason,
     RefinedStep,
-    TextStep,
 )
 from lisa_ros.models.lira.configuration import LOCAL_TOKEN, SEG_TOKEN, TURN_END_TOKEN, LiraConfig
 from lisa_ros.models.lira.encoded_image import EncodedImage
-from lisa_ros.models.lira.reading import Part, Reader, Reading
+from lisa_ros.models.lira.reading import LiraEngine, Part
 from lisa_ros.models.lira.tokenizer import LiraTokenizer
 
 
@@ -38,7 +35,7 @@ class AnsweringModel(Protocol):
 
     config: LiraConfig
     tokenizer: LiraTokenizer
-    reader: Reader
+    engine: LiraEngine
     refine: bool
     attributes: AttributeReader | None
 
@@ -50,13 +47,13 @@ class Answering:
         self,
         lira: AnsweringModel,
         picture: EncodedImage,
-        reading: Reading,
+        generation: Generation,
         prompt: Sequence[Part],
         longest: int,
         cancelled: Callable[[], bool],
     ) -> None:
         """Takes the model, the picture, the prompt as it is being read, and where the answer ends at the latest."""
-        self._lira, self._picture, self._reading, self._prompt = lira, picture, reading, tuple(prompt)
+        self._lira, self._picture, self._generation, self._prompt = lira, picture, generation, tuple(prompt)
         self._longest, self._cancelled = longest, cancelled
         tokens = lira.config.added_tokens
         self._seg, self._local, self._end = tokens[SEG_TOKEN], tokens[LOCAL_TOKEN], tokens[TURN_END_TOKEN]
@@ -73,7 +70,7 @@ class Answering:
         if self._cancelled():  # to read the prompt is dear
             yield self._answer("cancelled")
             return
-        token = self._heard(self._reading.read())
+        token = self._heard(self._extend())
         while not self._cancelled():
             self._ids.append(token)
             if token == self._end:
@@ -96,16 +93,16 @@ class Answering:
             self._ids, self._text = [], []
             yield self._answer("cancelled")
             return
-        logits = self._lira.reader.logits(self._reading.read().states)
+        logits = self._lira.engine.logits(self._extend().states)
         self._log_probs = [logits.log_softmax(-1)[self._seg]]
-        yield self._marked(self._reading.read(self._ids).states, self._end)
+        yield self._marked(self._extend(self._ids).states, self._end)
         yield self._answer("end")
 
     def _step(self, token: int) -> tuple[AnswerStep, int | None]:
         """What a token that was said comes to, and what is said then, where that is known already."""
         if token != self._seg:
             return TextStep(self._said()), None
-        outcome = self._reading.read([token])
+        outcome = self._extend([token])
         step = self._marked(outcome.states, outcome.tokens[0])
         return step, self._heard(outcome)
 
@@ -113,13 +110,14 @@ class Answering:
         """Reads a token that was said, and a close look behind `<image_id>`; what is said then."""
         parts: list[Part] = [token]
         if token == self._local and self._latest is not None:
-            with self._lira.reader.batcher.away():
-                parts += [self._picture.local(self._latest), *self._opening]
+            with self._lira.engine.batcher.paused():
+                latest = self._latest
+                parts += [self._lira.engine.compute(lambda: self._picture.local(latest)), *self._opening]
             self._text += self._opening
             self._looked = True
-        return self._heard(self._reading.read(parts))
+        return self._heard(self._extend(parts))
 
-    def _heard(self, outcome: Outcome) -> int:
+    def _heard(self, outcome: StepOutput) -> int:
         """What is said next; how likely it was is remembered."""
         self._log_probs.append(outcome.log_probs[0])
         return outcome.tokens[0]
@@ -133,27 +131,31 @@ class Answering:
         self._masks += 1
         if self._masks > MAX_MASKS:
             return TextStep(self._said())
-        with self._lira.reader.batcher.away():
-            logits = self._picture.mask_logits(state)
+        with self._lira.engine.batcher.paused():
+            logits = self._lira.engine.compute(lambda: self._picture.mask_logits(state))
         if again:
             return RefinedStep(logits.full, self._said())
         self._latest = logits.full > 0
-        least = float(torch.stack(self._log_probs).min())
-        return MaskStep(logits.full, logits.coarse, self._said(), least, self._attributes(state))
+        least = lowest(self._log_probs)
+        return MaskStep(logits.full, logits.low_res, self._said(), least, self._attributes(state))
 
     def _attributes(self, state: torch.Tensor) -> Attributes | None:
         reader = self._lira.attributes
-        return reader.read(self._lira.reader.logits(state)) if reader else None
+        return reader.read(self._lira.engine.logits(state)) if reader else None
 
     def _is_full(self) -> bool:
         """Whether the context has no room for one more token, and what may be put behind it."""
         config = self._lira.config
         look = config.local_positions + len(self._opening) if self._ids[-1] == self._local else 0
-        return self._reading.length + 1 + look > int(config.language.max_position_embeddings)
+        return self._generation.length + 1 + look > int(config.language.max_position_embeddings)
+
+    def _extend(self, parts: Sequence[Part] = ()) -> StepOutput:
+        return self._lira.engine.extend(self._generation, parts)
 
     def _said(self) -> str:
         return self._lira.tokenizer.decode(self._text)
 
     def _answer(self, reason: Reason) -> Answer:
-        self._reading.keep()
+        self._generation.store()
+        lowest(self._log_probs)
         return Answer(self._said(), self._prompt, tuple(self._ids), reason)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.tokenizer import load_sentencepiece
 from lisa_ros.models.common.weights.layout import Shape
-from lisa_ros.models.lira.configuration import LIRA_TOKENS, OmgSizes, SefeSizes, told_sizes
+from lisa_ros.models.lira.configuration import LIRA_TOKENS, OmgSizes, SefeSizes, sizes_for_json
 from lisa_ros.models.lira.keys import CLASSES, LORA_SCALE
 from lisa_ros.models.lira.released.pieces import Pieces, ReleasedTensors
 
@@ -34,8 +34,8 @@ def described(pieces: Pieces, tensors: ReleasedTensors) -> dict[str, Any]:
         return {
             "language": {**_language(raw["llm_config"]), "vocab_size": rows},
             "vision": _vision(raw),
-            "omg": told_sizes(_omg_sizes(tensors, told.get("omg", {}))),
-            "sefe": told_sizes(_sefe_sizes(tensors, told.get("sefe", {}))),
+            "omg": sizes_for_json(_omg_sizes(tensors, told.get("omg", {}))),
+            "sefe": sizes_for_json(_sefe_sizes(tensors, told.get("sefe", {}))),
             "added_tokens": _added_tokens(pieces.internvl, rows),
         }
     except CheckpointError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks of SAM's image encoder with fused attention: segment-anything's weights and numbers, in less time."""
+"""The blocks of SAM's image encoder with fused attention: segment-anything's weights and results, in less time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 BIAS_BYTES = {"cpu": 8 << 20, "cuda": 256 << 20}
-"""Relative positions that are laid out at a time: what stays in a CPU's cache, what is little on a GPU."""
+"""Bytes of the bias that are expanded at a time: what fits into a CPU's cache, and little of a GPU's memory."""
 
 
 def fuse(encoder: Any) -> None:
-    """Gives an encoder these blocks; the weights and their names stay.
+    """Replaces the blocks of an encoder; the weights and their names stay.
 
     Args:
         encoder: segment-anything's ImageEncoderViT with relative positions, changed in place.
@@ -23,14 +23,14 @@ def fuse(encoder: Any) -> None:
 
 
 class FusedBlock(nn.Module):
-    """segment-anything's Block; the windows are its attention's own affair.
+    """segment-anything's Block; its attention splits the image into windows.
 
     Attributes:
-        window_size: side of the windows, patches; 0: attention to the whole picture.
+        window_size: side of the windows, patches; 0: attention over the whole image.
     """
 
     def __init__(self, block: Any) -> None:
-        """Takes over the parts of a segment-anything Block."""
+        """Takes the parts of a segment-anything Block."""
         super().__init__()
         self.norm1: nn.Module = block.norm1
         self.attn = FusedAttention(block.attn, block.window_size)
@@ -40,7 +40,7 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) to the same."""
-        # The patches come with their channels apart in memory, and every sum would keep them so.
+        # The patches come with channels first in memory, and every sum would keep that order.
         x = x.contiguous()
         x = x + self.attn(self.norm1(x))
         out: torch.Tensor = x + self.mlp(self.norm2(x))
@@ -51,11 +51,11 @@ class FusedAttention(nn.Module):
     """segment-anything's Attention with its windows, by torch's scaled_dot_product_attention.
 
     The decomposed relative positions (Li et al., MViTv2, arXiv 2112.01526, equation 4) are the attention's bias. It is
-    laid out a piece at a time: that of all patches by all patches would be written and read back for each head.
+    expanded piece by piece: the whole bias, all patches by all patches, would be written and read for each head.
     """
 
     def __init__(self, attention: Any, window_size: int) -> None:
-        """Takes over the weights of a segment-anything Attention, and the window of its Block (0: none)."""
+        """Takes the weights of a segment-anything Attention, and the window of its Block (0: none)."""
         super().__init__()
         self.num_heads: int = attention.num_heads
         self.window_size = window_size
@@ -80,9 +80,9 @@ class FusedAttention(nn.Module):
         return out
 
     def _pad(self, parts: torch.Tensor, below: int, right: int) -> torch.Tensor:
-        """Makes whole windows of the queries, keys and values, (B, H, W, 3 C).
+        """Pads the queries, keys and values, (B, H, W, 3 C), to whole windows.
 
-        segment-anything pads their input with zeros, which others attend to; of those, the bias is what remains.
+        segment-anything pads the input with zeros before the linear layer, whose output for them is its bias.
         """
         if below == 0 and right == 0:
             return parts
@@ -94,7 +94,7 @@ class FusedAttention(nn.Module):
         return padded
 
     def _mix(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attention of each head in each window by itself.
+        """Attention within each head and window.
 
         Args:
             query: (n, rows, columns, channels of a head).
@@ -117,9 +117,9 @@ class FusedAttention(nn.Module):
 
 
 def _relative(table: torch.Tensor) -> torch.Tensor:
-    """(2 k - 1, channels) by distance -> (k, k, channels) by the places of query and key."""
-    places = torch.arange((len(table) + 1) // 2, device=table.device)
-    return table[places[:, None] - places + len(places) - 1]
+    """(2 k - 1, channels) by distance -> (k, k, channels) by the positions of query and key."""
+    positions = torch.arange((len(table) + 1) // 2, device=table.device)
+    return table[positions[:, None] - positions + len(positions) - 1]
 
 
 def _bias(by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
@@ -128,11 +128,11 @@ def _bias(by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
 
 
 def _piece(query: torch.Tensor) -> tuple[int, int]:
-    """How many of (heads, rows of queries) get their bias at a time."""
+    """Number of (heads, rows of queries) whose bias is expanded at a time."""
     _, rows, columns, _ = query.shape
-    room = BIAS_BYTES.get(query.device.type, BIAS_BYTES["cuda"]) // query.element_size()
+    numbers = BIAS_BYTES.get(query.device.type, BIAS_BYTES["cuda"]) // query.element_size()
     row = columns * rows * columns
-    return max(1, room // (row * rows)), min(rows, max(1, room // row))
+    return max(1, numbers // (row * rows)), min(rows, max(1, numbers // row))
 
 
 def _attend_by_rows(
@@ -143,7 +143,7 @@ def _attend_by_rows(
     by_row: torch.Tensor,
     by_column: torch.Tensor,
 ) -> torch.Tensor:
-    """`rows` rows of queries at a time; the others as of FusedAttention._mix and _bias."""
+    """Attention for `rows` rows of queries at a time; the other arguments as in FusedAttention._mix and _bias."""
     mixed = [
         F.scaled_dot_product_attention(some.flatten(1, 2)[None], key[None], value[None], attn_mask=_bias(*bias)[None])
         for some, *bias in zip(*(part.split(rows, 1) for part in (query, by_row, by_column)), strict=True)

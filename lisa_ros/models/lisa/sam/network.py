@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""segment-anything's network, in the size that a checkpoint's tensors have.
+"""segment-anything's network, in the size of a checkpoint's tensors.
 
-A LISA folder says nothing of SAM's size (ViT-H is meant in the released ones), so everything is read from the shapes.
+A LISA folder does not state SAM's size (the released ones have ViT-H), so all sizes are read from the shapes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from lisa_ros.models.common.weights.layout import Shape
 from lisa_ros.models.lisa.sam.attention import fuse
 
 DECODER_HEADS = 8
-"""Attention heads of SAM's mask decoder: the same in every SAM, and not to be seen in the tensors' shapes."""
-
+"""Attention heads of SAM's mask decoder: the same in every SAM; the tensors' shapes do not show it."""
 
 KEY_PREFIX = "model.visual_model."
-"""Stands before segment-anything's key names in a LISA checkpoint."""
+"""Prefix of segment-anything's key names in a LISA checkpoint."""
 
-_TELLING = (
+_SIZE_KEYS = (
     "image_encoder.patch_embed.proj.weight",
     "image_encoder.pos_embed",
     "image_encoder.blocks.0.attn.rel_pos_h",
@@ -65,7 +64,7 @@ class SamSizes:
 
     @property
     def grid(self) -> int:
-        """Patches along one side of the picture."""
+        """Patches along one side of the image."""
         return self.image_size // self.patch_size
 
 
@@ -76,18 +75,18 @@ def read_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
         shapes: segment-anything's own key names -> shape.
 
     Raises:
-        CheckpointError: tensors that tell a size are missing, or the sizes contradict each other.
+        CheckpointError: tensors that show a size are missing, or the sizes contradict each other.
     """
-    absent = [KEY_PREFIX + key for key in _TELLING if key not in shapes]
+    absent = [KEY_PREFIX + key for key in _SIZE_KEYS if key not in shapes]
     if absent:
-        raise CheckpointError(f"SAM's size cannot be told, {len(absent)} missing: {', '.join(absent)}")
+        raise CheckpointError(f"SAM's size is unknown, {len(absent)} missing: {', '.join(absent)}")
     try:
         return _read_sizes(shapes)
     except KeyError as error:
-        raise CheckpointError(f"SAM's size cannot be told, 1 missing: {KEY_PREFIX}{error.args[0]}") from error
+        raise CheckpointError(f"SAM's size is unknown, 1 missing: {KEY_PREFIX}{error.args[0]}") from error
     except (IndexError, ValueError, ZeroDivisionError) as error:
-        told = ", ".join(f"{KEY_PREFIX}{key} {shapes[key]}" for key in _TELLING)
-        raise CheckpointError(f"these are not the shapes of a SAM's tensors: {told}") from error
+        listed = ", ".join(f"{KEY_PREFIX}{key} {shapes[key]}" for key in _SIZE_KEYS)
+        raise CheckpointError(f"these are not the shapes of SAM's tensors: {listed}") from error
 
 
 def _read_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
@@ -95,7 +94,7 @@ def _read_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
     width, _, patch, _ = shapes[encoder + "patch_embed.proj.weight"]
     _, grid, columns, _ = shapes[encoder + "pos_embed"]
     if grid != columns:
-        raise ValueError("SAM's picture is square")
+        raise ValueError("SAM's image is square")
     depth = _count(shapes, encoder + r"blocks\.(\d+)\.")
     window, global_blocks = _read_windows(shapes, depth, grid)
     prompt_width = shapes[prompt + "no_mask_embed.weight"][1]
@@ -136,7 +135,7 @@ def _read_windows(shapes: Mapping[str, Shape], depth: int, grid: int) -> tuple[i
     windows = {span for span in spans if span != grid}
     if len(windows) > 1:
         raise CheckpointError(
-            f"SAM's blocks have windows of {sorted(windows)} patches in a picture of {grid} x {grid}; "
+            f"SAM's blocks have windows of {sorted(windows)} patches in an image of {grid} x {grid}; "
             "segment-anything has windows of one size"
         )
     return next(iter(windows), 0), tuple(i for i, span in enumerate(spans) if span == grid)
@@ -188,7 +187,7 @@ def build_encoder(sizes: SamSizes) -> ImageEncoderViT:
 
 
 class Float32Neck(nn.Module):
-    """SAM's neck kept in float32 inside a half-precision encoder: in fp16 its activations overflow."""
+    """SAM's neck in float32 inside a half-precision encoder: in fp16 its activations overflow."""
 
     def __init__(self, neck: nn.Module) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAM's input, pixel for pixel as in segment-anything."""
+"""SAM's input from a camera image, equal to segment-anything's to the last pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sam_pixels(image: NDArray[np.uint8], image_size: int) -> tuple[torch.Tensor,
         image_size: side of SAM's square input, pixels.
 
     Returns:
-        float32 (1, 3, image_size, image_size), and the (h, w) of the resized picture in it.
+        float32 (1, 3, image_size, image_size), and the (h, w) of the resized image in it.
     """
     check_image(image)
     resized = ResizeLongestSide(image_size).apply_image(image)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lisa_ros.cli.main import main
+from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.errors import CheckpointError
-from lisa_ros.models.common.hub import find_folder
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

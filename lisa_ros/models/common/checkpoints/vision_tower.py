@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CLIP folder that a checkpoint names."""
+"""Finds and checks the CLIP folder that a checkpoint names."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from pathlib import Path
 
 from transformers import CLIPVisionConfig
 
-from lisa_ros.models.common.configuration import read_json
+from lisa_ros.models.common.checkpoints.hub import VISION_TOWER_FILES, find_folder
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
-from lisa_ros.models.common.hub import VISION_TOWER_FILES, find_folder
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
+
+MAX_LAYERS = 512
+"""Far beyond every published CLIP: a larger number is a damaged file."""
 
 
 def find_vision_tower(folder: Path, named: str, chosen: str | None = None) -> Path:
-    """The CLIP folder that is meant.
+    """The CLIP folder of a checkpoint.
 
     Args:
         folder: the checkpoint's.
-        named: what its config.json names: a folder relative to `folder`, a path, or a model of the Hugging Face hub.
-        chosen: said outright instead: a path, or a model of the hub.
+        named: by its config.json: a folder relative to `folder`, a path, or a model of the Hugging Face hub.
+        chosen: by the user, who overrides config.json: a path, or a model of the hub.
 
     Raises:
-        CheckpointError: it is not to be found; the text says what to do.
+        CheckpointError: it is not found; the text says what to do.
     """
     name = chosen or named
     if not name:
-        raise CheckpointError(f"{folder}/config.json names no vision_tower; say which CLIP folder with --vision-tower")
+        raise CheckpointError(f"{folder}/config.json names no vision_tower; name the CLIP folder with --vision-tower")
     beside = folder / name
     try:
         found = beside if not chosen and beside.is_dir() else find_folder(name, "CLIP", files=VISION_TOWER_FILES)
     except CheckpointError as error:
         raise CheckpointError(f"{error}. --vision-tower (parameter vision_tower) names the CLIP folder") from error
     if not (found / "config.json").is_file():
-        raise CheckpointError(f"{found} is no CLIP folder: config.json is missing in it")
+        raise CheckpointError(f"{found} is not a CLIP folder: it has no config.json")
     return found
 
 
@@ -41,13 +44,16 @@ def read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
     """CLIP's sizes, from its folder's config.json; a CheckpointError where it has none."""
     raw = read_json(clip_folder / "config.json")
     try:
-        return CLIPVisionConfig(**raw.get("vision_config", raw))
-    except Exception as error:  # whatever transformers and Python raise for a value of another kind
+        config = CLIPVisionConfig(**raw.get("vision_config", raw))
+        if not 1 <= config.num_hidden_layers <= MAX_LAYERS:
+            raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}; 1 to {MAX_LAYERS} are expected")
+        return config
+    except Exception as error:  # whatever transformers and Python raise for a value of another type
         raise CheckpointError(f"{clip_folder}/config.json has a value that no CLIP has: {error}") from error
 
 
 def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing) -> list[str]:
-    """What is wrong with a CLIP whose features should be `width` wide, a clause each."""
+    """What is wrong with a CLIP whose features should be `width` wide; one clause for each fault."""
     faults = []
     if vision.hidden_size != width:
         faults.append(
@@ -55,7 +61,7 @@ def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing)
         )
     if clip.size != (vision.image_size, vision.image_size):
         faults.append(
-            f"CLIP in {clip.folder} takes pictures of {vision.image_size} pixels, but its"
+            f"CLIP in {clip.folder} takes images of {vision.image_size} pixels, but its"
             f" preprocessor_config.json makes them {clip.size}"
         )
     return faults
