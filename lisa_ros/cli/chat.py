@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lisa_ros.cli.options import add_model_options, count, load_options
+from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, count, load_options
 from lisa_ros.models.loading import load_segmenter
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def add(commands: Any) -> None:
         default="auto",
         help="how the terminal shows images; none: overlays are written to files (default: what the terminal can)",
     )
-    add_model_options(parser)
+    add_checkpoint(parser)
+    add_load_options(parser)
+    add_max_new_tokens(parser)
     parser.set_defaults(run=run)
 
 
