@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chance: which objects lie on the table, in which colours and where, and how camera and light stand. No simulator."""
+"""Random choices: objects with their colours and positions, camera and light. Needs no simulator."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Light:
-    """The lamp: where it stands (a direction from the table), its colour and strengths, and how dark its shadows are.
+    """The lamp: its direction from the table, its colour and strengths, and how dark its shadows are.
 
     `shade` is what a shadow leaves of the light, 1 for no shadows.
     """
@@ -62,7 +62,7 @@ class Light:
 
 
 def choose_kinds(rng: Generator, fewest: int = FEWEST_OBJECTS, most: int = MOST_OBJECTS) -> list[str]:
-    """Some kinds; now and then one that is there already, so that its name alone does not tell which is meant."""
+    """Some kinds; sometimes one that is chosen already, so that its name alone is ambiguous."""
     kinds: list[str] = []
     for _ in range(int(rng.integers(fewest, most + 1))):
         again = [kind for kind in kinds if kinds.count(kind) < MOST_OF_A_KIND]
@@ -75,7 +75,7 @@ def choose_colours(rng: Generator, kinds: Sequence[str], avoid: Collection[tuple
     """A colour for each object: often one that another has too, and nearly always another one on the same kind.
 
     Args:
-        rng: chance.
+        rng: source of randomness.
         kinds: of the objects.
         avoid: (kind, colour) pairs that never come up.
     """
@@ -97,16 +97,16 @@ def choose_place(
     taken: Sequence[tuple[float, float, float]],
     half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> tuple[float, float, float]:
-    """A free spot for an object.
+    """A free position for an object.
 
     Args:
-        rng: chance.
+        rng: source of randomness.
         reach_m: the radius that the object takes.
         taken: (x, y, reach) of those already placed.
         half_area_m: half the sides of the area where objects are put, in x and y.
 
     Returns:
-        (x, y, raised): raised is above 0 where no free spot was found, so that the object falls onto the others.
+        (x, y, raised): raised is above 0 where no free position was found, so that the object falls onto the others.
     """
     for _ in range(12):
         x, y = (float(rng.uniform(-half, half)) for half in half_area_m)
@@ -123,7 +123,7 @@ def choose_placement(
     taken: Sequence[tuple[float, float, float]],
     half_area_m: tuple[float, float] = HALF_AREA_M,
 ) -> Placement:
-    """A spot and an attitude for an object; arguments as of `choose_place`."""
+    """A position and an attitude for an object; arguments as of `choose_place`."""
     x, y, raised = choose_place(rng, reach_m, taken, half_area_m)
     return Placement(
         x=x,
@@ -152,7 +152,7 @@ def choose_light(rng: Generator) -> Light:
 
 
 def choose_camera(rng: Generator, width: int, height: int) -> Camera:
-    """A camera on the robot's side that looks at about the middle of the table."""
+    """A camera on the robot's side that faces about the middle of the table."""
     azimuth = np.pi + np.deg2rad(rng.uniform(-35.0, 35.0))
     elevation = np.deg2rad(rng.uniform(35.0, 65.0))
     target = np.array([rng.uniform(-0.04, 0.04), rng.uniform(-0.05, 0.05), 0.02])
@@ -160,11 +160,11 @@ def choose_camera(rng: Generator, width: int, height: int) -> Camera:
     eye = target + rng.uniform(0.55, 0.85) * away
     focal = height / 2.0 / np.tan(np.deg2rad(rng.uniform(45.0, 55.0)) / 2.0)
     k = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
-    return Camera(width, height, k, looking(eye, -away))
+    return Camera(width, height, k, pose_towards(eye, -away))
 
 
-def looking(eye: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose of an optical frame at `eye` that looks along `forward` with its rows level."""
+def pose_towards(eye: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The pose of an optical frame at `eye` that faces along `forward` with its rows level."""
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
     pose = np.eye(4)

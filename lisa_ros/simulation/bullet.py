@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One physics world of PyBullet, whose functions need not be told each time which world is meant."""
+"""One physics world of PyBullet, whose functions need no world id."""
 
 from __future__ import annotations
 

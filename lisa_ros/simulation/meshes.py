@@ -17,7 +17,7 @@ Points = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
 SMOOTH_BELOW_DEG = 40.0
-"""Two triangles that meet at a smaller angle than this look like one round surface."""
+"""Two triangles that meet at a smaller angle than this are shaded as one round surface."""
 
 
 @dataclass(frozen=True)

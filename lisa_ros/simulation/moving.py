@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lisa_ros.simulation.arrangement import looking
+from lisa_ros.simulation.arrangement import pose_towards
 from lisa_ros.simulation.scene import Camera, SceneObject, View
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FRAMES = 60
 LEAST_TARGET = 1 / 200
 """What is followed covers at least this part of the first image."""
 SHAKE_M, SHAKE_AIM_M = 0.002, 0.004
-"""How far the hand shakes: the camera itself, and the point it looks at, at about 0.7 m."""
+"""Shake of a hand-held camera: of its position, and of the point it aims at, at about 0.7 m."""
 NOISE = 3.0
 """Standard deviation of the sensor's noise, of 255."""
 TRIES = 20
@@ -53,7 +53,7 @@ class MovingFrame:
 
 @dataclass(frozen=True)
 class _Aim:
-    """How the camera stands: where its eye is, which point it looks at (table frame), and its roll in radians."""
+    """The camera's pose: its position, the point it aims at (table frame), and its roll in radians."""
 
     eye: Vector
     point: Vector
@@ -70,7 +70,7 @@ class _Stage:
 
 
 def _around(stage: _Stage, degrees: float) -> _Aim:
-    """The start's aim, turned around the vertical through the point it looks at."""
+    """The start's aim, turned around the vertical through the point it aims at."""
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
     return _Aim(stage.aim.point + turn @ (stage.aim.eye - stage.aim.point), stage.aim.point)
@@ -187,7 +187,7 @@ def moving_frames(
             if held is not None:
                 table.carry(stage.occluder.instance, (float(held[0]), float(held[1]), float(held[2])))
             shaken = _Aim(aim.eye + SHAKE_M * shakes[index, :3], aim.point + SHAKE_AIM_M * shakes[index, 3:], aim.roll)
-            table.look_from(_camera(lens, shaken))
+            table.set_camera(_camera(lens, shaken))
             view = table.render(least_visible=0.0)
             yield MovingFrame(_noisy(view.rgb, rng), view.instances == stage.target.instance)
 
@@ -202,7 +202,7 @@ def _stage(table: Tabletop, rng: Generator) -> _Stage:
         if target is not None and others:
             occluder = max(others, key=lambda item: sorted(item.extent_m)[1])
             eye, forward = view.camera.pose[:3, 3], view.camera.pose[:3, 2]
-            # The camera looks at a point near the table's top.
+            # The camera aims at a point near the table's top.
             point = eye + forward * (0.02 - eye[2]) / forward[2]
             return _Stage(_Aim(eye, point), target, occluder)
         table.rearrange()
@@ -227,7 +227,7 @@ def _shakes(rng: Generator, frames: int) -> NDArray[np.float64]:
 
 def _camera(lens: Camera, aim: _Aim) -> Camera:
     forward = aim.point - aim.eye
-    pose = looking(aim.eye, forward / np.linalg.norm(forward))
+    pose = pose_towards(aim.eye, forward / np.linalg.norm(forward))
     cosine, sine = np.cos(aim.roll), np.sin(aim.roll)
     pose[:3, :3] = pose[:3, :3] @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     return Camera(lens.width, lens.height, lens.k, pose)

@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """How a kind of object looks and weighs. Its parts stand upright, with the centre of mass at the origin."""
+    """Shape, colours and weight of a kind of object. Its parts stand upright, with the centre of mass at the origin."""
 
     kind: str
     parts: tuple[Part, ...]

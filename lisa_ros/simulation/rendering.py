@@ -58,7 +58,7 @@ def _render(
 
 
 def lamp_camera(light: Light) -> Camera:
-    """The lamp as a camera that looks at the table's middle."""
+    """The lamp as a camera that faces the table's middle."""
     forward = -np.asarray(light.direction)
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulated table shows, as plain data.
+"""The simulated table's views and objects, as plain data.
 
 Nothing here needs the simulator, so code that only reads scenes can import these types without it.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated table top: objects dropped by chance and settled by physics, seen by a camera."""
+"""The simulated table top: objects dropped at random positions, at rest after physics, seen by a camera."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEAST_VISIBLE = 1 / 1200
 SCALES = (0.92, 1.0, 1.08, 1.16)
 """How much larger than its model an object may be: few sizes, since the simulator keeps every shape it is given."""
 STEPS_AT_MOST = 360
-STEPS_BETWEEN_LOOKS = 30
+STEPS_BETWEEN_CHECKS = 30
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,14 @@ class Tabletop:
                 self._bullet.removeBody(item.body)
             self._bodies = []
             self._drop(self._choose_kinds())
-            self._settle()
+            self._run_until_at_rest()
             self._remove_fallen()
             if sum(body.instance > 0 for body in self._bodies) >= self._fewest:
                 break
         self.recolour()
 
     def recolour(self) -> None:
-        """Paints the objects that lie there, the table and the room anew."""
+        """Gives objects, table, floor and wall new colours."""
         kinds = [item.model.kind for item in self._bodies]
         self._colours = arrangement.choose_colours(self._colours_rng, kinds, self._avoid)
         for item, colour in zip(self._bodies, self._colours, strict=True):
@@ -121,7 +121,7 @@ class Tabletop:
         self._paint_room()
 
     def move_camera(self) -> None:
-        """Puts the camera and the lamp somewhere else."""
+        """Draws a new camera and a new lamp."""
         self._camera = arrangement.choose_camera(self._camera_rng, self._width, self._height)
         self._light = arrangement.choose_light(self._camera_rng)
 
@@ -130,12 +130,12 @@ class Tabletop:
         """The camera that the next image is taken with."""
         return self._camera
 
-    def look_from(self, camera: Camera) -> None:
+    def set_camera(self, camera: Camera) -> None:
         """Takes the next images with this camera; its principal point must be the middle of the image."""
         self._camera = camera
 
     def carry(self, instance: int, position_m: arrangement.Vector) -> None:
-        """Puts an object elsewhere, its box's centre at a position in the table frame, whatever is there; it may hover.
+        """Moves the centre of an object's box to a position in the table frame, free or not; it may hover.
 
         Raises:
             ValueError: no such object lies on the table.
@@ -250,9 +250,9 @@ class Tabletop:
         hull = scale * extreme_points(model.points)
         return int(self._bullet.createCollisionShape(pybullet.GEOM_MESH, vertices=hull.tolist()))
 
-    def _settle(self) -> None:
-        for _ in range(STEPS_AT_MOST // STEPS_BETWEEN_LOOKS):
-            for _ in range(STEPS_BETWEEN_LOOKS):
+    def _run_until_at_rest(self) -> None:
+        for _ in range(STEPS_AT_MOST // STEPS_BETWEEN_CHECKS):
+            for _ in range(STEPS_BETWEEN_CHECKS):
                 self._bullet.stepSimulation()
             if all(self._speed(item) < 0.01 for item in self._bodies):
                 return

@@ -31,7 +31,7 @@ class ViewSource:
     """How the views of a shard are made.
 
     Attributes:
-        name: stands in the shard, so that no folder mixes sources.
+        name: stored in the shard, so that no folder mixes sources.
         ranges: "training" or "far", the attributes of simulation.randomization.ranges; None: the plain table.
         renderers: of randomized tables; the shard's seed chooses.
         sizes: (width, height) of the images, pixels; the shard's seed chooses.
@@ -112,7 +112,7 @@ def _plain_views(seed: int, count: int, size: tuple[int, int], avoid: Collection
 
 
 def _view_with_objects(table: RandomizedTable) -> View:
-    """From a new camera that sees an object or more; random cameras may look past all of them."""
+    """From a new camera with an object in its image; random cameras may miss all of them."""
     while True:
         table.move_camera()
         view = table.render(LEAST_VISIBLE)

@@ -26,7 +26,7 @@ from lisa_ros.simulation.scene import Camera, SceneObject, View
 from lisa_ros.tabletop.view_sources import OWN_TABLE, ViewSource
 
 DEFAULT_CACHE = Path(".cache/tabletop")
-"""Where views are kept unless told otherwise, one folder per split; git ignores it."""
+"""Where views are kept by default, one folder per split; git ignores it."""
 
 SPLITS: dict[str, int] = {
     "train": 1_000_000,

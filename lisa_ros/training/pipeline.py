@@ -100,25 +100,25 @@ class Pipeline:
 
     def text_pretraining(self) -> None:
         """LLaMA on dialogues without images."""
-        self._train_dialogues("text_pretraining", batch=24, turns=2, sees="nothing", families=BLIND)
+        self._train_dialogues("text_pretraining", batch=24, turns=2, vision="nothing", families=BLIND)
 
     def hint_grounding(self) -> None:
         """LLaMA finds on hints what single questions name."""
         self._take_language("text_pretraining")
-        self._train_dialogues("hint_grounding", batch=16, turns=1, sees="hints", families=SIMPLE, crowding=80)
+        self._train_dialogues("hint_grounding", batch=16, turns=1, vision="hints", families=SIMPLE, crowding=80)
 
     def alignment(self) -> None:
         """LLaMA and the projector on dialogues about images."""
         self._take_language("hint_grounding")
         self._take("clip_pretraining", "network_part.", self.network.vision_tower)
         self._join_hints()
-        self._train_dialogues("alignment", batch=12, turns=5, sees="images", kept=100, trains_clip=False)
+        self._train_dialogues("alignment", batch=12, turns=5, vision="images", kept=100, trains_clip=False)
 
     def joint(self) -> None:
         """Everything on dialogues and masks."""
         self._take("alignment", "network.", self.network)
         self._take("sam_pretraining", "network_part.", self.network.visual_model)
-        self._train_dialogues("joint", JointStage, batch=8, turns=5, sees="images")
+        self._train_dialogues("joint", JointStage, batch=8, turns=5, vision="images")
 
     def hard_negatives(self) -> None:
         """From joint, on follow-ups about absent objects; CLIP as its pretraining left it."""
@@ -135,7 +135,7 @@ class Pipeline:
         """LLaMA on hints again, which it reads as it reads images by now; mostly pairs about "the other one"."""
         self._blend(BLENDED)
         self._train_dialogues(
-            "other_object", batch=20, turns=4, sees="hints", crowding=40, mix=WITH_OTHERS, other_objects=12
+            "other_object", batch=20, turns=4, vision="hints", crowding=40, mix=WITH_OTHERS, other_objects=12
         )
 
     def joint_a(self) -> None:
@@ -178,7 +178,7 @@ class Pipeline:
             views=self._randomized(),
             batch=8,
             turns=4,
-            sees="images",
+            vision="images",
             mix=WITH_OTHERS,
             varied=True,
         )
@@ -223,7 +223,7 @@ class Pipeline:
             DecoderStage,
             batch=12,
             turns=5,
-            sees="images",
+            vision="images",
             kept=kept,
             trains_clip=False,
             mix=mix,
@@ -277,7 +277,7 @@ class Pipeline:
     def _read_hints_as_images(self, stage: DialogueStage) -> None:
         """LLaMA gets hints as the tokens that it would get of an image, and that map is not trained."""
         if stage.from_hints is None:
-            raise ValueError(f"stage {stage.name} sees no hints")
+            raise ValueError(f"stage {stage.name} is not trained on hints")
         weight, bias = self._tokens_of_hints()
         stage.from_hints.load_state_dict({"weight": weight, "bias": bias})
         stage.from_hints.requires_grad_(False)

@@ -48,7 +48,7 @@ def test_a_thing_is_carried_and_seen_from_elsewhere() -> None:
             table.carry(99, (0.0, 0.0, 0.0))
         away = table.camera.pose.copy()
         away[:3, 3] -= 2.0 * away[:3, 2]
-        table.look_from(type(table.camera)(160, 120, table.camera.k, away))
+        table.set_camera(type(table.camera)(160, 120, table.camera.k, away))
         far = table.render(least_visible=0.0)
         boxes = [bounding_box(view.instances == item.instance) for view in (after, far)]
         assert boxes[1][2] < 0.5 * boxes[0][2]

@@ -11,7 +11,7 @@ import pytest
 from lisa_ros.simulation.scene import KINDS, Camera, SceneObject, View
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.conversation import Question, conversation, questions
-from lisa_ros.tabletop.questions.descriptions import Sight, middle
+from lisa_ros.tabletop.questions.descriptions import VisibleObjects, middle
 from lisa_ros.tabletop.questions.relations import in_place, is_reserved
 
 Thing = tuple[str, str, float, float, float]
@@ -42,8 +42,8 @@ ROW = laid_out(
 )
 
 
-def sight(view: View) -> Sight:
-    return Sight(view, 10)
+def visible(view: View) -> VisibleObjects:
+    return VisibleObjects(view, 10)
 
 
 def ask(view: View, family: str, count: int = 200, *, learning: bool = False) -> list[Question]:
@@ -58,7 +58,7 @@ def ask(view: View, family: str, count: int = 200, *, learning: bool = False) ->
 )
 def test_what_lies_where(place: str, anchor: int, meant: int | None) -> None:
     others = [item for item in ROW.objects if item.instance != anchor]
-    found = in_place(sight(ROW), place, others, ROW.objects[anchor - 1])
+    found = in_place(visible(ROW), place, others, ROW.objects[anchor - 1])
     assert (found and found.instance) == meant
 
 
@@ -66,17 +66,17 @@ def test_a_mirrored_picture_swaps_left_and_right_and_nothing_else() -> None:
     items = (("duck", "yellow", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.2, 0.1))
     for mirrored, place in ((False, "right of"), (True, "left of")):
         view = laid_out(*items, mirrored=mirrored)
-        assert in_place(sight(view), place, view.objects[1:], view.objects[0]) is view.objects[1]
-        assert in_place(sight(view), "behind", view.objects[1:], view.objects[0]) is view.objects[1]
+        assert in_place(visible(view), place, view.objects[1:], view.objects[0]) is view.objects[1]
+        assert in_place(visible(view), "behind", view.objects[1:], view.objects[0]) is view.objects[1]
 
 
 def test_doubtful_places_are_not_asked_for() -> None:
     view = laid_out(("duck", "yellow", 0.5, 1.0, 0.2), ("cube", "red", 0.54, 1.01, 0.1))
     for place in ("left of", "right of", "in front of", "behind"):
-        assert in_place(sight(view), place, view.objects[1:], view.objects[0]) is None
+        assert in_place(visible(view), place, view.objects[1:], view.objects[0]) is None
     even = laid_out(("duck", "red", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.0, 0.1), ("mug", "red", 1.5, 1.0, 0.1))
     neighbours = (even.objects[0], even.objects[2])
-    assert in_place(sight(even), "next to", neighbours, even.objects[1]) is None
+    assert in_place(visible(even), "next to", neighbours, even.objects[1]) is None
 
 
 def test_the_ball_left_of_the_duck() -> None:
@@ -124,7 +124,7 @@ def test_a_follow_up_leans_on_the_place_of_what_was_meant_before() -> None:
             if question.follows and places:
                 anchor = ROW.objects[before.instances[0] - 1]
                 others = [item for item in ROW.objects if item is not anchor]
-                item = in_place(sight(ROW), places[0], others, anchor)
+                item = in_place(visible(ROW), places[0], others, anchor)
                 assert item is not None and question.instances == (item.instance,)
                 checked += 1
     assert checked > 20

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lisa_ros.simulation.arrangement import RGB, Light, Vector, looking
+from lisa_ros.simulation.arrangement import RGB, Light, Vector, pose_towards
 from lisa_ros.simulation.randomization.ranges import Interval, Ranges
 from lisa_ros.simulation.randomization.textures import Texture, draw_texture
 from lisa_ros.simulation.scene import Camera
@@ -79,7 +79,7 @@ def draw_camera(rng: Generator, ranges: Ranges, width: int, height: int) -> Came
     distance = np.clip(OBJECT_M * focal / (share * max(width, height)), *CAMERA_DISTANCE_M)
     away = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     target = np.array([*rng.uniform(-ranges.aim_m, ranges.aim_m, 2), 0.02])
-    pose = looking(target + distance * away, -away)
+    pose = pose_towards(target + distance * away, -away)
     pose[:3, :3] = pose[:3, :3] @ _about_z(np.deg2rad(rng.uniform(-ranges.roll_deg, ranges.roll_deg)))
     k = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
     return Camera(width, height, k, pose)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lisa_ros.simulation.scene import View
 from lisa_ros.tabletop.questions import families, relations, without_mask
 from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
-from lisa_ros.tabletop.questions.descriptions import Sight
+from lisa_ros.tabletop.questions.descriptions import VisibleObjects
 from lisa_ros.tabletop.questions.follow_ups import follow
 from lisa_ros.tabletop.questions.question import PLAIN, Asked, Family, FollowUpMix, Operator, Question, Topic
 
@@ -63,7 +63,7 @@ WEIGHTS: dict[str, float] = {
     "explain": 0.1,
     "follow": 1.0,
 }
-"""How often each family is tried. "follow" counts only after a turn that it can lean on."""
+"""How often each family is tried. "follow" counts only after a turn that sets a topic."""
 
 ALL_WEIGHTS: dict[str, float] = {
     **WEIGHTS,
@@ -88,7 +88,7 @@ def conversation(
     mix: FollowUpMix = PLAIN,
     varied: bool = False,
 ) -> list[Question]:
-    """A dialogue about one view; a follow-up comes only right after the turn it leans on.
+    """A dialogue about one view; a follow-up comes only right after the turn it depends on.
 
     Args:
         view: the image and its truth.
@@ -109,11 +109,11 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    sight, operator = Sight(view, least), Operator(rng, held_out, learning, mix, varied)
+    visible, operator = VisibleObjects(view, least), Operator(rng, held_out, learning, mix, varied)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]
-        turn = _turn(sight, operator, asked[-1].topic if asked else None, weights, said)
+        turn = _turn(visible, operator, asked[-1].topic if asked else None, weights, said)
         if turn is None:
             break
         asked.append(turn)
@@ -148,12 +148,12 @@ def _check(turns: int, weights: Mapping[str, float]) -> None:
 
 
 def _turn(
-    sight: Sight, operator: Operator, before: Topic | None, weights: Mapping[str, float], said: Sequence[str]
+    visible: VisibleObjects, operator: Operator, before: Topic | None, weights: Mapping[str, float], said: Sequence[str]
 ) -> Asked | None:
     """The next turn, if possible not in words used before."""
     last: Asked | None = None
     for _ in range(REPEATS):
-        asked = _of_some_family(sight, operator, before, weights)
+        asked = _of_some_family(visible, operator, before, weights)
         if asked is not None and asked.question.text not in said:
             return asked
         last = asked or last
@@ -161,13 +161,13 @@ def _turn(
 
 
 def _of_some_family(
-    sight: Sight, operator: Operator, before: Topic | None, weights: Mapping[str, float]
+    visible: VisibleObjects, operator: Operator, before: Topic | None, weights: Mapping[str, float]
 ) -> Asked | None:
     """A question of a family drawn by weight, among those that have something to ask here."""
     left = {family: weight for family, weight in weights.items() if weight > 0}
     while left:
         family = operator.choose(list(left), list(left.values()))
-        asked = FAMILIES[family](sight, operator, before)
+        asked = FAMILIES[family](visible, operator, before)
         if asked is not None:
             return asked
         del left[family]

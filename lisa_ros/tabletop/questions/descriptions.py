@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of the objects in a view without being misunderstood."""
+"""Unambiguous descriptions of the objects in a view."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Description:
     colour: str | None = None
 
     def fits(self, item: SceneObject) -> bool:
-        """Whether the words are true of this object."""
+        """Whether the description is true of this object."""
         return self.kind in (None, item.kind) and self.colour in (None, item.colour)
 
     @property
     def is_unseen(self) -> bool:
-        """Whether training never shows such an object: nor must it be told there that there is none."""
+        """Whether training never shows such an object; training must not call it absent either."""
         return (self.kind, self.colour) in UNSEEN_PAIRS
 
     def noun(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
@@ -62,7 +62,7 @@ def middle(view: View, *instances: int) -> tuple[float, float]:
     return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
 
 
-class Sight:
+class VisibleObjects:
     """The objects of a view, as far as they can be seen.
 
     An object with fewer than `min_pixels` pixels is a doubtful case: a description that fits it is used neither for
@@ -97,11 +97,11 @@ class Sight:
         return float(np.hypot(*(np.asarray(item.position_m) - np.asarray(other.position_m))[:2]))
 
     def fitting(self, description: Description) -> tuple[SceneObject, ...]:
-        """All objects with at least one pixel that the words are true of."""
+        """All objects with at least one pixel that the description is true of."""
         return tuple(item for item in self.items if description.fits(item))
 
     def clear(self, description: Description) -> tuple[SceneObject, ...]:
-        """The objects meant by the words; none where one can hardly be seen, or distractors would be meant too."""
+        """The objects that are meant; none where one can hardly be seen, or distractors would be meant too."""
         if description == Description() and self._view.has_distractors:
             return ()
         return self._only_clear(self.fitting(description))

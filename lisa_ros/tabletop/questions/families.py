@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.descriptions import Description, Sight, every_description
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects, every_description
 from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for, marking
 
 
@@ -17,27 +17,27 @@ def _pick(options: Sequence[Description], operator: Operator) -> Description:
     return operator.choose(options, [1.0 if d.kind and d.colour else 0.6 if d.kind else 0.4 for d in options])
 
 
-def direct(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def direct(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """One object by its kind, its colour or both, where only one fits."""
-    options = [d for d in sight.descriptions() if len(sight.clear(d)) == 1]
+    options = [d for d in visible.descriptions() if len(visible.clear(d)) == 1]
     if not options:
         return None
     description = _pick(options, operator)
     phrasing = operator.phrasing(say.ONE_OBJECT)
     text = phrasing.request.format(x=f"the {description.noun(operator.choose(say.COLOUR_NOUNS))}")
-    items = sight.clear(description)
+    items = visible.clear(description)
     return Asked(
         asked_for("direct", operator.typed(text), marking(phrasing.opening, items), items), Topic(description, items)
     )
 
 
-def _usable(sight: Sight) -> list[tuple[say.Use, SceneObject]]:
-    return [(use, item) for use in say.USES if (item := sight.useful(use)) is not None]
+def _usable(visible: VisibleObjects) -> list[tuple[say.Use, SceneObject]]:
+    return [(use, item) for use in say.USES if (item := visible.useful(use)) is not None]
 
 
-def use(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def use(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """One object by what it is good for."""
-    options = _usable(sight)
+    options = _usable(visible)
     if not options:
         return None
     use, item = operator.choose(options)
@@ -46,27 +46,27 @@ def use(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
     return Asked(asked_for("use", text, marking(phrasing.opening, (item,)), (item,)))
 
 
-def several(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def several(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """All objects of a kind or colour: one mask for all of them, as LISA does it."""
-    options = [d for d in (*sight.descriptions(), Description()) if len(sight.clear(d)) > 1]
+    options = [d for d in (*visible.descriptions(), Description()) if len(visible.clear(d)) > 1]
     if not options:
         return None
     description = operator.choose(options, [0.3 if d == Description() else 1.0 for d in options])
-    items = sight.clear(description)
+    items = visible.clear(description)
     phrasing = operator.phrasing(say.SEVERAL_OBJECTS)
     text = operator.typed(phrasing.request.format(x=_group(description, len(items), operator)))
     return Asked(asked_for("several", text, phrasing.opening, items), Topic(description, items))
 
 
-def pair(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def pair(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """Two objects by their names, "the red mug and the duck": a mask for each."""
-    options = [d for d in sight.descriptions() if d.kind and len(sight.clear(d)) == 1]
+    options = [d for d in visible.descriptions() if d.kind and len(visible.clear(d)) == 1]
     first = operator.choose(options) if options else None
-    others = [d for d in options if first and sight.clear(d) != sight.clear(first)]
+    others = [d for d in options if first and visible.clear(d) != visible.clear(first)]
     if first is None or not others:
         return None
     second = operator.choose(others)
-    (one,), (other,) = sight.clear(first), sight.clear(second)
+    (one,), (other,) = visible.clear(first), visible.clear(second)
     request = operator.phrasing(say.SEVERAL_OBJECTS).request
     wording = operator.choose(("the {x} and the {y}", "the {x} and {y}", "both the {x} and the {y}"))
     text = operator.typed(request.format(x=wording.format(x=first.noun(), y=second.noun())))
@@ -84,11 +84,11 @@ def _group(description: Description, size: int, operator: Operator) -> str:
     return operator.choose(wordings).format(xs=plural, number=say.NUMBERS.get(size, ""))
 
 
-def _missing(sight: Sight, operator: Operator) -> Description:
+def _missing(visible: VisibleObjects, operator: Operator) -> Description:
     """Something that is not there; most often a near miss: the right kind in another colour, or the other way round."""
-    missing = [d for d in every_description() if not sight.fitting(d) and not (operator.learning and d.is_unseen)]
-    kinds = {item.kind for item in sight.items}
-    colours = {item.colour for item in sight.items}
+    missing = [d for d in every_description() if not visible.fitting(d) and not (operator.learning and d.is_unseen)]
+    kinds = {item.kind for item in visible.items}
+    colours = {item.colour for item in visible.items}
     groups = [
         [d for d in missing if d.colour and d.kind in kinds],
         [d for d in missing if d.kind and d.colour in colours and d.kind not in kinds],
@@ -99,42 +99,42 @@ def _missing(sight: Sight, operator: Operator) -> Description:
     return operator.choose(operator.choose([group for group, _ in filled], [weight for _, weight in filled]))
 
 
-def absent(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def absent(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """Something that is not there; the answer says so and has no mask."""
     ask = operator.choose((_no_such_thing, _none_of_them, _nothing_for_that), (0.7, 0.15, 0.15))
-    return ask(sight, operator)
+    return ask(visible, operator)
 
 
-def _no_such_thing(sight: Sight, operator: Operator) -> Asked:
-    description = _missing(sight, operator)
+def _no_such_thing(visible: VisibleObjects, operator: Operator) -> Asked:
+    description = _missing(visible, operator)
     noun = description.noun(operator.choose(say.COLOUR_NOUNS))
     table = operator.choose((say.ONE_OBJECT, say.WITH_A_REASON), (0.85, 0.15))
     text = operator.typed(operator.phrasing(table).request.format(x=f"the {noun}"))
     return Asked(asked_for("absent", text, f"There is no {noun} here.", ()), Topic(description, ()))
 
 
-def _none_of_them(sight: Sight, operator: Operator) -> Asked:
-    plural = _missing(sight, operator).plural(operator.choose(say.COLOUR_NOUNS))
+def _none_of_them(visible: VisibleObjects, operator: Operator) -> Asked:
+    plural = _missing(visible, operator).plural(operator.choose(say.COLOUR_NOUNS))
     wording = operator.choose([w for w in say.SEVERAL_WORDINGS if "{number}" not in w and "both" not in w])
     request = operator.phrasing(say.SEVERAL_OBJECTS).request
     text = operator.typed(request.format(x=wording.format(xs=plural)))
     return Asked(asked_for("absent", text, f"There are no {plural} here.", ()))
 
 
-def _nothing_for_that(sight: Sight, operator: Operator) -> Asked:
-    options = [use for use in say.USES if sight.useless(use)]
+def _nothing_for_that(visible: VisibleObjects, operator: Operator) -> Asked:
+    options = [use for use in say.USES if visible.useless(use)]
     if not options:
-        return _no_such_thing(sight, operator)
+        return _no_such_thing(visible, operator)
     request = operator.phrasing(say.FOR_A_USE).request
     text = operator.typed(request.format(x=operator.use(operator.choose(options))))
     return Asked(asked_for("absent", text, say.NOTHING_LIKE_THAT, ()))
 
 
-def explain(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def explain(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """A mask and a reason that names the kind and the colour of the object."""
-    usable = _usable(sight)
+    usable = _usable(visible)
     if not usable or operator.chance(0.4):
-        return _explain_direct(sight, operator)
+        return _explain_direct(visible, operator)
     use, item = operator.choose(usable)
     phrasing = operator.phrasing(say.WITH_A_REASON)
     text = operator.typed(phrasing.request.format(x=operator.use(use)))
@@ -142,12 +142,12 @@ def explain(sight: Sight, operator: Operator, before: Topic | None) -> Asked | N
     return Asked(asked_for("explain", text, answer, (item,)))
 
 
-def _explain_direct(sight: Sight, operator: Operator) -> Asked | None:
-    options = [d for d in sight.descriptions() if len(sight.clear(d)) == 1]
+def _explain_direct(visible: VisibleObjects, operator: Operator) -> Asked | None:
+    options = [d for d in visible.descriptions() if len(visible.clear(d)) == 1]
     if not options:
         return None
     description = _pick(options, operator)
-    (item,) = sight.clear(description)
+    (item,) = visible.clear(description)
     noun = description.noun(operator.choose(say.COLOUR_NOUNS))
     phrasing = operator.phrasing(say.WITH_A_REASON)
     text = operator.typed(phrasing.request.format(x=f"the {noun}"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follow-up questions: words that mean something only after the turn before."""
+"""Follow-up questions: text whose meaning depends on the turn before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.descriptions import Description, Sight
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for, marking
 from lisa_ros.tabletop.questions.relations import in_place, is_reserved
 
@@ -24,19 +24,19 @@ class _Link:
     anchor: str = ""
 
 
-def follow(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
-    """A turn that leans on the one before, where there is something to lean on."""
+def follow(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
+    """A turn that depends on the one before, where that has a topic."""
     if before is None:
         return None
-    links = [*_other_colours(sight, before), *_the_other(sight, before), *_same_colour(sight, before)]
+    links = [*_other_colours(visible, before), *_the_other(visible, before), *_same_colour(visible, before)]
     links = [link for link in links if link.items or not (operator.learning and link.description.is_unseen)]
-    links += _neighbours(sight, before, operator.learning)
+    links += _neighbours(visible, before, operator.learning)
     wants_absent = operator.chance(operator.mix.absent)
     options = [link for link in links if bool(link.items) != wants_absent]
     if not options:
         return None
     if wants_absent and operator.mix.near:
-        options = _nearest_misses(sight, operator, options)
+        options = _nearest_misses(visible, operator, options)
     if operator.mix.other and operator.chance(operator.mix.other):
         options = [link for link in options if link.table is say.THE_OTHER] or options
     tables = list(dict.fromkeys(id(link.table) for link in options))  # first how to go on, then where to
@@ -54,23 +54,23 @@ def _ask_link(link: _Link, operator: Operator) -> Asked:
     return Asked(replace(question, follows=True, related_to=link.anchor), Topic(named, link.items))
 
 
-def _nearest_misses(sight: Sight, operator: Operator, options: list[_Link]) -> list[_Link]:
-    """Links whose kind and colour are there, but not together; all of them where there is none, or by chance."""
-    kinds = {None} | {item.kind for item in sight.items}
-    colours = {None} | {item.colour for item in sight.items}
+def _nearest_misses(visible: VisibleObjects, operator: Operator, options: list[_Link]) -> list[_Link]:
+    """Links whose kind and colour are there, but not together; all of them where there is none, or at random."""
+    kinds = {None} | {item.kind for item in visible.items}
+    colours = {None} | {item.colour for item in visible.items}
     near = [link for link in options if link.description.kind in kinds and link.description.colour in colours]
     return near if near and operator.chance(operator.mix.near) else options
 
 
-def _link(sight: Sight, table: say.Phrasings, description: Description) -> list[_Link]:
-    """The link, where its words mean one visible object or surely none."""
-    fitting = sight.fitting(description)
-    if len(fitting) > 1 or len(sight.clear(description)) != len(fitting):
+def _link(visible: VisibleObjects, table: say.Phrasings, description: Description) -> list[_Link]:
+    """The link, where it means one visible object or certainly none."""
+    fitting = visible.fitting(description)
+    if len(fitting) > 1 or len(visible.clear(description)) != len(fitting):
         return []
     return [_Link(table, description, fitting, f"There is no {description.noun()} here.")]
 
 
-def _other_colours(sight: Sight, before: Topic) -> list[_Link]:
+def _other_colours(visible: VisibleObjects, before: Topic) -> list[_Link]:
     """Such as "and the green one?", or "only the green one" after several of a kind."""
     said = before.description
     narrows = said.kind is not None and said.colour is None and len(before.items) > 1
@@ -78,29 +78,29 @@ def _other_colours(sight: Sight, before: Topic) -> list[_Link]:
         return []
     table = say.ONLY_ONE if narrows else say.OTHER_COLOUR
     others = [replace(said, colour=colour) for colour in COLOURS if colour != said.colour]
-    return [link for description in others for link in _link(sight, table, description)]
+    return [link for description in others for link in _link(visible, table, description)]
 
 
-def _the_other(sight: Sight, before: Topic) -> list[_Link]:
+def _the_other(visible: VisibleObjects, before: Topic) -> list[_Link]:
     """Such as "and the other mug?" after one of two mugs was meant, or none when it was the only one."""
     kind = before.description.kind
     if kind is None or len(before.items) != 1:
         return []
-    every = sight.fitting(Description(kind))
+    every = visible.fitting(Description(kind))
     others = tuple(item for item in every if item not in before.items)
-    if len(others) > 1 or len(sight.clear(Description(kind))) != len(every):
+    if len(others) > 1 or len(visible.clear(Description(kind))) != len(every):
         return []
     colour = others[0].colour if others else None
     return [_Link(say.THE_OTHER, Description(kind, colour), others, f"There is no other {kind} here.")]
 
 
-def _neighbours(sight: Sight, before: Topic, learning: bool) -> list[_Link]:
+def _neighbours(visible: VisibleObjects, before: Topic, learning: bool) -> list[_Link]:
     """Such as "and the one next to it?" after a turn about one object."""
     if len(before.items) != 1:
         return []
     (anchor,) = before.items
-    others = tuple(item for item in sight.clear(Description()) if item is not anchor)
-    found = [(place, in_place(sight, place, others, anchor)) for place in say.PLACES if others]
+    others = tuple(item for item in visible.clear(Description()) if item is not anchor)
+    found = [(place, in_place(visible, place, others, anchor)) for place in say.PLACES if others]
     return [
         _Link(say.NEIGHBOUR, Description(item.kind, item.colour), (item,), "", place, anchor.kind)
         for place, item in found
@@ -108,7 +108,7 @@ def _neighbours(sight: Sight, before: Topic, learning: bool) -> list[_Link]:
     ]
 
 
-def _same_colour(sight: Sight, before: Topic) -> list[_Link]:
+def _same_colour(visible: VisibleObjects, before: Topic) -> list[_Link]:
     """Such as "and the cube of the same colour?" after a turn about one colour."""
     colours: set[str | None] = {item.colour for item in before.items} if before.items else {before.description.colour}
     colour = next(iter(colours))
@@ -116,4 +116,4 @@ def _same_colour(sight: Sight, before: Topic) -> list[_Link]:
         return []
     kinds = {item.kind for item in before.items} | {before.description.kind}
     others = [Description(kind, colour) for kind in KINDS if kind not in kinds]
-    return [link for description in others for link in _link(sight, say.SAME_COLOUR, description)]
+    return [link for description in others for link in _link(visible, say.SAME_COLOUR, description)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every question family works with: the question, what it leaves in the air, and an operator's operator."""
+"""What every question family works with: the question, the topic that it sets, and how an operator phrases it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.descriptions import Description, Sight
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.questions.variations import MORE_REQUESTS, MORE_SHARE, as_typed
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a turn was about, for the next one to lean on."""
+    """What a turn was about, for the next one to refer to."""
 
     description: Description
     items: tuple[SceneObject, ...]
@@ -56,7 +56,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and what it leaves in the air; no topic means nothing can follow it."""
+    """A question and the topic that it sets; without a topic nothing can follow it."""
 
     question: Question
     topic: Topic | None = None
@@ -83,7 +83,7 @@ PLAIN = FollowUpMix()
 
 
 class Operator:
-    """How one operator happens to speak: every random choice of words is made here."""
+    """One operator's way of phrasing; every random choice of text is made here."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Operator:
         return text[:-1] if text[-1] in ".?" and self.chance(0.2) else text
 
 
-Family = Callable[[Sight, Operator, Topic | None], Asked | None]
+Family = Callable[[VisibleObjects, Operator, Topic | None], Asked | None]
 """Asks one question about what can be seen, after the turn before; None where there is no occasion for it."""
 
 
@@ -144,5 +144,5 @@ def asked_for(family: str, text: str, answer: str, items: Sequence[SceneObject])
 
 
 def marking(opening: str, items: Sequence[SceneObject]) -> str:
-    """The answer that marks these objects. A single one is named too: what a later turn leans on is then in words."""
+    """The answer that marks these objects. A single one is named too, so that later turns can refer to the text."""
     return f"{opening} The {items[0].colour} {items[0].kind}." if len(items) == 1 else opening

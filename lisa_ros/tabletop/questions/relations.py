@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lisa_ros.simulation.scene import KINDS, SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.descriptions import Description, Sight
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for, marking
 
 CLEARLY_LARGER = 1.25
@@ -20,7 +20,7 @@ NEARER_M = 0.05
 CLEARLY_NEARER = 1.35
 """How many times farther away than the nearest neighbour the next one must be."""
 
-Measure = Callable[[Sight, SceneObject], float]
+Measure = Callable[[VisibleObjects, SceneObject], float]
 
 
 def is_reserved(kind: str, other: str) -> bool:
@@ -28,14 +28,14 @@ def is_reserved(kind: str, other: str) -> bool:
     return (3 * KINDS.index(kind) + KINDS.index(other)) % 7 == 0
 
 
-def attribute(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def attribute(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """The one object that is more of something than all others of its kind or colour."""
-    groups = [d for d in (*sight.descriptions(), Description()) if len(sight.clear(d)) > 1]
+    groups = [d for d in (*visible.descriptions(), Description()) if len(visible.clear(d)) > 1]
     options = [
         (description, words, item)
         for description in groups
         for words, find in _SUPERLATIVES.items()
-        if (item := find(sight, sight.clear(description))) is not None
+        if (item := find(visible, visible.clear(description))) is not None
     ]
     if not options:
         return None
@@ -46,23 +46,23 @@ def attribute(sight: Sight, operator: Operator, before: Topic | None) -> Asked |
     return Asked(asked_for("attribute", text, marking(phrasing.opening, (item,)), (item,)), Topic(description, (item,)))
 
 
-def _most(sight: Sight, items: Sequence[SceneObject], measure: Measure, margin: float) -> SceneObject | None:
+def _most(visible: VisibleObjects, items: Sequence[SceneObject], measure: Measure, margin: float) -> SceneObject | None:
     """The object that measures most, by `margin` or more."""
-    ranked = sorted(items, key=lambda item: measure(sight, item), reverse=True)
-    ahead = measure(sight, ranked[0]) - measure(sight, ranked[1])
+    ranked = sorted(items, key=lambda item: measure(visible, item), reverse=True)
+    ahead = measure(visible, ranked[0]) - measure(visible, ranked[1])
     return ranked[0] if ahead >= margin else None
 
 
-def _biggest(sight: Sight, items: Sequence[SceneObject]) -> SceneObject | None:
-    """Largest in the image and in the room."""
-    ranked = sorted(items, key=sight.pixels, reverse=True)
-    clear = sight.pixels(ranked[0]) >= CLEARLY_LARGER**2 * sight.pixels(ranked[1])
+def _biggest(visible: VisibleObjects, items: Sequence[SceneObject]) -> SceneObject | None:
+    """Largest in the image and in metres."""
+    ranked = sorted(items, key=visible.pixels, reverse=True)
+    clear = visible.pixels(ranked[0]) >= CLEARLY_LARGER**2 * visible.pixels(ranked[1])
     return ranked[0] if clear and all(_size_m(ranked[0]) >= _size_m(other) for other in items) else None
 
 
-def _smallest(sight: Sight, items: Sequence[SceneObject]) -> SceneObject | None:
-    ranked = sorted(items, key=sight.pixels)
-    clear = CLEARLY_LARGER**2 * sight.pixels(ranked[0]) <= sight.pixels(ranked[1])
+def _smallest(visible: VisibleObjects, items: Sequence[SceneObject]) -> SceneObject | None:
+    ranked = sorted(items, key=visible.pixels)
+    clear = CLEARLY_LARGER**2 * visible.pixels(ranked[0]) <= visible.pixels(ranked[1])
     return ranked[0] if clear and all(_size_m(ranked[0]) <= _size_m(other) for other in items) else None
 
 
@@ -71,26 +71,26 @@ def _size_m(item: SceneObject) -> float:
     return max(item.extent_m)
 
 
-_SUPERLATIVES: dict[str, Callable[[Sight, Sequence[SceneObject]], SceneObject | None]] = {
+_SUPERLATIVES: dict[str, Callable[[VisibleObjects, Sequence[SceneObject]], SceneObject | None]] = {
     "smallest": _smallest,
     "biggest": _biggest,
-    "leftmost": lambda sight, items: _most(sight, items, lambda s, t: -s.middle(t)[0], ASIDE),
-    "rightmost": lambda sight, items: _most(sight, items, lambda s, t: s.middle(t)[0], ASIDE),
-    "nearest": lambda sight, items: _most(sight, items, lambda s, t: -s.depth_m(t), NEARER_M),
-    "farthest": lambda sight, items: _most(sight, items, lambda s, t: s.depth_m(t), NEARER_M),
+    "leftmost": lambda visible, items: _most(visible, items, lambda s, t: -s.middle(t)[0], ASIDE),
+    "rightmost": lambda visible, items: _most(visible, items, lambda s, t: s.middle(t)[0], ASIDE),
+    "nearest": lambda visible, items: _most(visible, items, lambda s, t: -s.depth_m(t), NEARER_M),
+    "farthest": lambda visible, items: _most(visible, items, lambda s, t: s.depth_m(t), NEARER_M),
 }
 
 
-def relation(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def relation(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """One object by where it lies from another one."""
-    anchors = [d for d in sight.descriptions() if d.kind and len(sight.clear(d)) == 1]
+    anchors = [d for d in visible.descriptions() if d.kind and len(visible.clear(d)) == 1]
     if not anchors:
         return None
     anchor = operator.choose(anchors)
-    options = _related(sight, operator, sight.clear(anchor)[0])
+    options = _related(visible, operator, visible.clear(anchor)[0])
     if not options:
         return None
-    wanted, words, item = operator.choose(options, [_weight(sight, wanted) for wanted, _, _ in options])
+    wanted, words, item = operator.choose(options, [_weight(visible, wanted) for wanted, _, _ in options])
     where = operator.choose(say.PLACES[words])
     phrasing = operator.phrasing(say.ONE_OBJECT)
     noun = wanted.noun(operator.choose(say.COLOUR_NOUNS))
@@ -99,50 +99,54 @@ def relation(sight: Sight, operator: Operator, before: Topic | None) -> Asked | 
     return Asked(replace(question, related_to=anchor.kind or ""), Topic(wanted, (item,)))
 
 
-def _weight(sight: Sight, description: Description) -> float:
-    """Where the place alone tells the objects apart, the question is worth more."""
-    return 1.0 if len(sight.fitting(description)) > 1 else 0.25
+def _weight(visible: VisibleObjects, description: Description) -> float:
+    """Questions that only the relation makes unambiguous count more."""
+    return 1.0 if len(visible.fitting(description)) > 1 else 0.25
 
 
-def _related(sight: Sight, operator: Operator, anchor: SceneObject) -> list[tuple[Description, str, SceneObject]]:
+def _related(
+    visible: VisibleObjects, operator: Operator, anchor: SceneObject
+) -> list[tuple[Description, str, SceneObject]]:
     """Every (description, place, object) that is true of one clear object and of no other."""
     found = []
-    for description in (*sight.descriptions(), Description()):
-        items = tuple(item for item in sight.clear(description) if item is not anchor)
+    for description in (*visible.descriptions(), Description()):
+        items = tuple(item for item in visible.clear(description) if item is not anchor)
         for words in say.PLACES if items else ():
-            item = in_place(sight, words, items, anchor)
+            item = in_place(visible, words, items, anchor)
             if item is not None and not (operator.learning and is_reserved(item.kind, anchor.kind)):
                 found.append((description, words, item))
     return found
 
 
-def in_place(sight: Sight, words: str, items: Sequence[SceneObject], anchor: SceneObject) -> SceneObject | None:
-    """The only one of the objects that lies there from the anchor; None where there is none or room for doubt.
+def in_place(
+    visible: VisibleObjects, words: str, items: Sequence[SceneObject], anchor: SceneObject
+) -> SceneObject | None:
+    """The only one of the objects at that side of the anchor; None where there is none or more than one is possible.
 
     Args:
-        sight: the image.
+        visible: the objects of the view.
         words: a key of `phrasings.PLACES`.
         items: the objects to choose from, without the anchor.
         anchor: where it is measured from.
     """
     if words == "next to":
-        return _neighbour(sight, items, anchor)
-    ahead = [_ahead(sight, words, item, anchor) for item in items]
+        return _neighbour(visible, items, anchor)
+    ahead = [_ahead(visible, words, item, anchor) for item in items]
     there = [item for item, share in zip(items, ahead, strict=True) if share >= 1.0]
     doubtful = any(0.0 < share < 1.0 for share in ahead)
     return there[0] if len(there) == 1 and not doubtful else None
 
 
-def _ahead(sight: Sight, words: str, item: SceneObject, anchor: SceneObject) -> float:
+def _ahead(visible: VisibleObjects, words: str, item: SceneObject, anchor: SceneObject) -> float:
     """How far the object lies on that side of the anchor, in multiples of what is needed."""
-    aside = (sight.middle(item)[0] - sight.middle(anchor)[0]) / ASIDE
-    behind = (sight.depth_m(item) - sight.depth_m(anchor)) / NEARER_M
+    aside = (visible.middle(item)[0] - visible.middle(anchor)[0]) / ASIDE
+    behind = (visible.depth_m(item) - visible.depth_m(anchor)) / NEARER_M
     return {"left of": -aside, "right of": aside, "in front of": -behind, "behind": behind}[words]
 
 
-def _neighbour(sight: Sight, items: Sequence[SceneObject], anchor: SceneObject) -> SceneObject | None:
+def _neighbour(visible: VisibleObjects, items: Sequence[SceneObject], anchor: SceneObject) -> SceneObject | None:
     """The nearest on the table, where it is clearly the nearest."""
-    ranked = sorted(items, key=lambda item: sight.apart_m(item, anchor))
-    if len(ranked) > 1 and sight.apart_m(ranked[1], anchor) <= CLEARLY_NEARER * sight.apart_m(ranked[0], anchor):
+    ranked = sorted(items, key=lambda item: visible.apart_m(item, anchor))
+    if len(ranked) > 1 and visible.apart_m(ranked[1], anchor) <= CLEARLY_NEARER * visible.apart_m(ranked[0], anchor):
         return None
     return ranked[0]

@@ -49,7 +49,7 @@ _ARTICLES = re.compile(r"\b(the|a|an) ", re.IGNORECASE)
 
 
 def as_typed(text: str, rng: np.random.Generator, held_out: bool) -> str:
-    """The text with politeness, without articles, in capitals or with a typing error, each by chance.
+    """The text with politeness, without articles, in capitals or with a typing error, each at random.
 
     Args:
         text: a request.

@@ -7,7 +7,7 @@ from itertools import product
 
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions import unknown_language as unknown
-from lisa_ros.tabletop.questions.descriptions import Sight, every_description
+from lisa_ros.tabletop.questions.descriptions import VisibleObjects, every_description
 from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for
 
 NOT_UNDERSTOOD = "I do not understand that."
@@ -22,12 +22,12 @@ _WHETHER = {
 }
 
 
-def count(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def count(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """The number of objects of a kind or colour; the answer says it in text."""
-    options = [d for d in sight.descriptions() if sight.clear(d)]
-    absent = [d for d in every_description() if not sight.fitting(d) and not (operator.learning and d.is_unseen)]
+    options = [d for d in visible.descriptions() if visible.clear(d)]
+    absent = [d for d in every_description() if not visible.fitting(d) and not (operator.learning and d.is_unseen)]
     description = operator.choose(absent if not options or operator.chance(0.2) else options)
-    number = len(sight.fitting(description))
+    number = len(visible.fitting(description))
     if number > max(say.NUMBERS):
         return None
     noun, plural = description.noun(), description.plural()
@@ -41,11 +41,11 @@ def count(sight: Sight, operator: Operator, before: Topic | None) -> Asked | Non
     return Asked(asked_for("count", text, answer, ()))
 
 
-def whether(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def whether(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """Whether there is such an object; the answer is yes or no, with the object's name."""
     there = operator.chance(0.5)
-    present = [d for d in sight.descriptions() if sight.clear(d)]
-    absent = [d for d in every_description() if not sight.fitting(d) and not (operator.learning and d.is_unseen)]
+    present = [d for d in visible.descriptions() if visible.clear(d)]
+    absent = [d for d in every_description() if not visible.fitting(d) and not (operator.learning and d.is_unseen)]
     options = present if there else absent
     if not options:
         return None
@@ -57,14 +57,14 @@ def whether(sight: Sight, operator: Operator, before: Topic | None) -> Asked | N
     return Asked(asked_for("whether", text, answer.replace(" a orange", " an orange"), ()))
 
 
-def unknown_kind(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def unknown_kind(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """An object of a kind that the simulation does not have."""
     noun = operator.choose(unknown.NOUNS[operator.held_out])
     text = operator.phrasing(say.ONE_OBJECT).request.format(x=f"the {noun}")
     return Asked(asked_for("unknown kind", operator.typed(text), say.NOTHING_LIKE_THAT, ()))
 
 
-def not_understood(sight: Sight, operator: Operator, before: Topic | None) -> Asked | None:
+def not_understood(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """Another language, nonsense, or a sentence about something else."""
     make = operator.choose((_foreign, _nonsense, _off_topic), (0.5, 0.3, 0.2))
     return Asked(asked_for("not understood", make(operator), NOT_UNDERSTOOD, ()))

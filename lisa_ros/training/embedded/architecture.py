@@ -52,7 +52,7 @@ CLIP: dict[str, Any] = {
 }
 
 CLIP_PREPROCESSING: dict[str, Any] = {
-    # The whole 4:3 image squeezed into a square: the centre crop of the released CLIP would hide both sides of it.
+    # The whole 4:3 image resized to a square: the centre crop of the released CLIP would hide both sides of it.
     "image_processor_type": "CLIPImageProcessor",
     "do_convert_rgb": True,
     "do_resize": True,
@@ -103,7 +103,7 @@ def new_network(config: LisaConfig, seed: int) -> LisaNetwork:
     """A network with random weights, the same for the same seed.
 
     Matrices of the vision parts and LLaMA are drawn for their width (Glorot); SAM's blocks with windows begin as
-    convolutions: each head looks at one neighbour (d'Ascoli et al., ConViT, arXiv 2103.10697, section 4).
+    convolutions: each head attends to one neighbour (d'Ascoli et al., ConViT, arXiv 2103.10697, section 4).
     """
     torch.manual_seed(seed)
     network = LisaNetwork(config, CLIPVisionConfig(**CLIP), SAM)
@@ -111,10 +111,10 @@ def new_network(config: LisaConfig, seed: int) -> LisaNetwork:
     for part in (encoder, network.vision_tower, network.language):
         _init_transformer(part)
     nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
-    _look_around(network.vision_tower)
+    _attend_nearby(network.vision_tower)
     for block in encoder.blocks:
         if block.window_size:
-            _look_at_neighbours(block.attn)
+            _attend_to_neighbours(block.attn)
     nn.init.normal_(network.lm_head.weight, std=0.02)
     return network
 
@@ -131,7 +131,7 @@ def _init_transformer(module: nn.Module) -> None:
             nn.init.normal_(part.weight, std=0.02)
 
 
-def _look_around(tower: Any) -> None:
+def _attend_nearby(tower: Any) -> None:
     """Sinusoids for positions, and queries and keys near the identity: patches attend to those near and alike."""
     side, width = CLIP["image_size"] // CLIP["patch_size"], CLIP["hidden_size"]
     rates = torch.exp(torch.linspace(math.log(math.pi / side), math.log(math.pi / 1.5), width // 4))
@@ -146,7 +146,7 @@ def _look_around(tower: Any) -> None:
                 matrix.mul_(0.3).add_(0.7 * torch.eye(width))
 
 
-def _look_at_neighbours(attention: Any) -> None:
+def _attend_to_neighbours(attention: Any) -> None:
     """Sets the relative positions and the queries' bias so that head i prefers the patch above, left, right or below.
 
     A head with the bias (1, -2 r, -2 c) and relative positions (-d * d, d, 0) for rows and (-d * d, 0, d) for columns

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes: what `[SEG]` has to say to the mask decoder, fixed before any part of the network has learned anything.
+"""Codes: what `[SEG]` has to give the mask decoder, fixed before any part of the network is trained.
 
-A code is the sum of a vector for the kind, one for the colour and, for a single object, one that tells where it is: a
+A code is the sum of a vector for the kind, one for the colour and, for a single object, one for its position: a
 few long waves over the image. (With SAM's own position embedding, of 128 random waves, LLaMA learned nothing of
-places in 400 steps.)
-SAM learns to find what a code means, the language model learns to say the code, and when they meet they already speak
-of the same.
+positions in 400 steps.)
+SAM learns to find what a code means and the language model learns to produce the code, so that both fit when they are
+joined.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Meaning:
         kind: index into KINDS, or ANY_KIND.
         colour: index into COLOURS, or ANY_COLOUR.
         points: (u, v) of the middle of each object, pixels of SAM's input divided by its side. Only a single object's
-            place is told.
+            position is encoded.
     """
 
     kind: int
@@ -54,10 +54,10 @@ def code_table() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def codes(meanings: Sequence[Meaning]) -> torch.Tensor:
     """(n, PROMPT_WIDTH) float32; entries have a variance of about 1.5."""
     kinds, colours, places = code_table()
-    told = torch.tensor([(m.kind, m.colour) for m in meanings], dtype=torch.int64).reshape(-1, 2)
+    named = torch.tensor([(m.kind, m.colour) for m in meanings], dtype=torch.int64).reshape(-1, 2)
     where = [waves(torch.tensor(m.points))[0] if len(m.points) == 1 else torch.zeros(WAVES) for m in meanings]
     placed = torch.stack(where) @ places if where else torch.zeros(0, PROMPT_WIDTH)
-    return kinds[told[:, 0]] + colours[told[:, 1]] + placed
+    return kinds[named[:, 0]] + colours[named[:, 1]] + placed
 
 
 def waves(points: torch.Tensor) -> torch.Tensor:
@@ -77,7 +77,7 @@ def waves_from_fourier(places: Any) -> torch.Tensor:
     """(WAVES, PROMPT_WIDTH): the matrix that best makes waves of position embeddings, by ridge regression."""
     line = torch.linspace(0.0, 1.0, 40)
     points = torch.cartesian_prod(line, 0.75 * line)
-    told, wanted = fourier(points, places).double(), waves(points).double()
-    normal = told.T @ told + RIDGE * len(points) * torch.eye(told.shape[1], dtype=torch.float64)
-    solved: torch.Tensor = torch.linalg.solve(normal, told.T @ wanted)
+    named, wanted = fourier(points, places).double(), waves(points).double()
+    normal = named.T @ named + RIDGE * len(points) * torch.eye(named.shape[1], dtype=torch.float64)
+    solved: torch.Tensor = torch.linalg.solve(normal, named.T @ wanted)
     return solved.T.float()

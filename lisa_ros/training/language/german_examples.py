@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lisa_ros.datasets.shapes import mask_entry
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import MIN_SHARE, conversation, true_mask
-from lisa_ros.tabletop.questions.descriptions import Description, Sight
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.view_sources import VIEWS_PER_ARRANGEMENT
 from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
@@ -95,8 +95,8 @@ def examples(views: Sequence[View], count: int) -> list[Example]:
 
 
 def _is_clear(view: View, item: SceneObject) -> bool:
-    sight = Sight(view, round(MIN_SHARE * view.instances.size))
-    return sight.clear(Description(item.kind)) == (item,)
+    visible = VisibleObjects(view, round(MIN_SHARE * view.instances.size))
+    return visible.clear(Description(item.kind)) == (item,)
 
 
 def shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lesson of its own: "the other one", as often where there is one as where there is none.
+"""Pairs of turns about "the other one", as often where there is one as where there is none.
 
-In dialogues as they come there seldom are two of a kind, so that guessing that there is (or is not) another one pays:
+In ordinary dialogues there are seldom two of a kind, so that guessing pays:
 after 270,000 questions the embedded LLaMA still guessed. With even odds it learns within 300 steps.
 """
 
@@ -16,7 +16,7 @@ from lisa_ros.tabletop.questions.question import FollowUpMix, Question
 from lisa_ros.training.scenes.batches import Rng
 
 TRIES = 12
-"""Views that are looked at for one with another of a kind; after that the last one is asked about as it is."""
+"""Views that are searched for one with two of a kind; after that the last one is used as it is."""
 
 Drawn = tuple[int, View]
 """A view with its number in the cache."""

@@ -14,30 +14,30 @@ from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 
 IGNORED = -100
-"""Among targets: nothing is to be said here (torch's default)."""
+"""Among targets: no target here (torch's default)."""
 
 
 @dataclass(frozen=True)
 class TargetEncoder:
-    """How a checkpoint is spoken to."""
+    """How text is put to a checkpoint."""
 
     tokenizer: LisaTokenizer
     template: Template
     wrap_image: bool
 
     def plain(self, text: str) -> str:
-        """A text of a data set as plain words: control texts in it mean nothing, as when an operator types them."""
+        """A text of a data set as plain text: control texts in it have no effect, as when an operator types them."""
         return neutralize(text, (*self.tokenizer.control_texts, *self.template.markers))
 
     def ids_and_targets(self, exchanges: Sequence[Exchange]) -> tuple[torch.Tensor, torch.Tensor]:
-        """A conversation, every answer of which is to be said.
+        """A conversation, every answer of which is to be learned.
 
         Args:
             exchanges: questions, plain already, with their answers; one or more.
 
         Returns:
             (length,) int64 ids, IMAGE_TOKEN_INDEX where the image goes; and as many targets: the id where the model
-            has to say it (an answer and its end), IGNORED elsewhere.
+            has to produce it (an answer and its end), IGNORED elsewhere.
         """
         ids = self._ids(exchanges)
         targets = [IGNORED] * len(ids)
@@ -51,7 +51,7 @@ class TargetEncoder:
 
 
 def spread_and_shift(ids: torch.Tensor, targets: torch.Tensor, patches: int) -> torch.Tensor:
-    """What LLaMA's state at each position has to say.
+    """The target of LLaMA's state at each position.
 
     Args:
         ids: (length,) with one IMAGE_TOKEN_INDEX.
@@ -61,6 +61,6 @@ def spread_and_shift(ids: torch.Tensor, targets: torch.Tensor, patches: int) -> 
     Returns:
         (length - 1 + patches,): at each position the next target.
     """
-    place = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
-    spread = torch.cat([targets[:place], torch.full((patches,), IGNORED), targets[place + 1 :]])
+    position = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
+    spread = torch.cat([targets[:position], torch.full((patches,), IGNORED), targets[position + 1 :]])
     return torch.cat([spread[1:], torch.full((1,), IGNORED)])

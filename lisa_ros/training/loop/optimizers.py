@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muon for the matrices inside a network, AdamW for all the rest, as one optimizer.
 
-Muon (K. Jordan, 2024; torch.optim.Muon) makes each update of a matrix orthogonal. Taught on crops of the table,
-a small vision transformer told kinds apart in half of AdamW's steps.
+Muon (K. Jordan, 2024; torch.optim.Muon) makes each update of a matrix orthogonal. Trained on crops of the table,
+a small vision transformer learned kinds in half of AdamW's steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SMALLEST_SIDE = 32
 
 
 def inner_matrices(module: nn.Module) -> list[torch.Tensor]:
-    """The weights that Muon is made for: those of linear layers that neither read tokens nor say them."""
+    """The weights that Muon is made for: those of linear layers other than embeddings and output layers."""
     return [
         layer.weight
         for name, layer in module.named_modules()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training tells of itself: a progress bar with ETA, lines of JSON, TensorBoard's scalars and images.
+"""What a training reports: a progress bar with ETA, lines of JSON, TensorBoard's scalars and images.
 
-After an interruption everything told of steps that will be done again is taken back, so that nothing is told twice.
+After an interruption the reports of steps that will be repeated are removed, so that nothing is reported twice.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 
 class Reporter:
-    """Tells of one training; close it at the end.
+    """Reports one training; close it at the end.
 
     Files in `folder`: `<name>.jsonl`, one object with step, seconds and scalars a line; `tensorboard/<name>/`.
     """
 
     def __init__(self, name: str, folder: Path, first: int, steps: int) -> None:
-        """Takes back what was told of `first` and later steps.
+        """Removes what was reported of `first` and later steps.
 
         Args:
             name: of the training.
@@ -40,7 +40,7 @@ class Reporter:
         self._bar = tqdm(initial=first, total=steps, desc=name, mininterval=10.0, unit="step")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Tells a step's numbers."""
+        """Reports a step's numbers."""
         seconds = self._seconds_before + time.monotonic() - self._began
         with self._lines.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
@@ -55,7 +55,7 @@ class Reporter:
             self._board.add_image("pictures", image, step, dataformats="HWC")
 
     def done(self, steps: int = 1) -> None:
-        """Moves the bar on."""
+        """Advances the bar."""
         self._bar.update(steps)
 
     def flush(self) -> None:
@@ -71,19 +71,19 @@ class Reporter:
 
 
 def _rewind(lines: Path, first: int) -> float:
-    """Keeps the whole lines about steps before `first`; returns the seconds that the last of them tells."""
+    """Keeps the whole lines about steps before `first`; returns the seconds in the last of them."""
     if not lines.is_file():
         return 0.0
     kept, seconds = [], 0.0
     for line in lines.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            told = json.loads(line)
-            before = int(told["step"]) < first
+            entry = json.loads(line)
+            before = int(entry["step"]) < first
         except (ValueError, KeyError, TypeError):  # a line that a kill cut off
             continue
         if before:
             kept.append(line + "\n")
-            seconds = float(told.get("seconds", seconds))
+            seconds = float(entry.get("seconds", seconds))
     part = lines.with_suffix(".jsonl.part")
     part.write_text("".join(kept), encoding="utf-8")
     part.replace(lines)

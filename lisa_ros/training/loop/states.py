@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The saved state of a training: a file that is always whole and knows whose it is."""
+"""The saved state of a training: a file that is always complete and names the settings it belongs to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Settings = Mapping[str, Any]
 
 
 class StateError(ValueError):
-    """A saved state cannot be gone on from; the text says why and what to do."""
+    """A training cannot resume from a saved state; the text says why and what to do."""
 
 
 class StateFile:
@@ -74,7 +74,7 @@ class StateFile:
             return int(state["step"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise StateError(
-                f"{self.file} is not the state of this network ({error}); delete it to begin anew"
+                f"{self.file} is not the state of this network ({error}); delete it to start again"
             ) from error
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -105,11 +105,11 @@ class StateFile:
         module.load_state_dict(weights, strict=not self._trained_only)
 
     def _read(self, *, mapped: bool) -> dict[str, Any]:
-        """The file's content; mapped, a look at the settings does not read gigabytes."""
+        """The file's content; mapped, reading the settings does not read gigabytes."""
         try:
             state = torch.load(self.file, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # damaged bytes can raise anything
-            raise StateError(f"{self.file} is damaged ({type(error).__name__}); delete it to begin anew") from error
+            raise StateError(f"{self.file} is damaged ({type(error).__name__}); delete it to start again") from error
         if not isinstance(state, dict) or not {"module", "optimizer", "step"} <= state.keys():
             raise StateError(f"{self.file} is no state of a training; name another folder, or delete it")
         self._check_settings(state.get("settings"))
@@ -123,12 +123,12 @@ class StateFile:
         unlike = [
             _difference(key, before, self._settings)
             for key in sorted(before.keys() | self._settings.keys())
-            if _told(before, key) != _told(self._settings, key)
+            if _shown(before, key) != _shown(self._settings, key)
         ]
         if unlike:
             raise StateError(
-                f"{self.file} belongs to a training with other settings: {'; '.join(unlike)}. Go on with those, "
-                "name another folder, or delete the file to begin anew"
+                f"{self.file} belongs to a training with other settings: {'; '.join(unlike)}. Use those, "
+                "name another folder, or delete the file to start again"
             )
 
 
@@ -142,7 +142,7 @@ def _difference(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     """What differs in a setting; of one that has entries by name, such as files, their names."""
     old, new = before.get(key), now.get(key)
     if not isinstance(old, dict) or not isinstance(new, dict):
-        return f"{key} was {_told(before, key)} and is now {_told(now, key)}"
+        return f"{key} was {_shown(before, key)} and is now {_shown(now, key)}"
     kinds = {
         "is new": new.keys() - old.keys(),
         "is missing": old.keys() - new.keys(),
@@ -157,5 +157,5 @@ def _some(names: Collection[str]) -> str:
     return f"{first} (and {len(others)} more)" if others else first
 
 
-def _told(settings: Mapping[str, Any], key: str) -> str:
+def _shown(settings: Mapping[str, Any], key: str) -> str:
     return json.dumps(settings[key], ensure_ascii=False) if key in settings else "not there"

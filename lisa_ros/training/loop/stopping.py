@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and SIGTERM as a request that a long computation heeds where it can stop without losing anything."""
+"""Ctrl-C and SIGTERM as a request that a long computation respects where it can stop without losing anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Within this context, the first SIGINT or SIGTERM is noted; a second one ends the process's work at once.
+    """Within this context, the first SIGINT or SIGTERM is noted; a second one interrupts the work at once.
 
     Python hands signals to the main thread alone, so in another thread nothing is noted. A signal that the process
     was started to ignore stays ignored, as in the background of a script.
@@ -24,7 +24,7 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        """Listens from here on."""
+        """Handles the signals from here on."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
@@ -32,7 +32,7 @@ class StopRequest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Gives the signals back to whom they belonged."""
+        """Restores the signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler or signal.SIG_DFL)
         self._before = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop that every stage of training goes through: AdamW, warm-up and cosine, resumable, loud about NaN.
+"""The loop that every stage of training goes through: AdamW, warm-up and cosine, resumable, with an error for NaN.
 
 Precision is the stage's own affair, since it computes the loss: weights that are trained are float32 everywhere;
 `lisa finetune` computes under bf16 autocast on a GPU and in fp32 on a CPU; the embedded recipe takes bf16 autocast on
@@ -113,8 +113,8 @@ def train(
     """Trains the parameters of a module that require gradients.
 
     The state is saved every `save_every` steps, at the end, and on SIGINT or SIGTERM, which end the training cleanly
-    (after a second one, or kill -9, the last saved state counts). The same call goes on where an interrupted one was,
-    and comes to the very weights that it would have come to without the interruption.
+    (after a second one, or kill -9, the last saved state counts). The same call resumes an interrupted one and ends
+    with exactly the weights that it would have had without the interruption.
 
     Args:
         name: of the stage; names its files (see StateFile and Reporter).
@@ -150,7 +150,7 @@ def train(
 def saved_state(
     name: str, schedule: Schedule, folder: Path, settings: Settings | None = None, *, trained_only: bool = False
 ) -> StateFile:
-    """The state that a call of `train` with the same arguments goes on from, to be checked before heavy work."""
+    """The state that a call of `train` with the same arguments resumes from, to be checked before heavy work."""
     return StateFile(folder / f"{name}.pt", {**schedule.settings(), **(settings or {})}, trained_only=trained_only)
 
 
@@ -209,13 +209,13 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         count = self.schedule.accumulate
         numbers = range(step * count, (step + 1) * count)
-        told = [self._batch(step, number) for number in numbers]
+        scalars_of = [self._batch(step, number) for number in numbers]
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(weights, self.schedule.clip_norm))
         if not math.isfinite(norm):
             raise DivergenceError(self._fault("the gradient's length", norm, step, numbers))
         self.optimizer.step()
-        mean = {key: sum(scalars[key] for scalars in told) / count for key in told[0]}
+        mean = {key: sum(scalars[key] for scalars in scalars_of) / count for key in scalars_of[0]}
         return {**mean, "gradient": norm, "learning_rate": learning_rate(self.schedule, step)}
 
     def _batch(self, step: int, number: int) -> Scalars:
@@ -256,5 +256,5 @@ class _Loop:
     def _end(self, step: int, saved: int) -> None:
         if saved != step:
             self._save(step)
-        print(f"\n{self.name} stopped before step {step}; the same command goes on from there", file=sys.stderr)
+        print(f"\n{self.name} stopped before step {step}; the same command resumes from there", file=sys.stderr)
         self.stop.obey()

@@ -66,9 +66,9 @@ def draw_numbered(views: Views, rng: Rng) -> tuple[int, View]:
 
 
 def in_strange_colours(view: View, rng: Rng) -> View:
-    """The same objects in colours that say nothing: all grey, or channels exchanged and mixed.
+    """The same objects in colours without information: all grey, or channels exchanged and mixed.
 
-    Who must tell kinds by such images learns shapes, and knows a kind in a colour that it never had in training.
+    A network that must recognize kinds in such images learns shapes, and recognizes a kind in a colour new to it.
     """
     mixing = np.eye(3)[rng.permutation(3)] if rng.random() < 0.7 else np.full((3, 3), 1 / 3)
     blend = rng.uniform(0.0, 0.5)
@@ -113,7 +113,7 @@ def sam_point(view: View, share: tuple[float, float]) -> tuple[float, float]:
     return share[0] * width / side, share[1] * height / side
 
 
-def shared_look(items: Sequence[SceneObject]) -> tuple[int, int]:
+def shared_appearance(items: Sequence[SceneObject]) -> tuple[int, int]:
     """(kind, colour) that these objects share, ANY_KIND or ANY_COLOUR where they differ."""
     kinds, colours = {item.kind for item in items}, {item.colour for item in items}
     kind = KINDS.index(kinds.pop()) if len(kinds) == 1 else ANY_KIND
@@ -122,15 +122,15 @@ def shared_look(items: Sequence[SceneObject]) -> tuple[int, int]:
 
 
 def meaning_of(view: View, question: Question) -> Meaning:
-    """What a question means: the look as far as it is told, and where the objects are.
+    """What a question means: kind and colour as far as the question gives them, and where the objects are.
 
-    A look that the question does not tell would have to be guessed. Uses tell the kind, and a follow-up takes
-    what it leaves out from the turn before, unless it only says where to look.
+    What the question does not give would have to be guessed. Uses give the kind, and a follow-up takes what it leaves
+    out from the turn before, unless it gives only a position.
     """
     by_number = {item.instance: item for item in view.objects}
     items = [by_number[number] for number in question.instances]
     text = question.text.lower()
-    kind, colour = shared_look(items)
+    kind, colour = shared_appearance(items)
     inherits = question.follows and not any(f" {words} it" in text for ways in PLACES.values() for words in ways)
     tells_kind = inherits or question.family in ("use", "explain") or any(item.kind in text for item in items)
     tells_colour = inherits or any(item.colour in text for item in items)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What frozen eyes see of a data set's images, computed once and kept."""
+"""Features of a data set's images from frozen vision encoders, computed once and cached."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KEPT_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What an image costs to look at; every question about it shares this.
+    """The encoded form of an image; every question about it shares this.
 
     Attributes:
-        tokens: (patches, hidden), what LLaMA sees.
-        features: (1, prompt_width, grid, grid), what SAM's mask decoder sees.
+        tokens: (patches, hidden), the tokens that LLaMA gets.
+        features: (1, prompt_width, grid, grid), the features that SAM's mask decoder gets.
         resized: (h, w) of the image inside SAM's square input.
         size: (H, W) of the image.
     """
@@ -52,15 +52,15 @@ class FeatureCache:
         self._kept: OrderedDict[str, FrozenFeatures] = OrderedDict()
 
     def __call__(self, sample: Sample) -> FrozenFeatures:
-        """What the network sees of a sample's image; on the CPU. Raises a DataError, see `image_of`."""
-        look = self._kept.pop(sample.name, None) or self._look(image_of(sample))
-        self._kept[sample.name] = look
+        """Features of a sample's image; on the CPU. Raises a DataError, see `image_of`."""
+        features = self._kept.pop(sample.name, None) or self._encode(image_of(sample))
+        self._kept[sample.name] = features
         while sum(kept.nbytes for kept in self._kept.values()) > self._room:
             self._kept.popitem(last=False)
-        return look
+        return features
 
     @torch.no_grad()
-    def _look(self, image: NDArray[np.uint8]) -> FrozenFeatures:
+    def _encode(self, image: NDArray[np.uint8]) -> FrozenFeatures:
         pixels, resized = sam_pixels(image, self._network.image_size)
         height, width = image.shape[:2]
         tokens = self._network.visual_tokens(self._clip(image))[0].cpu()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views to learn from, cropped, partly hidden and degraded anew each time they are drawn."""
+"""Views to learn from, cropped, partly hidden and degraded in a new way each time they are drawn."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from lisa_ros.training.scenes.batches import (
     view_numbers,
 )
 from lisa_ros.training.stages.hints import NAMED, stacked
-from lisa_ros.training.stages.pretraining import PatchLabels, chosen, dense_labels, patch_features, telling_patches
+from lisa_ros.training.stages.pretraining import PatchLabels, chosen, dense_labels, informative_patches, patch_features
 
 TABLE_WEIGHT = 0.1
 """Of the token of a patch that shows no object; one full of an object has a weight of 1."""
@@ -83,7 +83,7 @@ class ClipRandomizedStage(nn.Module):
         strange = slice(0, None, STRANGE_EVERY)
         views[strange] = [in_strange_colours(view, rng) for view in views[strange]]
         hints = stacked(views, waves)
-        kept = telling_patches(hints, self._kept, rng)
+        kept = informative_patches(hints, self._kept, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
         features = features.float()

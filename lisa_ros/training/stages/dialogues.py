@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The language model's training: it learns words, to look at hints, and to talk about what CLIP shows it."""
+"""The language model's training on dialogues: without images, on hints, and on the tokens that CLIP gives."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from lisa_ros.training.scenes.batches import (
     draw_numbered,
     make_dialogue,
     sam_point,
-    shared_look,
+    shared_appearance,
     step_rng,
 )
 from lisa_ros.training.stages.hints import GRID, NAMED, READ_WIDTH, hints, owners, stacked
-from lisa_ros.training.stages.pretraining import patch_features, telling_patches
+from lisa_ros.training.stages.pretraining import informative_patches, patch_features
 
 SHOWS = 0.15
-"""Hints with noise tell about this much of "something is here" where nothing is."""
+"""Hints with noise have about this much of "something is here" where nothing is."""
 SMALLEST_ASKED = 1 / 1200
 """Share of the image that an object covers at least to be asked for, in varied dialogues."""
 EMPTY_KEPT = 0.06
 """Share of the empty patches that are shown among hints."""
 
-Sight = Literal["nothing", "hints", "images"]
+Vision = Literal["nothing", "hints", "images"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownPatches:
     """What LLaMA is shown of a view: tokens (n, hidden) of some patches, and their numbers (n,), row by row."""
 
     tokens: torch.Tensor
@@ -61,7 +61,7 @@ def _point(view: View, item: SceneObject) -> tuple[float, float]:
 
 
 class DialogueStage(nn.Module):
-    """Dialogues of several turns; several questions share what the image costs to look at."""
+    """Dialogues of several turns; several questions share the cost of encoding an image."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class DialogueStage(nn.Module):
         seed: int,
         batch: int,
         turns: int,
-        sees: Sight,
+        vision: Vision,
         code_weight: float,
         families: Sequence[str] = tuple(WEIGHTS),
         crowding: int | None = None,
@@ -84,7 +84,7 @@ class DialogueStage(nn.Module):
         other_objects: int = 0,
         varied: bool = False,
     ) -> None:
-        """Trains all of `network` but SAM; where it sees no images, LLaMA and its heads alone.
+        """Trains all of `network` but SAM; without images, LLaMA and its heads alone.
 
         Args:
             network: trained in place.
@@ -95,14 +95,14 @@ class DialogueStage(nn.Module):
             seed: source of all chance.
             batch: views a step, one dialogue each.
             turns: the longest dialogue; each is 1 to this many turns long.
-            sees: what LLaMA is shown. From nothing it learns what the words mean; from hints it learns to look
-                before CLIP does.
-            code_weight: weight of the squared error between what `[SEG]` says and the code of what is meant.
+            vision: what LLaMA is given of a view. "nothing": it learns the language; "hints": it learns to find
+                objects before CLIP does; "images": CLIP's tokens.
+            code_weight: weight of the squared error between what `[SEG]` gives and the code of what is meant.
             families: of questions that are asked.
             kept: patches of each image that LLaMA is shown, see pretraining.telling_patches; None: all.
-            trains_clip: CLIP learns too, where it sees images.
+            trains_clip: whether CLIP is trained too, on images.
             mix: how often follow-ups ask for what is not there.
-            other_objects: how many of a batch's dialogues are lessons of other_object.py.
+            other_objects: how many of a batch's dialogues are pairs of other_object.py.
             varied: questions of all families, typed as many people do, also about small objects.
             crowding: steps after which one more object is shown that is not meant; None: all are shown always.
         """
@@ -111,16 +111,16 @@ class DialogueStage(nn.Module):
         # Its backward pass takes 27 ms where that of torch's fused attention takes 44 (bf16, one core).
         network.language.set_attn_implementation("eager")
         network.visual_model.requires_grad_(False)
-        network.vision_tower.requires_grad_(sees == "images" and trains_clip)
-        network.mm_projector.requires_grad_(sees == "images")
-        self.from_hints = _hints_as_words(network, tokenizer) if sees == "hints" else None
+        network.vision_tower.requires_grad_(vision == "images" and trains_clip)
+        network.mm_projector.requires_grad_(vision == "images")
+        self.from_hints = _hints_as_embeddings(network, tokenizer) if vision == "hints" else None
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
-        self._sees, self._code_weight = sees, code_weight
+        self._vision, self._code_weight = vision, code_weight
         self._families = dict(ALL_WEIGHTS) if varied else {family: WEIGHTS[family] for family in families}
         self._varied = varied
-        self._crowding, self._kept, self._teasing = crowding, kept, mix
-        self._contrasts = other_objects
+        self._crowding, self._kept, self._mix = crowding, kept, mix
+        self._other_objects = other_objects
         self._seg = tokenizer.encode("[SEG]")[0]
 
     def describe(self, number: int) -> str:
@@ -137,8 +137,8 @@ class DialogueStage(nn.Module):
         dialogues = [make_dialogue(*pair, self._tokenizer) for pair in zip(views, asked, strict=True)]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             shown = [self._uncrowded(*pair, number, rng) for pair in zip(views, dialogues, strict=True)]
-            seen = self._see(shown, rng)
-            states, targets = self._read([sight.tokens for sight in seen], dialogues)
+            seen = self._tokens_of(shown, rng)
+            states, targets = self._read([patches_shown.tokens for patches_shown in seen], dialogues)
         said = targets != IGNORED
         chosen = states[said]
         words = F.cross_entropy(self.network.lm_head(chosen), targets[said])
@@ -164,14 +164,14 @@ class DialogueStage(nn.Module):
 
     def _draw(self, rng: Rng) -> tuple[list[Drawn], list[list[Question]]]:
         """The views of a batch with their numbers, and what is asked about each."""
-        drawn = [draw_numbered(self._views, rng) for _ in range(self._batch - self._contrasts)]
+        drawn = [draw_numbered(self._views, rng) for _ in range(self._batch - self._other_objects)]
         asked = [self._ask(view, rng) for _, view in drawn]
-        lessons = [draw_other_object(partial(self._draw_lesson, rng), rng) for _ in range(self._contrasts)]
-        return drawn + [one for one, _ in lessons], asked + [questions for _, questions in lessons]
+        pairs = [draw_other_object(partial(self._draw_for_pair, rng), rng) for _ in range(self._other_objects)]
+        return drawn + [one for one, _ in pairs], asked + [questions for _, questions in pairs]
 
-    def _draw_lesson(self, rng: Rng) -> Drawn:
+    def _draw_for_pair(self, rng: Rng) -> Drawn:
         number, view = draw_numbered(self._views, rng)
-        return number, with_a_twin(view, rng) if self._sees == "hints" else view
+        return number, with_a_twin(view, rng) if self._vision == "hints" else view
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
@@ -182,13 +182,13 @@ class DialogueStage(nn.Module):
             turns,
             weights=self._families,
             learning=True,
-            mix=self._teasing,
+            mix=self._mix,
             **(more if self._varied else {}),
         )
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
-        """(n, PROMPT_WIDTH); where nothing is to be seen, they do not tell where."""
-        if self._sees == "nothing":
+        """(n, PROMPT_WIDTH); without images they have no position."""
+        if self._vision == "nothing":
             meanings = [replace(meaning, points=()) for meaning in meanings]
         return codes(meanings)
 
@@ -206,44 +206,44 @@ class DialogueStage(nn.Module):
         count = number // self._crowding + (0 if meant else 2)
         return replace(view, objects=(*meant, *others[:count]))
 
-    def _see(self, views: Sequence[View], rng: Rng) -> list[Seen]:
-        if self._sees == "images":
-            return self._see_images(views, rng)
+    def _tokens_of(self, views: Sequence[View], rng: Rng) -> list[ShownPatches]:
+        if self._vision == "images":
+            return self._tokens_of_images(views, rng)
         if self.from_hints is None:
             nothing = torch.zeros(0, dtype=torch.int64)
-            return [Seen(torch.zeros(0, self.network.lm_head.in_features), nothing) for _ in views]
-        told = [hints(view, waves, rng) for view in views]
-        kept = [self._telling(one, rng) for one in told]
-        return [Seen(self.from_hints(one[patches]), patches) for one, patches in zip(told, kept, strict=True)]
+            return [ShownPatches(torch.zeros(0, self.network.lm_head.in_features), nothing) for _ in views]
+        facts = [hints(view, waves, rng) for view in views]
+        kept = [self._informative(one, rng) for one in facts]
+        return [ShownPatches(self.from_hints(one[patches]), patches) for one, patches in zip(facts, kept, strict=True)]
 
-    def _see_images(self, views: Sequence[View], rng: Rng) -> list[Seen]:
+    def _tokens_of_images(self, views: Sequence[View], rng: Rng) -> list[ShownPatches]:
         pixels = clip_batch(views, self._clip)
         if self._kept is None:
             every = torch.arange(GRID * GRID)
-            return [Seen(tokens, every) for tokens in self.network.visual_tokens(pixels)]
-        kept = telling_patches(stacked(views, waves), self._kept, rng)
+            return [ShownPatches(tokens, every) for tokens in self.network.visual_tokens(pixels)]
+        kept = informative_patches(stacked(views, waves), self._kept, rng)
         tokens = self.network.mm_projector(patch_features(self.network.vision_tower, pixels, kept))
-        return [Seen(*pair) for pair in zip(tokens, kept, strict=True)]
+        return [ShownPatches(*pair) for pair in zip(tokens, kept, strict=True)]
 
     def _known_loss(
-        self, states: torch.Tensor, seen: Sequence[Seen], views: Sequence[View], dialogues: Sequence[Dialogue]
+        self, states: torch.Tensor, seen: Sequence[ShownPatches], views: Sequence[View], dialogues: Sequence[Dialogue]
     ) -> torch.Tensor:
-        """What `[SEG]` would say at a patch is the code of what is there: so there is something to look up."""
+        """The `[SEG]` head at a patch gives the code of the object there, so that attention finds it in the states."""
         found, wanted = [states.new_zeros(0, states.shape[-1])], [self._codes([])]
-        for row, sight, view, dialogue in zip(states, seen, views, dialogues, strict=True):
-            owner = owners(view)[sight.patches]
+        for row, patches_shown, view, dialogue in zip(states, seen, views, dialogues, strict=True):
+            owner = owners(view)[patches_shown.patches]
             place = int((dialogue.ids == IMAGE_TOKEN_INDEX).nonzero()[0])
             found.append(row[place : place + len(owner)][owner >= 0])
-            meanings = [Meaning(*shared_look([item]), (_point(view, item),)) for item in view.objects]
+            meanings = [Meaning(*shared_appearance([item]), (_point(view, item),)) for item in view.objects]
             wanted.append(self._codes(meanings)[owner[owner >= 0]])
-        told = torch.cat(wanted)
+        facts = torch.cat(wanted)
         said = self.network.text_hidden_fcs(torch.cat(found))
-        return F.mse_loss(said, told) if len(told) else said.sum()
+        return F.mse_loss(said, facts) if len(facts) else said.sum()
 
-    def _telling(self, told: torch.Tensor, rng: Rng) -> torch.Tensor:
+    def _informative(self, facts: torch.Tensor, rng: Rng) -> torch.Tensor:
         """The patches that show something, and a few others: sequences a third as long."""
-        shows = told[:, len(KINDS) + len(COLOUR_NAMES)] > SHOWS
-        return (shows | torch.from_numpy(rng.random(len(told)) < EMPTY_KEPT)).nonzero()[:, 0]
+        shows = facts[:, len(KINDS) + len(COLOUR_NAMES)] > SHOWS
+        return (shows | torch.from_numpy(rng.random(len(facts)) < EMPTY_KEPT)).nonzero()[:, 0]
 
     def _read(self, visual: Sequence[torch.Tensor], dialogues: Sequence[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, length, hidden) states, and (B, length) ids that each state has to say."""
@@ -258,22 +258,22 @@ class DialogueStage(nn.Module):
         return states.float(), wanted
 
 
-def _hints_as_words(network: LisaNetwork, tokenizer: LisaTokenizer) -> nn.Linear:
-    """From hints to LLaMA's width; what shows a red mug begins as the sum of the words "red" and "mug"."""
+def _hints_as_embeddings(network: LisaNetwork, tokenizer: LisaTokenizer) -> nn.Linear:
+    """From hints to LLaMA's width; a red mug begins as the sum of the embeddings of "red" and "mug"."""
     layer = nn.Linear(READ_WIDTH, network.lm_head.in_features)
     names = [*KINDS, *COLOUR_NAMES]
     table = network.language.embed_tokens.weight
     with torch.no_grad():
         words = torch.stack([table[tokenizer.encode(name)].mean(0) for name in names], dim=1)
         layer.weight[:, : len(names)] = words / words.square().mean(0).sqrt()
-        # Sines and cosines have a mean square of a half: as strong as a word, or deeper layers drown them.
+        # Sines and cosines have a mean square of a half: as strong as an embedding, or deeper layers ignore them.
         nn.init.normal_(layer.weight[:, NAMED:], std=(WAVES / 2) ** -0.5)
         layer.bias.zero_()
     return layer
 
 
 def _shifted(dialogue: Dialogue, patches: int) -> torch.Tensor:
-    """What the state at each position has to say: the next target, the image's patches in place of their id."""
+    """The target of the state at each position: the next id, with the image's patches in place of its id."""
     place = int((dialogue.ids == IMAGE_TOKEN_INDEX).nonzero()[0])
     spread = torch.cat(
         [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a model does on images that it does not learn from, in short: `lisa evaluate` tells more."""
+"""How well a model does on images that it does not learn from, in short; `lisa evaluate` measures more."""
 
 from __future__ import annotations
 

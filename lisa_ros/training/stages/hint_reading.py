@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hints for a LLaMA that reads images already: what of CLIP's tokens the simulator can tell, by least squares.
+"""Hints for a LLaMA that reads images already: the part of CLIP's tokens that is linear in what the simulator knows.
 
 Views can be changed at will where hints show them. Of what the embedded projector gives LLaMA where an object is, hints
 explain 85 % of the variance, and LLaMA finds what is named nearly as well by the one as by the other.
@@ -30,7 +30,7 @@ RIDGE = 1e-2
 def read_as_images(
     network: LisaNetwork, views: Sequence[View], clip: ClipPreprocessing
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The linear map from hints to what LLaMA is shown of images.
+    """The linear map from hints to the tokens that LLaMA gets of images.
 
     Args:
         network: CLIP and the projector are taken from it.

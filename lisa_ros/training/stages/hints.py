@@ -35,18 +35,18 @@ PLACE_WEIGHT = 1 / 32
 
 
 def hints(view: View, placed: Placed, rng: Rng | None = None) -> torch.Tensor:
-    """(GRID * GRID, NAMED + channels of the place) float32, row by row.
+    """(GRID * GRID, NAMED + channels of the position) float32, row by row.
 
     Args:
         view: the truth, of one object or more.
-        placed: how places are told.
+        placed: how positions are encoded.
         rng: where given, the hints err as a CLIP might that has not learned everything.
     """
-    told = torch.stack([_facts(view, item, rng) for item in view.objects])
+    facts = torch.stack([_facts(view, item, rng) for item in view.objects])
     points = torch.tensor([sam_point(view, middle(view, item.instance)) for item in view.objects])
     if rng is not None:
         points = points + torch.from_numpy(rng.normal(0.0, 0.01, points.shape)).float()
-    found = _shares(view).T @ torch.cat([told, placed(points)], dim=1)
+    found = _shares(view).T @ torch.cat([facts, placed(points)], dim=1)
     return found if rng is None else found + torch.from_numpy(rng.normal(0.0, 0.05, found.shape)).float()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last stage: everything learns together, through masks."""
+"""Joint training: everything learns together, through masks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JointStage(DialogueStage):
         views = [draw_view(self._views, rng) for _ in range(ROWS)]
         dialogues = [make_dialogue(view, self._ask(view, rng), self._tokenizer) for view in views]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            states, targets = self._read([sight.tokens for sight in self._see(views, rng)], dialogues)
+            states, targets = self._read([sight.tokens for sight in self._tokens_of(views, rng)], dialogues)
         prompts = self.network.text_hidden_fcs(states[targets == self._seg])
         logits = self._decode(views, dialogues, prompts)
         truth = torch.cat([dialogue.masks for dialogue in dialogues])
@@ -71,7 +71,7 @@ class JointStage(DialogueStage):
 
 
 class DecoderStage(JointStage):
-    """As JointStage, but what SAM's encoder sees stays as it is."""
+    """As JointStage, but SAM's encoder is not trained."""
 
     def __init__(self, network: LisaNetwork, *rest: Any, **more: Any) -> None:
         """Arguments as of DialogueStage."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts that see, before they are joined with the one that speaks, taught by the simulator's dense truth.
+"""Pretraining of the vision parts, CLIP and SAM, from the simulator's dense truth.
 
-LISA stands on a pretrained CLIP, SAM and LLaMA; a small one from scratch needs the same order. What ties the parts
-together is in codes.py (what `[SEG]` says to SAM) and hints.py (what CLIP shows to LLaMA).
+LISA builds on a pretrained CLIP, SAM and LLaMA; a small one from random weights needs the same order. What connects
+them is in codes.py (what `[SEG]` gives SAM) and hints.py (what CLIP gives LLaMA).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lisa_ros.training.scenes.batches import (
     labels,
     sam_batch,
     sam_point,
-    shared_look,
+    shared_appearance,
     step_rng,
     view_numbers,
 )
@@ -51,7 +51,7 @@ FINENESS = 4
 """Labels per patch and side."""
 HINT_WEIGHT = 4.0
 CODE_NOISE = 0.15
-"""Standard deviation of the noise on codes that SAM learns from: LLaMA will not say them without a fault."""
+"""Standard deviation of the noise on codes that SAM learns from: LLaMA does not produce them without error."""
 
 
 class PatchLabels(nn.Module):
@@ -156,20 +156,20 @@ class SamStage(nn.Module):
 
 
 def draw_query(view: View, rng: Rng) -> tuple[Meaning, torch.Tensor]:
-    """What one may mean by a view, and its mask: one object by its place, most often, or all that share a look."""
+    """A random meaning and its mask: most often one object by its position, else all that share kind or colour."""
     item = view.objects[int(rng.integers(len(view.objects)))]
-    told = rng.random(3)
-    if told[2] < 0.65:
-        kind, colour = shared_look([item])
+    chances = rng.random(3)
+    if chances[2] < 0.65:
+        kind, colour = shared_appearance([item])
         points: tuple[tuple[float, float], ...] = (_jittered(view, item, rng),)
         kind, colour, items = (
-            (ANY_KIND if told[0] < 0.3 else kind),
-            (ANY_COLOUR if told[1] < 0.45 else colour),
+            (ANY_KIND if chances[0] < 0.3 else kind),
+            (ANY_COLOUR if chances[1] < 0.45 else colour),
             [item],
         )
     else:
         how = int(rng.integers(4))
-        kind, colour = shared_look([other for other in view.objects if _alike(item, other, how)])
+        kind, colour = shared_appearance([other for other in view.objects if _alike(item, other, how)])
         items, points = [other for other in view.objects if _fits(other, kind, colour)], ()
     numbers = [other.instance for other in items]
     return Meaning(kind, colour, points), coarse_mask(np.isin(view.instances, numbers))
@@ -181,7 +181,7 @@ def _alike(item: SceneObject, other: SceneObject, how: int) -> bool:
 
 
 def _fits(item: SceneObject, kind: int, colour: int) -> bool:
-    own_kind, own_colour = shared_look([item])
+    own_kind, own_colour = shared_appearance([item])
     return kind in (ANY_KIND, own_kind) and colour in (ANY_COLOUR, own_colour)
 
 
@@ -214,11 +214,11 @@ def batch_iou(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 COLOUR_HINTS = slice(len(KINDS), len(KINDS) + len(COLOUR_NAMES))
-"""Where hints tell colours."""
+"""Channels of hints that are colours."""
 
 
 class ClipStage(nn.Module):
-    """CLIP: labels at every patch, and hints, so that its features tell LLaMA what is where."""
+    """CLIP: labels at every patch, and hints, so that LLaMA can read from its features what is where."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ class ClipStage(nn.Module):
         odd = slice(1, None, 2)
         views[odd] = [in_strange_colours(view, rng) for view in views[odd]]
         wanted = stacked(views, self._placed)
-        kept = telling_patches(wanted, self._kept, rng)
+        kept = informative_patches(wanted, self._kept, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
         features = features.float()
@@ -260,8 +260,8 @@ class ClipStage(nn.Module):
         dense, right = self.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
         found, true = self.hints(features), chosen(wanted, kept)
         true[odd, :, COLOUR_HINTS] = found[odd, :, COLOUR_HINTS].detach()
-        told = hint_loss(found, true)
-        return dense + HINT_WEIGHT * told, {"dense": dense.item(), **right, "hints": told.item()}
+        error = hint_loss(found, true)
+        return dense + HINT_WEIGHT * error, {"dense": dense.item(), **right, "hints": error.item()}
 
 
 def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
@@ -270,7 +270,7 @@ def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
     return [by_patch(torch.stack(maps)) for maps in zip(*truth, strict=True)]
 
 
-def telling_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Tensor:
+def informative_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Tensor:
     """Which patches to compute: those that show something first, then those beside them, then any.
 
     Nine tenths of an image are table. Leaving most of that out costs little and makes a step about twice as fast (Li
