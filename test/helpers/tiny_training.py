@@ -19,7 +19,7 @@ from torch import nn
 from lisa_ros.training.loop.trainer import Schedule, train
 
 SCHEDULE = Schedule(
-    steps=24, learning_rate=0.05, warmup=4, save_every=5, log_every=1, accumulate=2, picture_every=10, seed=3
+    steps=24, learning_rate=0.05, warmup=4, save_every=5, log_every=1, accumulate=2, image_every=10, seed=3
 )
 SETTINGS = {"data": "noise"}
 
@@ -49,7 +49,7 @@ class TinyStage(nn.Module):
     def describe(self, number: int) -> str:
         return f"noise{number}.png"
 
-    def pictures(self, number: int) -> NDArray[np.uint8]:
+    def images(self, number: int) -> NDArray[np.uint8]:
         return np.full((8, 24, 3), number % 256, dtype=np.uint8)
 
 

@@ -70,7 +70,7 @@ class Schedule:
         muon_rate: the highest learning rate of Muon, which then trains the inner matrices; 0: AdamW trains all.
         seed: of torch's own chance in the steps.
         log_every: steps between two lines of the log; the last step is logged too.
-        picture_every: steps between two images of how well it does.
+        image_every: steps between two images of how well it does.
     """
 
     steps: int
@@ -88,7 +88,7 @@ class Schedule:
 
     def settings(self) -> Settings:
         """All that the course of the training depends on."""
-        rest = ("save_every", "log_every", "picture_every")
+        rest = ("save_every", "log_every", "image_every")
         return {key: value for key, value in asdict(self).items() if key not in rest}
 
 
