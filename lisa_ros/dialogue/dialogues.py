@@ -61,10 +61,14 @@ class DialogueSnapshot:
     Attributes:
         turns: the turns that are kept, oldest first, with their numbers.
         generation: for `Dialogues.append`: whether the dialogue was forgotten after the snapshot.
+        next_number: number of the next turn.
+        frame: the frame of the dialogue, see `Dialogues.append`; None: it has none.
     """
 
     turns: tuple[Turn, ...]
     generation: int
+    next_number: int = 1
+    frame: object = None
 
     def check_kept(self, references: Sequence[int]) -> None:
         """Check that the dialogue still has the turns of these numbers.
@@ -100,6 +104,7 @@ class _Dialogue:
     turns: deque[Turn] = field(default_factory=deque)
     forgotten: int = 0
     last_turn_s: float = 0.0
+    frame: object = None
 
     def trim(self, max_turns: int) -> None:
         while len(self.turns) > max_turns:
@@ -183,13 +188,14 @@ class Dialogues:
         with self._lock:
             self._forget_idle()
             dialogue = self._dialogues.get(operator) or _Dialogue()
-            return DialogueSnapshot(tuple(dialogue.turns), self._generation)
+            next_number = dialogue.forgotten + len(dialogue.turns) + 1
+            return DialogueSnapshot(tuple(dialogue.turns), self._generation, next_number, dialogue.frame)
 
     def turns(self, operator: str) -> tuple[Turn, ...]:
         """The turns of an operator that are kept, oldest first."""
         return self.snapshot(operator).turns
 
-    def append(self, operator: str, turn: Turn, generation: int | None = None) -> int:
+    def append(self, operator: str, turn: Turn, generation: int | None = None, *, frame: object = None) -> int:
         """Add a turn.
 
         Args:
@@ -197,6 +203,7 @@ class Dialogues:
             turn: The turn. It is kept with its number in this dialogue, and without its objects' `probability`, which
                 takes four times a mask's memory.
             generation: From `snapshot`: if the dialogue was forgotten since, the turn is dropped. None: add it anyway.
+            frame: The frame of the turn, of any type. The dialogue keeps its first one, in memory only.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 if it was not kept.
@@ -209,12 +216,19 @@ class Dialogues:
             dialogue = self._dialogues.setdefault(operator, _Dialogue())
             self._dialogues.move_to_end(operator)
             self._forget_least_recent()
+            dialogue.frame = frame if dialogue.frame is None else dialogue.frame
             kept = replace(turn, objects=objects, number=dialogue.forgotten + len(dialogue.turns) + 1)
             dialogue.turns.append(kept)
             dialogue.last_turn_s = self._now_s()
             self._write(operator, lambda store: store.add(operator, kept, dialogue.last_turn_s))
             self._trim(operator)
             return kept.number
+
+    def forget_frames(self) -> None:
+        """Delete the frames of all dialogues."""
+        with self._lock:
+            for dialogue in (*self._dialogues.values(), *self._before_reset.values()):
+                dialogue.frame = None
 
     def reset(self, operator: str) -> int:
         """Forget an operator's dialogue; returns how many turns it had."""

@@ -6,38 +6,48 @@ Usage: releasing_node.py CHECKPOINT. Exit code 0: the weights are freed.
 
 import gc
 import sys
-import threading
 import weakref
 from typing import Any
 
 import camera_images
 import rclpy
+from ros_harness import wait_until
 
-from lisa_ros.msg import Command
+from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.lisa.node import LisaNode, load_from_parameters
 
 
-def answered(node: LisaNode) -> None:
+class Listener:
+    """Waits for the answer of one command."""
+
+    answer: Segmentation | None = None
+
+    def on_event(self, event: Any, header: Any) -> None:
+        pass
+
+    def on_answer(self, answer: Segmentation) -> None:
+        self.answer = answer
+
+
+def answer_one_command(node: LisaNode) -> None:
     """Process one command and start to track its object."""
-    done = threading.Event()
-    track = node._commands.on_answered
-
-    def answered_and_tracked(*arguments: Any) -> None:
-        track(*arguments)
-        done.set()
-
-    node._commands.on_answered = answered_and_tracked
-    node._commands.camera.frames.add_image(camera_images.message("rgb8"))
-    node._on_command(Command(text="ball", answer="mask_only"))
-    assert done.wait(60.0), "no answer"
+    camera = node._state.now.camera
+    assert camera is not None
+    camera.frames.add_image(camera_images.message("rgb8"))
+    listener = Listener()
+    node._commands.accept(node._commands.request(Command(text="ball", answer="mask_only"), listener))
+    wait_until(lambda: listener.answer, "the answer")
 
 
 def main() -> int:
     rclpy.init(args=["--ros-args", "-p", f"checkpoint:={sys.argv[1]}", "-p", "device:=cpu", "-p", "dialogue_file:=''"])
     node = LisaNode(load=load_from_parameters)
-    node.start()
-    weights = weakref.ref(node._commands.model.segmenter._lisa.network)
-    answered(node)
+    node.trigger_configure()
+    node.trigger_activate()
+    model: Any = node._state.now.model
+    weights = weakref.ref(model.segmenter._lisa.network)
+    del model
+    answer_one_command(node)
     node.trigger_deactivate()
     node.trigger_cleanup()
     gc.collect()

@@ -15,6 +15,7 @@ from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.statistics import Statistics
 
 PERIOD_S = 1.0
+MAX_PENDING_ANSWERS = 16
 _STATUSES = ("OK", "NO_OBJECT", "REJECTED", "NO_IMAGE", "CANCELLED", "FAILED")
 
 
@@ -31,6 +32,9 @@ class NodeStatus:
         max_image_age_s: Maximum age of an image used for an answer, in seconds; 0: no limit.
         callback_errors: Number of errors in callbacks since the start.
         gpu_bytes: GPU memory of the model in bytes; 0 without a GPU.
+        dropped: Number of messages that were replaced by newer ones of their topic because a subscriber is slow.
+        pending_answers: Number of answers that are not delivered yet.
+        stuck: Number of commands that exceeded answer_timeout and still run.
         tracking: State of the tracked object, for people.
         unwritten_dialogues: Number of operators whose newest turns are not written to dialogue_file yet.
     """
@@ -43,6 +47,9 @@ class NodeStatus:
     max_image_age_s: float
     callback_errors: int
     gpu_bytes: int
+    dropped: int = 0
+    pending_answers: int = 0
+    stuck: int = 0
     tracking: str = "no object"
     unwritten_dialogues: int = 0
 
@@ -83,6 +90,9 @@ class Diagnostics:
             "total p50 (ms)": f"{counted.total_ms(0.5):.0f}",
             "total p95 (ms)": f"{counted.total_ms(0.95):.0f}",
             **{f"answers {name}": counted.answers(getattr(Segmentation, name)) for name in _STATUSES},
+            "dropped messages": status.dropped,
+            "pending answers": status.pending_answers,
+            "stuck commands": status.stuck,
             "tracking": status.tracking,
             "unwritten dialogues": status.unwritten_dialogues,
             "callback errors": status.callback_errors,
@@ -97,6 +107,8 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.WARN, f"The node is {status.state}; commands are rejected."
     if newest_status == Segmentation.FAILED:
         return DiagnosticStatus.ERROR, "The newest command failed; the log has the reason."
+    if status.stuck:
+        return DiagnosticStatus.ERROR, f"{status.stuck} commands exceeded answer_timeout and still run."
     if status.image_age_s is None:
         return DiagnosticStatus.WARN, "No image has arrived yet."
     if 0 < status.max_image_age_s < status.image_age_s:
@@ -105,4 +117,6 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.WARN, "The newest turns cannot be written to dialogue_file; the log has the reason."
     if status.waiting >= status.queue_size:
         return DiagnosticStatus.WARN, "The queue is full; commands are rejected."
+    if status.pending_answers > MAX_PENDING_ANSWERS:
+        return DiagnosticStatus.WARN, f"{status.pending_answers} answers wait for slow subscribers of ~/segmentation."
     return DiagnosticStatus.OK, "Ready."

@@ -7,16 +7,13 @@ at the same time, those of one operator in order. The first object of an answer 
 a thread of its own.
 """
 
-import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -28,7 +25,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
-from lisa_ros.nodes.common.guarding import guarded, guarded_by
+from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.starting import StartError, start_ros
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
@@ -37,9 +34,12 @@ from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Comman
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
+from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.loading import loading_reports
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, LiveParameters, NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.process import on_signals, run
 from lisa_ros.nodes.lisa.request import Request
+from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
 from lisa_ros.segmentation.interface import OnDevice, Segmenter
@@ -48,10 +48,12 @@ from lisa_ros.segmentation.interface import OnDevice, Segmenter
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
 # When the node ends, commands that have arrived in this process but not at the executor are answered too.
 _QUIET_PERIOD_S = 0.3
-_MAX_UNTIL_QUIET_S = 3.0
+_MAX_UNTIL_QUIET_S = 2.0
 _POLL_S = 0.02
-_STOP_WORKER_S = 10.0
-_STOP_OUTBOX_S = 10.0
+# Together less than process.MAX_END_S.
+_STOP_WORKER_S = 3.0
+_STOP_TRACKING_S = 0.5
+_STOP_OUTBOX_S = 2.0
 
 DEMONSTRATION = (
     "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table, "
@@ -86,11 +88,12 @@ class LisaNode(LifecycleNode):
     A configured node has a model, an active one also has a camera. In all other states, commands are rejected.
     """
 
-    def __init__(self, *, load: Load = load_from_parameters) -> None:
+    def __init__(self, *, load: Load = load_from_parameters, end: Callable[[], None] = lambda: None) -> None:
         """Open the stored dialogues and create the topics. `on_configure` loads the model.
 
         Args:
             load: Loads the model; tests replace it by one without weights.
+            end: Ends the process; called after `failure` is set.
 
         Raises:
             ParameterError: A parameter has an invalid value.
@@ -98,17 +101,26 @@ class LisaNode(LifecycleNode):
         """
         super().__init__("lisa")
         self.callback_errors = 0
-        # In rclpy, an invalid transition ends the executor; guarded, it is refused.
-        self._service_change_state.callback = guarded_by(self, self._service_change_state.callback)
-        self._load_model = load
+        self.failure = ""
+        self.change_state = guard_transitions(self)
+        self._load_model, self._end = load, end
+        self._starter: threading.Thread | None = None
         self._topics: CameraTopics | None = None
-        self.trouble = ""
-        self._live_parameters = LiveParameters(self, lambda: self._commands.model is not None)
+        self._trouble = ""
+        self._state = NodeState()
+        self._live_parameters = LiveParameters(self, lambda: self._state.now.model is not None)
         self._dialogues = self._open_dialogues()
         self._statistics = Statistics()
-        self._commands = Commands(self, self._live_parameters, self._dialogues, self._statistics)
-        self._tracking = ObjectTracking(self, self._live_parameters, self._commands)
-        self._commands.on_answered = self._tracking.answered
+        self._tracking = ObjectTracking(self, self._live_parameters, self._state)
+        self._commands = Commands(
+            self,
+            self._live_parameters,
+            self._state,
+            self._dialogues,
+            self._statistics,
+            on_answered=self._tracking.answered,
+            on_exhausted=self._on_exhausted,
+        )
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
         self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
@@ -116,65 +128,72 @@ class LisaNode(LifecycleNode):
         self._segment_action = SegmentAction(self, self._commands)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model. The reason of a failure is in `trouble`."""
-        self._commands.state_name = "configuring"
+        """Load the model. The reason of a failure is in the log."""
+        self._set_lifecycle("configuring")
         try:
-            with loading_reports(self, self._diagnostics.publish):
+            with loading_reports(self):
                 segmenter = self._load()
-            self._commands.start(segmenter)
         except LoadError as error:
-            self.trouble, self._commands.state_name = str(error), "unconfigured"
-            self.get_logger().error(self.trouble)
+            self._trouble = str(error)
+            self._set_lifecycle("unconfigured")
+            self.get_logger().error(self._trouble)
             return TransitionCallbackReturn.FAILURE
-        self.trouble, self._commands.state_name = "", "inactive"
+        self._state.change(model=self._commands.new_model(segmenter))
+        self._trouble = ""
+        self._set_lifecycle("inactive")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and accept commands."""
-        assert self._commands.model is not None
+        model = self._state.now.model
+        assert model is not None
         try:
             camera = self._open_camera()
         except Exception:  # rclpy would not log it
             self.get_logger().error(f"The subscriptions to the camera failed:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
-        self._commands.state_name = "active"
-        self.get_logger().info(f"Ready: {self._commands.model.segmenter.name}; images from {camera.topic}.")
+        self._state.change(camera=camera)
+        self._set_lifecycle("active")
+        self.get_logger().info(f"Ready: {model.segmenter.name}; images from {camera.topic}.")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the camera and cancel the waiting commands. Commands that are being processed are answered."""
-        self._commands.state_name = "inactive"
+        self._set_lifecycle("inactive")
         self._close_camera()
-        self._commands.cancel_waiting(DEACTIVATED)
+        self._commands.cancel_waiting(self._state.now.model, DEACTIVATED)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the model and its memory."""
         self._close_camera()
-        segmenter = self._commands.end(_STOP_WORKER_S)
-        if isinstance(segmenter, OnDevice):
-            segmenter.release()
-        self._commands.state_name = "unconfigured"
+        model = self._state.change(model=None).model
+        if model is not None:
+            self._commands.end_model(model, _STOP_WORKER_S)
+            if isinstance(model.segmenter, OnDevice):
+                model.segmenter.release()
+        self._set_lifecycle("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As cleanup, for good."""
         done = self.on_cleanup(state)
-        self._commands.state_name = "finalized"
+        self._set_lifecycle("finalized")
         return done
 
-    def start(self) -> None:
-        """Configure and activate, if `autostart` is true.
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup, after a transition that raised an error."""
+        return self.on_cleanup(state)
 
-        Raises:
-            LoadError: It could not be configured or activated.
+    def start(self) -> None:
+        """Configure and activate on a thread of its own, if `autostart` is true. A failure ends the process.
+
+        Commands that arrive meanwhile wait, and are answered when the node is active.
         """
-        if not self._live_parameters.current.autostart:
-            return
-        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            raise LoadError(self.trouble or "The node could not be configured.")
-        if self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-            raise LoadError("The node could not be activated.")
+        if self._live_parameters.current.autostart:
+            self._commands.hold()
+            self._starter = threading.Thread(target=self._start, name="lisa_start", daemon=True)
+            self._starter.start()
 
     def stop(self, spinning: Callable[[], bool]) -> None:
         """Start no more commands, and return when none has arrived for a while. The executor must still run.
@@ -182,27 +201,56 @@ class LisaNode(LifecycleNode):
         Args:
             spinning: Returns whether the executor runs.
         """
-        self._commands.state_name = "shutting down"
+        model = self._state.stop().model
+        self._commands.release()
         # While the executor runs, which sends the results of goals.
-        self._commands.cancel_waiting(SHUT_DOWN)
-        if self._commands.model is not None:
-            self._commands.model.worker.stop()
+        self._commands.cancel_waiting(model, SHUT_DOWN)
+        if model is not None:
+            model.worker.stop()
         stopped_s = time.monotonic()
         while spinning() and (now_s := time.monotonic()) < stopped_s + _MAX_UNTIL_QUIET_S:
             if now_s > max(stopped_s, self._commands.last_s) + _QUIET_PERIOD_S:
                 return
             time.sleep(_POLL_S)
 
-    def close(self) -> None:
-        """Answer the remaining commands with CANCELLED, and end the threads. The executor must have stopped."""
-        model = self._commands.model
+    def close(self) -> bool:
+        """Answer the remaining commands with CANCELLED, and end the threads. The executor must have stopped.
+
+        Returns:
+            False if a thread of the model, or of its loading, still runs.
+        """
+        model, ended = self._state.now.model, True
         if model is not None and not model.worker.join(_STOP_WORKER_S):
             self.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
+            ended = False
         self._commands.finish_all(SHUT_DOWN)
-        self._tracking.close()
+        self._tracking.close(_STOP_TRACKING_S)
         self._commands.answers.close(_STOP_OUTBOX_S)
         self._segment_action.close()
         self._dialogues.close()
+        return ended and (self._starter is None or not self._starter.is_alive())
+
+    def _start(self) -> None:
+        try:
+            started = self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            started = started and self.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            if not started and not self._state.now.stopping:
+                self._fail(self._trouble or "The node could not be activated.")
+        except BaseException as error:  # another transition was requested meanwhile, or the node is being destroyed
+            if not self._state.now.stopping:
+                self._fail(f"The node could not be started: {type(error).__name__}: {error}")
+        self._commands.release()
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._end()
+
+    def _on_exhausted(self) -> None:
+        self._fail("So many commands exceeded answer_timeout that the model cannot be used any more; the node ends.")
+
+    def _set_lifecycle(self, name: str) -> None:
+        if not self._state.now.stopping:
+            self._state.change(lifecycle=name)
 
     @guarded
     def _on_command(self, message: Command) -> None:
@@ -223,12 +271,10 @@ class LisaNode(LifecycleNode):
             lambda: parameters.current.depth_wait,
         )
         self._topics = CameraTopics(self, frames, parameters.current, self._on_image)
-        camera = Camera(self._topics.image_topic, frames, now_ns)
-        self._commands.camera = camera
-        return camera
+        return Camera(self._topics.image_topic, frames, now_ns)
 
     def _close_camera(self) -> None:
-        self._commands.camera = None
+        self._state.change(camera=None)
         self._tracking.stop()
         topics, self._topics = self._topics, None
         if topics is not None:
@@ -239,15 +285,19 @@ class LisaNode(LifecycleNode):
         self._tracking.wake()
 
     def _status(self) -> NodeStatus:
-        parameters, model, camera = self._live_parameters.current, self._commands.model, self._commands.camera
+        parameters, now = self._live_parameters.current, self._state.now
+        model, camera, outbox = now.model, now.camera, self._commands.answers.outbox
         return NodeStatus(
-            state=self._commands.state_name,
+            state=now.lifecycle,
             model=model.segmenter.name if model else "none",
             waiting=model.worker.waiting if model else 0,
             queue_size=parameters.queue_size,
             image_age_s=camera.age_s() if camera else None,
             max_image_age_s=parameters.max_image_age,
             callback_errors=self.callback_errors,
+            dropped=outbox.dropped + self._tracking.outbox.dropped,
+            pending_answers=outbox.pending,
+            stuck=model.worker.stuck if model else 0,
             tracking=self._tracking.state,
             unwritten_dialogues=self._dialogues.save(),
             gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
@@ -269,7 +319,7 @@ class LisaNode(LifecycleNode):
         self.get_logger().info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
         try:
             return self._load_model(parameters)
-        except Exception as error:  # main logs the reason and ends the node
+        except BaseException as error:  # whatever a model raises, SystemExit too
             self.get_logger().debug(traceback.format_exc())
             raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
 
@@ -278,64 +328,26 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
-        0; 1 if the node could not start or its executor failed; the reason is logged.
+        0; 1 if the node could not start or failed; the reason is logged.
     """
     stop = threading.Event()
+    # rclpy's own handlers shut the context down at once, before the last answers are published.
+    on_signals(lambda *_: stop.set())
     node: LisaNode | None = None
     try:
-        _on_signals(lambda *_: stop.set())  # interrupting the constructor would crash
-        # rclpy's own handlers shut the context down at once, before the last answers are published.
         if check_program(args, "lisa_node", "Answers commands about a camera's images with masks.", DESCRIPTIONS):
             return 0
         start_ros(args, SignalHandlerOptions.NO)
-        node = LisaNode(load=load)
+        node = LisaNode(load=load, end=stop.set)
         report_overrides(node, args)
-        _on_signals(signal.default_int_handler)  # loading takes long and may be interrupted
-        if not stop.is_set():
-            node.start()
-        _on_signals(lambda *_: stop.set())
-        return _spin(node, stop)
     except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        _on_signals(signal.SIG_IGN)
         if node is not None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _on_signals(handler: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
-
-
-def _spin(node: LisaNode, stop: threading.Event) -> int:
-    """Run the executor on another thread, so that this one can wait for a signal."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    broken: list[BaseException] = []
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except BaseException as error:  # without its executor the node is useless
-            broken.append(error)
-            node.get_logger().fatal(traceback.format_exc())
-        stop.set()
-
-    thread = threading.Thread(target=spin, name="lisa_executor", daemon=True)
-    thread.start()
-    stop.wait()
-    node.stop(thread.is_alive)
-    executor.shutdown()
-    thread.join()
-    return 1 if broken else 0
+        return 1
+    return run(node, stop)
 
 
 if __name__ == "__main__":

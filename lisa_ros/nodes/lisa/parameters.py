@@ -133,6 +133,12 @@ class NodeParameters:
         "full",
         "mask_only",
     )
+    answer_timeout: float = _number(
+        300.0,
+        "Maximum time to process a command, in seconds. Beyond it the command is answered with FAILED. 0: no limit.",
+        0.0,
+        86400.0,
+    )
     max_new_tokens: int = _number(512, "Maximum length of an answer, in tokens.", 1, 4096)
     min_score: float = _number(
         0.0,

@@ -4,6 +4,7 @@
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from std_msgs.msg import Header
 from lisa_ros.dialogue.dialogues import DEFAULT_OPERATOR
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import nanoseconds
-from lisa_ros.nodes.lisa.camera.frames import CameraFrame
+from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.segmentation.answers import Event, ObjectMask
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
@@ -118,3 +119,18 @@ class Outcome:
     def answered(self) -> bool:
         """Whether the model gave an answer."""
         return self.status in (Segmentation.OK, Segmentation.NO_OBJECT)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A command that the model has processed.
+
+    Attributes:
+        outcome: The result. Its `turn` is the number that the answer is expected to have in the dialogue.
+        encoded: The frame used for the answer.
+        remember: Adds the answer to the operator's dialogue and returns its number there; 0: it is not kept.
+    """
+
+    outcome: Outcome
+    encoded: EncodedFrame
+    remember: Callable[[], int] = lambda: 0

@@ -16,7 +16,7 @@ from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.parameters import LiveParameters
-from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation.answers import ObjectMask
 
 
@@ -113,7 +113,7 @@ def test_the_overlay_is_drawn_only_for_a_subscriber(monkeypatch: pytest.MonkeyPa
         def publish() -> None:
             request = Request("1", "anna", "red")
             answers.register(request)
-            answers.publish(request, outcome, encoded)
+            answers.publish(request, outcome, Processed(outcome, encoded))
 
         publish()
         assert drawn == []

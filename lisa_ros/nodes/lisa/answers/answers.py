@@ -6,6 +6,7 @@ import threading
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
@@ -17,9 +18,8 @@ from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import AnsweredObjects, PlannerTopics
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.parameters import LiveParameters
-from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation import masks as geometry
-from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.overlay import draw_overlay
 
 _RELIABLE = QoSProfile(depth=10)
@@ -33,7 +33,7 @@ class Answers:
         self._node = node
         self._unanswered: set[Request] = set()
         self._lock = threading.Lock()
-        self._outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
+        self.outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
         self._locator = Locator(lambda: parameters.current.image_rectified)
         self._segmentation = node.create_publisher(Segmentation, "~/segmentation", LATCHED)
         self._mask = node.create_publisher(Image, "~/mask", LATCHED)
@@ -41,7 +41,7 @@ class Answers:
         self._centroid_pixel = node.create_publisher(PointStamped, "~/centroid_pixel", _RELIABLE)
         self._overlay = node.create_publisher(Image, "~/overlay", _RELIABLE)
         compressed = parameters.current.image_transport == "compressed"
-        self._planner = PlannerTopics(node, self._outbox, compressed, lambda: parameters.current.points_organised)
+        self._planner = PlannerTopics(node, self.outbox, compressed, lambda: parameters.current.points_organised)
 
     def register(self, request: Request) -> None:
         """Register a command that needs an answer."""
@@ -53,72 +53,79 @@ class Answers:
         with self._lock:
             return list(self._unanswered)
 
-    def publish(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None = None) -> Segmentation | None:
+    def publish(self, request: Request, outcome: Outcome, processed: Processed | None = None) -> Segmentation | None:
         """Publish the answer to a command, unless it has been answered already.
+
+        An answer is made and serialized before it becomes a turn of the dialogue, so that one that cannot be published
+        leaves none.
 
         Args:
             request: The command.
             outcome: Its result.
-            encoded: The frame used for the answer, if the model answered.
+            processed: The model's answer, if there is one.
 
         Returns:
             The answer; None: the command was answered already.
 
         Raises:
-            Exception: The message could not be made; the command still needs an answer.
+            BaseException: The message could not be made; the command still needs an answer.
         """
-        with self._lock:
-            if request not in self._unanswered:
-                return None
-            self._unanswered.discard(request)
+        encoded = processed.encoded if processed is not None and outcome.answered else None
+        locations = self._locate(outcome, encoded) if encoded is not None else ()
+        header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
+        message = segmentation_message(request, outcome, header, locations)
+        data = serialize_message(message)
+        if not self._claim(request):
+            return None
         try:
-            return self._publish_all(request, outcome, encoded)
+            if encoded is not None and processed is not None:
+                message.turn = processed.remember()
+                data = data if message.turn == outcome.turn else serialize_message(message)
+            self.outbox.post_answer(self._segmentation, data)
         except BaseException:
             self.register(request)
             raise
+        if encoded is not None:
+            self._publish_topics(request, outcome, encoded, message, locations)
+        return message
 
     def close(self, timeout_s: float) -> None:
         """Wait until all answers are delivered."""
-        self._outbox.close(timeout_s)
+        self.outbox.close(timeout_s)
 
-    def _publish_all(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None) -> Segmentation:
-        header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
-        if encoded is None or not outcome.answered:
-            message = segmentation_message(request, outcome, header)
-            self._outbox.post_latched(self._segmentation, message)
-            return message
-        height, width = encoded.image.shape[:2]
-        union = geometry.union((one.mask for one in outcome.objects), (height, width))
-        # A planner that needs only the mask does not wait for the rest.
-        self._outbox.post_latched(self._mask, mask_message(union, header))
-        locations = tuple(self._locator.locate(encoded.source, encoded.image, one.mask) for one in outcome.objects)
-        message = segmentation_message(request, outcome, header, locations)
-        self._post_text_and_pixel(message, union)
-        self._outbox.post_latched(self._segmentation, message)
-        self._post_other_topics(request, outcome, encoded, message, locations, union)
-        return message
+    def _claim(self, request: Request) -> bool:
+        """Whether the command had no answer; it counts as answered from now on."""
+        with self._lock:
+            if request not in self._unanswered:
+                return False
+            self._unanswered.discard(request)
+            return True
 
-    def _post_text_and_pixel(self, message: Segmentation, union: Mask) -> None:
-        self._outbox.post(self._explanation, String(data=message.explanation))
-        if union.any():
-            point = centroid_point(union)
-            self._outbox.post(self._centroid_pixel, PointStamped(header=message.header, point=point))
+    def _locate(self, outcome: Outcome, encoded: EncodedFrame) -> tuple[Location, ...]:
+        return tuple(self._locator.locate(encoded.source, encoded.image, one.mask) for one in outcome.objects)
 
-    def _post_other_topics(
+    def _publish_topics(
         self,
         request: Request,
         outcome: Outcome,
         encoded: EncodedFrame,
         message: Segmentation,
         locations: tuple[Location, ...],
-        union: Mask,
     ) -> None:
+        """Publish the topics that repeat parts of an answer. The command has its answer already: errors are logged."""
+        height, width = encoded.image.shape[:2]
+        union = geometry.union((one.mask for one in outcome.objects), (height, width))
         labels = [one.phrase or request.text for one in outcome.objects]
+        post = self.outbox.post
+        post(self._mask, lambda: mask_message(union, message.header))
+        post(self._explanation, lambda: String(data=message.explanation))
+        if union.any():
+            post(self._centroid_pixel, lambda: PointStamped(header=message.header, point=centroid_point(union)))
         self._planner.publish(
             AnsweredObjects(outcome.objects, locations, union, labels, encoded.source), message.header
         )
         if self._overlay.get_subscription_count():
-            self._outbox.post(self._overlay, _overlay_message(request, outcome, message, encoded))
+            post(self._overlay, lambda: _overlay_message(request, outcome, message, encoded))
 
 
 def _overlay_message(request: Request, outcome: Outcome, message: Segmentation, encoded: EncodedFrame) -> Image:

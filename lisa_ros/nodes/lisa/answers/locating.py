@@ -62,8 +62,9 @@ class Locator:
         return locate(image, mask, measured.depth_m, measured.camera)
 
     def _of(self, frame: CameraFrame) -> _Measured:
+        depth = frame.await_depth()  # outside of the lock: another frame's object must not wait
         with self._lock:
-            of = (frame.await_depth(), frame.info, self._rectified())
+            of = (depth, frame.info, self._rectified())
             if self._measured is None or any(a is not b for a, b in zip(self._measured.of, of, strict=True)):
                 self._measured = self._read(frame, *of)
             return self._measured

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes answers so that none is lost, although only the newest one is latched for late joiners.
+"""Publishes on threads of its own, so that a slow subscriber of one topic delays no other topic.
 
 A reliable publisher with a history of one message drops it when the next one is published, delivered or not: of 200
 answers with 300 kB masks published at once, a subscriber got 108 (and 132 with a history of 100). Therefore the next
-message waits until the previous one is acknowledged, which takes about 5 ms, on a thread of its own.
+message of a topic waits until the previous one is acknowledged, which takes about 5 ms.
 """
 
-import queue
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,67 +21,153 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 
 # DDS repairs a lost packet when the next heartbeat asks for it, every 3 s.
 _ACKNOWLEDGE_S = 4.0
-# While one subscriber does not acknowledge, the others' acknowledgements are not visible; after this time they have it.
+# While one subscriber does not acknowledge, the others' acknowledgements are not visible; by then they have it.
 _OTHERS_ACKNOWLEDGE_S = 0.05
+# Other topics wait at most so long for pending answers: a frozen subscriber of the answers must not stop them.
+_ANSWERS_FIRST_S = 0.05
 _POLL_S = 0.001
 _NOW = Duration(seconds=0)
 
 
 class Outbox:
-    """Publishes messages in the order in which they were posted.
+    """Publishes answers in order and without loss, and the newest message of each other topic. Thread-safe.
 
-    A subscriber that does not acknowledge delays the others by four seconds once, and then by 50 ms per message, until
-    it acknowledges again or DDS removes it.
+    Each topic has its own thread and queue. A subscriber that does not acknowledge delays its topic by four seconds
+    once, and then by 50 ms per message, until it acknowledges again or DDS removes it.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
-        """Start the thread; `report` is called with one sentence about each problem."""
+        """Start without threads; `report` is called with one sentence about each problem."""
         self._report = report
-        self._posted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._unresponsive: set[str] = set()
-        self._latched: dict[str, Publisher] = {}
+        self._lock = threading.Lock()
+        self._topics: dict[str, _Topic] = {}
+        self._answers_sent = threading.Event()
+        self._answers_sent.set()
+
+    @property
+    def dropped(self) -> int:
+        """Number of messages that were replaced by newer ones of their topic before they were published."""
+        with self._lock:
+            return sum(topic.dropped for topic in self._topics.values())
+
+    @property
+    def pending(self) -> int:
+        """Number of answers that are not published yet."""
+        with self._lock:
+            return sum(topic.pending for topic in self._topics.values() if topic.keeps_all)
+
+    def post_answer(self, publisher: Publisher, data: bytes) -> None:
+        """Publish a serialized answer after those before it; returns at once."""
+        self._answers_sent.clear()
+        self._topic(publisher, keeps_all=True).post(lambda: data)
+
+    def post(self, publisher: Publisher, make: Callable[[], Any]) -> None:
+        """Publish a message, unless a newer one of its topic is posted before its turn; returns at once.
+
+        Args:
+            publisher: Of the topic.
+            make: Makes the message, on the topic's thread.
+        """
+        self._topic(publisher, keeps_all=False).post(make)
+
+    def close(self, timeout_s: float) -> None:
+        """Drop the messages of other topics, wait until the answers are acknowledged, and end the threads."""
+        until_s = time.monotonic() + timeout_s
+        with self._lock:
+            topics = list(self._topics.values())
+        for topic in topics:
+            topic.close()
+        for topic in topics:
+            topic.join(max(0.0, until_s - time.monotonic()))
+            if topic.keeps_all and topic.pending:
+                self._report(f"{topic.pending} answers on {topic.name} could not be delivered before the end.")
+
+    def _topic(self, publisher: Publisher, keeps_all: bool) -> "_Topic":
+        with self._lock:
+            topic = self._topics.get(publisher.topic)
+            if topic is None:
+                topic = _Topic(publisher, keeps_all, self._answers_sent, self._report)
+                self._topics[publisher.topic] = topic
+            return topic
+
+
+class _Topic:
+    """The queue and the thread of one topic."""
+
+    def __init__(
+        self, publisher: Publisher, keeps_all: bool, answers_sent: threading.Event, report: Callable[[str], None]
+    ) -> None:
+        self.name, self.keeps_all, self.dropped = publisher.topic, keeps_all, 0
+        self._publisher, self._answers_sent, self._report = publisher, answers_sent, report
+        self._queue: deque[Callable[[], Any]] = deque()
+        self._publishing = False
+        self._changed = threading.Condition()
+        self._closing = False
+        self._unresponsive = False
         self._thread = threading.Thread(target=self._run, name="lisa_outbox", daemon=True)
         self._thread.start()
 
-    def post(self, publisher: Publisher, message: Any) -> None:
-        """Publish a message on the outbox's thread; returns at once."""
-        self._posted.put(lambda: publisher.publish(message))
+    @property
+    def pending(self) -> int:
+        """Number of messages that are not published and acknowledged yet."""
+        return len(self._queue) + int(self._publishing)
 
-    def post_latched(self, publisher: Publisher, message: Any) -> None:
-        """Publish a message after the previous one of a LATCHED publisher is acknowledged; returns at once."""
-        self._latched[publisher.topic] = publisher
-        self._posted.put(lambda: self._publish_latched(publisher, message))
+    def post(self, make: Callable[[], Any]) -> None:
+        with self._changed:
+            if self._closing and not self.keeps_all:
+                return
+            if self._queue and not self.keeps_all:
+                self._queue.clear()
+                self.dropped += 1
+            self._queue.append(make)
+            self._changed.notify()
 
-    def close(self, timeout_s: float) -> None:
-        """Publish all posted messages, wait until they are acknowledged, and end the thread."""
-        self._posted.put(None)
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            if not self.keeps_all:
+                self._queue.clear()
+            self._changed.notify()
+
+    def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (publish := self._posted.get()) is not None:
+        while (make := self._next()) is not None:
             try:
-                publish()
-            except Exception as error:  # the next answers must still be published
-                self._report(f"An answer could not be published: {type(error).__name__}: {error}")
-        for publisher in self._latched.values():
-            self._wait(publisher)
+                if not self.keeps_all:
+                    self._answers_sent.wait(_ANSWERS_FIRST_S)
+                self._publisher.publish(make())
+                self._wait_for_acknowledgement()
+            except BaseException:  # the next messages must still be published
+                self._report(f"A message on {self.name} could not be published:\n{traceback.format_exc()}")
+            self._finish()
 
-    def _publish_latched(self, publisher: Publisher, message: Any) -> None:
-        self._wait(publisher)
-        publisher.publish(message)
+    def _next(self) -> Callable[[], Any] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            if not self._queue:
+                return None
+            self._publishing = True
+            return self._queue.popleft()
 
-    def _wait(self, publisher: Publisher) -> None:
-        known = publisher.topic in self._unresponsive
-        timeout_s = _OTHERS_ACKNOWLEDGE_S if known else _ACKNOWLEDGE_S
+    def _finish(self) -> None:
+        with self._changed:
+            self._publishing = False
+            if self.keeps_all and not self._queue:
+                self._answers_sent.set()
+
+    def _wait_for_acknowledgement(self) -> None:
+        timeout_s = _OTHERS_ACKNOWLEDGE_S if self._unresponsive else _ACKNOWLEDGE_S
         # Polled without a timeout: rclpy holds the global interpreter lock while it waits.
-        deadline = time.monotonic() + timeout_s
-        while not publisher.wait_for_all_acked(_NOW):
-            if time.monotonic() >= deadline:
-                if not known:
-                    self._unresponsive.add(publisher.topic)
-                    self._report(
-                        f"A subscriber of {publisher.topic} does not acknowledge its messages; it may miss some."
-                    )
+        deadline_s = time.monotonic() + timeout_s
+        while not self._publisher.wait_for_all_acked(_NOW):
+            if self._closing and not self.keeps_all:
+                return
+            if time.monotonic() >= deadline_s:
+                if not self._unresponsive:
+                    self._unresponsive = True
+                    self._report(f"A subscriber of {self.name} does not acknowledge its messages; it may miss some.")
                 return
             time.sleep(_POLL_S)
-        self._unresponsive.discard(publisher.topic)
+        self._unresponsive = False

@@ -4,6 +4,7 @@
 All have the header of the image used for the answer. Large messages are made only if their topic has a subscriber.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,8 +84,9 @@ class PlannerTopics:
         """Publish the objects of one answer; there may be none."""
         located = [one for one in found.locations if isinstance(one, Located)]
         if located:
-            self._outbox.post(self._centroid, PointStamped(header=header, point=point(located[0].centroid_m)))
-            self._outbox.post(self._pose, pose_message(located[0], header))
+            centroid = PointStamped(header=header, point=point(located[0].centroid_m))
+            self._outbox.post(self._centroid, lambda: centroid)
+            self._outbox.post(self._pose, lambda: pose_message(located[0], header))
             self._if_subscribed(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
         self._if_subscribed(self._markers, lambda: _markers(found, header))
         self._if_subscribed(self._labels, lambda: to_image_message(found.union * _TARGET, "mono8", header))
@@ -101,15 +103,19 @@ class PlannerTopics:
             (self._frame_info, frame.info),
         ):
             if message is not None and publisher.get_subscription_count():
-                self._outbox.post(publisher, message)
+                self._outbox.post(publisher, functools.partial(_same, message))
 
     def _if_subscribed(self, publisher: Any, make: Callable[[], Any]) -> None:
         if publisher.get_subscription_count():
-            self._outbox.post(publisher, make())
+            self._outbox.post(publisher, make)
 
     def _publisher(self, kind: Any, topic: str) -> Any:
         options = QoSOverridingOptions.with_default_policies()
         return self._node.create_publisher(kind, topic, _RELIABLE, qos_overriding_options=options)
+
+
+def _same(message: Any) -> Any:
+    return message
 
 
 def _markers(found: AnsweredObjects, header: Header) -> MarkerArray:

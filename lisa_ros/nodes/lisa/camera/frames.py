@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class CameraFrame:
         info: The intrinsics of the same moment, otherwise the newest ones; None: not arrived.
         encoded: The encoded image; set by Camera.
         depth_ns: Stamp of the depth image in nanoseconds.
-        depth_due_s: Time that may still be spent waiting for the depth image, in seconds; 0: none is expected.
+        depth_deadline_s: Until when the depth image is waited for, in monotonic seconds; 0: none is expected.
         depth_came: Set when the depth image has arrived.
     """
 
@@ -50,7 +51,7 @@ class CameraFrame:
     info: CameraInfo | None = None
     encoded: EncodedFrame | None = None
     depth_ns: int = 0
-    depth_due_s: float = 0.0
+    depth_deadline_s: float = 0.0
     depth_came: threading.Event = field(default_factory=threading.Event)
 
     def add_depth(self, message: Image, time_ns: int) -> None:
@@ -60,10 +61,9 @@ class CameraFrame:
             self.depth_came.set()
 
     def await_depth(self) -> Image | None:
-        """The depth image. If one is expected, wait for it, once."""
-        patience_s, self.depth_due_s = self.depth_due_s, 0.0
-        if patience_s > 0.0 and not self.depth_came.is_set():
-            self.depth_came.wait(patience_s)
+        """The depth image. If one is expected, wait until it arrives or its time is over."""
+        if self.depth_deadline_s and not self.depth_came.is_set():
+            self.depth_came.wait(max(0.0, self.depth_deadline_s - time.monotonic()))
         return self.depth
 
 
@@ -102,10 +102,11 @@ class FrameBuffer:
             info = self._matching(self._infos, time_ns) or (self._infos[-1] if self._infos else None)
             frame = CameraFrame(message, time_ns, info=info.message if info else None)
             depth = self._matching(self._depths, time_ns)
-            frame.depth_due_s = self._due_s(time_ns, depth)
+            wait_s = self._wait_s(time_ns, depth)
+            frame.depth_deadline_s = time.monotonic() + wait_s if wait_s else 0.0
             if depth is not None:
                 frame.add_depth(depth.message, depth.time_ns)
-            if frame.depth_due_s:
+            if frame.depth_deadline_s:
                 frame.depth_came.clear()
             self._frames.append(frame)
             self._drop_old()
@@ -144,7 +145,7 @@ class FrameBuffer:
         stamp = message.header.stamp
         return _Stamped(nanoseconds(stamp.sec, stamp.nanosec) or self._now_ns(), message)
 
-    def _due_s(self, time_ns: int, depth: _Stamped | None) -> float:
+    def _wait_s(self, time_ns: int, depth: _Stamped | None) -> float:
         """How long to wait for an image's depth; 0 if no depth is published or the best match is there already."""
         published = bool(self._depths) and abs(self._depths[-1].time_ns - time_ns) < _DEPTH_ACTIVE_NS
         self._exact |= depth is not None and depth.time_ns == time_ns

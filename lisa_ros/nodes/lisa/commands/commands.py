@@ -2,27 +2,26 @@
 """The way of a command through the node: rejected at once, or queued, processed by the model, and answered."""
 
 import dataclasses
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rclpy.node import Node
 
-from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, OperatorError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, operator_name
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import ImageError, nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
-from lisa_ros.nodes.lisa.camera.camera import Camera, Choice, NoImageError
-from lisa_ros.nodes.lisa.camera.dialogue_frames import DialogueFrames
+from lisa_ros.nodes.lisa.camera.camera import NoImageError
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
-from lisa_ros.nodes.lisa.commands.inference import InferenceSettings, run_inference
-from lisa_ros.nodes.lisa.commands.worker import Worker
-from lisa_ros.nodes.lisa.dialogue_services import dialogue_limits
+from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
 from lisa_ros.nodes.lisa.parameters import LiveParameters
-from lisa_ros.nodes.lisa.request import Listener, Outcome, Request
+from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
+from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
+from lisa_ros.nodes.lisa.worker import Worker
 from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.text import detail_of
@@ -36,120 +35,189 @@ _CANCELLED = Outcome(Segmentation.CANCELLED, "The command was cancelled before i
 DEACTIVATED = Outcome(Segmentation.CANCELLED, "The node was deactivated before it answered.")
 SHUT_DOWN = Outcome(Segmentation.CANCELLED, "The node was shut down before it answered.")
 
-
-@dataclass(frozen=True)
-class Model:
-    """The model of a configured node, and the threads that use it."""
-
-    segmenter: Segmenter
-    worker: Worker[Request]
-
-
-class _DeactivatedError(Exception):
-    """The node was deactivated before a command was processed."""
+OnAnswered = Callable[[Request, Outcome, EncodedFrame], None]
 
 
 class Commands:
-    """The commands of all operators, from their arrival to their answer.
+    """The commands of all operators, from their arrival to their answer. Thread-safe."""
 
-    The node sets `model` and `camera`; without one of them, commands are rejected.
-    """
+    def __init__(
+        self,
+        node: Node,
+        parameters: LiveParameters,
+        state: NodeState,
+        dialogues: Dialogues,
+        statistics: Statistics,
+        *,
+        on_answered: OnAnswered,
+        on_exhausted: Callable[[], None],
+    ) -> None:
+        """Create the answers' topics on the node.
 
-    def __init__(self, node: Node, parameters: LiveParameters, dialogues: Dialogues, statistics: Statistics) -> None:
-        """Create the answers' topics on the node."""
-        self._node, self._parameters = node, parameters
-        self.dialogues, self._statistics = dialogues, statistics
-        self._dialogue_frames = DialogueFrames()
+        Args:
+            node: The node.
+            parameters: Its parameters.
+            state: Its state; without a model and a camera, commands are rejected.
+            dialogues: The dialogues of all operators.
+            statistics: Counts the answers.
+            on_answered: Called with each answer of the model, after it is published.
+            on_exhausted: Called when so many commands exceeded answer_timeout that no thread is left for others.
+        """
+        self._node, self._parameters, self._state = node, parameters, state
+        self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
+        self._processor = Processor(parameters, dialogues)
         self.answers = Answers(node, parameters)
-        self.model: Model | None = None
-        self.camera: Camera | None = None
-        self.state_name = "unconfigured"
         self.last_s = time.monotonic()
-        self.on_answered: Callable[[Request, Outcome, EncodedFrame], None] = lambda request, outcome, encoded: None
+        self._held: list[Request] | None = None
+        self._hold_lock = threading.Lock()
 
-    def start(self, segmenter: Segmenter) -> None:
-        """Start to process commands with a model."""
-        worker = Worker(
-            self._work,
-            self._failed,
-            threads=self._parameters.current.concurrent_commands,
-            lane=lambda request: request.operator_id,
+    def new_model(self, segmenter: Segmenter) -> Model:
+        """A model with the threads that process its commands."""
+        parameters = self._parameters.current
+        worker: Worker[CommandJob] = Worker(
+            threads=parameters.concurrent_commands,
+            timeout_s=lambda: self._parameters.current.answer_timeout,
+            exhausted=self._on_exhausted,
         )
-        self.model = Model(segmenter, worker)
+        return Model(segmenter, worker)
 
-    def end(self, timeout_s: float) -> Segmenter | None:
-        """Cancel all commands and return the model, which is not used any more; None: there was none."""
-        model, self.model = self.model, None
-        if model is None:
-            return None
+    def end_model(self, model: Model, timeout_s: float) -> None:
+        """Cancel all commands of a model, which is not used any more."""
         model.worker.stop()
         if not model.worker.join(timeout_s):
             self._node.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
         self.finish_all(DEACTIVATED)
-        self._dialogue_frames.clear()
-        return model.segmenter
+        self._processor.forget_frames()
 
     def request(self, message: Command, listener: Listener | None = None) -> Request:
         """The request for a command message; with command_frame nearest, it reserves the frame nearest to its stamp."""
         stamp_ns = nanoseconds(message.stamp.sec, message.stamp.nanosec)
-        choice, camera = self._choice(stamp_ns), self.camera
-        frame = camera.frames.nearest(stamp_ns) if camera is not None and choice.nearest else None
+        camera = self._state.now.camera
+        nearest = frame_choice(self._parameters.current, stamp_ns).nearest
+        frame = camera.frames.nearest(stamp_ns) if camera is not None and nearest else None
         return Request.from_command(message, listener, frame)
 
     def accept(self, request: Request) -> bool:
         """Queue a command, or answer it at once. Returns whether it was queued."""
         self.last_s = request.received_s
         self.answers.register(request)
-        model = self.model
-        if model is not None and model.worker.stopping:
+        with self._hold_lock:
+            if self._held is not None and len(self._held) < self._parameters.current.queue_size:
+                self._held.append(request)
+                return True
+        return self._accept(request)
+
+    def hold(self) -> None:
+        """Keep the commands that arrive, up to queue_size, until `release`: the node is being started."""
+        with self._hold_lock:
+            self._held = []
+
+    def release(self) -> None:
+        """Queue the commands that were kept, or answer them at once."""
+        with self._hold_lock:
+            held, self._held = self._held or [], None
+        for request in held:
+            self._accept(request)
+
+    def _accept(self, request: Request) -> bool:
+        now = self._state.now
+        if now.stopping:
             self.finish(request, SHUT_DOWN)
             return False
-        if model is None or self.camera is None:
-            self.finish(request, Outcome(Segmentation.REJECTED, f"The node is {self.state_name}, not active."))
+        if now.model is None or now.camera is None:
+            self.finish(request, Outcome(Segmentation.REJECTED, f"The node is {now.lifecycle}, not active."))
             return False
         if (refusal := self._refusal(request)) is not None:
             self.finish(request, Outcome(Segmentation.REJECTED, refusal))
             return False
-        return self._queue(request, model)
+        return self._queue(request, now.model)
 
     def cancel(self, request: Request) -> None:
         """Cancel a command for its sender."""
         request.cancel_requested.set()
-        for waiting in self.model.worker.withdraw(lambda one: one is request) if self.model else ():
-            self.finish(waiting, _CANCELLED)
+        self._withdraw(self._state.now.model, lambda waiting: waiting is request, _CANCELLED)
 
-    def cancel_waiting(self, outcome: Outcome) -> None:
+    def cancel_waiting(self, model: Model | None, outcome: Outcome) -> None:
         """Answer the waiting commands with an outcome; commands that are being processed are not affected."""
-        if self.model is not None:
-            for request in self.model.worker.withdraw(lambda waiting: True):
-                self.finish(request, outcome)
+        self._withdraw(model, lambda waiting: True, outcome)
 
     def finish_all(self, outcome: Outcome) -> None:
         """Answer all commands that have no answer yet with an outcome."""
         for request in self.answers.unanswered():
             self.finish(request, outcome)
 
-    def finish(self, request: Request, outcome: Outcome, encoded: EncodedFrame | None = None) -> None:
-        """Answer a command, unless it has been answered already."""
-        message = self.answers.publish(request, outcome, encoded)
-        if message is not None:
-            self._statistics.count_answer(outcome)
-            if request.listener is not None:
-                request.listener.on_answer(message)
-            command = f"{quoted(request.operator_id)}: {quoted(request.text)}"
-            result = detail_of(outcome.detail) or f"{len(outcome.objects)} object(s)"
-            self._node.get_logger().info(f"{command} -> {result} ({outcome.total_ms:.0f} ms)")
+    def finish(self, request: Request, outcome: Outcome, processed: Processed | None = None) -> bool:
+        """Answer a command. Returns whether it had no answer yet."""
+        message = self.answers.publish(request, outcome, processed)
+        if message is None:
+            return False
+        self._statistics.count_answer(outcome)
+        if request.listener is not None:
+            request.listener.on_answer(message)
+        command = f"{quoted(request.operator_id)}: {quoted(request.text)}"
+        result = detail_of(outcome.detail) or f"{len(outcome.objects)} object(s)"
+        self._node.get_logger().info(f"{command} -> {result} ({outcome.total_ms:.0f} ms)")
+        return True
+
+    def process(self, request: Request, cancelled: Callable[[], bool]) -> None:
+        """Process a command and answer it; called on a worker's thread."""
+        started_s = time.monotonic()
+        outcome, processed = self._process(request, cancelled, started_s)
+        timed = dataclasses.replace(
+            outcome,
+            queued_ms=1000 * (started_s - request.received_s),
+            total_ms=1000 * (time.monotonic() - started_s),
+        )
+        if self.finish(request, timed, processed) and processed is not None and timed.answered:
+            self._on_answered(request, timed, processed.encoded)
+
+    def failed(self, request: Request, error: BaseException) -> None:
+        """Answer a command whose answer could not be published."""
+        self.finish(request, self._failure(request, error, "The answer could not be published", None))
+
+    def timed_out(self, request: Request, timeout_s: float) -> None:
+        """Answer a command that is not processed within answer_timeout."""
+        sentence = f"The model did not answer within {timeout_s:g} s (answer_timeout)."
+        self._node.get_logger().error(f"The command {quoted(request.text)}: {sentence}")
+        self.finish(request, Outcome(Segmentation.FAILED, sentence, total_ms=1000 * timeout_s))
+
+    def _process(
+        self, request: Request, cancelled: Callable[[], bool], started_s: float
+    ) -> tuple[Outcome, Processed | None]:
+        now, encoded = self._state.now, None
+        if now.model is None or now.camera is None:
+            return DEACTIVATED, None
+        segmenter = now.model.segmenter
+        stopped = lambda: cancelled() or request.cancel_requested.is_set()  # noqa: E731
+        try:
+            dialogue = self._processor.dialogue(request)
+            encoded = self._processor.encode(request, dialogue, segmenter, now.camera)
+            processed = self._processor.infer(request, dialogue, encoded, segmenter, stopped, started_s)
+        except (NoImageError, ImageError) as error:
+            return Outcome(Segmentation.NO_IMAGE, str(error)), None
+        except BaseException as error:  # the command must be answered whatever the model raises, SystemExit too
+            return self._failure(request, error, "The model failed", encoded), None
+        return processed.outcome, processed
+
+    def _failure(self, request: Request, error: BaseException, what: str, encoded: EncodedFrame | None) -> Outcome:
+        message = f"The command {quoted(request.text)} failed:\n{''.join(traceback.format_exception(error))}"
+        self._node.get_logger().error(sendable(message))
+        sentence = detail_of(f"{what}: {type(error).__name__}: {error}")
+        return Outcome(Segmentation.FAILED, sentence, encoded.header if encoded else None)
 
     def _queue(self, request: Request, model: Model) -> bool:
-        limit = self._parameters.current.queue_size
-        if self._parameters.current.queue_policy == "latest_wins":
-            for older in model.worker.withdraw(lambda waiting: waiting.operator_id == request.operator_id):
-                self.finish(older, _SUPERSEDED)
-        if model.worker.submit(request, limit):
+        parameters = self._parameters.current
+        if parameters.queue_policy == "latest_wins":
+            self._withdraw(model, lambda waiting: waiting.operator_id == request.operator_id, _SUPERSEDED)
+        if model.worker.submit(CommandJob(request, self), parameters.queue_size):
             return True
-        full = f"The queue is full: {limit} commands wait already (queue_size). Send the command again later."
+        full = f"The queue is full: {parameters.queue_size} commands wait already (queue_size). Send it again later."
         self.finish(request, Outcome(Segmentation.REJECTED, full))
         return False
+
+    def _withdraw(self, model: Model | None, chosen: Callable[[Request], bool], outcome: Outcome) -> None:
+        for job in model.worker.withdraw(lambda job: chosen(job.request)) if model else ():
+            self.finish(job.request, outcome)
 
     def _refusal(self, request: Request) -> str | None:
         """The reason to reject a command; None: it is accepted."""
@@ -167,86 +235,30 @@ class Commands:
             return str(error)
         return None
 
-    def _work(self, request: Request, cancelled: Callable[[], bool]) -> None:
-        started_s = time.monotonic()
-        encoded: EncodedFrame | None = None
-        try:
-            model, camera = self.model, self.camera
-            if model is None or camera is None:
-                raise _DeactivatedError
-            dialogue = self._dialogue(request.operator_id)
-            encoded = self._choose_and_encode(request, dialogue, model.segmenter, camera)
-            stopped = lambda: cancelled() or request.cancel_requested.is_set()  # noqa: E731
-            outcome = self._infer(request, dialogue, encoded, model.segmenter, stopped, started_s)
-        except _DeactivatedError:
-            outcome = DEACTIVATED
-        except (NoImageError, ImageError) as error:
-            outcome = Outcome(Segmentation.NO_IMAGE, str(error))
-        except Exception as error:  # the command must be answered whatever the model raises
-            outcome = self._failure(request, error, encoded)
-        timed = dataclasses.replace(
-            outcome,
-            queued_ms=1000 * (started_s - request.received_s),
-            total_ms=1000 * (time.monotonic() - started_s),
-        )
-        self.finish(request, timed, encoded)
-        if encoded is not None and timed.answered:
-            self.on_answered(request, timed, encoded)
 
-    def _failure(self, request: Request, error: Exception, encoded: EncodedFrame | None) -> Outcome:
-        message = f"The command {quoted(request.text)} failed:\n{''.join(traceback.format_exception(error))}"
-        self._node.get_logger().error(sendable(message))
-        sentence = " ".join(f"The model failed: {type(error).__name__}: {error}".split())
-        return Outcome(Segmentation.FAILED, sentence, encoded.header if encoded else None)
+@dataclasses.dataclass(frozen=True, eq=False)
+class CommandJob:
+    """A command as a job of the worker. The commands of one operator are one lane."""
 
-    def _dialogue(self, operator_id: str) -> DialogueSnapshot:
-        """The operator's dialogue now. One command uses one snapshot, so that a reset meanwhile does not affect it."""
-        self.dialogues.set_limits(dialogue_limits(self._parameters.current))
-        return self.dialogues.snapshot(operator_name(operator_id))
+    request: Request
+    commands: Commands
 
-    def _choose_and_encode(
-        self, request: Request, dialogue: DialogueSnapshot, segmenter: Segmenter, camera: Camera
-    ) -> EncodedFrame:
-        parameters = self._parameters.current
-        if parameters.follow_up_frame == "dialogue" and dialogue.turns:
-            kept = self._dialogue_frames.of(operator_name(request.operator_id))
-            if kept is not None:
-                return dataclasses.replace(kept, known=True)
-        frame = camera.choose(self._choice(request.stamp_ns, request))
-        return camera.encode(segmenter, frame, parameters.same_frame_difference)
+    @property
+    def lane(self) -> str:
+        """See Job."""
+        return self.request.operator_id
 
-    def _choice(self, stamp_ns: int, request: Request | None = None) -> Choice:
-        parameters = self._parameters.current
-        reserved = request.frame if request else None
-        return Choice(stamp_ns, reserved, parameters.command_frame, parameters.max_image_age)
+    def run(self, cancelled: Callable[[], bool]) -> None:
+        """See Job."""
+        self.commands.process(self.request, cancelled)
 
-    def _infer(
-        self,
-        request: Request,
-        dialogue: DialogueSnapshot,
-        encoded: EncodedFrame,
-        segmenter: Segmenter,
-        cancelled: Callable[[], bool],
-        started_s: float,
-    ) -> Outcome:
-        parameters = self._parameters.current
-        operator = operator_name(request.operator_id)
-        begins = not dialogue.turns or self._dialogue_frames.of(operator) is None
-        settings = InferenceSettings(
-            parameters.max_new_tokens,
-            request.answer or parameters.answer,
-            max_history_tokens=parameters.max_dialogue_tokens,
-            min_score=parameters.min_score,
-        )
-        outcome = run_inference(segmenter, self.dialogues, dialogue, request, encoded, settings, cancelled, started_s)
-        if begins and outcome.turn and parameters.follow_up_frame == "dialogue":
-            self._dialogue_frames.begin(operator, encoded, parameters.max_operators)
-        return outcome
+    def fail(self, error: BaseException) -> None:
+        """See Job."""
+        self.commands.failed(self.request, error)
 
-    def _failed(self, request: Request, error: Exception) -> None:
-        """Called by the worker if the answer of a command could not be published."""
-        self._node.get_logger().error(sendable("".join(traceback.format_exception(error))))
-        self.finish(request, Outcome(Segmentation.FAILED, f"The answer could not be published: {error}"))
+    def time_out(self, timeout_s: float) -> None:
+        """See Job."""
+        self.commands.timed_out(self.request, timeout_s)
 
 
 def quoted(text: str) -> str:

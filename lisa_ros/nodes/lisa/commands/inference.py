@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError, operator_name
+from lisa_ros.dialogue.dialogues import DialogueSnapshot, ForgottenTurnError
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
 from lisa_ros.segmentation.interface import Segmenter
-from lisa_ros.segmentation.turns import turn_of
+from lisa_ros.segmentation.turns import Turn, turn_of
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,34 @@ class InferenceSettings:
 
 def run_inference(
     segmenter: Segmenter,
-    dialogues: Dialogues,
-    snapshot: DialogueSnapshot,
+    dialogue: DialogueSnapshot,
     request: Request,
     encoded: EncodedFrame,
     settings: InferenceSettings,
     cancelled: Callable[[], bool],
     started_s: float,
-) -> Outcome:
-    """Run the model on a command. The answer becomes a turn of the operator's dialogue.
+) -> tuple[Outcome, Turn | None]:
+    """Run the model on a command.
 
     Args:
         segmenter: The model.
-        dialogues: The dialogues of all operators.
-        snapshot: The operator's dialogue when processing of this command started.
+        dialogue: The operator's dialogue when processing of the command started.
         request: The command.
         encoded: The frame it is about.
         settings: Settings of the model.
         cancelled: Returns whether the model should stop.
         started_s: Start of processing in monotonic seconds.
 
+    Returns:
+        The outcome, and the turn that the answer becomes; None: it does not become one.
+
     Raises:
-        ValueError: The model's masks do not have the size of the image. The answer does not become a turn.
+        ValueError: The model's masks or scores are invalid, see check_objects.
         Exception: Any error of the model.
     """
-    operator = operator_name(request.operator_id)
     try:
-        snapshot.check_kept(request.references)
-        session = segmenter.session(encoded.encoded, snapshot.turns, max_history_tokens=settings.max_history_tokens)
+        dialogue.check_kept(request.references)
+        session = segmenter.session(encoded.encoded, dialogue.turns, max_history_tokens=settings.max_history_tokens)
         events = session.segment(
             request.text,
             request.references,
@@ -77,24 +77,24 @@ def run_inference(
         )
         collected = _collect(_reported(events, request, encoded, settings.min_score))
     except (CommandError, ForgottenTurnError) as error:
-        return Outcome(Segmentation.REJECTED, str(error), encoded.header)
+        return Outcome(Segmentation.REJECTED, str(error), encoded.header), None
     finished = collected.finished
     if finished.reason == "cancelled":
-        return Outcome(Segmentation.CANCELLED, "The command was cancelled before it was answered.", encoded.header)
+        sentence = "The command was cancelled before it was answered."
+        return Outcome(Segmentation.CANCELLED, sentence, encoded.header), None
     height, width = encoded.image.shape[:2]
     check_objects(finished.objects, (height, width))
-    turn = dialogues.append(operator, turn_of(request.text, finished), snapshot.generation)
-    return Outcome(
+    outcome = Outcome(
         *_status(finished.objects, settings.min_score),
         header=encoded.header,
         answer=finished.answer,
         objects=_found(finished.objects, settings.min_score),
-        turn=turn,
         references=finished.references,
-        history=snapshot.turns,
+        history=dialogue.turns,
         frame_known=encoded.known,
         first_mask_ms=1000 * (collected.first_mask_s - started_s) if collected.first_mask_s is not None else 0.0,
     )
+    return outcome, turn_of(request.text, finished)
 
 
 def _reported(events: Iterable[Event], request: Request, encoded: EncodedFrame, min_score: float) -> Iterator[Event]:

@@ -15,11 +15,12 @@ from rclpy.node import Node
 
 from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from
 from lisa_ros.nodes.lisa.answers.locating import Locator
+from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
-from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.commands.inference import is_object
 from lisa_ros.nodes.lisa.parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
+from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics
 from lisa_ros.segmentation.answers import Mask, MaskFound
 from lisa_ros.segmentation.masks import intersection_over_union
@@ -27,7 +28,6 @@ from lisa_ros.segmentation.turns import Turn
 from lisa_ros.tracking.flow import FlowTracker
 from lisa_ros.tracking.interface import Follower, LossReason, Tracked, TrackState, lost
 
-_STOP_S = 5.0
 _SHOWN_CHARACTERS = 64
 _SAME_OBJECT_IOU = 0.3
 """Minimum IoU of the model's new mask with the tracked mask. Below it, the model found another object of this name."""
@@ -65,19 +65,21 @@ class _Detection:
 class ObjectTracking:
     """Owns the tracking thread and the tracker, which no other thread uses."""
 
-    def __init__(self, node: Node, parameters: LiveParameters, commands: Commands) -> None:
+    def __init__(self, node: Node, parameters: LiveParameters, state: NodeState) -> None:
         """Create the topics on the node and start the thread."""
-        self._node, self._parameters, self._commands = node, parameters, commands
+        self._node, self._parameters, self._node_state = node, parameters, state
         locator = Locator(lambda: parameters.current.image_rectified)
-        self._topics = TrackedTopics(node, locator, lambda: parameters.current.points_organised)
+        self.outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
+        self._topics = TrackedTopics(node, self.outbox, locator, lambda: parameters.current.points_organised)
         self._follower = Follower(FlowTracker())
         self._woken, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._correction: _Detection | None = None
         self._answer: _Detection | None = None
+        self._tracked_answer: _Detection | None = None
         self._begun = False
         self._last_frame: CameraFrame | None = None
         self._published: TrackedFrame | None = None
-        self._segmenting = threading.Event()
+        self._image_shape: tuple[int, ...] = ()
         self._next_correction_ns = 0
         self._thread = threading.Thread(target=self._run, name="lisa_tracking", daemon=True)
         self._thread.start()
@@ -92,12 +94,12 @@ class ObjectTracking:
 
     def answered(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> None:
         """Track the first object of a new answer from now on."""
-        if not outcome.objects or encoded.source is None or self._commands.camera is None:
+        if not outcome.objects or encoded.source is None or self._node_state.now.camera is None:
             return
         answer = request.answer or self._parameters.current.answer
         subject = _Subject(request, outcome.history, outcome.references, answer)
         with self._lock:
-            if self._commands.camera is None:  # the node was deactivated meanwhile
+            if self._node_state.now.camera is None:  # the node was deactivated meanwhile
                 return
             self._answer = _Detection(subject, encoded.source, encoded.image, outcome.objects[0].mask)
             self._correction, self._begun = None, False
@@ -114,11 +116,12 @@ class ObjectTracking:
             self._last_frame = None
         self.wake()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float) -> None:
         """End the thread."""
         self._closing.set()
         self._woken.set()
-        self._thread.join(_STOP_S)
+        self._thread.join(timeout_s)
+        self.outbox.close(timeout_s)
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -128,12 +131,19 @@ class ObjectTracking:
                 self._step()
             except Exception:  # the thread must survive every error
                 self._node.get_logger().error(f"Tracking of the object stopped:\n{traceback.format_exc()}")
-                self._drop()
-                self.stop()
+                self._give_up(self._tracked_answer)
+
+    def _give_up(self, answer: _Detection | None) -> None:
+        """Stop tracking the object of this answer; a newer answer that has arrived meanwhile is kept."""
+        self._drop()
+        with self._lock:
+            if self._answer is answer:
+                self._answer = self._correction = None
 
     def _step(self) -> None:
         with self._lock:
             answer, begun = self._answer, self._begun
+            self._tracked_answer = answer
             correction, self._correction = self._correction, None
         self._follower.refresh_after_s = self._parameters.current.track_again_after
         if not self._parameters.current.track or not self._topics.has_subscribers():
@@ -154,6 +164,9 @@ class ObjectTracking:
             if self._answer is answer:
                 self._begun = True
         self._published, self._next_correction_ns = None, 0
+        if self._image_shape != answer.image.shape:  # kept frames of another size cannot be tracked through
+            self._follower.forget()
+            self._image_shape = answer.image.shape
         self._follower.found(answer.frame.time_ns, answer.image, answer.mask, cancelled=self._closing.is_set)
 
     def _correct(self, correction: _Detection) -> None:
@@ -167,7 +180,7 @@ class ObjectTracking:
         )
 
     def _track(self, answer: _Detection | None) -> None:
-        camera = self._commands.camera
+        camera = self._node_state.now.camera
         frame = camera.frames.newest() if camera is not None else None
         if frame is None or frame is self._last_frame:
             return
@@ -178,9 +191,9 @@ class ObjectTracking:
             return
         if answer is not None and image.shape != answer.image.shape:
             self._node.get_logger().warning("The size of the images changed; the object is not tracked any more.")
-            self._drop()
-            self.stop()
+            self._give_up(answer)
             return
+        self._image_shape = image.shape
         tracked = self._follower.update(frame.time_ns, image)
         if tracked is None or answer is None:
             self._end()
@@ -205,37 +218,34 @@ class ObjectTracking:
             self._topics.publish(replace(last, tracked=lost((height, width), LossReason.ENDED)))
 
     def _request_correction(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Tracked) -> None:
-        model = self._commands.model
+        model = self._node_state.now.model
         due = self._follower.needs_refresh(frame.time_ns) and frame.time_ns >= self._next_correction_ns
-        if not due or model is None or self._segmenting.is_set() or not model.worker.idle:
+        if not due or model is None:
             return
-        self._next_correction_ns = frame.time_ns + round(1e9 * self._parameters.current.track_again_after)
-        self._segmenting.set()
         old_mask = tracked.mask if tracked.state is TrackState.TRACKED else None
-        threading.Thread(
-            target=self._segment, args=(subject, frame, image, old_mask), name="lisa_correction", daemon=True
-        ).start()
+        if model.worker.submit_background(_CorrectionJob(self, subject, frame, image, old_mask)):
+            self._next_correction_ns = frame.time_ns + round(1e9 * self._parameters.current.track_again_after)
 
-    def _segment(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Mask | None) -> None:
-        try:
-            mask = self._infer(subject, frame)
-            if mask is not None and mask.any():
-                with self._lock:
-                    self._correction = _Detection(subject, frame, image, mask, tracked)
-                self.wake()
-        except Exception:  # tracking continues without a correction
-            self._node.get_logger().error(f"The tracker was not corrected:\n{traceback.format_exc()}")
-        finally:
-            self._segmenting.clear()
+    def segment(self, job: "_CorrectionJob", cancelled: Callable[[], bool]) -> None:
+        """Segment the object anew; called on a worker's thread. Cancelled when a command arrives."""
+        mask = self._infer(job.subject, job.frame, cancelled)
+        if mask is not None and mask.any():
+            with self._lock:
+                self._correction = _Detection(job.subject, job.frame, job.image, mask, job.tracked)
+            self.wake()
 
-    def _infer(self, subject: _Subject, frame: CameraFrame) -> Mask | None:
+    def not_corrected(self, reason: str) -> None:
+        """Log why the tracker was not corrected; tracking continues."""
+        self._node.get_logger().error(f"The tracker was not corrected: {reason}")
+
+    def _infer(self, subject: _Subject, frame: CameraFrame, cancelled: Callable[[], bool]) -> Mask | None:
         """The first mask of the model; None: it found no object, or a command arrived."""
-        model, camera, parameters = self._commands.model, self._commands.camera, self._parameters.current
+        now, parameters = self._node_state.now, self._parameters.current
+        model, camera = now.model, now.camera
         if model is None or camera is None:
             return None
         encoded = camera.encode(model.segmenter, frame, parameters.same_frame_difference)
-        worker = model.worker
-        stopped: Callable[[], bool] = lambda: self._closing.is_set() or worker.stopping or not worker.idle  # noqa: E731
+        stopped: Callable[[], bool] = lambda: self._closing.is_set() or cancelled()  # noqa: E731
         longest = parameters.max_dialogue_tokens
         session = model.segmenter.session(encoded.encoded, subject.turns, max_history_tokens=longest)
         events = session.segment(
@@ -255,3 +265,27 @@ class ObjectTracking:
         self._last_frame = None
         with self._lock:
             self._begun = False
+
+
+@dataclass(frozen=True, eq=False)
+class _CorrectionJob:
+    """A correction of the tracker as a background job of the worker: commands come first."""
+
+    tracking: ObjectTracking
+    subject: _Subject
+    frame: CameraFrame
+    image: RgbImage
+    tracked: Mask | None
+
+    @property
+    def lane(self) -> str:
+        return "tracking"
+
+    def run(self, cancelled: Callable[[], bool]) -> None:
+        self.tracking.segment(self, cancelled)
+
+    def fail(self, error: BaseException) -> None:
+        self.tracking.not_corrected("".join(traceback.format_exception(error)))
+
+    def time_out(self, timeout_s: float) -> None:
+        self.tracking.not_corrected(f"the model did not answer within {timeout_s:g} s (answer_timeout)")

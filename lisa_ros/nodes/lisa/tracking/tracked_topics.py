@@ -17,7 +17,7 @@ from lisa_ros.msg import TrackedObject
 from lisa_ros.nodes.common.conversions import RgbImage
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.answers.locating import Location, Locator
-from lisa_ros.nodes.lisa.answers.outbox import LATCHED
+from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, point, pose_message
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.nodes.lisa.request import Request
@@ -51,9 +51,16 @@ class TrackedFrame:
 class TrackedTopics:
     """The publishers."""
 
-    def __init__(self, node: Node, locator: Locator, organised: Callable[[], bool]) -> None:
-        """Create the publishers on the node; `organised` returns whether `~/tracked/points` has one point per pixel."""
-        self._node, self._locator, self._organised = node, locator, organised
+    def __init__(self, node: Node, outbox: Outbox, locator: Locator, organised: Callable[[], bool]) -> None:
+        """Create the publishers on the node.
+
+        Args:
+            node: The node.
+            outbox: Publishes the messages.
+            locator: Locates the object.
+            organised: Returns whether `~/tracked/points` has one point per pixel.
+        """
+        self._outbox, self._locator, self._organised = outbox, locator, organised
         options = QoSOverridingOptions.with_default_policies()
         make = node.create_publisher
         self._object = make(TrackedObject, "~/tracked/object", LATCHED)
@@ -72,15 +79,16 @@ class TrackedTopics:
         header, is_tracked = tracked_frame.frame.image.header, tracked_frame.tracked.state is TrackState.TRACKED
         location = self._locate(tracked_frame) if is_tracked else None
         message = _object(tracked_frame, header, location)
-        self._mask.publish(message.object.mask)
-        self._object.publish(message)
+        post = self._outbox.post
+        post(self._mask, lambda: message.object.mask)
+        post(self._object, lambda: message)
         if is_tracked:
-            self._pixel.publish(PointStamped(header=header, point=message.object.centroid_pixel))
+            post(self._pixel, lambda: PointStamped(header=header, point=message.object.centroid_pixel))
         if isinstance(location, Located):
-            self._centroid.publish(PointStamped(header=header, point=point(location.centroid_m)))
-            self._pose.publish(pose_message(location, header))
+            post(self._centroid, lambda: PointStamped(header=header, point=point(location.centroid_m)))
+            post(self._pose, lambda: pose_message(location, header))
             if self._points.get_subscription_count():
-                self._points.publish(cloud_message(location.points, header, self._organised()))
+                post(self._points, lambda: cloud_message(location.points, header, self._organised()))
 
     def _spatial(self) -> tuple[Any, ...]:
         return self._centroid, self._pose, self._points

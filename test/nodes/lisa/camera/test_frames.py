@@ -108,13 +108,13 @@ def test_expected_depth_is_waited_for() -> None:
     arrival.join()
 
 
-def test_depth_that_does_not_arrive_is_waited_for_once() -> None:
+def test_the_wait_for_depth_that_does_not_arrive_ends() -> None:
     frames = buffer(depth_wait_s=0.001)
     frames.add_depth(stamped(Image, -33))
     frames.add_image(stamped(Image, 0))
     frame = frames.newest()
-    assert frame is not None and frame.depth_due_s == 0.001
-    assert frame.await_depth() is None and frame.depth_due_s == 0.0
+    assert frame is not None and frame.depth_deadline_s > 0.0
+    assert frame.await_depth() is None
 
 
 def test_without_depth_images_there_is_no_wait() -> None:
@@ -144,3 +144,20 @@ def test_depth_with_other_stamps_than_the_images_is_not_waited_for() -> None:
     frames.add_depth(near)
     frames.add_image(stamped(Image, 0))
     assert frames.newest().await_depth() is near  # type: ignore[union-attr]
+
+
+def test_every_user_of_a_frame_waits_for_its_depth() -> None:
+    """The tracker's wait must not take the depth from an answer about the same frame."""
+    frames = buffer(depth_wait_s=60.0)
+    frames.add_depth(stamped(Image, -33))
+    frames.add_image(stamped(Image, 0))
+    frame, due = frames.newest(), stamped(Image, 0)
+    assert frame is not None
+    received: list[Image | None] = []
+    waiting = [threading.Thread(target=lambda: received.append(frame.await_depth())) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    frames.add_depth(due)
+    for thread in waiting:
+        thread.join()
+    assert received == [due, due]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lifecycle transitions on a thread of their own: other callbacks run while a transition loads a model."""
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.executors import ConditionReachedException, Executor, ShutdownException, TimeoutException
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode
+
+_CHANGE_STATE = "/change_state"
+
+
+class NodeExecutor(Executor):
+    """Runs callbacks one at a time on the spinning thread, but those of one service each on a thread of its own."""
+
+    def __init__(self, service: Any) -> None:
+        """Start without a node; `service` is the one whose callbacks take long. It has its own callback group."""
+        super().__init__()
+        self._service = service
+        self._running: set[Any] = set()
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """See rclpy's Executor."""
+        try:
+            handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
+        except (ShutdownException, TimeoutException, ConditionReachedException):
+            return
+        if entity is not self._service:
+            handler()
+            handler.result()  # raises the callback's exception
+        elif handler not in self._running:
+            self._running = {one for one in self._running if not one.done()} | {handler}
+            threading.Thread(target=handler, name="lisa_transition", daemon=True).start()
+
+
+def guard_transitions(node: LifecycleNode) -> Any:
+    """Make a node's service change_state safe, and give it a callback group of its own.
+
+    In rclpy, a transition that is not possible in the node's state ends the executor. Here it is refused with one line
+    in the log.
+
+    Returns:
+        the service.
+    """
+    service = next(one for one in node.services if one.srv_type is ChangeState and one.srv_name.endswith(_CHANGE_STATE))
+    service.callback_group = MutuallyExclusiveCallbackGroup()
+    service.callback_group.add_entity(service)
+    service.callback = _refusing(node, service.callback)
+    return service
+
+
+def _refusing(node: Any, change_state: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse_invalid(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        try:
+            return change_state(request, response)
+        except rclpy_implementation.RCLError:
+            transition = request.transition.label or request.transition.id
+            node.get_logger().warning(f"The transition {transition} is not possible in the node's state; refused.")
+        except BaseException:  # the node must survive every error
+            node.callback_errors += 1
+            node.get_logger().error(f"A lifecycle transition failed:\n{traceback.format_exc()}")
+        response.success = False
+        return response
+
+    return refuse_invalid

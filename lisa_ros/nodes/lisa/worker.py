@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads that process one bounded queue of jobs, so that the executor's thread stays free for callbacks."""
+
+import itertools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+_LOG = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """Something to do. Its methods are called on the worker's threads."""
+
+    @property
+    def lane(self) -> Hashable:
+        """Jobs of one lane are done in order, one at a time."""
+
+    def run(self, cancelled: Callable[[], bool]) -> None:
+        """Do it. It must return soon after `cancelled()` returns True."""
+
+    def fail(self, error: BaseException) -> None:
+        """Handle what `run` raised."""
+
+    def time_out(self, timeout_s: float) -> None:
+        """Handle that `run` did not return within timeout_s seconds. It may still be running."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+@dataclass(eq=False)
+class _Run(Generic[AnyJob]):
+    """A job in progress.
+
+    Attributes:
+        job: The job.
+        background: Whether it gives way to every submitted job.
+        timeout_s: Maximum duration in seconds; infinite: no limit.
+        deadline_s: End of that time in monotonic seconds.
+        cancelled: Set when the job should stop.
+        thread: Runs it.
+        abandoned: Whether it exceeded its time, so that another thread took its thread's place.
+    """
+
+    job: AnyJob
+    background: bool
+    timeout_s: float
+    deadline_s: float
+    cancelled: threading.Event
+    thread: threading.Thread
+    abandoned: bool = False
+
+
+class Worker(Generic[AnyJob]):
+    """Does several jobs at the same time. Independent of ROS.
+
+    The lanes take turns, so that many jobs in one lane do not delay the others. Any exception of a job, SystemExit
+    among them, goes to its `fail`, and the thread continues with the next job. A thread whose job exceeds its time is
+    replaced. One background job at a time runs while no other job waits or runs; it is cancelled when one arrives.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        timeout_s: Callable[[], float] = lambda: 0.0,
+        exhausted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            threads: Number of jobs that are done at the same time.
+            timeout_s: Returns the maximum duration of a job that starts now, in seconds; 0: no limit.
+            exhausted: Called when as many jobs as there are threads exceeded their time and still run.
+        """
+        self._timeout_s, self._exhausted, self._count = timeout_s, exhausted, threads
+        self._waiting: list[AnyJob] = []
+        self._background: AnyJob | None = None
+        self._runs: list[_Run[AnyJob]] = []
+        self._last_turn: dict[Hashable, int] = {}
+        self._turn, self._number = itertools.count(1), itertools.count()
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._stuck: list[threading.Thread] = []
+        with self._changed:
+            for _ in range(threads):
+                self._start_thread()
+        self._start(self._watch, "lisa_watchdog")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Number of jobs in the queue."""
+        with self._changed:
+            return len(self._waiting)
+
+    @property
+    def stuck(self) -> int:
+        """Number of jobs that exceeded their time and still run."""
+        with self._changed:
+            return len([thread for thread in self._stuck if thread.is_alive()])
+
+    def submit(self, job: AnyJob, limit: int) -> bool:
+        """Put a job into the queue. Returns False if `limit` jobs wait already or the worker is stopping."""
+        with self._changed:
+            if self.stopping or len(self._waiting) >= limit:
+                return False
+            self._waiting.append(job)
+            self._background = None
+            for run in self._runs:
+                if run.background:
+                    run.cancelled.set()
+            self._changed.notify_all()
+            return True
+
+    def submit_background(self, job: AnyJob) -> bool:
+        """Do a job now if no other one waits or runs. Returns whether it will be done."""
+        with self._changed:
+            if self.stopping or self._waiting or self._runs or self._background is not None:
+                return False
+            self._background = job
+            self._changed.notify_all()
+            return True
+
+    def withdraw(self, chosen: Callable[[AnyJob], bool]) -> list[AnyJob]:
+        """Remove jobs from the queue and return them; jobs in progress are not affected."""
+        with self._changed:
+            taken = [job for job in self._waiting if chosen(job)]
+            self._waiting = [job for job in self._waiting if job not in taken]
+            return taken
+
+    def stop(self) -> None:
+        """Drop the waiting jobs, cancel those in progress, and accept no more; returns at once."""
+        with self._changed:
+            self._stopping.set()
+            self._waiting.clear()
+            self._background = None
+            for run in self._runs:
+                run.cancelled.set()
+            self._changed.notify_all()
+
+    def join(self, timeout_s: float) -> bool:
+        """After `stop`: wait for the threads. Returns False if one did not end in time."""
+        until_s = time.monotonic() + timeout_s
+        with self._changed:
+            threads = [*self._threads, *self._stuck]
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _start(self, target: Callable[[], None], name: str) -> threading.Thread:
+        # Daemon threads: a model that cannot be interrupted must not prevent the process from ending.
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _start_thread(self) -> None:
+        self._threads.append(self._start(self._work, f"lisa_worker_{next(self._number)}"))
+
+    def _work(self) -> None:
+        """The body of a thread."""
+        try:
+            while (run := self._next()) is not None:
+                self._do(run)
+                if run.abandoned:
+                    return
+        except BaseException:  # raised outside of a job, for example by an exception set from another thread
+            _LOG.exception("A worker thread ended and is replaced.")
+            self._replace_this_thread()
+
+    def _do(self, run: _Run[AnyJob]) -> None:
+        try:
+            run.job.run(run.cancelled.is_set)
+        except BaseException as error:  # the thread must survive every error of a model, SystemExit too
+            self._report_failure(run.job, error)
+        finally:
+            with self._changed:
+                if run in self._runs:
+                    self._runs.remove(run)
+                self._changed.notify_all()
+
+    def _report_failure(self, job: AnyJob, error: BaseException) -> None:
+        try:
+            job.fail(error)
+        except BaseException:  # and every error of its handling
+            _LOG.exception("The failure of a job could not be handled.")
+
+    def _next(self) -> _Run[AnyJob] | None:
+        """Take the next job whose lane is free; None: the worker is stopping."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopping or self._ready())
+            if self.stopping:
+                return None
+            index = self._next_index()
+            if index is None:
+                job, self._background = self._background, None
+                assert job is not None
+            else:
+                job = self._waiting.pop(index)
+            timeout_s = self._timeout_s() or math.inf
+            deadline_s, thread = time.monotonic() + timeout_s, threading.current_thread()
+            run = _Run(job, index is None, timeout_s, deadline_s, threading.Event(), thread)
+            self._runs.append(run)
+            self._take_turn(job.lane)
+            self._changed.notify_all()  # the watchdog has a new deadline
+            return run
+
+    def _ready(self) -> bool:
+        return self._next_index() is not None or (self._background is not None and not self._runs)
+
+    def _next_index(self) -> int | None:
+        """Index of the next job: of the free lanes, the one whose last turn is longest ago."""
+        busy = {run.job.lane for run in self._runs}
+        free = [(index, job.lane) for index, job in enumerate(self._waiting) if job.lane not in busy]
+        return min(free, key=lambda one: (self._last_turn.get(one[1], 0), one[0]), default=(None, None))[0]
+
+    def _take_turn(self, lane: Hashable) -> None:
+        self._last_turn[lane] = next(self._turn)
+        used = {job.lane for job in self._waiting} | {run.job.lane for run in self._runs}
+        self._last_turn = {one: turn for one, turn in self._last_turn.items() if one in used}
+
+    def _replace_this_thread(self) -> None:
+        with self._changed:
+            if threading.current_thread() in self._threads and not self.stopping:
+                self._threads.remove(threading.current_thread())
+                self._start_thread()
+
+    def _watch(self) -> None:
+        """The body of the watchdog's thread."""
+        while not self.stopping:
+            for run in self._expired():
+                try:
+                    run.job.time_out(run.timeout_s)
+                except BaseException:
+                    _LOG.exception("The time-out of a job could not be handled.")
+            if self.stuck >= self._count:
+                self._exhausted()
+                return
+
+    def _expired(self) -> list[_Run[AnyJob]]:
+        """Wait for jobs that exceed their time; cancel them, free their lanes, and replace their threads."""
+        with self._changed:
+            deadline_s = min((run.deadline_s for run in self._runs), default=math.inf)
+            wait_s = deadline_s - time.monotonic()
+            self._changed.wait(None if math.isinf(wait_s) else max(0.0, wait_s))
+            now_s = time.monotonic()
+            expired = [run for run in self._runs if now_s >= run.deadline_s and not self.stopping]
+            for run in expired:
+                run.abandoned = True
+                run.cancelled.set()
+                self._runs.remove(run)
+                self._threads.remove(run.thread)
+                self._stuck = [thread for thread in self._stuck if thread.is_alive()] + [run.thread]
+                self._start_thread()
+            return expired
