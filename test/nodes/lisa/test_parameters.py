@@ -64,7 +64,7 @@ def test_the_loader_gets_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert calls == [
         (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None, threads=0)),
-        (Path("/models/x"), LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7, threads=2)),
+        ("/models/x", LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7, threads=2)),
     ]
 
 
