@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         rclpy.try_shutdown()
     print(describe("the camera's optical frame", grasp))
-    print(describe(f"frame {frame!r}", grasp.seen_from(to_frame)))
+    print(describe(f"frame {frame!r}", grasp.in_frame(to_frame)))
     return 0
 
 

@@ -16,11 +16,11 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 OUTERMOST = 0.5
-"""Percent of the points that may lie beyond each face: the last flying pixels."""
-MOST_POINTS = 4096
-"""Of more, every second, third ... is taken: neighbouring pixels tell the same."""
+"""Percent of the points that may lie beyond each face, because some flying pixels remain."""
+MAX_POINTS = 4096
+"""Of more points, every second, third ... is used; neighbouring pixels carry the same information."""
 STANDING_PART = 0.35
-"""A thing whose lowest points are higher than this part of its height is not known to reach down to the plane."""
+"""An object whose lowest points are higher than this part of its height may not reach down to the plane."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class OrientedBox:
         centre_m: x, y, z.
         size_m: along its own x, y and z axis.
         orientation: quaternion x, y, z, w, of length 1 with w >= 0: the box's axes in the optical frame, right-handed.
-            z is up from the plane that the thing stands on or, where none was found, the box's shortest axis, towards
-            the camera. x is the longer of the other two, to the picture's right.
-        on_support: whether the box stands on a plane that was found; then it reaches down to it, also where the camera
-            does not see.
+            z is up from the plane that the object stands on or, if none was found, the box's shortest axis, towards
+            the camera. x is the longer of the other two, towards the image's right.
+        on_support: whether the box stands on a plane that was found; then it reaches down to the plane, also where the
+            camera does not see it.
     """
 
     centre_m: Vector
@@ -44,21 +44,21 @@ class OrientedBox:
 
 
 def box_around(xyz: NDArray[np.float32], support: Plane | None = None) -> OrientedBox:
-    """The smallest box around points, but for their outermost.
+    """The smallest box around points, without the outermost ones.
 
-    With a support, it stands on it: a rectangle of the least area (cv2.minAreaRect) around the points seen along the
-    plane's normal. Without one, of the boxes that stand on a face of the points' principal axes, the smallest.
+    With a support, the box stands on it: the rectangle of the least area (cv2.minAreaRect) around the points, projected
+    along the plane's normal. Without one, it is the smallest of the three boxes along the points' principal axes.
 
     Args:
         xyz: (N, 3) metres, N at least 1.
-        support: the plane that the thing stands on.
+        support: the plane that the object stands on.
 
     Raises:
         ValueError: there are no points.
     """
     if not len(xyz):
         raise ValueError("no points to put a box around")
-    points = np.asarray(xyz[:: 1 + len(xyz) // MOST_POINTS], dtype=np.float64)
+    points = np.asarray(xyz[:: 1 + len(xyz) // MAX_POINTS], dtype=np.float64)
     if support is not None:
         axes = _axes_along(points, support.normal)
         return _box(points, axes, support)
@@ -71,13 +71,13 @@ def _axes_along(points: Floats, up: Floats) -> Floats:
     """Rows: the directions of the rectangle of the least area around the points as seen along `up`, and `up`."""
     first = np.cross(up, np.eye(3)[int(np.abs(up).argmin())])
     first /= np.linalg.norm(first)
-    flat = np.stack([first, np.cross(up, first)])
-    seen = points @ flat.T
-    away = np.linalg.norm(seen - np.median(seen, axis=0), axis=1)
-    kept = seen[away <= np.percentile(away, 100.0 - OUTERMOST)]
+    plane = np.stack([first, np.cross(up, first)])
+    projected = points @ plane.T
+    distance = np.linalg.norm(projected - np.median(projected, axis=0), axis=1)
+    kept = projected[distance <= np.percentile(distance, 100.0 - OUTERMOST)]
     _, _, angle = cv2.minAreaRect(kept.astype(np.float32))
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    return np.vstack([np.array([[cosine, sine], [-sine, cosine]]) @ flat, up])
+    return np.vstack([np.array([[cosine, sine], [-sine, cosine]]) @ plane, up])
 
 
 def _shortest_last(points: Floats, axes: Floats) -> Floats:
@@ -101,7 +101,7 @@ def _box(points: Floats, axes: Floats, support: Plane | None) -> OrientedBox:
 def _right_handed(axes: Floats, centre: Floats, *, keep_up: bool) -> Floats:
     """The rotation whose columns are the axes, with their directions chosen."""
     up = axes[2] if keep_up or axes[2] @ centre < 0.0 else -axes[2]
-    # Where x points into the picture, it has hardly a right side: then it points away from the camera.
+    # An x axis along the optical axis has hardly a right side; it points away from the camera then.
     side = axes[0, 0] if abs(axes[0, 0]) > 0.05 else axes[0, 2]
     right = axes[0] if side >= 0.0 else -axes[0]
     return np.stack([right, np.cross(up, right), up], axis=1)
@@ -113,7 +113,7 @@ def _vector(numbers: Floats) -> Vector:
 
 
 def quaternion(rotation: Floats) -> Quaternion:
-    """A rotation matrix (3, 3) as x, y, z, w with w >= 0 (Shepperd, 1978: from its largest part, for exactness)."""
+    """A rotation matrix (3, 3) as x, y, z, w with w >= 0 (Shepperd, 1978: from its largest part, for accuracy)."""
     m = rotation
     squares = np.array([1 + m[0, 0] - m[1, 1] - m[2, 2], 1 - m[0, 0] + m[1, 1] - m[2, 2],
                         1 - m[0, 0] - m[1, 1] + m[2, 2], 1 + m[0, 0] + m[1, 1] + m[2, 2]])  # fmt: skip

@@ -20,13 +20,13 @@ COEFFICIENTS: dict[str, tuple[int, ...]] = {
 }
 """How many coefficients each distortion model may have; OpenCV's order, which is ROS's."""
 
-WORST_INVERSE_PX = 0.25
-"""A ray is given only where projecting it gives its pixel again to this: lenses' formulas fold over far outside."""
+MAX_INVERSE_ERROR_PX = 0.25
+"""A ray is valid only if its projection is its pixel again, up to this: distortion models are ambiguous far outside."""
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A camera's intrinsics; two of the same numbers are equal, so that a node can keep one while nothing changes.
+    """A camera's intrinsics. Cameras with the same numbers are equal, so that a node can reuse one.
 
     Attributes:
         width: pixels.
@@ -44,13 +44,15 @@ class CameraModel:
 
     @staticmethod
     def from_info(width: int, height: int, k: Sequence[float], model: str, d: Sequence[float]) -> CameraModel:
-        """What a CameraInfo says of a raw image. For a rectified one, pass the left 3x3 of P as k, and an empty d.
+        """The camera of a raw image, from its CameraInfo.
+
+        For a rectified image, pass the left 3x3 of P as k, and an empty d.
 
         Args:
             width: pixels.
             height: pixels.
             k: the nine numbers of K, row by row.
-            model: the distortion model's name; with no coefficients, or only zeros, any name is none.
+            model: the distortion model's name; ignored if there are no coefficients, or only zeros.
             d: the distortion's coefficients.
 
         Raises:
@@ -58,7 +60,7 @@ class CameraModel:
         """
         numbers, coefficients = tuple(float(x) for x in k), tuple(float(x) for x in d)
         if width < 1 or height < 1:
-            raise ValueError(f"the camera says its picture is {width}x{height}; both must be 1 or more")
+            raise ValueError(f"the camera reports images of {width}x{height} pixels; both must be 1 or more")
         if len(numbers) != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0.0 or numbers[4] <= 0.0:
             raise ValueError("the camera is not calibrated: K must be nine numbers with focal lengths above 0")
         if not np.isfinite(coefficients).all():
@@ -75,13 +77,13 @@ class CameraModel:
 
     @cached_property
     def rays(self) -> NDArray[np.float32]:
-        """(H, W, 2): x and y, at z = 1, of the ray of each pixel's middle; NaN where there is none."""
+        """(H, W, 2): x and y, at z = 1, of the ray through each pixel's centre; NaN where there is none."""
         v, u = np.mgrid[0 : self.height, 0 : self.width]
         pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float64)
         return self.rays_of(pixels).reshape(self.height, self.width, 2).astype(np.float32)
 
     def cropped(self, rows: slice, columns: slice) -> CameraModel:
-        """The camera that takes this part of the picture; pixels that both have share their rays.
+        """The camera of a part of the image; common pixels have the same rays.
 
         Args:
             rows: a slice with start and stop.
@@ -89,11 +91,11 @@ class CameraModel:
         """
         k = (*self.k[:2], self.k[2] - columns.start, *self.k[3:5], self.k[5] - rows.start, *self.k[6:])
         part = replace(self, width=columns.stop - columns.start, height=rows.stop - rows.start, k=k)
-        part.__dict__["rays"] = self.rays[rows, columns]  # where cached_property would put them
+        part.__dict__["rays"] = self.rays[rows, columns]  # where cached_property stores it
         return part
 
     def rays_of(self, pixels: Floats) -> Floats:
-        """The rays of pixels (u, v), whole numbers at the pixels' middles: their x and y at z = 1.
+        """The rays of pixels (u, v), whole numbers at the pixels' centres: their x and y at z = 1.
 
         Args:
             pixels: (N, 2).
@@ -112,13 +114,13 @@ class CameraModel:
             found = cv2.undistortPointsIter(points, self.matrix, d, np.eye(3), np.eye(3), criteria)
         rays = np.asarray(found, dtype=np.float64).reshape(-1, 2)
         if self.distortion:
-            again = self.pixels_of(np.column_stack([rays, np.ones(len(rays))]))
-            # Not "greater than": a ray that is not a number is wrong too.
-            rays[~(np.abs(again - pixels).max(axis=1) <= WORST_INVERSE_PX)] = np.nan
+            projected = self.pixels_of(np.column_stack([rays, np.ones(len(rays))]))
+            # Written with "not" because a comparison with NaN is False.
+            rays[~(np.abs(projected - pixels).max(axis=1) <= MAX_INVERSE_ERROR_PX)] = np.nan
         return rays
 
     def pixels_of(self, points: Floats) -> Floats:
-        """Where points before the camera are seen.
+        """Project points in front of the camera.
 
         Args:
             points: (N, 3) metres, z above 0.
@@ -129,12 +131,12 @@ class CameraModel:
         if not len(points):
             return np.zeros((0, 2))
         given = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 1, 3)
-        still, d = np.zeros(3), np.array(self.coefficients)
+        zero, d = np.zeros(3), np.array(self.coefficients)
         if self.distortion == "equidistant":
-            seen, _ = cv2.fisheye.projectPoints(given, still, still, self.matrix, d)
+            pixels, _ = cv2.fisheye.projectPoints(given, zero, zero, self.matrix, d)
         else:
-            seen, _ = cv2.projectPoints(given, still, still, self.matrix, d)
-        return np.asarray(seen, dtype=np.float64).reshape(-1, 2)
+            pixels, _ = cv2.projectPoints(given, zero, zero, self.matrix, d)
+        return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
 
 
 def _check_distortion(model: str, coefficients: tuple[float, ...]) -> None:

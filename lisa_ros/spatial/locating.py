@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an object is in metres, or why that cannot be said."""
+"""The 3-D position, points and box of an object, or the reason why they are unknown."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
 from lisa_ros.spatial.support import RING_PX, support_of
 
-__all__ = ["LocateSettings", "Located", "NotLocated", "OrientedBox", "WhyNot", "locate"]
+__all__ = ["LocateSettings", "Located", "NotLocated", "NotLocatedReason", "OrientedBox", "locate"]
 
 
 @dataclass(frozen=True)
 class LocateSettings:
-    """What is needed to say where an object is.
+    """Settings of `locate`.
 
     Attributes:
-        points: how its points are chosen.
-        least_points: fewer are too few.
-        least_measured: the part of the mask, without its border, that depth must have measured.
+        points: how the object's points are chosen.
+        min_points: an object with fewer points is not located.
+        min_measured: the part of the mask, without its border, that must have depth.
     """
 
     points: PointSettings = field(default_factory=PointSettings)
-    least_points: int = 20
-    least_measured: float = 0.05
+    min_points: int = 20
+    min_measured: float = 0.05
 
 
-class WhyNot(Enum):
-    """Why an object has no place in metres. The masks and pixels of an answer do not depend on it."""
+class NotLocatedReason(Enum):
+    """Why an object has no 3-D position. The masks and pixels of an answer do not depend on it."""
 
     NO_OBJECT = "no object"
     NO_DEPTH = "no depth"
@@ -45,14 +45,14 @@ class WhyNot(Enum):
 
 @dataclass(frozen=True)
 class NotLocated:
-    """The object has no place in metres.
+    """The object has no 3-D position.
 
     Attributes:
-        why: for programs.
+        reason: for programs.
         detail: one sentence for people.
     """
 
-    why: WhyNot
+    reason: NotLocatedReason
     detail: str
 
 
@@ -61,14 +61,14 @@ class Located:
     """Where an object is, in the camera's optical frame, metres.
 
     Attributes:
-        centroid_m: the point of its visible surface that the answer's pixel centroid stands for: on the ray through
+        centroid_m: the point of the visible surface at the answer's pixel centroid: on the ray through
             `segmentation.masks.centroid_pixel`, at the median of the object's points along the optical axis. It
-            is on the side that the camera sees, not in the object's middle: that is `box.centre_m`, which assumes an
-            object that fills its box and, on a support, stands on it.
+            is on the side that the camera sees. The object's middle is `box.centre_m`, which assumes that the object
+            fills its box and stands on its support, if one was found.
         points: of its visible surface.
         box: around them, and its axes. centroid_m with box.orientation is the object's pose.
-        measured: the part of the mask, without its border, that depth measured, 0 to 1.
-        spread_m: the points' depths lie so far apart: from their 5th to their 95th percentile.
+        measured: the part of the mask, without its border, that has depth, 0 to 1.
+        spread_m: range of the points' depths, from their 5th to their 95th percentile.
     """
 
     centroid_m: Vector
@@ -85,18 +85,18 @@ def locate(
     camera: CameraModel | None,
     settings: LocateSettings | None = None,
 ) -> Located | NotLocated:
-    """Where an object is.
+    """Locate an object.
 
     Args:
         image: RGB (H, W, 3) uint8.
         mask: (H, W) of the object.
-        depth_m: (H, W) float32, metres along the optical axis, registered to the image; NaN, infinite or 0 where
-            nothing was measured. None: there is none.
-        camera: that took the image. None: it is not known.
-        settings: other than the defaults.
+        depth_m: (H, W) float32, metres along the optical axis, registered to the image; NaN, infinite, 0 or
+            beyond points.MAX_DEPTH_M where nothing was measured. None: no depth image.
+        camera: of the image. None: unknown.
+        settings: None: the defaults.
 
     Returns:
-        where it is, or why that cannot be said: missing or poor depth is no error.
+        the position, or the reason why it is unknown: missing or poor depth is no error.
 
     Raises:
         ValueError: the mask is not of the image's size.
@@ -105,12 +105,12 @@ def locate(
         raise ValueError(f"the mask must be {image.shape[:2]} as its image is, not {mask.shape}")
     settings = settings or LocateSettings()
     if depth_m is None:
-        return NotLocated(WhyNot.NO_DEPTH, "There is no depth image for this picture.")
+        return NotLocated(NotLocatedReason.NO_DEPTH, "There is no depth image for this frame.")
     if camera is None:
-        return NotLocated(WhyNot.NO_CAMERA, "The camera's intrinsics are not known.")
-    amiss = _amiss(mask, depth_m, camera)
-    if amiss is not None:
-        return amiss
+        return NotLocated(NotLocatedReason.NO_CAMERA, "The camera's intrinsics are not known.")
+    problem = _problem(mask, depth_m, camera)
+    if problem is not None:
+        return problem
     rows, columns = _window(mask)
     part = rows, columns
     found = _locate(image[part], mask[part], depth_m[part], camera.cropped(rows, columns), settings)
@@ -120,7 +120,7 @@ def locate(
 
 
 def _window(mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns of all that counts for an object: its mask and what is around it."""
+    """Rows and columns of the part of the image that is needed: the mask and its surroundings."""
     x, y, width, height = bounding_box(mask)
     top, left = max(0, y - RING_PX), max(0, x - RING_PX)
     bottom, right = min(mask.shape[0], y + height + RING_PX), min(mask.shape[1], x + width + RING_PX)
@@ -133,24 +133,24 @@ def _locate(
     inner = core(mask, settings.points)
     share = float(np.count_nonzero(measured(depth_m) & inner) / np.count_nonzero(inner))
     points = points_of(object_pixels(mask, depth_m, settings.points), image, depth_m, camera)
-    if share < settings.least_measured or len(points.xyz) < settings.least_points:
-        return NotLocated(WhyNot.TOO_SPARSE, _sparse(share, len(points.xyz)))
+    if share < settings.min_measured or len(points.xyz) < settings.min_points:
+        return NotLocated(NotLocatedReason.TOO_SPARSE, _sparse(share, len(points.xyz)))
     return _located(mask, points, depth_m, camera, share)
 
 
-def _amiss(mask: Mask, depth_m: Depth, camera: CameraModel) -> NotLocated | None:
+def _problem(mask: Mask, depth_m: Depth, camera: CameraModel) -> NotLocated | None:
     if not mask.any():
-        return NotLocated(WhyNot.NO_OBJECT, "There is no object to locate.")
+        return NotLocated(NotLocatedReason.NO_OBJECT, "There is no object to locate.")
     for what, (height, width) in (("depth", depth_m.shape), ("camera_info", (camera.height, camera.width))):
         if (height, width) != mask.shape:
             of_image = f"{mask.shape[1]}x{mask.shape[0]}"
             detail = f"The {what} is {width}x{height} and the image {of_image}: depth must be registered to the image."
-            return NotLocated(WhyNot.NOT_REGISTERED, detail)
+            return NotLocated(NotLocatedReason.NOT_REGISTERED, detail)
     return None
 
 
 def _sparse(share: float, count: int) -> str:
-    return f"Depth measured {100 * share:.0f} % of the object and left {count} points of it: too few."
+    return f"Only {100 * share:.0f} % of the object has depth, and {count} of its points are usable: too few."
 
 
 def _located(mask: Mask, points: ObjectPoints, depth_m: Depth, camera: CameraModel, share: float) -> Located:
@@ -158,7 +158,7 @@ def _located(mask: Mask, points: ObjectPoints, depth_m: Depth, camera: CameraMod
     low, middle, high = (float(value) for value in np.percentile(z, [5.0, 50.0, 95.0]))
     (x, y), *_ = camera.rays_of(np.array([centroid_pixel(mask)]))
     if not np.isfinite([x, y]).all():
-        # The lens's formula has no ray here, but the points that there are have theirs.
+        # The distortion model has no ray here, but the measured points have theirs.
         x, y = np.median(points.xyz[:, :2] / z[:, None], axis=0)
     centroid = (float(x) * middle, float(y) * middle, middle)
     box = box_around(points.xyz, support_of(mask, points, depth_m, camera))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The points of a mask in registered depth, without what is not the object: holes, flying pixels, the background.
 
-A depth camera has holes, and at an object's border pixels that lie on neither side ("flying"). A model's mask is wrong
-by a few pixels there too. So the mask's border is left out, then the parts that a jump in depth separates from the
-rest: the background is such a part, and each flying pixel is one by itself.
+Depth images have holes, and at an object's border "flying" pixels that lie on neither side. A model's mask is wrong by
+a few pixels there, too. Therefore the mask's border is left out, and then the parts that a jump in depth separates from
+the rest: the background is such a part, and so is each flying pixel.
 """
 
 from __future__ import annotations
@@ -20,24 +20,28 @@ from lisa_ros.spatial.camera import CameraModel
 Depth = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+MAX_DEPTH_M = 100.0
+"""No depth camera measures farther (16UC1 ends at 65.5 m); drivers and simulators write numbers such as 1e38 or FLT_MAX
+for "nothing measured"."""
+
 
 @dataclass(frozen=True)
 class PointSettings:
     """How the object's points are chosen.
 
     Attributes:
-        border_px: of the mask that are left out; fewer, where little would remain.
-        least_core: the part of the mask that must remain.
+        border_px: width of the mask's border that is left out; less, if little would remain.
+        min_core: the part of the mask that must remain.
         step_m: neighbouring pixels of one surface differ by at most this in depth...
         step_part: ...or by this part of the depth, whichever is more.
-        least_part: a part separated in depth is kept if it has this part of the largest one's pixels.
+        min_part: a part separated in depth is kept if it has this share of the largest part's pixels.
     """
 
     border_px: int = 3
-    least_core: float = 0.4
+    min_core: float = 0.4
     step_m: float = 0.006
     step_part: float = 0.012
-    least_part: float = 0.2
+    min_part: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,9 @@ class ObjectPoints:
     Attributes:
         xyz: (N, 3) float32, metres, camera's optical frame.
         rgb: (N, 3) uint8.
-        rows: (N,) of their pixels.
-        columns: (N,) of their pixels.
-        shape: (H, W) of the picture.
+        rows: (N,), of their pixels.
+        columns: (N,), of their pixels.
+        shape: (H, W) of the image.
     """
 
     xyz: NDArray[np.float32]
@@ -59,30 +63,30 @@ class ObjectPoints:
     shape: tuple[int, int]
 
     def organised(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The same as pictures: xyz (H, W, 3), NaN where there is no point, and rgb (H, W, 3), 0 there."""
+        """The same as images: xyz (H, W, 3), NaN where there is no point, and rgb (H, W, 3), 0 there."""
         xyz = np.full((*self.shape, 3), np.nan, dtype=np.float32)
         rgb = np.zeros((*self.shape, 3), dtype=np.uint8)
         xyz[self.rows, self.columns], rgb[self.rows, self.columns] = self.xyz, self.rgb
         return xyz, rgb
 
     def shifted(self, down: int, right: int, shape: tuple[int, int]) -> ObjectPoints:
-        """The same points in a picture of another shape, in which their own one lies so far down and to the right."""
+        """The same points in a larger image, in which their own is at this offset, pixels."""
         return replace(self, rows=self.rows + down, columns=self.columns + right, shape=shape)
 
 
-def measured(depth_m: Depth) -> Mask:
-    """Where depth was measured: finite and above 0."""
-    return np.asarray(np.isfinite(depth_m) & (depth_m > 0.0))
+def measured(depth_m: Depth, max_depth_m: float = MAX_DEPTH_M) -> Mask:
+    """Where depth was measured: above 0 and at most max_depth_m. NaN and infinity are not."""
+    return np.asarray((depth_m > 0.0) & (depth_m <= max_depth_m))
 
 
 def core(mask: Mask, settings: PointSettings) -> Mask:
-    """The mask without its border, or with a thinner one left out where too little would remain."""
+    """The mask without its border, or without a thinner border if too little would remain."""
     pixels = np.count_nonzero(mask)
-    # The picture's edge is not the object's border: nothing is left out along it.
+    # The image's edge is not the object's border: nothing is left out along it.
     for border in range(settings.border_px, 0, -1):
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * border + 1, 2 * border + 1))
         inner = cv2.erode(mask.view(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1,)) > 0
-        if np.count_nonzero(inner) >= settings.least_core * pixels:
+        if np.count_nonzero(inner) >= settings.min_core * pixels:
             return np.asarray(inner)
     return mask
 
@@ -92,8 +96,8 @@ def object_pixels(mask: Mask, depth_m: Depth, settings: PointSettings) -> Mask:
 
     Args:
         mask: (H, W).
-        depth_m: (H, W), registered to the mask; NaN, infinite or 0 where nothing was measured.
-        settings: how they are chosen.
+        depth_m: (H, W), registered to the mask; see `measured`.
+        settings: how the pixels are chosen.
 
     Returns:
         (H, W).
@@ -104,19 +108,19 @@ def object_pixels(mask: Mask, depth_m: Depth, settings: PointSettings) -> Mask:
         return kept
     rows, columns = slice(y, y + height), slice(x, x + width)
     depth = depth_m[rows, columns]
-    there = core(mask, settings)[rows, columns] & measured(depth)
-    kept[rows, columns] = _main_parts(there, depth, settings)
+    known = core(mask, settings)[rows, columns] & measured(depth)
+    kept[rows, columns] = _main_parts(known, depth, settings)
     return kept
 
 
 def points_of(pixels: Mask, image: NDArray[np.uint8], depth_m: Depth, camera: CameraModel) -> ObjectPoints:
-    """The points of pixels whose depth is known; those without a ray are left out.
+    """The points of pixels that have depth; pixels without a ray are left out.
 
     Args:
         pixels: (H, W).
         image: RGB (H, W, 3) uint8.
         depth_m: (H, W), along the optical axis (z, not the ray's length), as ROS's depth images have it.
-        camera: of the picture.
+        camera: of the image.
     """
     rows, columns = np.nonzero(pixels)
     rays, z = camera.rays[rows, columns], depth_m[rows, columns]
@@ -127,27 +131,27 @@ def points_of(pixels: Mask, image: NDArray[np.uint8], depth_m: Depth, camera: Ca
 
 
 def _step(depth: Depth, settings: PointSettings) -> Depth:
-    """By how much a neighbour of the same surface may differ, metres."""
+    """The largest difference in depth between neighbours of one surface, metres."""
     return np.maximum(np.float32(settings.step_m), np.float32(settings.step_part) * depth)
 
 
-def _main_parts(there: Mask, depth: Depth, settings: PointSettings) -> Mask:
-    """The largest of the parts between which depth jumps, and those not much smaller.
+def _main_parts(valid: Mask, depth: Depth, settings: PointSettings) -> Mask:
+    """The largest of the parts that jumps in depth separate, and those not much smaller.
 
-    Parts are found in a picture of twice the size, in which every second pixel is a pixel and those between them are
-    there where both sides are one surface.
+    Parts are the connected components of an image of twice the size: every second pixel is a pixel of the depth image,
+    and those between them are set if both neighbours belong to one surface.
     """
-    z = np.where(there, depth, np.float32(0.0))
-    # A hole takes its deepest neighbour's depth: lone missing pixels do not part a surface.
-    filled = np.where(there, z, cv2.dilate(z, np.ones((3, 3), np.uint8))).astype(np.float32)
+    z = np.where(valid, depth, np.float32(0.0))
+    # A hole gets its deepest neighbour's depth, so that single missing pixels do not separate a surface.
+    filled = np.where(valid, z, cv2.dilate(z, np.ones((3, 3), np.uint8))).astype(np.float32)
     links = np.zeros((2 * z.shape[0] - 1, 2 * z.shape[1] - 1), dtype=np.uint8)
     known, step = filled > 0.0, _step(filled, settings)
     links[::2, ::2] = known
     links[1::2, ::2] = known[1:] & known[:-1] & (np.abs(np.diff(filled, axis=0)) <= step[1:])
     links[::2, 1::2] = known[:, 1:] & known[:, :-1] & (np.abs(np.diff(filled, axis=1)) <= step[:, 1:])
     count, labels = cv2.connectedComponents(links, connectivity=4)
-    parts = np.where(there, labels[::2, ::2], 0)
+    parts = np.where(valid, labels[::2, ::2], 0)
     sizes = np.bincount(parts.ravel(), minlength=count)
     sizes[0] = 0
-    keep = sizes >= max(1.0, settings.least_part * sizes.max())
-    return np.asarray(keep[parts] & there)
+    keep = sizes >= max(1.0, settings.min_part * sizes.max())
+    return np.asarray(keep[parts] & valid)

@@ -16,13 +16,13 @@ from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, measured
 Floats = NDArray[np.float64]
 
 GAP_PX, RING_PX = 5, 30
-"""The surroundings begin and end so far from the mask."""
+"""Distance from the mask at which its surroundings begin and end."""
 SAMPLES, TRIES = 800, 80
-LEAST_SAMPLES = 60
+MIN_SAMPLES = 60
 NEAR_M, NEAR_PART = 0.004, 0.006
-"""A point is of the plane within the one, or the other times its depth, whichever is more."""
-LEAST_PART = 0.45
-"""This part of the surroundings must be of the plane."""
+"""A point belongs to the plane within NEAR_M, or NEAR_PART times its depth, whichever is more."""
+MIN_PART = 0.45
+"""The part of the surroundings that must belong to the plane."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,29 @@ class Plane:
     offset_m: float
 
     def heights(self, xyz: NDArray[np.float32] | Floats) -> Floats:
-        """How far above the plane points are, metres."""
+        """Heights of points above the plane, metres."""
         return np.asarray(xyz @ self.normal - self.offset_m, dtype=np.float64)
 
 
 def support_of(mask: Mask, points: ObjectPoints, depth_m: Depth, camera: CameraModel) -> Plane | None:
-    """The plane around an object that it stands on; None where most of the surroundings are of no plane below it.
+    """The plane that an object stands on; None if most of its surroundings belong to no plane below it.
 
     The same arguments give the same plane: samples are drawn from a fixed seed (RANSAC, Fischler and Bolles, 1981).
 
     Args:
         mask: (H, W) of the object.
         points: the object's.
-        depth_m: (H, W) of the whole picture.
-        camera: of the picture.
+        depth_m: (H, W) of the whole image.
+        camera: of the image.
     """
     around = _surroundings(mask, depth_m, camera)
-    if len(around) < LEAST_SAMPLES:
+    if len(around) < MIN_SAMPLES:
         return None
     rng = np.random.default_rng(0)
     around = around[rng.permutation(len(around))[:SAMPLES]]
     near = np.maximum(NEAR_M, NEAR_PART * around[:, 2])
     best = _best_of(around, near, rng)
-    if best.mean() < LEAST_PART:
+    if best.mean() < MIN_PART:
         return None
     return _oriented(*_fit(around[best]), points)
 
@@ -65,16 +65,16 @@ def _surroundings(mask: Mask, depth_m: Depth, camera: CameraModel) -> Floats:
     x, y, width, height = bounding_box(mask)
     rows = slice(max(0, y - RING_PX), y + height + RING_PX)
     columns = slice(max(0, x - RING_PX), x + width + RING_PX)
-    away = cv2.distanceTransform((~mask[rows, columns]).astype(np.uint8), cv2.DIST_L2, 3)
+    distance = cv2.distanceTransform((~mask[rows, columns]).astype(np.uint8), cv2.DIST_L2, 3)
     depth = depth_m[rows, columns]
-    ring = (away > GAP_PX) & (away < RING_PX) & measured(depth)
+    ring = (distance > GAP_PX) & (distance < RING_PX) & measured(depth)
     rays, z = camera.rays[rows, columns][ring].astype(np.float64), depth[ring].astype(np.float64)
     points = np.column_stack([rays[:, 0] * z, rays[:, 1] * z, z])
     return np.asarray(points[np.isfinite(points).all(axis=1)])
 
 
 def _best_of(around: Floats, near: Floats, rng: np.random.Generator) -> Mask:
-    """Which points the plane through three of them that has the most of them near it has near it."""
+    """The points near the best of TRIES random planes through three of them: the one with most points near it."""
     corners = around[rng.integers(len(around), size=(TRIES, 3))]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1)
@@ -88,13 +88,13 @@ def _best_of(around: Floats, near: Floats, rng: np.random.Generator) -> Mask:
 
 
 def _fit(points: Floats) -> tuple[Floats, Floats]:
-    """The normal of the plane through points by least squares, and their middle."""
+    """The normal of the least-squares plane through points, and their centroid."""
     middle = points.mean(axis=0)
     return np.linalg.svd(points - middle, full_matrices=False)[2][2], middle
 
 
 def _oriented(normal: Floats, middle: Floats, points: ObjectPoints) -> Plane | None:
-    """The plane with the camera on its upper side; None where the object is not on that side."""
+    """The plane with the camera on its upper side; None if the object is not on that side."""
     if normal @ middle > 0.0:
         normal = -normal
     plane = Plane(normal, float(normal @ middle))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.spatial.box import box_around, quaternion
 from lisa_ros.spatial.camera import CameraModel
-from lisa_ros.spatial.locating import Located, NotLocated, WhyNot, locate
+from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.points import PointSettings, core
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 280.0
@@ -52,11 +52,11 @@ def plate(camera: CameraModel, z: float, x: tuple[float, float], y: tuple[float,
     sides = [(x[0] + t * (x[1] - x[0]), 0 * t + y[0]), (0 * t + x[1], y[0] + t * (y[1] - y[0]))]
     sides += [(sides[0][0][::-1], 0 * t + y[1]), (0 * t + x[0], sides[1][1][::-1])]
     outline = np.concatenate([np.column_stack([a, b, 0 * t + z]) for a, b in sides])
-    k, d, still = camera.matrix, np.array(camera.coefficients), np.zeros(3)
+    k, d, zero = camera.matrix, np.array(camera.coefficients), np.zeros(3)
     if camera.distortion == "equidistant":
-        pixels, _ = cv2.fisheye.projectPoints(outline.reshape(-1, 1, 3), still, still, k, d)
+        pixels, _ = cv2.fisheye.projectPoints(outline.reshape(-1, 1, 3), zero, zero, k, d)
     else:
-        pixels, _ = cv2.projectPoints(outline.reshape(-1, 1, 3), still, still, k, d if d.size else None)
+        pixels, _ = cv2.projectPoints(outline.reshape(-1, 1, 3), zero, zero, k, d if d.size else None)
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     cv2.fillPoly(mask, [np.rint(pixels.reshape(-1, 2)).astype(np.int32)], 1)
     return mask > 0, np.where(mask > 0, z, z + 2.0).astype(np.float32)
@@ -109,7 +109,7 @@ def test_without_distortion_a_ray_is_the_pinholes() -> None:
     assert CameraModel.from_info(WIDTH, HEIGHT, list(K), "", []) == PINHOLE
 
 
-def test_where_a_lens_formula_folds_there_is_no_ray() -> None:
+def test_where_a_distortion_model_is_ambiguous_there_is_no_ray() -> None:
     folding = CameraModel.from_info(WIDTH, HEIGHT, K, "plumb_bob", [-1.5, 0.0, 0.0, 0.0, 0.0])
     assert np.isnan(folding.rays[0, 0]).all() and np.isfinite(folding.rays[119, 159]).all()
     depth = np.ones((HEIGHT, WIDTH), np.float32)
@@ -117,7 +117,7 @@ def test_where_a_lens_formula_folds_there_is_no_ray() -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "model", "d", "says"),
+    ("k", "model", "d", "message"),
     [
         ([0.0] * 9, "plumb_bob", [], "not calibrated"),
         (K[:6], "plumb_bob", [], "nine numbers"),
@@ -126,13 +126,13 @@ def test_where_a_lens_formula_folds_there_is_no_ray() -> None:
         (K, "plumb_bob", [float("nan")] * 5, "not a number"),
     ],
 )
-def test_a_camera_that_cannot_be_used_is_named(k: list[float], model: str, d: list[float], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_cameras_are_refused_with_the_reason(k: list[float], model: str, d: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         CameraModel.from_info(WIDTH, HEIGHT, k, model, d)
 
 
 @pytest.mark.parametrize("model", ["", *LENSES])
-def test_a_plate_is_where_it_is_through_any_lens(model: str) -> None:
+def test_a_plate_is_located_through_any_lens(model: str) -> None:
     camera = CameraModel.from_info(WIDTH, HEIGHT, K, model, LENSES.get(model, []))
     mask, depth = plate(camera, 0.8, (0.15, 0.35), (-0.25, -0.1))
     found = located(mask, depth, camera)
@@ -144,7 +144,7 @@ def test_a_plate_is_where_it_is_through_any_lens(model: str) -> None:
     assert found.measured == 1.0 and found.spread_m == pytest.approx(0.0, abs=1e-6)
 
 
-def test_holes_noise_and_flying_pixels_move_a_ball_little() -> None:
+def test_holes_noise_and_flying_pixels_move_a_ball_hardly() -> None:
     rng = np.random.default_rng(1)
     mask, depth = ball((0.05, -0.03, 0.7), 0.06)
     clean = located(mask, depth)
@@ -163,14 +163,29 @@ def test_holes_noise_and_flying_pixels_move_a_ball_little() -> None:
             assert 0.6 < found.measured < 0.8
 
 
-def test_the_background_in_a_mask_is_no_part_of_the_object() -> None:
+def test_background_inside_a_mask_is_not_part_of_the_object() -> None:
     mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
     leaking = mask.copy()
-    leaking[100:112, 20:110] = True  # a tongue onto the wall
+    leaking[100:112, 20:110] = True  # a strip onto the wall
     assert located(leaking, depth).points.xyz[:, 2].max() == pytest.approx(0.8)
 
 
-def test_the_border_left_out_is_thin_where_the_mask_is() -> None:
+@pytest.mark.parametrize("far", [1e38, 3.4e38, 101.0, np.inf, -1.0])
+def test_depth_that_no_camera_measures_does_not_count(far: float) -> None:
+    """Drivers and simulators write 1e38 or FLT_MAX where nothing was measured."""
+    mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
+    clean = located(mask, depth)
+    partly = depth.copy()
+    partly[::3] = far
+    with np.errstate(all="raise"):
+        found = located(mask, partly)
+    assert found.points.xyz[:, 2].max() < 1.0 and max(found.box.size_m) < 0.3
+    assert found.centroid_m == pytest.approx(clean.centroid_m, abs=0.005) and found.measured < 0.7
+    nothing = locate(IMAGE, mask, np.full_like(depth, far), PINHOLE)
+    assert isinstance(nothing, NotLocated) and nothing.reason is NotLocatedReason.TOO_SPARSE
+
+
+def test_a_thin_mask_loses_only_a_thin_border() -> None:
     line = np.zeros((40, 40), dtype=bool)
     line[20:24, 5:35] = True
     assert core(line, PointSettings()).sum() >= 0.4 * line.sum()
@@ -193,7 +208,7 @@ def test_the_box_of_a_block_on_a_table(yaw: float) -> None:
     assert np.linalg.det(axes) == pytest.approx(1.0)
 
 
-def test_a_box_reaches_down_to_the_table_where_its_foot_is_not_seen() -> None:
+def test_a_box_reaches_down_to_the_table_if_its_foot_is_not_visible() -> None:
     table, foot = tilted(50.0), np.array([0.04, 0.05, 0.75])
     mask, depth = block((0.2, 0.11, 0.09), 0.4, table, foot)
     rays = np.dstack([PINHOLE.rays, np.ones((HEIGHT, WIDTH))])
@@ -233,7 +248,7 @@ def test_quaternions_are_those_of_the_axis_and_angle() -> None:
         assert made[3] >= 0 and abs(made @ expected) == pytest.approx(1.0)
 
 
-def test_points_have_their_pixels_colours_and_come_organised() -> None:
+def test_points_have_their_pixels_colours_and_can_be_organised() -> None:
     mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
     points = located(mask, depth).points
     assert (points.rgb == IMAGE[points.rows, points.columns]).all()
@@ -245,27 +260,27 @@ def test_points_have_their_pixels_colours_and_come_organised() -> None:
     assert (xyz[there] == points.xyz).all() and (rgb[there] == points.rgb).all()
 
 
-def test_why_there_is_no_place_is_said() -> None:
+def test_the_reason_for_no_position_is_returned() -> None:
     mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
     nothing, sparse = np.full_like(depth, np.nan), np.full_like(depth, np.nan)
     sparse[::9, ::9] = depth[::9, ::9]
     other = CameraModel.from_info(640, 480, K, "", [])
     cases = [
-        (locate(IMAGE, mask, None, PINHOLE), WhyNot.NO_DEPTH, "no depth"),
-        (locate(IMAGE, mask, depth, None), WhyNot.NO_CAMERA, "intrinsics"),
-        (locate(IMAGE, mask, depth[::2, ::2], PINHOLE), WhyNot.NOT_REGISTERED, "depth is 160x120"),
-        (locate(IMAGE, mask, depth, other), WhyNot.NOT_REGISTERED, "camera_info is 640x480"),
-        (locate(IMAGE, mask, nothing, PINHOLE), WhyNot.TOO_SPARSE, "0 %"),
-        (locate(IMAGE, mask, sparse, PINHOLE), WhyNot.TOO_SPARSE, "too few"),
-        (locate(IMAGE, np.zeros_like(mask), depth, PINHOLE), WhyNot.NO_OBJECT, "no object"),
+        (locate(IMAGE, mask, None, PINHOLE), NotLocatedReason.NO_DEPTH, "no depth"),
+        (locate(IMAGE, mask, depth, None), NotLocatedReason.NO_CAMERA, "intrinsics"),
+        (locate(IMAGE, mask, depth[::2, ::2], PINHOLE), NotLocatedReason.NOT_REGISTERED, "depth is 160x120"),
+        (locate(IMAGE, mask, depth, other), NotLocatedReason.NOT_REGISTERED, "camera_info is 640x480"),
+        (locate(IMAGE, mask, nothing, PINHOLE), NotLocatedReason.TOO_SPARSE, "0 %"),
+        (locate(IMAGE, mask, sparse, PINHOLE), NotLocatedReason.TOO_SPARSE, "too few"),
+        (locate(IMAGE, np.zeros_like(mask), depth, PINHOLE), NotLocatedReason.NO_OBJECT, "no object"),
     ]
-    for found, why, says in cases:
-        assert isinstance(found, NotLocated) and found.why is why and says in found.detail
+    for found, reason, message in cases:
+        assert isinstance(found, NotLocated) and found.reason is reason and message in found.detail
     with pytest.raises(ValueError, match="the mask must be"):
         locate(IMAGE, mask[1:], depth, PINHOLE)
 
 
-def test_what_is_given_is_not_changed() -> None:
+def test_arguments_are_not_changed() -> None:
     mask, depth = plate(PINHOLE, 0.8, (-0.02, 0.02), (-0.004, 0.004))
     depth[::2] = np.nan
     copies = mask.copy(), depth.copy()
@@ -273,5 +288,5 @@ def test_what_is_given_is_not_changed() -> None:
     assert (mask == copies[0]).all() and np.array_equal(depth, copies[1], equal_nan=True)
 
 
-def test_cameras_of_the_same_numbers_are_equal() -> None:
+def test_cameras_with_the_same_numbers_are_equal() -> None:
     assert replace(PINHOLE) == PINHOLE and replace(PINHOLE, width=10) != PINHOLE

@@ -13,7 +13,7 @@ from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
-from lisa_ros.spatial.locating import Located, NotLocated, WhyNot, locate
+from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 
 Location = Located | NotLocated
 """An object's 3-D position, or the reason why there is none."""
@@ -55,7 +55,7 @@ class Locator:
             mask: Of the object, (H, W).
         """
         if frame is None:
-            return NotLocated(WhyNot.NO_DEPTH, "There is no depth image for this frame.")
+            return NotLocated(NotLocatedReason.NO_DEPTH, "There is no depth image for this frame.")
         measured = self._of(frame)
         if measured.trouble is not None:
             return measured.trouble
@@ -75,15 +75,15 @@ class Locator:
             if info is not None:
                 camera = self._camera_of(info, rectified)
         except ValueError as error:
-            trouble = NotLocated(WhyNot.NO_CAMERA, f"The camera_info cannot be used: {error}.")
+            trouble = NotLocated(NotLocatedReason.NO_CAMERA, f"The camera_info cannot be used: {error}.")
         try:
             if depth is not None:
                 _check_frame_id(frame, depth)
                 depth_m = depth_from(depth)
         except _OtherFrameError as error:
-            trouble = NotLocated(WhyNot.NOT_REGISTERED, str(error))
+            trouble = NotLocated(NotLocatedReason.NOT_REGISTERED, str(error))
         except ImageError as error:
-            trouble = NotLocated(WhyNot.NO_DEPTH, str(error))
+            trouble = NotLocated(NotLocatedReason.NO_DEPTH, str(error))
         return _Measured((depth, info, rectified), depth_m, camera, trouble)
 
     def _camera_of(self, info: CameraInfo, rectified: bool) -> CameraModel:

@@ -162,7 +162,7 @@ def test_an_answer_without_an_object_has_its_frame_and_no_position(camera: Depth
         ({"depth_m": example_depth()[:60, :80]}, "The depth is 80x60 and the image 160x120: depth must be registered"),
         ({"depth_m": example_depth(), "depth_frame": "depth_optical"}, "has frame_id 'depth_optical'"),
         ({"depth_m": example_depth(), "k": [0.0] * 9}, "The camera_info cannot be used: the camera is not calibrated"),
-        ({"depth_m": np.zeros_like(example_depth())}, "Depth measured 0 % of the object"),
+        ({"depth_m": np.zeros_like(example_depth())}, "Only 0 % of the object has depth"),
         ({"depth_m": example_depth(), "d": [0.1] * 3}, "plumb_bob has 4 or 5 coefficients, not 3"),
     ],
 )
