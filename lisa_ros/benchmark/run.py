@@ -20,6 +20,7 @@ from lisa_ros.benchmark.report import machine, medians, ratios, table
 from lisa_ros.benchmark.upstream_style import answer_as_upstream
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.output_folders import make_output_folder
 
 
@@ -70,7 +71,7 @@ def _cap_memory(gib: float | None) -> None:
     if gib is None:
         return
     if not torch.cuda.is_available():
-        raise ValueError("a memory cap is of a GPU's memory, and torch sees no CUDA device here; leave it out")
+        raise LisaError("a memory cap is of a GPU's memory, and torch sees no CUDA device here; leave it out")
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
 

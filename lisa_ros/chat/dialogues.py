@@ -9,6 +9,7 @@ from typing import Protocol
 from lisa_ros.chat.sources import Source
 from lisa_ros.models.model import Answer, Model
 from lisa_ros.segmentation.answers import Finished, TextDelta
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 
@@ -84,6 +85,6 @@ class ModelDialogue:
             self._turns, self._before_reset = self._before_reset, []
             return f"The dialogue of {len(self._turns)} turns is kept again."
         if not self._turns:
-            raise ValueError("there is nothing to undo")
+            raise LisaError("there is nothing to undo")
         turn = self._turns.pop()
         return f"Turn {len(self._turns) + 1} is forgotten: {turn.command}"

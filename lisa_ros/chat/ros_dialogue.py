@@ -17,6 +17,7 @@ from lisa_ros.client import LisaClient, Result, Status
 from lisa_ros.models.model import Answer
 from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.segmentation.answers import ObjectMask
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.srv import ResetDialogue, UndoDialogue
 
@@ -51,7 +52,7 @@ class RosDialogue:
         }
         if not self._client.wait_until_ready(_NODE_S):
             self.close()
-            raise ValueError(f"there is no node {node!r}; start it, or name another one with --node")
+            raise LisaError(f"there is no node {node!r}; start it, or name another one with --node")
 
     @property
     def name(self) -> str:
@@ -74,7 +75,7 @@ class RosDialogue:
                     self._client.cancel()
         result = self._client.result()
         if result.segmentation is None or result.status not in (Status.OK, Status.NO_OBJECT, Status.CANCELLED):
-            raise ValueError(result.message)
+            raise LisaError(result.message)
         self._undo_resets = False
         return self._answer(text, result), result.message
 
@@ -116,8 +117,8 @@ class RosDialogue:
         future = self._services[kind].call_async(kind.Request(**fields))
         rclpy.spin_until_future_complete(self._node, future, timeout_sec=_SERVICE_S)
         if not future.done():
-            raise ValueError(f"the node did not respond within {_SERVICE_S:g} s")
+            raise LisaError(f"the node did not respond within {_SERVICE_S:g} s")
         response = future.result()
         if not response.success:
-            raise ValueError(response.message)
+            raise LisaError(response.message)
         return response

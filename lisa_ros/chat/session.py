@@ -17,6 +17,7 @@ from lisa_ros.chat.saving import save, save_overlay
 from lisa_ros.chat.sources import Source
 from lisa_ros.chat.terminal_images import Protocol, rendered
 from lisa_ros.models.model import Answer
+from lisa_ros.segmentation.errors import LisaError
 
 PROMPT = "> "
 HELP = """Type what you look for, for example: the red mug
@@ -71,7 +72,7 @@ class ChatSession:
         if word in actions:
             actions[word](rest.strip())
         elif word.startswith("/"):
-            raise ValueError(f"there is no command {word}; there are {', '.join(COMMANDS)}")
+            raise LisaError(f"there is no command {word}; there are {', '.join(COMMANDS)}")
         else:
             self._ask(line)
 
@@ -109,7 +110,7 @@ class ChatSession:
 
     def _image(self, name: str) -> None:
         if self._source is None:
-            raise ValueError("the node's camera gives the images")
+            raise LisaError("the node's camera gives the images")
         if name:
             self._source.choose(name)
         for number, one in enumerate(self._source.names() if not name else (), start=1):

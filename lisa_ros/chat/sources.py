@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.image_files import read_image
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -76,7 +77,7 @@ class CameraSource:
         self._number = number
         self._camera = cv2.VideoCapture(number)
         if not self._camera.isOpened():
-            raise ValueError(f"camera {number} cannot be opened (/dev/video{number}); --camera takes its number")
+            raise LisaError(f"camera {number} cannot be opened (/dev/video{number}); --camera takes its number")
 
     def image(self) -> tuple[str, NDArray[np.uint8]]:
         """See Source."""
@@ -84,7 +85,7 @@ class CameraSource:
             self._camera.grab()
         taken, frame = self._camera.read()
         if not taken:
-            raise ValueError(f"camera {self._number} gives no image")
+            raise LisaError(f"camera {self._number} gives no image")
         return f"camera {self._number}", np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def names(self) -> list[str]:
@@ -93,7 +94,7 @@ class CameraSource:
 
     def choose(self, name: str) -> None:
         """See Source."""
-        raise ValueError("the camera gives a new image for each command; there is none to choose")
+        raise LisaError("the camera gives a new image for each command; there is none to choose")
 
 
 def _images_of(path: Path) -> list[Path]:
@@ -102,5 +103,5 @@ def _images_of(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
+        raise LisaError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
     return files

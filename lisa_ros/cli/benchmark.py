@@ -10,6 +10,7 @@ from typing import Any
 from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOptions, NodeBenchmarkOptions
 from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
+from lisa_ros.segmentation.errors import LisaError
 
 _MODEL = with_value("what", "model", text="to `lisa benchmark model`")
 
@@ -92,12 +93,12 @@ def _run_node(options: argparse.Namespace) -> int:
     try:
         from lisa_ros.benchmark.node.run import DemoError, run_node_benchmark
     except ModuleNotFoundError as error:
-        raise ValueError(f"to measure the node, ROS 2 must be sourced and the package built ({error})") from error
+        raise LisaError(f"to measure the node, ROS 2 must be sourced and the package built ({error})") from error
     wanted = NodeBenchmarkOptions(
         parts=tuple(options.parts), checkpoint=options.checkpoint, load=load_options(options), output=options.output
     )
     try:
         run_node_benchmark(wanted)
     except DemoError as error:
-        raise ValueError(str(error)) from error
+        raise LisaError(str(error)) from error
     return 0

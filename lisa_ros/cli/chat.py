@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, count, load_options
 from lisa_ros.models.loading import load_segmenter
+from lisa_ros.segmentation.errors import LisaError
 
 if TYPE_CHECKING:
     from lisa_ros.chat.sources import Source
@@ -72,7 +73,7 @@ def _dialogue(options: argparse.Namespace, source: Source | None) -> Any:
         try:
             from lisa_ros.chat.ros_dialogue import RosDialogue
         except ModuleNotFoundError as error:
-            raise ValueError(
+            raise LisaError(
                 f"--ros needs ROS 2: source it and this package's install/local_setup.bash ({error})"
             ) from error
         return RosDialogue(options.node, options.operator)

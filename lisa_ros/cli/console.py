@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.segmentation.errors import LisaError
+
 _RATE_HZ = 15.0
 
 
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         from lisa_ros.demo.processes import share_memory
         from lisa_ros.nodes.console import node
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise LisaError(
             f"the console needs ROS 2: source it and this package's install/local_setup.bash ({error})"
         ) from error
     share_memory()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.segmentation.errors import LisaError
 
 
 def add(commands: Any) -> None:
@@ -38,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
 
         return listen(options)
     except ModuleNotFoundError as error:
-        raise ValueError(missing_package(error)) from error
+        raise LisaError(missing_package(error)) from error
     except SpeechError as error:
-        raise ValueError(str(error)) from error
+        raise LisaError(str(error)) from error

@@ -28,7 +28,7 @@ from lisa_ros.cli import (
 )
 from lisa_ros.cli.parsing import CommandParser
 from lisa_ros.models.common.checkpoints.hub import find_folder
-from lisa_ros.segmentation.answers import CommandError
+from lisa_ros.segmentation.errors import LisaError
 
 _SUBCOMMANDS = (
     segment,
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _find_checkpoint(options)
         options.parser.check(options)
         return int(options.run(options))
-    except (CommandError, ValueError, OSError) as error:
+    except (LisaError, OSError) as error:  # any other exception is a fault of the software: its traceback is shown
         print(f"lisa {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -73,11 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _LogLine(logging.Formatter):
+    """Lines such as "WARN: text". logging.addLevelName would rename the level in the whole process."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "WARN" if record.levelno == logging.WARNING else record.levelname
+        return f"{level}: {super().format(record)}"
+
+
 def _show_warnings() -> None:
-    """The package's own log lines go to stderr, as "WARN: ..."."""
-    logging.addLevelName(logging.WARNING, "WARN")
+    """Writes the package's own log lines to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_LogLine())
     logging.getLogger("lisa_ros").handlers = [handler]
 
 

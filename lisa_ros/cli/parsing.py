@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from lisa_ros.segmentation.errors import LisaError
+
 _CLOSE = 0.75
 """Similarity (difflib's ratio, 0 to 1) from which an option counts as a misspelling of a known one."""
 
@@ -124,7 +126,7 @@ class CommandParser(argparse.ArgumentParser):
             for condition in self._conditions.get(flag, ()):
                 if not condition.holds(options):
                     found = condition.found(options)
-                    raise ValueError(f"{flag} applies only {condition.text}{'; ' if found else ''}{found}")
+                    raise LisaError(f"{flag} applies only {condition.text}{'; ' if found else ''}{found}")
 
     def error(self, message: str) -> NoReturn:
         """End the program with one sentence, and where to read more."""

@@ -22,6 +22,7 @@ from lisa_ros.cli.parsing import CommandParser, with_value
 from lisa_ros.models.common.options import TITLES
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter, model_of
 from lisa_ros.segmentation.answers import ANSWER_KINDS
+from lisa_ros.segmentation.errors import LisaError
 
 EMBEDDED_NOTE = (
     "note: this is the embedded demonstration model, which knows only the objects of the simulated table; "
@@ -134,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
 def _earlier(turn: int, index: int) -> int:
     if not 1 <= turn <= index:
         earlier = "there is no earlier turn" if not index else f"there are turns 1 to {index}"
-        raise ValueError(f"--reference {turn}: turn {index + 1} can refer to earlier turns alone, and {earlier}")
+        raise LisaError(f"--reference {turn}: turn {index + 1} can refer to earlier turns alone, and {earlier}")
     return turn
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
+
 IGNORE = 255
 """In a Truth: pixels that are not judged."""
 
@@ -20,7 +22,7 @@ ImageSource = Path | Callable[[], NDArray[np.uint8]]
 """An image's file, or a function that makes it: RGB uint8 (H, W, 3)."""
 
 
-class DataError(ValueError):
+class DataError(LisaError):
     """A data set cannot be read; the text names the file, what was wrong and what would be right."""
 
 

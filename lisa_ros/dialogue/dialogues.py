@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lisa_ros.dialogue.references import kept_turns
 from lisa_ros.dialogue.store import StoreError
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.turns import Turn
 
 if TYPE_CHECKING:
@@ -27,15 +28,15 @@ _KEPT_ENDS = 1000
 """Forgotten dialogues that pending answers are still checked against; far more than answers are ever pending."""
 
 
-class OperatorError(ValueError):
+class OperatorError(LisaError):
     """An operator id that cannot be used; the text is one sentence for the sender."""
 
 
-class UndoError(ValueError):
+class UndoError(LisaError):
     """There is nothing to take back; the text is one sentence for the operator."""
 
 
-class ForgottenTurnError(ValueError):
+class ForgottenTurnError(LisaError):
     """A reference to a turn that is not kept; the text is one sentence for the operator."""
 
 

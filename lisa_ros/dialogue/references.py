@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lisa_ros.segmentation.errors import LisaError
+
 _MARK = re.compile(r"\[REF:\s*(none|\d+(?:\s*,\s*\d+)*)\s*\]", re.IGNORECASE)
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -38,7 +40,7 @@ _SAME_SENTENCE_IT = re.compile(
 _PAIR = 2
 
 
-class ReferringError(ValueError):
+class ReferringError(LisaError):
     """A `[REF:...]` that names no turn; the text is one sentence for the operator."""
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.segmentation.answers import Mask, ObjectMask, Region
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.turns import Turn
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ _NOT_DAMAGE = (
 )
 
 
-class StoreError(ValueError):
+class StoreError(LisaError):
     """A file that dialogues cannot be kept in; the text is one sentence."""
 
 

@@ -21,6 +21,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS, AnswerKind
 from lisa_ros.segmentation.atomic_files import write_text
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import (
     FILE,
@@ -124,7 +125,7 @@ def _check_replaced(checkpoint: Path, counts: Mapping[str, Mapping[str, int]]) -
     for kind, new in counts.items():
         old = about.get("masks", {}).get(kind, {})
         if min(old.get("right", 0), old.get("wrong", 0)) > min(new.values()):
-            raise ValueError(
+            raise LisaError(
                 f"{checkpoint / FILE} was fitted to {old['right']} right and {old['wrong']} wrong masks "
                 f"(answer {kind}), the new one to {new['right']} and {new['wrong']}; --force replaces it"
             )
@@ -145,11 +146,11 @@ def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegr
     """A line for the masks among a run's items, and how many of them were right and wrong."""
     masks = [item for item in items if item["failed"] is None and item["found_pixels"] and item["evidence"]]
     if not masks:
-        raise ValueError(f"no answer ({kind}) has a mask with evidence that a score could be made from")
+        raise LisaError(f"no answer ({kind}) has a mask with evidence that a score could be made from")
     right = np.array([item["iou"] >= RIGHT_IOU for item in masks])
     counts = {"right": int(right.sum()), "wrong": int((~right).sum())}
     if min(counts.values()) < FEWEST:
-        raise ValueError(
+        raise LisaError(
             f"{counts['right']} masks are right and {counts['wrong']} wrong (answer {kind}); a score needs at least "
             f"{FEWEST} of each: use more questions"
         )

@@ -26,6 +26,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter, model_of
 from lisa_ros.segmentation.answers import AnswerKind, check_answer_kind
 from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import FILE as SCORE_FILE
@@ -131,7 +132,7 @@ def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
     """
     check_answer_kind(wanted.answer)
     if wanted.answer != "full" and wanted.protocol != "generate":
-        raise ValueError(f"answer {wanted.answer} goes with the protocol generate; {wanted.protocol} has its own")
+        raise LisaError(f"answer {wanted.answer} goes with the protocol generate; {wanted.protocol} has its own")
     check_output_folder(wanted.output)
     wanted = dataclasses.replace(wanted, source=wanted.data.resolve(wanted.source), options=_resolved(wanted))
     weights = weights_of(wanted.checkpoint)

@@ -18,6 +18,7 @@ import numpy as np
 from lisa_ros.datasets.samples import Round
 from lisa_ros.evaluation.metrics import Box
 from lisa_ros.segmentation.answers import AnswerKind, Finished, Mask, ObjectMask
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import EncodedImage, Referring, Segmenter, TeacherForcing
 from lisa_ros.segmentation.masks import union
 from lisa_ros.segmentation.turns import Turn, turn_of
@@ -90,7 +91,7 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
         ValueError: the model does not take a given answer.
     """
     if not isinstance(segmenter, TeacherForcing):
-        raise ValueError(f"{segmenter.name} takes no given answer, so it has no teacher_forced protocol; use generate")
+        raise LisaError(f"{segmenter.name} takes no given answer, so it has no teacher_forced protocol; use generate")
 
     def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
@@ -111,7 +112,7 @@ def referring(segmenter: Segmenter) -> Asking:
         ValueError: the model has no prompt for referring expressions.
     """
     if not isinstance(segmenter, Referring):
-        raise ValueError(f"{segmenter.name} has no referring protocol; use generate")
+        raise LisaError(f"{segmenter.name} has no referring protocol; use generate")
 
     def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()

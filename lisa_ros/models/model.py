@@ -32,6 +32,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     Reference,
 )
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
@@ -214,10 +215,10 @@ def _check_array(image: NDArray[Any]) -> None:
     if image.dtype != np.uint8:
         is_float = image.dtype.kind == "f"
         hint = "multiply by 255 and convert: (255 * image).astype(numpy.uint8)" if is_float else "convert it"
-        raise ValueError(f"{expected}; this is {image.dtype}: {hint}")
+        raise LisaError(f"{expected}; this is {image.dtype}: {hint}")
     if image.ndim == 2:
-        raise ValueError(f"{expected}; this has one channel: numpy.stack([image] * 3, axis=2)")
+        raise LisaError(f"{expected}; this has one channel: numpy.stack([image] * 3, axis=2)")
     if image.ndim != 3 or image.shape[2] != 3:
         has_channels_first = image.ndim == 3 and image.shape[0] == 3
         hint = ", channels first: image.transpose(1, 2, 0)" if has_channels_first else ""
-        raise ValueError(f"{expected}; this is {image.shape}{hint}")
+        raise LisaError(f"{expected}; this is {image.shape}{hint}")

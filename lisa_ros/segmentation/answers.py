@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
+
 Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 
@@ -34,7 +36,7 @@ def check_answer_kind(answer: str) -> None:
         raise ValueError(f"answer is {answer!r}; it can be {' or '.join(map(repr, ANSWER_KINDS))}")
 
 
-class CommandError(ValueError):
+class CommandError(LisaError):
     """A command that the model cannot answer; the text is one sentence for the operator."""
 
 

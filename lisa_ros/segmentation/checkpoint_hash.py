@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lisa_ros.segmentation.errors import LisaError
+
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _THREADS = 4
 """hashlib releases the GIL; a 7B checkpoint has two to seven files of weights."""
@@ -20,10 +22,10 @@ def weights_of(checkpoint: Path) -> dict[str, str]:
         ValueError: There is no such folder, or it has no weights.
     """
     if not checkpoint.is_dir():
-        raise ValueError(f"there is no checkpoint folder {checkpoint}")
+        raise LisaError(f"there is no checkpoint folder {checkpoint}")
     files = sorted(file for file in checkpoint.rglob("*") if file.suffix in _WEIGHTS and file.is_file())
     if not files:
-        raise ValueError(f"{checkpoint} is not a checkpoint: it has no weights ({', '.join(_WEIGHTS)})")
+        raise LisaError(f"{checkpoint} is not a checkpoint: it has no weights ({', '.join(_WEIGHTS)})")
     with ThreadPoolExecutor(_THREADS) as threads:
         hashes = threads.map(_sha256, files)
         return {file.relative_to(checkpoint).as_posix(): one for file, one in zip(files, hashes, strict=True)}

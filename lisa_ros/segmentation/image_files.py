@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.answers import Mask
+from lisa_ros.segmentation.errors import LisaError
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
@@ -22,15 +23,15 @@ def read_image(file: Path) -> NDArray[np.uint8]:
         ValueError: There is no such file, it is a folder, or OpenCV cannot read it.
     """
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; name an image file in it")
+        raise LisaError(f"{file} is a folder; name an image file in it")
     if not file.is_file():
-        raise ValueError(f"there is no image file {file}")
+        raise LisaError(f"there is no image file {file}")
     try:
         image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
     except cv2.error:  # the header claims more pixels than OpenCV reads
         image = None
     if image is None:
-        raise ValueError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
+        raise LisaError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

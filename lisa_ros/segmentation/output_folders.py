@@ -7,8 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from lisa_ros.segmentation.errors import LisaError
 
-class OutputError(ValueError):
+
+class OutputError(LisaError):
     """An output folder cannot be used; the text tells why, and what would be right."""
 
 

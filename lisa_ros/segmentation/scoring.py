@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.segmentation.atomic_files import write_text
 from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.errors import LisaError
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _MIN_SURPRISE = 1e-5
 _MIN_DOUBT = 1e-4
 
 
-class ScoreFileError(ValueError):
+class ScoreFileError(LisaError):
     """A calibration file that cannot be used; the text says what is wrong with it."""
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
+
 Points = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
@@ -82,7 +84,7 @@ def read_obj(path: Path, *, y_up: bool = False) -> Mesh:
         elif key == "f":
             polygons.append([int(field.split("/")[0]) - 1 for field in fields])
     if not points or not polygons:
-        raise ValueError(f"{path} holds no geometry: an OBJ file with v and f lines is needed")
+        raise LisaError(f"{path} holds no geometry: an OBJ file with v and f lines is needed")
     raw = np.array(points)
     return _without_slivers(Mesh(raw[:, [0, 2, 1]] * (1.0, -1.0, 1.0) if y_up else raw, _triangles(polygons)))
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
+
 Floats = NDArray[np.float64]
 
 COEFFICIENTS: dict[str, tuple[int, ...]] = {
@@ -60,11 +62,11 @@ class CameraModel:
         """
         numbers, coefficients = tuple(float(x) for x in k), tuple(float(x) for x in d)
         if width < 1 or height < 1:
-            raise ValueError(f"the camera reports images of {width}x{height} pixels; both must be 1 or more")
+            raise LisaError(f"the camera reports images of {width}x{height} pixels; both must be 1 or more")
         if len(numbers) != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0.0 or numbers[4] <= 0.0:
-            raise ValueError("the camera is not calibrated: K must be nine numbers with focal lengths above 0")
+            raise LisaError("the camera is not calibrated: K must be nine numbers with focal lengths above 0")
         if not np.isfinite(coefficients).all():
-            raise ValueError("the camera's distortion has a coefficient that is not a number")
+            raise LisaError("the camera's distortion has a coefficient that is not a number")
         if not any(coefficients):
             return CameraModel(width, height, numbers)
         _check_distortion(model, coefficients)
@@ -141,7 +143,7 @@ class CameraModel:
 
 def _check_distortion(model: str, coefficients: tuple[float, ...]) -> None:
     if model not in COEFFICIENTS:
-        raise ValueError(f"the camera's distortion model is {model!r}; known are {', '.join(COEFFICIENTS)}")
+        raise LisaError(f"the camera's distortion model is {model!r}; known are {', '.join(COEFFICIENTS)}")
     if len(coefficients) not in COEFFICIENTS[model]:
         allowed = " or ".join(str(count) for count in COEFFICIENTS[model])
-        raise ValueError(f"{model} has {allowed} coefficients, not {len(coefficients)}")
+        raise LisaError(f"{model} has {allowed} coefficients, not {len(coefficients)}")

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.spatial.box import Quaternion, Vector, quaternion
 from lisa_ros.spatial.rotation import rotation_of
 
 MAX_TILT_DEG = 15.0
 
 
-class CannotGraspError(ValueError):
+class CannotGraspError(LisaError):
     """The gripper cannot grasp the object; the text is one sentence with the reason."""
 
 

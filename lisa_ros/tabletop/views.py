@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.simulation.scene import Camera, SceneObject, View
 from lisa_ros.tabletop.view_sources import OWN_TABLE, ViewSource
 
@@ -99,7 +100,7 @@ def render_views(
         ValueError: for a count, shard or number of workers below 1, or when the folder has shards of another size.
     """
     if min(count, workers, shard_views) < 1:
-        raise ValueError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
+        raise LisaError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
     cache.mkdir(parents=True, exist_ok=True)
     shape = _Shape(shard_views, height, width, avoid, source)
     paths = {seed: _shard_path(cache, seed) for seed in range(first_seed, first_seed - (-count // shard_views))}
@@ -183,7 +184,7 @@ def _check_shape(path: Path, wanted: _Shape) -> None:
     found = _stored(path)
     same_size = wanted.source.sizes or (found.height, found.width) == (wanted.height, wanted.width)
     if (found.views, found.avoid, found.source) != (wanted.views, wanted.avoid, wanted.source.name) or not same_size:
-        raise ValueError(
+        raise LisaError(
             f"{path} has {found.views} views of {found.width}x{found.height} pixels from source {found.source}, not "
             f"{wanted.views} of {wanted.width}x{wanted.height} from {wanted.source.name}, or avoids other pairs of "
             "kind and colour; use another folder or delete this one."

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lisa_ros.datasets.loading import load_image
 from lisa_ros.datasets.reason_seg import PaintedTruth
 from lisa_ros.datasets.samples import Round, Sample, Truth
+from lisa_ros.segmentation.errors import LisaError
 
 SMALL_SHARE, SMALL_PIXELS = 0.0005, 16
 """A mask below either of them counts as an outlier: share of the image, pixels."""
@@ -121,7 +122,7 @@ def _count(sample: Sample, size: tuple[int, int], found: Inspection) -> None:
             truths[id(asked.truth)] = asked.truth()
         truth = truths[id(asked.truth)]
         if truth.shape != size:
-            raise ValueError(f"{sample.name}: a mask of {truth.shape[1]} x {truth.shape[0]} pixels, the image of "
+            raise LisaError(f"{sample.name}: a mask of {truth.shape[1]} x {truth.shape[0]} pixels, the image of "
                              f"{size[1]} x {size[0]}")  # fmt: skip
         questions.append(_question(sample, asked, truth))
     if not sample.dialogue:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from lisa_ros.segmentation.errors import ImageError as UnusableImageError
+
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
@@ -26,7 +28,7 @@ RgbImage = NDArray[np.uint8]
 _LARGEST_SIDE = 16384
 
 
-class ImageError(ValueError):
+class ImageError(UnusableImageError):
     """An image message that cannot be decoded; the text says what is wrong and what would be right."""
 
 

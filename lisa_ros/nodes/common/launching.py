@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext
+from lisa_ros.segmentation.errors import LisaError
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Fast DDS 2 reads the first, Fast DDS 3 the second."""
@@ -104,7 +105,7 @@ def set_fastdds_profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
 def check_file(argument: str, path: str) -> None:
     """Raises a ValueError that names a launch argument whose file does not exist."""
     if not Path(path).is_file():
-        raise ValueError(f"{argument} is {path!r}, and there is no such file")
+        raise LisaError(f"{argument} is {path!r}, and there is no such file")
 
 
 def check_arguments(context: LaunchContext, declared: Iterable[str]) -> list[LogInfo]:
@@ -124,7 +125,7 @@ def check_arguments(context: LaunchContext, declared: Iterable[str]) -> list[Log
     unknown = [name for name in context.launch_configurations if name not in known]
     for name in unknown:
         if meant := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
-            raise ValueError(f"There is no launch argument {name!r}; is {meant[0]!r} meant?")
+            raise LisaError(f"There is no launch argument {name!r}; is {meant[0]!r} meant?")
     return [LogInfo(msg=f"There is no launch argument {name!r} in this launch file.") for name in unknown]
 
 

@@ -17,6 +17,7 @@ from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import Conversation, Exchange
 from lisa_ros.nodes.console.feed import MOST_FRAMES_A_SECOND, LiveFrame
 from lisa_ros.nodes.console.link import LinkError
+from lisa_ros.segmentation.errors import LisaError
 
 HEARTBEAT_S = 0.5
 _LONGEST_TEXT = 20_000
@@ -26,7 +27,7 @@ _MOST_UNSENT = 2000
 _WIDTHS = (160, 3840)
 
 
-class PageError(ValueError):
+class PageError(LisaError):
     """A message of a page that makes no sense; the text says why."""
 
 

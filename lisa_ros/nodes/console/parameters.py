@@ -13,10 +13,12 @@ from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from lisa_ros.segmentation.errors import LisaError
+
 SHORTEST_TOKEN = 12
 
 
-class ConsoleParameterError(ValueError):
+class ConsoleParameterError(LisaError):
     """A parameter that cannot be used; the text names it and says what would be right."""
 
 

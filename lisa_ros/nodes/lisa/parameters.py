@@ -14,8 +14,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from lisa_ros.segmentation.errors import LisaError
 
-class ParameterError(ValueError):
+
+class ParameterError(LisaError):
     """A parameter has an invalid value; the text names the parameter and the valid values."""
 
 

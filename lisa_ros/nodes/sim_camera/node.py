@@ -26,6 +26,7 @@ from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
 from lisa_ros.simulation.tabletop import Tabletop
@@ -198,7 +199,7 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> Any:
     except ParameterException as error:
         kind = {int: "a whole number", float: "a number with a decimal point", str: "a text"}[type(entry.default)]
         bounds = "" if isinstance(entry.default, str) else " from {least:g} to {most:g}".format(**entry.metadata)
-        raise ValueError(f"Parameter {entry.name} must be {kind}{bounds} ({error}).") from error
+        raise LisaError(f"Parameter {entry.name} must be {kind}{bounds} ({error}).") from error
 
 
 def parameter_descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:

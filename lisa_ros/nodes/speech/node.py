@@ -35,6 +35,7 @@ from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Blo
 from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recording import Recorder
 from lisa_ros.nodes.speech.voices import Voices, subscribe_audio_common
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.speech.audio.microphone import Microphone
 from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, mono, read_wav
 from lisa_ros.speech.audio.utterances import Timing
@@ -297,7 +298,7 @@ class Speech(Node):
 
 def _file(parameters: SpeechParameters) -> Path:
     if not parameters.file:
-        raise ValueError("Parameter file must name a WAV file with audio: file.")
+        raise LisaError("Parameter file must name a WAV file with audio: file.")
     return Path(parameters.file).expanduser()
 
 

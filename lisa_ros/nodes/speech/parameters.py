@@ -11,6 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.speech.options import LISTEN, SAY
 
 MICROPHONE, TOPIC, FILE = "microphone", "topic", "file"
@@ -100,8 +101,8 @@ def _declare(node: Node, entry: dataclasses.Field[Any]) -> Any:
         kinds = {bool: "true or false", str: "a text"}
         bounds = "a number with a decimal point from {least:g} to {most:g}"
         kind = kinds.get(type(entry.default)) or bounds.format(**entry.metadata)
-        raise ValueError(f"Parameter {entry.name} must be {kind} ({error}).") from error
+        raise LisaError(f"Parameter {entry.name} must be {kind} ({error}).") from error
     choices = entry.metadata.get("choices", ())
     if choices and value not in choices:
-        raise ValueError(f"Parameter {entry.name} is {value!r}; it must be one of {', '.join(choices)}.")
+        raise LisaError(f"Parameter {entry.name} is {value!r}; it must be one of {', '.join(choices)}.")
     return value

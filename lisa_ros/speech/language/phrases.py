@@ -8,6 +8,7 @@ import re
 
 from rapidfuzz.distance import OSA
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.speech.language.phonetics import Sounds
 from lisa_ros.speech.language.vocabulary import words_of
 
@@ -63,7 +64,7 @@ class WakePhrase:
         """
         self._words = words_of(phrase)
         if not self._words:
-            raise ValueError(f"The wake phrase {phrase!r} has no word.")
+            raise LisaError(f"The wake phrase {phrase!r} has no word.")
         self._phrase = " ".join(self._words)
         self._sounds = Sounds([self._phrase])
 

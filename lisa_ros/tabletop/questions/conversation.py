@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.simulation.scene import View
 from lisa_ros.tabletop.questions import families, relations, without_mask
 from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
@@ -141,10 +142,10 @@ def true_mask(view: View, question: Question) -> NDArray[np.bool_]:
 
 def _check(turns: int, weights: Mapping[str, float]) -> None:
     if turns < 1:
-        raise ValueError(f"A dialogue needs 1 turn or more, not {turns}.")
+        raise LisaError(f"A dialogue needs 1 turn or more, not {turns}.")
     unknown = sorted(set(weights) - set(FAMILIES))
     if unknown:
-        raise ValueError(f"No question family is named {', '.join(unknown)}; there are {', '.join(FAMILIES)}.")
+        raise LisaError(f"No question family is named {', '.join(unknown)}; there are {', '.join(FAMILIES)}.")
 
 
 def _turn(

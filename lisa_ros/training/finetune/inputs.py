@@ -16,6 +16,7 @@ from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.configuration import read_configuration
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.output_folders import OutputError, check_output_folder
 from lisa_ros.training.finetune import general
 from lisa_ros.training.finetune.fingerprints import files_fingerprint, one_fingerprint, samples_fingerprint
@@ -117,7 +118,7 @@ def check_source(options: FinetuneOptions) -> Settings:
     """Refuses a checkpoint that cannot be fine-tuned; returns what identifies it."""
     stored = read_configuration(options.checkpoint).stored  # raises for what is no LISA
     if stored != "none":
-        raise ValueError(
+        raise LisaError(
             f"{options.checkpoint} is converted to {stored}, and what is learned cannot be added to such weights; "
             "fine-tune the checkpoint that it was converted from, with --quantization 4bit to save memory"
         )

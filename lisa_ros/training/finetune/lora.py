@@ -21,6 +21,7 @@ from torch import nn
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.keys import lisa_key
 from lisa_ros.models.lisa.network import LisaNetwork
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.training.finetune.options import WHOLE_PARTS, LoraOptions
 
 _ADAPTER = "default"
@@ -45,9 +46,9 @@ def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], fol
     lora.check()
     unknown = sorted(set(whole) - set(WHOLE_PARTS))
     if unknown:
-        raise ValueError(f"there is no part {', '.join(unknown)} to train; there are {', '.join(WHOLE_PARTS)}")
+        raise LisaError(f"there is no part {', '.join(unknown)} to train; there are {', '.join(WHOLE_PARTS)}")
     if not whole and not lora.rank:
-        raise ValueError("nothing is to be trained: every part is frozen, and rank 0 adds no adapters")
+        raise LisaError("nothing is to be trained: every part is frozen, and rank 0 adds no adapters")
     if lora.rank:
         _add_adapters(network, lora)
     modules = [network.get_submodule(WHOLE_PARTS[part]) for part in whole]
@@ -60,7 +61,7 @@ def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
     known = linear_names(network)
     unknown = sorted(set(lora.targets) - known)
     if unknown or not lora.targets:
-        raise ValueError(
+        raise LisaError(
             f"LLaMA's blocks have no linear layer {', '.join(unknown) or 'without a name'}; "
             f"targets can be {', '.join(sorted(known))}"
         )
@@ -69,7 +70,7 @@ def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ValueError(
+        raise LisaError(
             f"LoRA needs peft, which is not installed here ({error}): pip install -c constraints.txt peft"
         ) from error
     config = LoraConfig(

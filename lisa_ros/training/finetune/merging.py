@@ -15,6 +15,7 @@ from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.conversion.descriptions import description_files
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.keys import lisa_key
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.scoring import FILE as SCORE_FILE
 from lisa_ros.training.finetune.lora import Learned
 
@@ -77,7 +78,7 @@ def _shards(source: Path, learned: Learned, missing: set[str], shard_bytes: int)
         if key is not None:
             tensor = learned.applied(key, tensor)
             if key in missing and not torch.isfinite(tensor).all():
-                raise ValueError(f"the trained {released} is not finite in {tensor.dtype}")
+                raise LisaError(f"the trained {released} is not finite in {tensor.dtype}")
             missing.discard(key)
         if shard and sum(one.nbytes for one in shard.values()) + tensor.nbytes > shard_bytes:
             yield shard

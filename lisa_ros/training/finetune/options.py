@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.segmentation.errors import LisaError
 
 RECOMPUTE = ("auto", "on", "off")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -73,11 +74,11 @@ class LoraOptions:
     def check(self) -> None:
         """Raises a ValueError that names the option with an invalid value."""
         if self.rank < 0:
-            raise ValueError(f"rank is {self.rank}; it can be 0 (no adapters) or more")
+            raise LisaError(f"rank is {self.rank}; it can be 0 (no adapters) or more")
         if self.alpha <= 0:
-            raise ValueError(f"alpha is {self.alpha}; it has to be above 0")
+            raise LisaError(f"alpha is {self.alpha}; it has to be above 0")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it can be 0 or more, but below 1")
+            raise LisaError(f"dropout is {self.dropout}; it can be 0 or more, but below 1")
 
 
 @dataclass(frozen=True)
@@ -130,22 +131,22 @@ class FinetuneOptions:
     def check(self) -> None:
         """Raises a ValueError that names the option with an invalid value, and which values are valid."""
         if not self.data:
-            raise ValueError("data names no folder; one or more with images and masks are expected")
+            raise LisaError("data names no folder; one or more with images and masks are expected")
         for name in ("steps", "batch", "accumulate", "questions", "save_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it has to be 1 or more")
+                raise LisaError(f"{name} is {value}; it has to be 1 or more")
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} is {value}; it has to be above 0")
+                raise LisaError(f"{name} is {value}; it has to be above 0")
         if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed is {self.seed}; it can be 0 to {2**31 - 1}")
+            raise LisaError(f"seed is {self.seed}; it can be 0 to {2**31 - 1}")
         if self.recompute not in RECOMPUTE:
-            raise ValueError(f"recompute is {self.recompute!r}; it can be {', '.join(RECOMPUTE)}")
+            raise LisaError(f"recompute is {self.recompute!r}; it can be {', '.join(RECOMPUTE)}")
         unknown = sorted(set(self.frozen) - set(WHOLE_PARTS))
         if unknown:
-            raise ValueError(f"there is no part {', '.join(unknown)} to freeze; there are {', '.join(WHOLE_PARTS)}")
+            raise LisaError(f"there is no part {', '.join(unknown)} to freeze; there are {', '.join(WHOLE_PARTS)}")
         self.lora.check()
         self._check_general()
         self._check_load()
@@ -153,17 +154,17 @@ class FinetuneOptions:
     def _check_general(self) -> None:
         share = General.parse(self.replay).number
         if share is not None and not 0 < share < 1:
-            raise ValueError(f"replay's share is {share:g}; it has to be above 0 and below 1")
+            raise LisaError(f"replay's share is {share:g}; it has to be above 0 and below 1")
         images = General.parse(self.check_data).number
         if images is not None and not (images >= 1 and images.is_integer()):
-            raise ValueError(f"check's number of images is {images:g}; it has to be a whole number of 1 or more")
+            raise LisaError(f"check's number of images is {images:g}; it has to be a whole number of 1 or more")
 
     def _check_load(self) -> None:
         self.load.check()
         if self.load.precision not in PRECISIONS:  # gradients vanish in fp16
-            raise ValueError(f"precision is {self.load.precision!r}; to fine-tune it can be {', '.join(PRECISIONS)}")
+            raise LisaError(f"precision is {self.load.precision!r}; to fine-tune it can be {', '.join(PRECISIONS)}")
         if self.load.quantization not in QUANTIZATIONS:
-            raise ValueError(
+            raise LisaError(
                 f"quantization is {self.load.quantization!r}; to fine-tune it can be {', '.join(QUANTIZATIONS)}"
             )
 

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from lisa_ros.segmentation.errors import LisaError
+
 Settings = Mapping[str, Any]
 """What a training's course depends on, as values that JSON has. Two trainings that differ in one are not the same."""
 
 
-class StateError(ValueError):
+class StateError(LisaError):
     """A training cannot resume from a saved state; the text says why and what to do."""
 
 

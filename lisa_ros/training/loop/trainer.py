@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.training.loop.optimizers import MuonAndAdamW
 from lisa_ros.training.loop.reporting import Reporter
 from lisa_ros.training.loop.states import Settings, StateFile
@@ -50,7 +51,7 @@ class Picturing(Protocol):
         ...
 
 
-class DivergenceError(ValueError):
+class DivergenceError(LisaError):
     """A loss or gradient is not finite; the text names stage, step and batch."""
 
 
@@ -157,7 +158,7 @@ def saved_state(
 def _optimizer(name: str, module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     weights = [p for p in module.parameters() if p.requires_grad]
     if not weights:
-        raise ValueError(f"stage {name} has no weights that are to be trained")
+        raise LisaError(f"stage {name} has no weights that are to be trained")
     if schedule.muon_rate:
         return MuonAndAdamW(
             module,

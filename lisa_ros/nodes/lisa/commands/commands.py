@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, operator_name
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.conversions import ImageError, nanoseconds
+from lisa_ros.nodes.common.conversions import nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
@@ -23,6 +23,7 @@ from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.worker import Worker
 from lisa_ros.segmentation.answers import ANSWER_KINDS
+from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.text import detail_of
 
@@ -200,10 +201,14 @@ class Commands:
         return processed.outcome, processed
 
     def _failure(self, request: Request, error: BaseException, what: str, encoded: EncodedFrame | None) -> Outcome:
+        header = encoded.header if encoded else None
+        if isinstance(error, LisaError):  # a limit that the user can change, not a fault of the software
+            self._node.get_logger().warning(sendable(f"The command {quoted(request.text)} failed: {error}"))
+            return Outcome(Segmentation.FAILED, detail_of(str(error)), header)
         message = f"The command {quoted(request.text)} failed:\n{''.join(traceback.format_exception(error))}"
         self._node.get_logger().error(sendable(message))
         sentence = detail_of(f"{what}: {type(error).__name__}: {error}")
-        return Outcome(Segmentation.FAILED, sentence, encoded.header if encoded else None)
+        return Outcome(Segmentation.FAILED, sentence, header)
 
     def _queue(self, request: Request, model: Model) -> bool:
         parameters = self._parameters.current

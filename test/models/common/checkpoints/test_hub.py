@@ -101,7 +101,7 @@ def test_the_command_line_takes_ids_and_downloads_ahead(cache: Path, capsys: pyt
     snapshot = lay_out(cache, "somebody/tabletop", embedded_checkpoint())
     assert main(["download", "somebody/tabletop"]) == 0
     assert capsys.readouterr().out == f"somebody/tabletop: {snapshot}\n"  # its CLIP is a folder of its own
-    assert main(["check", "somebody/tabletop"]) == 0
+    assert main(["check", "--checkpoint", "somebody/tabletop"]) == 0
     assert main(["download", "somebody/else"]) == 2
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
 
