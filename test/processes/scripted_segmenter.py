@@ -19,6 +19,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     TextDelta,
 )
+from lisa_ros.segmentation.errors import ImageError
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
@@ -48,6 +49,9 @@ class ScriptedSegmenter:
     name: str = "scripted"
 
     def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
+        height, width = image.shape[:2]
+        if max(height, width) > 256 * min(height, width):
+            raise ImageError(f"an image of {width} x {height} pixels is too narrow a strip")
         self.encoded += 1
         return ScriptedFrame(image, self.encoded)
 
@@ -65,6 +69,8 @@ class ScriptedSegmenter:
 class ScriptedSession:
     frame: ScriptedFrame
     turns: tuple[Turn, ...] = field(default=())
+    negative: bool = False
+    """Whether objects get a span that no message can hold."""
 
     def segment(
         self,
@@ -77,6 +83,7 @@ class ScriptedSession:
         pointing: Pointing = NO_POINTING,
     ) -> Iterator[Event]:
         pointing.check(self.frame.image.shape[:2])
+        self.negative = "negative" in command
         if answer == "mask_only":
             yield from self._answer(f"{SEG}.", [pixels_of(self.frame.image, "red")], placed=True)
             return
@@ -87,6 +94,12 @@ class ScriptedSession:
         if "pointing" in command:
             yield from self._answer(f"Points {pointing.points}, boxes {pointing.boxes}.", [], placed=True)
             return
+        if "exit" in command:
+            raise {"system": SystemExit(1), "keyboard": KeyboardInterrupt(), "generator": GeneratorExit()}[
+                command.split()[-1]
+            ]
+        if "stuck" in command:  # ignores cancelling, as a hanging kernel does
+            self._wait_for(Path(command.split()[-1]))
         if "crash badly" in command:
             raise RuntimeError("the model broke \udce9")
         if "crash" in command:
@@ -96,6 +109,11 @@ class ScriptedSession:
             return
         scores = [float(word) for word in command.split() if word.startswith("0.")]
         yield from self._answer(*self._script(command, references), placed="misplaced" not in command, scores=scores)
+
+    def _wait_for(self, gate: Path) -> None:
+        gate.with_suffix(".reached").touch()
+        while not gate.exists():
+            time.sleep(0.01)
 
     def _cancelled_at_gate(self, gate: Path, cancelled: Callable[[], bool]) -> bool:
         """Create the file "<gate>.reached", then wait until the file <gate> exists."""
@@ -140,7 +158,8 @@ class ScriptedSession:
         for i, mask in enumerate(masks):
             score = scores[i] if i < len(scores) else None
             begin = answer.index(SEG, begin)
-            objects.append(ObjectMask(mask, (begin, begin + len(SEG)) if placed else (), score=score))
+            span = (begin, begin + len(SEG)) if placed else ()
+            objects.append(ObjectMask(mask, (-1, 4) if self.negative else span, score=score))
             begin += len(SEG)
             yield MaskFound(objects[-1])
         yield TextDelta(answer)

@@ -17,19 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from lisa_ros.segmentation.errors import ImageError as UnusableImageError
+from lisa_ros.nodes.common.image_headers import MAX_SIDE, HeaderError, check_header
+from lisa_ros.segmentation.errors import ImageError as ImageError  # re-exported
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 RgbImage = NDArray[np.uint8]
-
-# No camera has more pixels than this; a damaged message may state such a size.
-_LARGEST_SIDE = 16384
-
-
-class ImageError(UnusableImageError):
-    """An image message that cannot be decoded; the text says what is wrong and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +184,8 @@ def _packed_rows(message: Image, encoding: _Encoding) -> NDArray[np.uint8]:
 
 def _check_size(message: Image, encoding: _Encoding) -> None:
     width, height = message.width, message.height
-    if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
-        raise ImageError(f"The image's size is {width} x {height} pixels; each side must be 1 to {_LARGEST_SIDE}.")
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise ImageError(f"The image's size is {width} x {height} pixels; each side must be 1 to {MAX_SIDE}.")
     if encoding.even_width and width % 2:
         raise ImageError(
             f"The image is {width} pixels wide; {message.encoding} has one colour per two pixels: width must be even."
@@ -232,19 +226,30 @@ def _bridge() -> Any | None:
 
 
 def _from_compressed(message: CompressedImage) -> RgbImage:
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    if not data.size:
+    data = np.frombuffer(message.data, dtype=np.uint8).tobytes()
+    if not data:
         raise ImageError("The compressed image is empty; it must be a JPEG or PNG file.")
+    _check_format(message.format)
     try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        checked = check_header(data)
+        decoded = cv2.imdecode(np.frombuffer(checked.data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except HeaderError as error:
+        raise ImageError(f"The compressed image ({message.format[:64]!r}, {len(data)} bytes) {error}.") from error
     except cv2.error:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"The compressed image ({message.format!r}, {data.size} bytes) cannot be decoded: it must be a complete"
-            " JPEG or PNG file."
+            f"The compressed image ({message.format[:64]!r}, {len(data)} bytes) cannot be decoded: it must be a"
+            " complete JPEG or PNG file."
         )
     return _rgb_of_decoded(decoded, message.format)
+
+
+def _check_format(format_text: str) -> None:
+    """Refuse what the format calls a depth image: its file would be decoded as a grey image."""
+    encoding = format_text.split(";")[0].strip()
+    if "compressedDepth" in format_text or encoding in ("16UC1", "32FC1"):
+        raise ImageError(f"The compressed image has format {format_text[:64]!r}; {_REASONS['16UC1']}.")
 
 
 def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:

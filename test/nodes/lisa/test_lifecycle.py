@@ -33,6 +33,9 @@ class Manager:
     def change(self, transition: int) -> bool:
         return bool(self._call(self._change, ChangeState.Request(transition=Transition(id=transition))).success)
 
+    def begin(self, transition: int) -> Any:
+        return self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+
     def state(self) -> int:
         return int(self._call(self._get, GetState.Request()).current_state.id)
 
@@ -117,6 +120,31 @@ def test_cleanup_cancels_a_command_in_progress(managed: tuple[Probe, Manager, Pr
     wait_at(gate)
     assert manager.change(Transition.TRANSITION_DEACTIVATE) and manager.change(Transition.TRANSITION_CLEANUP)
     assert probe.answer_to(held).status == Segmentation.CANCELLED
+
+
+def test_an_invalid_transition_is_refused_without_a_traceback(managed: tuple[Probe, Manager, Process]) -> None:
+    _, manager, process = managed
+    for transition in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CLEANUP, 200):
+        assert not manager.change(transition)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert "is not possible in the node's state; refused." in process.output
+    assert "Traceback" not in process.output
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+
+
+def test_other_callbacks_run_while_a_model_loads(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
+    probe, manager, _ = managed
+    gate = tmp_path / "gate"
+    assert probe.set_parameter("checkpoint", f"gate {gate}").successful
+    configured = manager.begin(Transition.TRANSITION_CONFIGURE)
+    wait_at(gate)
+    assert manager.state() == State.TRANSITION_STATE_CONFIGURING
+    assert "configuring" in rejected(probe)
+    assert probe.dialogues() == {} and probe.set_parameter("max_turns", 5).successful
+    assert not configured.done()
+    gate.touch()
+    wait_until(configured.done, "the end of configure")
+    assert configured.result().success
 
 
 def test_a_released_model_is_freed(golden_lisa: Path) -> None:

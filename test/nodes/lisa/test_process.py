@@ -2,13 +2,15 @@
 """Start and end of lisa_node's process, and two nodes in two namespaces."""
 
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 
 import camera_images
 import pytest
 from node_probe import Probe, probing
-from ros_harness import scripted_node, started, wait_until
+from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Segmentation
 
@@ -25,6 +27,37 @@ def test_commands_that_have_arrived_before_a_sigint_are_answered() -> None:
         wait_until(lambda: len(probe.answers) - before >= len(sent), "an answer to every command")
         assert Counter(a.id for a in probe.answers[before:]) == Counter(sent)
         assert "Traceback" not in process.output
+
+
+def test_commands_that_arrive_while_the_model_loads_wait_for_it(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with probing("early") as probe:
+        arguments = ("-r", "__node:=early", "-p", f"checkpoint:=gate {gate}", "-p", "queue_size:=2")
+        with started(scripted_node(*arguments)) as process:
+            wait_at(gate)
+            probe.wait_for_node(process, active=False)
+            sent = [probe.send("red") for _ in range(2)]
+            assert "configuring" in probe.ask("one too many").detail
+            gate.touch()
+            assert [probe.answer_to(one).status for one in sent] == [Segmentation.NO_IMAGE] * 2
+
+
+@pytest.mark.parametrize("stuck", ["a command", "the loading of the model"])
+def test_sigterm_ends_a_stuck_node_within_ten_seconds(tmp_path: Path, stuck: str) -> None:
+    gate = tmp_path / "gate"
+    load = ("-p", f"checkpoint:=gate {gate}") if stuck == "the loading of the model" else ()
+    with probing("stuck_end") as probe, started(scripted_node("-r", "__node:=stuck_end", *load)) as process:
+        if not load:
+            probe.wait_for_node(process)
+            probe.ask_about(camera_images.message("rgb8"), "red")
+            held = probe.send(f"stuck {gate}")
+        wait_at(gate)
+        process.send_signal(signal.SIGTERM)
+        began_s = time.monotonic()
+        process.wait()
+        assert time.monotonic() - began_s < 10.0
+        if not load:
+            assert probe.answer_to(held).status == Segmentation.CANCELLED
 
 
 def test_nodes_in_two_namespaces_are_separate() -> None:

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands that are rejected or fail, and the next command that works, with lisa_node as another process."""
 
+from pathlib import Path
+
 import camera_images
+import numpy as np
 import pytest
-from node_probe import Probe
-from ros_harness import wait_until
+from node_probe import Probe, probing
+from ros_harness import scripted_node, started, wait_until
+from std_msgs.msg import Header
 
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.conversions import to_image_message
 
 
 @pytest.mark.parametrize(
@@ -54,12 +59,50 @@ def test_masks_of_another_size_than_the_image_fail_and_leave_no_turn(probe: Prob
     assert probe.ask("history", "otto").answer == "History: "
 
 
-def test_an_answer_that_cannot_be_published_is_one_failed_answer(probe: Probe) -> None:
+@pytest.mark.parametrize("text", ["misplaced", "red, negative"])
+def test_an_answer_that_cannot_be_published_is_one_failed_answer_and_no_turn(probe: Probe, text: str) -> None:
     image = camera_images.message("rgb8")
     probe.ask_about(image, "red")
-    answer = probe.ask("misplaced")
+    answer = probe.ask(text, "pia")
     assert answer.status == Segmentation.FAILED and "could not be published" in answer.detail
+    assert probe.ask("history", "pia").answer == "History: "
     assert probe.ask_about(image, "red").status == Segmentation.OK
+    assert probe.reset("pia").turns == 1
+
+
+def test_an_exception_that_is_no_exception_ends_the_command_and_not_the_worker(probe: Probe) -> None:
+    """More of them than there are worker threads."""
+    probe.ask_about(camera_images.message("rgb8"), "red")
+    for kind in ("system", "keyboard", "generator") * 2:
+        answer = probe.ask(f"exit {kind}", "quentin")
+        assert answer.status == Segmentation.FAILED and answer.detail.startswith("The model failed: ")
+    assert probe.ask("red", "quentin").status == Segmentation.OK
+
+
+@pytest.mark.parametrize("size", [(480, 1), (1, 500)])
+def test_a_narrow_strip_is_no_image(probe: Probe, size: tuple[int, int]) -> None:
+    strip = to_image_message(np.zeros((*size, 3), dtype=np.uint8), "rgb8", Header())
+    answer = probe.show_until(strip, "red", lambda a: a.status == Segmentation.NO_IMAGE)
+    assert f"an image of {size[1]} x {size[0]} pixels is too narrow a strip" in answer.detail
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
+
+
+def test_a_command_that_exceeds_answer_timeout_fails_and_the_node_ends_when_all_threads_are_stuck(
+    tmp_path: Path,
+) -> None:
+    arguments = ("-r", "__node:=stuck", "-p", "concurrent_commands:=2", "-p", "answer_timeout:=0.5")
+    with probing("stuck") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(camera_images.message("rgb8"), "red")
+        assert probe.set_parameter("max_image_age", 0.0).successful
+        answer = probe.ask(f"stuck {tmp_path / 'gate'}", "rosa")
+        assert answer.status == Segmentation.FAILED
+        assert answer.detail == "The model did not answer within 0.5 s (answer_timeout)."
+        assert [probe.ask("red", "rosa").status for _ in range(3)] == [Segmentation.OK] * 3
+        assert probe.ask("history", "rosa").answer == "History: red | red | red"
+        assert probe.ask(f"stuck {tmp_path / 'gate'}", "rosa").status == Segmentation.FAILED
+        assert process.wait() == 1, "respawn starts it again"
+        assert "exceeded answer_timeout" in process.output
 
 
 def test_parameters_are_checked_while_the_node_runs(probe: Probe) -> None:

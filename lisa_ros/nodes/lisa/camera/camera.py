@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from lisa_ros.nodes.common.conversions import RgbImage, rgb_image_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
+from lisa_ros.segmentation.errors import ImageError
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.tracking.stillness import same_scene
 
@@ -90,6 +91,7 @@ class Camera:
 
         Raises:
             ImageError: The image cannot be decoded.
+            NoImageError: The model does not accept images of this shape.
         """
         with self._encode_lock:
             encoded = frame.encoded or self._encode(segmenter, frame, same_frame_difference)
@@ -101,8 +103,14 @@ class Camera:
         # Compared with the image that was encoded, not with the previous one: otherwise slow changes would add up.
         known = self._last_encoded is not None and same_scene(self._last_encoded[0], image, same_frame_difference)
         if self._last_encoded is None or not known:
-            self._last_encoded = (image, segmenter.encode(image))
+            self._last_encoded = (image, self._encoded_by(segmenter, image))
         return EncodedFrame(frame.image.header, image, self._last_encoded[1], known, frame)
+
+    def _encoded_by(self, segmenter: Segmenter, image: RgbImage) -> EncodedImage:
+        try:
+            return segmenter.encode(image)
+        except ImageError as error:
+            raise NoImageError(f"The image on {self.topic} cannot be used: {error}.") from error
 
     def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
         age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
