@@ -120,6 +120,17 @@ def add_load_options(parser: CommandParser) -> None:
         help="memory for cached prompts (KV cache), MiB (default: 1024, on a GPU at most 5 %% of its memory)",
     )
     parser.add_argument(
+        "--memory-limit-mib",
+        type=count,
+        default=defaults.memory_limit_mib,
+        help="memory for all KV caches together, MiB; 0: no limit (default: none on a CPU, 20 %% of a GPU's memory)",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same answer to the last bit, whatever was answered before or at the same time; slower",
+    )
+    parser.add_argument(
         "--threads",
         type=_threads,
         metavar="auto|N",

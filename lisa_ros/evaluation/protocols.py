@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -88,15 +89,16 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
     """The paper's protocol. Earlier rounds of a dialogue are in the prompt, with the same given answer.
 
     Raises:
-        ValueError: the model does not take a given answer.
+        LisaError: the model does not take a given answer.
     """
-    if not isinstance(segmenter, TeacherForcing):
+    if not segmenter.capabilities.teacher_forcing:
         raise LisaError(f"{segmenter.name} takes no given answer, so it has no teacher_forced protocol; use generate")
+    forcing = cast("TeacherForcing", segmenter)
 
     def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
         question = upstream_question(asked)
-        masks = segmenter.force(encoded, question, FORCED_ANSWER, turns)
+        masks = forcing.force(encoded, question, FORCED_ANSWER, turns)
         return Reply(Turn(question, FORCED_ANSWER), masks, False, time.perf_counter() - began, worded=False)
 
     return ask
@@ -109,14 +111,15 @@ def referring(segmenter: Segmenter) -> Asking:
     out of cIoU, so that a model gains by answering without a mask.
 
     Raises:
-        ValueError: the model has no prompt for referring expressions.
+        LisaError: the model has no prompt for referring expressions.
     """
-    if not isinstance(segmenter, Referring):
+    if not segmenter.capabilities.referring:
         raise LisaError(f"{segmenter.name} has no referring protocol; use generate")
+    model = cast("Referring", segmenter)
 
     def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:
         began = time.perf_counter()
-        answer, mask = segmenter.refer(encoded, asked.text)
+        answer, mask = model.refer(encoded, asked.text)
         masks = () if mask is None else (mask,)
         return Reply(Turn(asked.text, answer), masks, False, time.perf_counter() - began)
 

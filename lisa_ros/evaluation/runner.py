@@ -93,6 +93,7 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
             continue
         turns.append(replace(reply.turn, number=blank.round))
         yield _judged(blank, reply, asked, image, rule)
+    encoded.release()
 
 
 def _blank(sample: Sample, number: int, variant: str) -> Item:

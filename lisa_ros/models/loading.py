@@ -15,7 +15,7 @@ from lisa_ros.models.common.answers.segmenter import LoadedSegmenter
 from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
-from lisa_ros.segmentation.interface import OnDevice, Segmenter
+from lisa_ros.segmentation.interface import Segmenter
 
 MODELS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "segllm": lambda config: "segmentator" in config,
@@ -68,7 +68,7 @@ def _set_threads(segmenter: Segmenter, wanted: int) -> None:
     """Sets the number of CPU threads. On a GPU nothing is measured, since the CPU does little there."""
     from lisa_ros.models.common.threads import choose_threads
 
-    on_gpu = isinstance(segmenter, OnDevice) and segmenter.gpu_bytes() > 0
+    on_gpu = segmenter.memory().allocated_bytes > 0
     if on_gpu and wanted == MEASURED_THREADS:
         return
     chosen = choose_threads(wanted, lambda: _answer_once(segmenter))

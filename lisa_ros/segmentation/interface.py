@@ -16,7 +16,8 @@ The types are those of numpy. Callers need no torch, and a test can replace the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lisa_ros.segmentation.answers import AnswerKind, Event, Image, Mask, Reference
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
@@ -24,8 +25,48 @@ from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 if TYPE_CHECKING:
     from lisa_ros.segmentation.turns import Turn
 
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can do besides answering commands. Plain data, so that a remote model can report it.
+
+    Attributes:
+        teacher_forcing: It has the method of `TeacherForcing`.
+        referring: It has the method of `Referring`.
+    """
+
+    teacher_forcing: bool = False
+    referring: bool = False
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """GPU memory of the model's process.
+
+    Attributes:
+        allocated_bytes: In use by tensors; 0 on a CPU.
+        reserved_bytes: Taken from the GPU, in use or kept for reuse; 0 on a CPU.
+    """
+
+    allocated_bytes: int = 0
+    reserved_bytes: int = 0
+
+
 EncodedImage = Any
-"""The result of `Segmenter.encode`. Each model has its own type; callers only hand it back to the same segmenter."""
+"""The result of `Segmenter.encode`, with the method of Releasable. Each model has its own type; callers only hand it
+back to the same segmenter."""
+
+
+class Releasable(Protocol):
+    """What callers may do with an encoded image besides opening sessions about it."""
+
+    def release(self) -> None:
+        """Free what was computed of the image, as soon as running answers about it have ended.
+
+        The image must not be used in new sessions afterwards. An image that is garbage collected is released as well;
+        a remote model needs the call to free memory on its side in time. May be called more than once.
+        """
+        ...
 
 
 class Session(Protocol):
@@ -52,7 +93,7 @@ class Session(Protocol):
                 elsewhere. Models that cannot take masks as input ignore them (LISA, LIRA).
             max_new_tokens: Maximum length of the answer, in tokens.
             cancelled: Called at least once per token. As soon as it returns True, the answer ends with the reason
-                "cancelled".
+                "cancelled". A `cancellation.CancelToken` is one that can also be waited for.
             answer: "full": the model's own answer, text and masks. "mask_only": one mask as fast as possible and no
                 text; the model cannot say that there is no such object, so it always returns a mask.
             pointing: Points and boxes on the object that is meant. LISA gives them to SAM's prompt encoder, and they
@@ -76,6 +117,11 @@ class Segmenter(Protocol):
         """Checkpoint, precision and device, for logs."""
         ...
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do besides answering commands."""
+        ...
+
     def encode(self, image: Image) -> EncodedImage:
         """Encode an image. This is the expensive part: call it once per frame and share the result.
 
@@ -88,7 +134,7 @@ class Segmenter(Protocol):
             The encoded image, for `session`.
 
         Raises:
-            ValueError: The image has another shape or dtype, or is too narrow a strip for the vision encoders.
+            ImageError: The image has another shape or dtype, or is too narrow a strip for the vision encoders.
         """
         ...
 
@@ -108,8 +154,15 @@ class Segmenter(Protocol):
         """
         ...
 
+    def memory(self) -> DeviceMemory:
+        """Return the GPU memory of the model's process."""
+        ...
 
-@runtime_checkable
+    def release(self) -> None:
+        """Free the weights and stop all computation. The model must not be used afterwards."""
+        ...
+
+
 class TeacherForcing(Protocol):
     """A model whose answer can be given instead of generated. LISA's paper measures masks in this way."""
 
@@ -131,7 +184,6 @@ class TeacherForcing(Protocol):
         ...
 
 
-@runtime_checkable
 class Referring(Protocol):
     """A model with a prompt of its own for referring expressions. LIRA's paper measures masks in this way."""
 
@@ -148,17 +200,4 @@ class Referring(Protocol):
         Raises:
             CommandError: The prompt does not fit into the model's context.
         """
-        ...
-
-
-@runtime_checkable
-class OnDevice(Protocol):
-    """A model that reports its GPU memory and can free it."""
-
-    def gpu_bytes(self) -> int:
-        """GPU memory that this process has allocated, in bytes; 0 on a CPU."""
-        ...
-
-    def release(self) -> None:
-        """Free the weights. The model must not be used afterwards."""
         ...

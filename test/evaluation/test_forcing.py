@@ -15,7 +15,7 @@ from lisa_ros.models.lisa.forcing import forced_mask_logits
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.segmentation.answers import CommandError
-from lisa_ros.segmentation.interface import TeacherForcing
+from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -47,7 +47,7 @@ def test_a_seg_in_an_earlier_turn_is_masked_as_upstream_does(lisa: Lisa, golden_
 def test_the_doorway(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
     segmenter = LisaSegmenter(lisa)
-    assert isinstance(segmenter, TeacherForcing)
+    assert segmenter.capabilities == Capabilities(teacher_forcing=True)
     frame = segmenter.encode(case.image)
     (mask,) = segmenter.force(frame, case.command, "[SEG].")
     (after,) = segmenter.force(frame, case.command, "[SEG].", [Turn("Where is it?", "It is [SEG].")])

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from tiny_datasets import BLUE_BOX, RED_BOX, box_mask
 from lisa_ros.evaluation.evaluate import Evaluation
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import CommandError, Finished, ObjectMask
+from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.masks import bounding_box
 from lisa_ros.segmentation.turns import Turn
 
@@ -47,12 +48,14 @@ class Model(ScriptedSegmenter):
 class TeacherForcedModel(Model):
     """Also takes a given answer, and then marks red."""
 
+    capabilities: ClassVar[Capabilities] = Capabilities(teacher_forcing=True)
+
     def force(
         self, encoded: ScriptedFrame, command: str, answer: str, turns: Sequence[Turn] = ()
     ) -> tuple[NDArray[np.bool_], ...]:
         self.asked.append((command, tuple(turn.answer for turn in turns)))
         assert answer == "[SEG]."
-        return (pixels_of(encoded.picture, "red"),)
+        return (pixels_of(encoded.image, "red"),)
 
 
 class RefusingModel(TeacherForcedModel):
@@ -80,7 +83,7 @@ class ReferenceModel(Model):
                 if "history" in command:
                     raise CommandError("The command cannot be answered.")
                 given.append((tuple(references), [found.mask for turn in turns for found in turn.objects]))
-                everything = np.ones(encoded.picture.shape[:2], dtype=np.bool_)
+                everything = np.ones(encoded.image.shape[:2], dtype=np.bool_)
                 left, top, width, height = bounding_box(RED)
                 box = (left, top, left + width, top + height)
                 found = ObjectMask(everything, (0, 5), box=tuple(map(float, box)))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from lisa_ros.segmentation.answers import (
     TextDelta,
 )
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
@@ -30,6 +32,9 @@ SEG = "[SEG]"
 class ScriptedFrame:
     image: NDArray[np.uint8]
     number: int
+
+    def release(self) -> None:
+        """Nothing was computed."""
 
 
 def pixels_of(image: NDArray[np.uint8], colour: str) -> Mask:
@@ -47,6 +52,7 @@ def bright(image: NDArray[np.uint8]) -> Mask:
 class ScriptedSegmenter:
     encoded: int = 0
     name: str = "scripted"
+    capabilities: ClassVar[Capabilities] = Capabilities()
 
     def encode(self, image: NDArray[np.uint8]) -> ScriptedFrame:
         height, width = image.shape[:2]
@@ -54,6 +60,12 @@ class ScriptedSegmenter:
             raise ImageError(f"an image of {width} x {height} pixels is too narrow a strip")
         self.encoded += 1
         return ScriptedFrame(image, self.encoded)
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory()
+
+    def release(self) -> None:
+        """There are no weights."""
 
     def session(
         self, encoded: ScriptedFrame, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0

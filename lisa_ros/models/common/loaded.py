@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lisa_ros.models.common.language.engine import Engine
+from lisa_ros.segmentation.interface import DeviceMemory
 
 
 class LoadedModel:
@@ -28,15 +29,12 @@ class LoadedModel:
     network: Any
     engine: Engine
 
-    def gpu_bytes(self) -> int:
-        """Memory that torch has allocated on the model's GPU, bytes; 0 on a CPU."""
+    def memory(self) -> DeviceMemory:
+        """Memory that torch has taken on the model's GPU; nothing on a CPU."""
         device = self.network.device
-        return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-    def reserved_bytes(self) -> int:
-        """Memory that torch has reserved on the model's GPU, allocated or kept for reuse, bytes; 0 on a CPU."""
-        device = self.network.device
-        return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+        if device.type != "cuda":
+            return DeviceMemory()
+        return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
 
     def release(self) -> None:
         """Frees the memory of weights and caches, whoever still holds this object; it cannot answer any more.

@@ -12,6 +12,7 @@ from lisa_ros.dialogue.references import without_marks
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, TextSession, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import AnswerKind, CommandError, Mask, ObjectMask
+from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
@@ -30,6 +31,8 @@ def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
 
 class LisaSegmenter(LoadedSegmenter):
     """LISA as a Segmenter."""
+
+    capabilities = Capabilities(teacher_forcing=True)
 
     def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED) -> None:
         super().__init__(lisa)

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.statistics import Statistics
+from lisa_ros.segmentation.interface import DeviceMemory
 
 PERIOD_S = 1.0
 MAX_PENDING_ANSWERS = 16
@@ -31,7 +32,7 @@ class NodeStatus:
         image_age_s: Age of the newest image in seconds; None: no image has arrived.
         max_image_age_s: Maximum age of an image used for an answer, in seconds; 0: no limit.
         callback_errors: Number of errors in callbacks since the start.
-        gpu_bytes: GPU memory of the model in bytes; 0 without a GPU.
+        gpu_memory: GPU memory of the model; 0 without a GPU.
         dropped: Number of messages that were replaced by newer ones of their topic because a subscriber is slow.
         pending_answers: Number of answers that are not delivered yet.
         stuck: Number of commands that exceeded answer_timeout and still run.
@@ -46,7 +47,7 @@ class NodeStatus:
     image_age_s: float | None
     max_image_age_s: float
     callback_errors: int
-    gpu_bytes: int
+    gpu_memory: DeviceMemory
     dropped: int = 0
     pending_answers: int = 0
     stuck: int = 0
@@ -97,7 +98,8 @@ class Diagnostics:
             "unwritten dialogues": status.unwritten_dialogues,
             "callback errors": status.callback_errors,
             "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
-            "GPU memory (MB)": status.gpu_bytes // 1_000_000,
+            "GPU memory (MB)": status.gpu_memory.allocated_bytes // 1_000_000,
+            "GPU memory reserved (MB)": status.gpu_memory.reserved_bytes // 1_000_000,
         }
 
 

@@ -42,7 +42,7 @@ from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
-from lisa_ros.segmentation.interface import OnDevice, Segmenter
+from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
 
 # Commands are small, so all of them are kept until the executor takes them, whatever their number.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
@@ -78,6 +78,8 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
         vision_tower=parameters.vision_tower or None,
         cache_mib=parameters.cache_mib,
         threads=parameters.threads,
+        memory_limit_mib=parameters.memory_limit_mib,
+        deterministic=parameters.deterministic,
     )
     return load_segmenter(checkpoint, options)
 
@@ -170,8 +172,7 @@ class LisaNode(LifecycleNode):
         model = self._state.change(model=None).model
         if model is not None:
             self._commands.end_model(model, _STOP_WORKER_S)
-            if isinstance(model.segmenter, OnDevice):
-                model.segmenter.release()
+            model.segmenter.release()
         self._set_lifecycle("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
@@ -300,7 +301,7 @@ class LisaNode(LifecycleNode):
             stuck=model.worker.stuck if model else 0,
             tracking=self._tracking.state,
             unwritten_dialogues=self._dialogues.save(),
-            gpu_bytes=model.segmenter.gpu_bytes() if model and isinstance(model.segmenter, OnDevice) else 0,
+            gpu_memory=model.segmenter.memory() if model else DeviceMemory(),
         )
 
     def _open_dialogues(self) -> Dialogues:

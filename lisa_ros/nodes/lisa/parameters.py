@@ -57,6 +57,11 @@ def _configured_number(default: int, description: str, minimum: int, maximum: in
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, at_configure=True)})
 
 
+def _configured_flag(default: bool, description: str) -> Any:
+    """A boolean that is read when the node is configured."""
+    return field(default=default, metadata={"bounds": Bounds(description, at_configure=True)})
+
+
 def _switch(default: bool, description: str) -> Any:
     """A boolean that may be changed while the node runs."""
     return field(default=default, metadata={"bounds": Bounds(description)})
@@ -113,6 +118,19 @@ class NodeParameters:
         " memory.",
         -1,
         1_000_000,
+    )
+    memory_limit_mib: int = _configured_number(
+        -1,
+        "Maximum size of all key-value caches together (shared prompts, running answers, captured decoding step), in"
+        " MiB. Shared prompts are evicted first; a command that needs more is answered with FAILED. 0: no limit. -1: no"
+        " limit on a CPU, 20 % of a GPU's memory.",
+        -1,
+        1_000_000,
+    )
+    deterministic: bool = _configured_flag(
+        False,
+        "The same command about the same image and dialogue gets the same answer to the last bit, whatever was answered"
+        " before or at the same time. Slower: commands share no decoding steps.",
     )
     threads: int = _configured_number(
         0,

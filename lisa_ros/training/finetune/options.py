@@ -185,4 +185,5 @@ class FinetuneOptions:
             precision = "fp32" if device == "cpu" else "bf16"
         # The result is written as plain weights, so there is nothing else that "auto" could mean.
         quantization = "none" if self.load.quantization == "auto" else self.load.quantization
-        return replace(self.load, precision=precision, device=device, quantization=quantization)
+        # No graph: training replaces the weights' memory that it would hold.
+        return replace(self.load, precision=precision, device=device, quantization=quantization, cuda_graph=False)

@@ -32,7 +32,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     TextDelta,
 )
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 
@@ -484,7 +484,7 @@ def test_one_picture_is_seen_once(lira: Lira, golden_lira: Path, monkeypatch: py
 def test_warming_up_and_releasing(converted_lira: Path) -> None:
     lira = load_lira(converted_lira, LoadOptions(precision="fp32", device="cpu"))
     lira.warm_up()
-    assert lira.gpu_bytes() == 0
+    assert lira.memory() == DeviceMemory()
     lira.release()
     with pytest.raises(AttributeError):
         lira.encode(np.zeros((8, 8, 3), dtype=np.uint8))

@@ -14,6 +14,7 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.diagnostics import NodeStatus, level_of
 from lisa_ros.nodes.lisa.request import Outcome
 from lisa_ros.nodes.lisa.statistics import Statistics, percentile
+from lisa_ros.segmentation.interface import DeviceMemory
 
 FINE = {
     "state": "active",
@@ -23,7 +24,7 @@ FINE = {
     "image_age_s": 0.1,
     "max_image_age_s": 5.0,
     "callback_errors": 0,
-    "gpu_bytes": 0,
+    "gpu_memory": DeviceMemory(),
 }
 
 

@@ -18,6 +18,7 @@ from lisa_ros.segmentation.answers import (
     Reference,
     TextDelta,
 )
+from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Model(Protocol):
 
     def encode(self, image: Any) -> Any: ...  # noqa: D102
 
-    def gpu_bytes(self) -> int: ...  # noqa: D102
+    def memory(self) -> DeviceMemory: ...  # noqa: D102
 
     def release(self) -> None: ...  # noqa: D102
 
@@ -45,6 +46,7 @@ class LoadedSegmenter:
     """
 
     threads: int | None = None
+    capabilities = Capabilities()
 
     def __init__(self, model: Model) -> None:
         """Takes the model."""
@@ -61,12 +63,12 @@ class LoadedSegmenter:
         """Prepares an image for commands about it; each encoder runs once, when it is first needed."""
         return self._model.encode(image)
 
-    def gpu_bytes(self) -> int:
-        """See OnDevice."""
-        return self._model.gpu_bytes()
+    def memory(self) -> DeviceMemory:
+        """See Segmenter."""
+        return self._model.memory()
 
     def release(self) -> None:
-        """See OnDevice."""
+        """See Segmenter."""
         self._model.release()
 
 
