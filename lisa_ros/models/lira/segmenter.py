@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa_ros.dialogue.references import without_marks
-from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, TextSession, first_turn_that_fits
+from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, Query, TextSession, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.answers import AnswerKind, Mask, ObjectMask
+from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
-    from lisa_ros.models.lira import EncodedImage, Exchange, Lira, MaskStep
+    from lisa_ros.models.lira import EncodedImage, Exchange, Lira
     from lisa_ros.segmentation.turns import Turn
 
 
@@ -62,28 +62,22 @@ class LiraSession(TextSession):
         turns: Sequence[Turn],
         max_history_tokens: int,
     ) -> None:
-        self._lira, self._calibration, self._image = lira, calibration, image
+        super().__init__(calibration)
+        self._lira, self._image = lira, image
         self._max_history_tokens = max_history_tokens
         self._history = _usable([_exchange(turn) for turn in turns], image.size)
 
     def _check_pointing(self, pointing: Pointing) -> None:
         pointing.refuse("LIRA")
 
-    def _steps(
-        self,
-        command: str,
-        kind: AnswerKind,
-        max_new_tokens: int,
-        cancelled: Callable[[], bool],
-        pointing: Pointing,
-    ) -> Iterator[Any]:
+    def _steps(self, query: Query) -> Iterator[Any]:
         return self._lira.answer(
             self._image,
-            command,
-            self._fitting_history(command, min(max_new_tokens, self._lira.min_answer_positions)),
-            max_new_tokens=max_new_tokens,
-            cancelled=cancelled,
-            mask_only=kind == "mask_only",
+            query.command,
+            self._fitting_history(query.command, min(query.max_new_tokens, self._lira.min_answer_positions)),
+            max_new_tokens=query.max_new_tokens,
+            cancelled=query.cancelled,
+            mask_only=query.kind == "mask_only",
         )
 
     def _fitting_history(self, command: str, needed: int) -> list[Exchange]:
@@ -93,11 +87,6 @@ class LiraSession(TextSession):
             return self._lira.free_positions(self._image, command, self._history[first:])
 
         return self._history[first_turn_that_fits(len(self._history), free, needed, self._max_history_tokens) :]
-
-    def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
-        from lisa_ros.models.common.answers.scored_objects import scored_object
-
-        return scored_object(step, self._calibration, kind)
 
     def _other_step(self, step: Any, objects: list[ObjectMask]) -> None:
         from lisa_ros.models.lira import RefinedStep

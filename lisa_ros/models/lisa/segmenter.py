@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa_ros.dialogue.references import without_marks
-from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, TextSession, first_turn_that_fits
+from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, Query, TextSession, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.answers import AnswerKind, CommandError, Mask, ObjectMask
+from lisa_ros.segmentation.answers import CommandError, Mask
 from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
-    from lisa_ros.models.lisa import EncodedImage, Lisa, MaskStep
+    from lisa_ros.models.lisa import EncodedImage, Lisa
     from lisa_ros.segmentation.turns import Turn
 
 
@@ -66,7 +66,8 @@ class LisaSession(TextSession):
         turns: Sequence[Turn],
         max_history_tokens: int,
     ) -> None:
-        self._lisa, self._calibration, self._image = lisa, calibration, image
+        super().__init__(calibration)
+        self._lisa, self._image = lisa, image
         self._max_history_tokens = max_history_tokens
         self._history = [(without_marks(turn.command), turn.answer) for turn in turns]
 
@@ -75,30 +76,18 @@ class LisaSession(TextSession):
         if not self._lisa.config.point_prompts:
             pointing.refuse(f"The checkpoint {self._lisa.name}, whose mask decoder was not trained with them,")
 
-    def _steps(
-        self,
-        command: str,
-        kind: AnswerKind,
-        max_new_tokens: int,
-        cancelled: Callable[[], bool],
-        pointing: Pointing,
-    ) -> Iterator[Any]:
-        mask_only = kind == "mask_only"
-        longest = self._lisa.min_answer_positions if mask_only else max_new_tokens
-        prompt_ids = self._fitting_prompt(command, min(longest, self._lisa.min_answer_positions))
+    def _steps(self, query: Query) -> Iterator[Any]:
+        mask_only = query.kind == "mask_only"
+        longest = self._lisa.min_answer_positions if mask_only else query.max_new_tokens
+        prompt_ids = self._fitting_prompt(query.command, min(longest, self._lisa.min_answer_positions))
         return self._lisa.answer_prompt(
             self._image,
             prompt_ids,
             max_new_tokens=min(longest, self._lisa.free_positions(prompt_ids, self._image)),
-            cancelled=cancelled,
+            cancelled=query.cancelled,
             mask_only=mask_only,
-            pointing=pointing,
+            pointing=query.pointing,
         )
-
-    def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
-        from lisa_ros.models.common.answers.scored_objects import scored_object
-
-        return scored_object(step, self._calibration, kind)
 
     def _fitting_prompt(self, command: str, needed: int) -> list[int]:
         """The prompt with the newest turns that leave `needed` positions for the answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lisa_ros.dialogue.references import without_marks
@@ -20,6 +21,7 @@ from lisa_ros.segmentation.answers import (
 )
 from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
+from lisa_ros.segmentation.scoring import Calibration
 
 if TYPE_CHECKING:
     from lisa_ros.models.common.answers.steps import MaskStep
@@ -104,8 +106,28 @@ def first_turn_that_fits(turns: int, free: Callable[[int], int], needed: int, ma
     return next((first for first in range(turns) if alone - free(first) <= longest), turns)
 
 
+@dataclass(frozen=True)
+class Query:
+    """A command and how it is to be answered.
+
+    Attributes:
+        command: its text, without `[REF:...]`.
+        kind, max_new_tokens, cancelled, pointing: see Session.segment.
+    """
+
+    command: str
+    kind: AnswerKind
+    max_new_tokens: int
+    cancelled: Callable[[], bool]
+    pointing: Pointing
+
+
 class TextSession(ABC):
     """One dialogue about one image, with a model that answers in text with `[SEG]` in it."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        """Takes what turns the evidence for a mask into its score."""
+        self._calibration = calibration
 
     def segment(
         self,
@@ -126,26 +148,21 @@ class TextSession(ABC):
         if cancelled():  # before the image is encoded, which is expensive
             yield Finished("", (), "cancelled")
             return
-        yield from self._events(self._steps(text, answer, max_new_tokens, cancelled, pointing), answer)
+        yield from self._events(self._steps(Query(text, answer, max_new_tokens, cancelled, pointing)), answer)
 
     @abstractmethod
     def _check_pointing(self, pointing: Pointing) -> None:
         """Raises a CommandError for points and boxes that the model cannot use."""
 
     @abstractmethod
-    def _steps(
-        self,
-        command: str,
-        kind: AnswerKind,
-        max_new_tokens: int,
-        cancelled: Callable[[], bool],
-        pointing: Pointing,
-    ) -> Iterator[Any]:
+    def _steps(self, query: Query) -> Iterator[Any]:
         """The model's steps, see lisa_ros.models.common.answers.steps."""
 
-    @abstractmethod
     def _object(self, step: MaskStep, kind: AnswerKind) -> ObjectMask:
         """The object of a mask step."""
+        from lisa_ros.models.common.answers.scored_objects import scored_object
+
+        return scored_object(step, self._calibration, kind)
 
     def _other_step(self, step: Any, objects: list[ObjectMask]) -> None:
         """Updates the objects after a step that only this model has."""
