@@ -29,7 +29,7 @@ LOGITS = 2e-3
 class Case:
     """One case: what cases.json says of it, its picture and its arrays."""
 
-    told: dict[str, Any]
+    entry: dict[str, Any]
     image: NDArray[np.uint8]
     file: Path
 
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def question(self) -> str:
-        return str(self.told["question"])
+        return str(self.entry["question"])
 
     @property
     def emitted(self) -> list[int]:
@@ -48,12 +48,12 @@ class Case:
     @property
     def answer(self) -> str:
         """The tokens' texts one by one, ` <p>` behind each look, without the closing mark."""
-        text = "".join(self.told["emitted_text"]).removesuffix("<|im_end|>")
+        text = "".join(self.entry["emitted_text"]).removesuffix("<|im_end|>")
         return text.replace("<image_id>", "<image_id> <p>")
 
     @property
     def masks(self) -> list[NDArray[np.bool_]]:
-        return [self.mask(f"final{i}_mask") for i in range(self.told["n_final_masks"])]
+        return [self.mask(f"final{i}_mask") for i in range(self.entry["n_final_masks"])]
 
     def mask(self, name: str) -> NDArray[np.bool_]:
         size = self.image.shape[:2]

@@ -145,8 +145,8 @@ def test_language_model_reads_the_prompt(lira: Lira, golden_lira: Path, number: 
 @pytest.mark.parametrize("number", CASES)
 def test_seg_states_become_masks(lira: Lira, golden_lira: Path, number: int) -> None:
     case = read_case(golden_lira, number)
-    picture = arrays_of(golden_lira / "golden" / f"{case.told['image'].removesuffix('.png')}.npz")
-    for j in range(case.told["n_seg"]):
+    picture = arrays_of(golden_lira / "golden" / f"{case.entry['image'].removesuffix('.png')}.npz")
+    for j in range(case.entry["n_seg"]):
         prompt = lira.network.text2vision(tensor(case.arrays[f"seg{j}_hidden"]))
         close(prompt[0], case.arrays[f"seg{j}_query"])
         predictions = lira.network.omg.masks(tensor(case.arrays[f"seg{j}_query"]), features_of(picture))
