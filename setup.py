@@ -96,7 +96,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_namespace_packages(include=["lisa_ros", "lisa_ros.*"]),
-    package_data={"lisa_ros": ["py.typed", "checkpoints/**/*"]},
+    package_data={"lisa_ros": ["py.typed", "checkpoints/**/*", "segmentation/files/*.json"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["lisa = lisa_ros.cli.main:main"]},

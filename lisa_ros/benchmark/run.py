@@ -19,9 +19,9 @@ from lisa_ros.benchmark.options import BenchmarkOptions
 from lisa_ros.benchmark.report import machine, medians, ratios, table
 from lisa_ros.benchmark.upstream_style import answer_as_upstream
 from lisa_ros.models.loading import embedded_checkpoint
-from lisa_ros.segmentation.atomic_files import write_json
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.output_folders import make_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 
 
 def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _SKIPPED_FRAMES = 4

@@ -47,7 +47,7 @@ def check(options: argparse.Namespace) -> int:
     from lisa_ros.datasets.own.contact_sheet import write_sheet
     from lisa_ros.datasets.own.inspection import inspect
     from lisa_ros.datasets.own.reading import format_of, read_folder
-    from lisa_ros.segmentation.output_folders import make_output_folder
+    from lisa_ros.segmentation.files.output_folders import make_output_folder
 
     if options.output is not None:
         make_output_folder(options.output)

@@ -102,9 +102,9 @@ class AddReference(argparse.Action):
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
     from lisa_ros.models.common.resolved_options import resolved_options
-    from lisa_ros.segmentation.image_files import read_image, read_mask
-    from lisa_ros.segmentation.output_folders import make_output_folder
-    from lisa_ros.segmentation.result_files import Origin, segment_image
+    from lisa_ros.segmentation.files.image_files import read_image, read_mask
+    from lisa_ros.segmentation.files.output_folders import make_output_folder
+    from lisa_ros.segmentation.files.result_files import Origin, segment_image
 
     references = {
         index: [read_mask(one) if isinstance(one, Path) else _earlier(one, index) for one in meant]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import IGNORE, ImageSource, Truth
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 from lisa_ros.segmentation.overlay import draw_overlay
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from lisa_ros.datasets.files import IMAGE_SUFFIXES, image_files, read_json_file
 from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
 from lisa_ros.datasets.shapes import Shape, cut_shapes, paint, parse_shapes
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 SEG = "[SEG]"
 """In the answers of dialogues: the mask."""

@@ -20,9 +20,9 @@ from lisa_ros.evaluation.evaluate import INTERRUPTED, Evaluation, Load, run_eval
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS, AnswerKind
-from lisa_ros.segmentation.atomic_files import write_text
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.output_folders import check_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_text
+from lisa_ros.segmentation.files.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import (
     FILE,
     RIGHT_IOU,

@@ -25,10 +25,10 @@ from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter, model_of
 from lisa_ros.segmentation.answers import AnswerKind, check_answer_kind
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.output_folders import check_output_folder
 from lisa_ros.segmentation.interface import Segmenter
-from lisa_ros.segmentation.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import FILE as SCORE_FILE
 
 Load = Callable[[Path, LoadOptions], Segmenter]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.datasets.samples import Sample
-from lisa_ros.segmentation.atomic_files import write_text
-from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_text
+from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
 
 _FILE = "run.json"
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.metrics import Overlap
-from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
+from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
 
 Key = tuple[str, str, int]
 """(variant, sample, round)."""

@@ -18,8 +18,8 @@ from lisa_ros.evaluation import tables
 from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.reliability import Reliability, diagram, limit_rows, reliability
 from lisa_ros.evaluation.tables import Row, as_csv, cells_of, markdown, rows_of
-from lisa_ros.segmentation.atomic_files import write_text
-from lisa_ros.segmentation.html_page import escape, figure, page, table
+from lisa_ros.segmentation.files.atomic_files import write_text
+from lisa_ros.segmentation.files.html_page import escape, figure, page, table
 from lisa_ros.segmentation.overlay import draw_overlay
 
 _MOST_FAILURES = 200

@@ -198,7 +198,7 @@ def rgb_of(image: ImageLike) -> Image:
         TypeError, ValueError: it is none of these; the text says what would be right.
     """
     if isinstance(image, str | Path):
-        from lisa_ros.segmentation.image_files import read_image
+        from lisa_ros.segmentation.files.image_files import read_image
 
         return read_image(Path(image).expanduser())
     if hasattr(image, "convert"):  # PIL's, without importing it

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.segmentation.atomic_files import write_text
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import write_text
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 
 _LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tiny_datasets import HEIGHT, WIDTH, write_image
 from lisa_ros.cli.main import main
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
-from lisa_ros.segmentation.result_files import Origin, schema, segment_image
+from lisa_ros.segmentation.files.result_files import Origin, schema, segment_image
 
 
 @pytest.fixture

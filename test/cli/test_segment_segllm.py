@@ -16,7 +16,7 @@ from tiny_datasets import said, write_mr_refcoco
 
 from lisa_ros.cli.main import main
 from lisa_ros.models.segllm.hipie.canvas import Canvas
-from lisa_ros.segmentation.image_files import read_mask
+from lisa_ros.segmentation.files.image_files import read_mask
 
 CPU = ["--device", "cpu", "--precision", "fp32"]
 

@@ -18,8 +18,8 @@ from lisa_ros.evaluation.calibrate import FEWEST, Calibrating, calibrate
 from lisa_ros.evaluation.evaluate import Evaluation, run_evaluation
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, MaskFound
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.output_folders import OutputError
 from lisa_ros.segmentation.scoring import (
     FILE,
     UNCALIBRATED,

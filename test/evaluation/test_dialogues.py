@@ -19,7 +19,7 @@ from lisa_ros.evaluation.items import ItemLog
 from lisa_ros.evaluation.protocols import Reply
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.segmentation.answers import CommandError
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 from lisa_ros.segmentation.turns import Turn
 
 

@@ -18,7 +18,7 @@ from lisa_ros.evaluation.items import ItemLog
 from lisa_ros.evaluation.protocols import generate, teacher_forced
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 
 def test_generated_answers_are_judged(wanted: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:

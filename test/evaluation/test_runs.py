@@ -22,7 +22,7 @@ from lisa_ros.evaluation.protocols import generate
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.evaluation.tables import rows_of
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 
 def limited(wanted: Evaluation, limit: int) -> Evaluation:

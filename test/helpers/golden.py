@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from packs import arrays_of, numbers_in
 
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 CASES = numbers_in("golden-lisa-a", "{}.npz", range(4))
 """The cases whose arrays are in the pack; the images and texts of all four are."""

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads golden-lira-a: what the public implementation computed, picture by picture and case by case."""
+"""golden-lira-a: what the public implementation computed for each image and case, and our answers to the cases."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from packs import arrays_of, numbers_in
 
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.models.lira import Answer, EncodedImage, Lira, MaskStep
+from lisa_ros.segmentation.files.image_files import read_image
 
 CASES = numbers_in("golden-lira-a", "case{}.npz", range(7))
 """The cases whose arrays are in the pack; the images and questions of all seven are."""
@@ -27,7 +29,7 @@ LOGITS = 2e-3
 
 @dataclass(frozen=True)
 class Case:
-    """One case: what cases.json says of it, its picture and its arrays."""
+    """One case: its entry in cases.json, its image and its arrays."""
 
     entry: dict[str, Any]
     image: NDArray[np.uint8]
@@ -82,3 +84,26 @@ def close(ours: torch.Tensor, golden: NDArray[Any], tolerance: float = 1e-4) -> 
 def tensor(array: NDArray[Any]) -> torch.Tensor:
     """An array as float32, with a batch axis."""
     return torch.from_numpy(np.asarray(array, dtype=np.float32)).unsqueeze(0)
+
+
+_encoded: dict[tuple[int, str], EncodedImage] = {}
+
+
+def encode(lira: Lira, case: Case) -> EncodedImage:
+    """A case's image, encoded once by each model for all tests."""
+    return _encoded.setdefault((id(lira), case.entry["image"]), lira.encode(case.image))
+
+
+def ask(lira: Lira, case: Case, **options: Any) -> tuple[list[Any], Answer]:
+    *steps, answer = lira.answer(
+        encode(lira, case), case.question, max_new_tokens=case.entry["max_new_tokens"], **options
+    )
+    assert isinstance(answer, Answer)
+    return steps, answer
+
+
+def check_masks(steps: Sequence[Any], case: Case) -> None:
+    masks = [step.logits > 0 for step in steps if isinstance(step, MaskStep)]
+    assert len(masks) == len(case.masks)
+    for ours, golden in zip(masks, case.masks, strict=True):
+        assert np.array_equal(ours, golden)

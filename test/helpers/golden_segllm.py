@@ -15,7 +15,7 @@ from packs import arrays_of, numbers_in
 from lisa_ros.models.segllm import EncodedImage, Segllm
 from lisa_ros.models.segllm.prompt import Round
 from lisa_ros.models.segllm.shown import shown_again
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 _ROUNDS = {0: 3, 1: 3, 2: 1, 3: 2}
 CASES = {case: _ROUNDS[case] for case in numbers_in("golden-segllm-a", "{}_1.npz", range(4))}

@@ -22,7 +22,7 @@ from lisa_ros.models.common.errors import (
 )
 from lisa_ros.segmentation.answers import CommandError
 from lisa_ros.segmentation.errors import ImageError, LisaError
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 from lisa_ros.segmentation.scoring import ScoreFileError
 from lisa_ros.spatial.grasping import CannotGraspError
 from lisa_ros.training.loop.states import StateError

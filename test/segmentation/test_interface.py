@@ -16,7 +16,7 @@ from golden import MAX_NEW_TOKENS, iou, read_case
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, TextDelta
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import Turn
 

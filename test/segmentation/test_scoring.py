@@ -15,7 +15,7 @@ import pytest
 from lisa_ros.evaluation.calibrate import fit_line
 from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.reliability import auroc, diagram, limit_rows, reliability
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.scoring import (
     FILE,
     UNCALIBRATED,

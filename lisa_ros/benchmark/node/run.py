@@ -28,8 +28,8 @@ from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.processes import Child, isolate, node_command, running, share_memory
 from lisa_ros.demo.script import SEED
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
-from lisa_ros.segmentation.atomic_files import write_json
-from lisa_ros.segmentation.output_folders import make_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.simulation.scene import View
 from lisa_ros.simulation.tabletop import Tabletop
 

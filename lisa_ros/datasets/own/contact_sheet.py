@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.loading import draw_truth, load_image
 from lisa_ros.datasets.own.inspection import Inspection, Question
-from lisa_ros.segmentation.html_page import escape, figure, page
-from lisa_ros.segmentation.image_files import write_image
+from lisa_ros.segmentation.files.html_page import escape, figure, page
+from lisa_ros.segmentation.files.image_files import write_image
 
 CELL_PX = 260
 _COLUMNS = 5

@@ -18,8 +18,8 @@ from lisa_ros.datasets.own.reading import format_of, read_as
 from lisa_ros.datasets.own.texts import Texts, texts_in
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample
 from lisa_ros.datasets.shapes import mask_entry
-from lisa_ros.segmentation.atomic_files import write_json
-from lisa_ros.segmentation.output_folders import OutputError, make_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
 
 
 def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tuple[int, list[str]]:

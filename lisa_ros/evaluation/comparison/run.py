@@ -18,10 +18,10 @@ from lisa_ros.evaluation.comparison.bootstrap import DRAWS, LEVEL, Interval
 from lisa_ros.evaluation.comparison.runs import FinishedRun, read_runs
 from lisa_ros.evaluation.items import Item
 from lisa_ros.evaluation.tables import aligned, as_csv
-from lisa_ros.segmentation.atomic_files import write_json, write_text
-from lisa_ros.segmentation.html_page import escape, figure, page
-from lisa_ros.segmentation.html_page import table as html_table
-from lisa_ros.segmentation.output_folders import make_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_json, write_text
+from lisa_ros.segmentation.files.html_page import escape, figure, page
+from lisa_ros.segmentation.files.html_page import table as html_table
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.overlay import draw_overlay
 
 

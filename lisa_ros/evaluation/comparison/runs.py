@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.evaluation.items import Item, ItemLog
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 _SAME = ("protocol", "dataset", "split", "partition", "phrasing", "mask", "references", "answer")
 """What the runs of one table have in common."""

@@ -17,7 +17,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.configuration import read_configuration
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.output_folders import OutputError, check_output_folder
+from lisa_ros.segmentation.files.output_folders import OutputError, check_output_folder
 from lisa_ros.training.finetune import general
 from lisa_ros.training.finetune.fingerprints import files_fingerprint, one_fingerprint, samples_fingerprint
 from lisa_ros.training.finetune.general import GeneralSet

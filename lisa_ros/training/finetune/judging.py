@@ -11,7 +11,7 @@ from pathlib import Path
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
-from lisa_ros.segmentation.atomic_files import write_json
+from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.training.finetune.fingerprints import one_fingerprint, samples_fingerprint
 from lisa_ros.training.finetune.general import Figures, described, judge
 from lisa_ros.training.finetune.inputs import Sets

@@ -14,9 +14,9 @@ from lisa_ros.models.common.devices import choose_device
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.prompt import TEMPLATES
-from lisa_ros.segmentation.atomic_files import write_json
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
-from lisa_ros.segmentation.output_folders import check_output_folder
+from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.output_folders import check_output_folder
 from lisa_ros.training.finetune.general import Figures, falls
 from lisa_ros.training.finetune.inputs import (
     Sets,

@@ -15,7 +15,7 @@ from lisa_ros.datasets.samples import DataError, Sample
 from lisa_ros.models.common.preprocessing import ClipPreprocessing, check_image
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 KEPT_BYTES = 2 * 1024**3
 """Features that are kept from one epoch to the next. 239 images take 1.5 GB with LISA-7B in bf16."""

@@ -20,7 +20,7 @@ from lisa_ros.datasets.own.converting import convert_data
 from lisa_ros.datasets.own.reading import format_of, read_folder
 from lisa_ros.datasets.samples import IGNORE, DataError, Sample
 from lisa_ros.datasets.shapes import paint, parse_shapes
-from lisa_ros.segmentation.output_folders import OutputError
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 SIZE = (HEIGHT, WIDTH)
 STAR = [[30, 2], [34, 12], [44, 12], [36, 18], [40, 28], [30, 22]]

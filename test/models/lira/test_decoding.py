@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden_lira import CASES, FREE, LOGITS, Case, close, read_case, tensor
-from lira_answers import ask, check_masks, encode
+from golden_lira import CASES, FREE, LOGITS, Case, ask, check_masks, close, encode, read_case, tensor
 from packs import arrays_of
 
 from lisa_ros.models.lira import Exchange, Lira, MaskStep, RefinedStep

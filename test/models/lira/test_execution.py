@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_lira import FREE, read_case
-from lira_answers import ask, check_masks, encode
+from golden_lira import FREE, ask, check_masks, encode, read_case
 
 from lisa_ros.models.common.errors import PromptTooLongError
 from lisa_ros.models.common.options import LoadOptions

@@ -27,7 +27,7 @@ from lisa_ros.models.lira.vision.preprocessing import (
     tile_grid,
     tile_pixels,
 )
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 
 @pytest.fixture(scope="module")

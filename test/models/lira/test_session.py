@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden_lira import Case, read_case
-from lira_answers import ask
+from golden_lira import Case, ask, read_case
 
 from lisa_ros.models.lira import Exchange, Lira, MaskStep
 from lisa_ros.models.lira.segmenter import LiraSegmenter

@@ -18,7 +18,7 @@ from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.checkpoint import WeightFiles, load_lisa
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.scoring import read_calibration
 from lisa_ros.simulation.scene import View

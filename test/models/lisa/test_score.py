@@ -19,7 +19,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Lisa, MaskStep, load_lisa
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.scoring import FILE, Calibration, LogisticRegression, evidence_for
 

@@ -18,7 +18,7 @@ from paths import DATA
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Answer, Lisa, MaskStep, load_lisa
 from lisa_ros.models.loading import embedded_checkpoint
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
 WEIGHTS_SHA256 = "8f9d907e1d02d9fd878a478e6a27fd1e30fd7647fb613ec921e4f876bfc63813"

@@ -24,7 +24,7 @@ from lisa_ros.cli.main import main
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.loading import embedded_checkpoint
-from lisa_ros.segmentation.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.training.finetune import stage as stages
 from lisa_ros.training.finetune.inputs import schedule
 from lisa_ros.training.finetune.options import FinetuneOptions, LoraOptions

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.reason_seg import read_reason_seg
 from lisa_ros.datasets.shapes import paint, parse_shapes
-from lisa_ros.segmentation.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_image
 from lisa_ros.simulation.scene import KINDS, Camera, SceneObject, View
 from lisa_ros.training.language.german_examples import (
     NOUNS,

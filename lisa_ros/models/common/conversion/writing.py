@@ -16,8 +16,8 @@ from lisa_ros.models.common.checkpoints.configuration import CONVERSION, CONVERS
 from lisa_ros.models.common.conversion.plan import Entry, Output, Stream
 from lisa_ros.models.common.conversion.work import Work
 from lisa_ros.models.common.weights.aligned_files import PlannedFile
-from lisa_ros.segmentation.atomic_files import write_json
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import write_json
 
 _SMALL_FILES = 10_000_000
 """bytes: more than all files except weights take."""

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Mask, MaskFound, ObjectMask, Reference
-from lisa_ros.segmentation.atomic_files import write_json
-from lisa_ros.segmentation.image_files import write_image
+from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.image_files import write_image
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
-from lisa_ros.segmentation.output_folders import make_output_folder
 from lisa_ros.segmentation.overlay import draw_overlay
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
