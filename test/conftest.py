@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that all tests share: the golden packs, see test/helpers/packs.py."""
+"""Fixtures that all tests share (golden packs: test/helpers/packs.py; ROS domains), and the kind of each test."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from packs import pack
+from paths import ROOT
+
+from lisa_ros.demo.private_domain import reserved_domain
 
 if TYPE_CHECKING:
     from node_probe import Probe
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+KINDS = {"nodes": "ros", "launch": "ros", "demo": "ros", "models": "model", "evaluation": "model", "training": "model"}
+"""Folder of test/ -> the kind of its tests, unless a test or its module is marked otherwise; `unit` everywhere else."""
 
 # No test may reach out: a name that is no folder must fail the same way with and without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -51,7 +60,39 @@ def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def scripted_probe() -> Iterator[Probe]:
+def shared_domain() -> Iterator[int]:
+    """The ROS domain of `scripted_probe` and of the modules that use it."""
+    with reserved_domain(f"{ROOT} {WORKER} shared") as number:
+        yield number
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros_domain(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each module has a ROS domain that no other module, worker, run or checkout on this machine uses."""
+    mine = [item for item in request.session.items if item.path == request.path]
+    shares = any("scripted_probe" in getattr(item, "fixturenames", ()) for item in mine)
+    with ExitStack() as stack:
+        number = (
+            request.getfixturevalue("shared_domain")
+            if shares
+            else stack.enter_context(reserved_domain(f"{ROOT} {WORKER} {request.path}"))
+        )
+        stack.enter_context(in_domain(number))
+        yield
+
+
+@contextmanager
+def in_domain(number: int) -> Iterator[None]:
+    """What starts in the block communicates on this machine and in this ROS domain only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(number))
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patch.delenv("ROS_STATIC_PEERS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def scripted_probe(shared_domain: int) -> Iterator[Probe]:
     """A probe of one lisa_node with the scripted segmenter, shared by all tests that need no node of their own.
 
     A test uses operators of its own and restores the parameters that it changes.
@@ -59,6 +100,26 @@ def scripted_probe() -> Iterator[Probe]:
     from node_probe import probing
     from ros_harness import scripted_node, started
 
-    with probing() as probe, started(scripted_node("-p", "queue_size:=300")) as process:
-        probe.wait_for_node(process)
+    with ExitStack() as stack:
+        with in_domain(shared_domain):
+            probe = stack.enter_context(probing())
+            process = stack.enter_context(started(scripted_node("-p", "queue_size:=300")))
+            probe.wait_for_node(process)
         yield probe
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with its kind, and skips what needs a GPU where there is none."""
+    for item in items:
+        if not any(item.get_closest_marker(kind) for kind in ("unit", "ros", "model")):
+            folder = item.path.relative_to(ROOT / "test").parts[0]
+            item.add_marker(KINDS.get(folder, "unit"))
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

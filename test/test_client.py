@@ -16,6 +16,8 @@ from scripted_segmenter import pixels_of
 
 from lisa_ros.client import LisaClient, Status
 
+pytestmark = pytest.mark.ros
+
 
 @pytest.fixture(scope="module")
 def probe(scripted_probe: Probe) -> Iterator[Probe]:
@@ -29,7 +31,7 @@ def probe(scripted_probe: Probe) -> Iterator[Probe]:
 def client() -> Iterator[LisaClient]:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(private_domain()))
+    rclpy.init(context=context, domain_id=private_domain())
     with LisaClient("/lisa", context=context) as client:
         yield client
     rclpy.shutdown(context=context)
@@ -85,7 +87,7 @@ def test_a_command_can_be_cancelled_and_no_other_sent_meanwhile(
 
 def test_without_a_node_the_status_is_no_node() -> None:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(private_domain()))
+    rclpy.init(context=context, domain_id=private_domain())
     with LisaClient("/nobody", context=context) as client:
         assert not client.segment("red", timeout_s=0.2)
         assert client.result().status is Status.NO_NODE and "/nobody/segment" in client.result().message
@@ -95,7 +97,7 @@ def test_without_a_node_the_status_is_no_node() -> None:
 def test_a_killed_node_ends_the_wait(tmp_path: Path) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(private_domain()))
+    rclpy.init(context=context, domain_id=private_domain())
     gate = tmp_path / "gate"
     with probing("mortal") as probe, started(scripted_node("-r", "__node:=mortal")) as process:
         probe.wait_for_node(process)

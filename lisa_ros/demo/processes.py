@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 from lisa_ros.demo.failure import DemoError
+from lisa_ros.demo.private_domain import reserved_domain
 
 _TAIL_LINES = 15
+_until_exit = ExitStack()
 # lisa_node answers what waits and ends its threads first, which it gives itself 23 s for at most.
 _END_S = 28.0
 
@@ -44,7 +46,7 @@ def isolate() -> None:
     Whatever the terminal is set to.
     """
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ["ROS_DOMAIN_ID"] = str(_until_exit.enter_context(reserved_domain("demo")))
     os.environ.pop("ROS_STATIC_PEERS", None)
 
 

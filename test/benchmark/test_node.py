@@ -27,6 +27,8 @@ from lisa_ros.benchmark.options import NODE_PARTS
 from lisa_ros.msg import Segmentation
 from lisa_ros.segmentation.masks import intersection_over_union as iou
 
+pytestmark = pytest.mark.ros
+
 
 def heard(operator: str, number: int, came_s: float, sent_s: float = 0.0, status: int = Segmentation.OK) -> Heard:
     return Heard(f"{operator}-{number}", operator, status, "", 1, sent_s, came_s, 1.0, 1.0)

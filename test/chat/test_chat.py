@@ -15,6 +15,8 @@ from ros_harness import private_environment, scripted_node, started
 
 from lisa_ros.simulation.tabletop import Tabletop
 
+pytestmark = pytest.mark.ros
+
 
 def chat(lines: list[str], *arguments: str) -> str:
     """What a chat prints."""

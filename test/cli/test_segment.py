@@ -18,6 +18,8 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
 from lisa_ros.segmentation.files.result_files import Origin, schema, segment_image
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from lisa_ros.cli.main import main
 from lisa_ros.models.segllm.hipie.canvas import Canvas
 from lisa_ros.segmentation.files.image_files import read_mask
 
+pytestmark = pytest.mark.model
+
 CPU = ["--device", "cpu", "--precision", "fp32"]
 
 

@@ -23,21 +23,17 @@ from rclpy.node import Node
 DEADLINE_S = 60.0
 
 
-def private_domain() -> str:
-    """The ROS domain of this worker of this run, 1 to 100: above that, DDS's ports meet those that Linux hands out."""
-    # tools/run --private gives each run a domain; each parallel worker of a run (gw0, gw1 ...) needs one of its own.
-    run = int(os.environ.get("ROS_DOMAIN_ID") or os.getpid() * 7919)
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return str(1 + (run + 37 * worker) % 100)
+def private_domain() -> int:
+    """The ROS domain of the test module that runs, reserved by the fixture `ros_domain` of test/conftest.py."""
+    return int(os.environ["ROS_DOMAIN_ID"])
 
 
 def private_environment() -> dict[str, str]:
-    """The environment of a test's processes: they communicate on this machine and in this domain only."""
+    """The environment of a test's processes: they communicate on this machine and in the module's domain only."""
     path = os.pathsep.join(filter(None, (str(PROCESSES), str(HELPERS), os.environ.get("PYTHONPATH"))))
     return {
         **os.environ,
         "PYTHONPATH": path,
-        "ROS_DOMAIN_ID": private_domain(),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
 
@@ -123,7 +119,7 @@ def talking_node(name: str) -> Iterator[Node]:
     """A node of the test, spun by a thread, in the private domain."""
     context = rclpy.Context()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    rclpy.init(context=context, domain_id=int(private_domain()))
+    rclpy.init(context=context, domain_id=private_domain())
     node = rclpy.create_node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

@@ -20,6 +20,8 @@ from lisa_ros.segmentation.files.image_files import read_image
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import Turn
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture(scope="module")
 def segmenter(golden_lisa: Path) -> Segmenter:

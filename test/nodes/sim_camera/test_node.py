@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from rclpy.context import Context  # noqa: E402 - only where ROS is
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
+from ros_harness import private_domain, private_environment  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
@@ -33,9 +33,6 @@ from lisa_ros.simulation.scene import View  # noqa: E402
 from lisa_ros.simulation.tabletop import Tabletop  # noqa: E402
 from lisa_ros.spatial.rotation import transform_of  # noqa: E402
 
-# Two runs on one machine, and other tests, must not communicate.
-DOMAIN = 1 + (os.getpid() + 50) % 100
-ENVIRONMENT = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
 SEED, WIDTH, HEIGHT = 21, 160, 120
 START = "import sys; from lisa_ros.nodes.sim_camera.node import main; sys.exit(main())"
 
@@ -46,11 +43,9 @@ def command_line(**parameters: object) -> list[str]:
     return [sys.executable, "-c", START, "--ros-args", *settings]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def private_network() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        yield
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a process that ends by itself."""
+    return subprocess.run(command, env=private_environment(), capture_output=True, text=True, timeout=60)
 
 
 class Listener:
@@ -58,7 +53,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context, domain_id=private_domain())
         self.node = Node("listener", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -103,7 +98,7 @@ def listener() -> Iterator[Listener]:
 
 
 def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=ENVIRONMENT)
+    process = subprocess.Popen(command, env=private_environment())
     try:
         yield process
     finally:
@@ -208,7 +203,7 @@ def test_a_moving_scene_changes(restless_camera: subprocess.Popen[bytes], listen
     [({"width": 3}, "Parameter width must be a whole number from 16"), ({"rate_hz": "fast"}, "rate_hz")],
 )
 def test_an_invalid_parameter_ends_the_node_with_a_sentence(setting: dict[str, object], reason: str) -> None:
-    ended = subprocess.run(command_line(**setting), env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    ended = run(command_line(**setting))
     assert ended.returncode == 1
     assert reason in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -216,7 +211,7 @@ def test_an_invalid_parameter_ends_the_node_with_a_sentence(setting: dict[str, o
 
 def test_an_invalid_command_line_ends_the_node_with_a_sentence() -> None:
     command = [sys.executable, "-c", START, "--ros-args", "--nonsense"]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    ended = run(command)
     assert ended.returncode == 1
     assert "sim_camera: ROS could not start; check the arguments after --ros-args: ['--nonsense']" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -240,7 +235,7 @@ def made(*arguments, **named):
 sim_camera.Tabletop = made
 sys.exit(sim_camera.main())
 """
-    ended = subprocess.run([sys.executable, "-c", start], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    ended = run([sys.executable, "-c", start])
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
 
