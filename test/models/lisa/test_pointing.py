@@ -42,7 +42,7 @@ def test_the_mask_is_what_segment_anything_makes_of_the_prompts(segmenter: LisaS
         boxes = torch.as_tensor(corners).float()
     with torch.inference_mode():
         sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=None)
-        features, resized = encoded._seen_for_masks()
+        features, resized = encoded._sam_features()
         low, _ = sam.mask_decoder(
             image_embeddings=features,
             image_pe=sam.prompt_encoder.get_dense_pe(),
