@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that all tests share (golden packs: test/helpers/packs.py; ROS domains), and the kind of each test."""
+"""Fixtures that all tests share: golden packs (test/helpers/parity/packs.py) and ROS domains; the kind of each test."""
 
 from __future__ import annotations
 

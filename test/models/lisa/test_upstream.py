@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded checkpoint under our code and under the public LISA code: the same ids, texts and masks.
 
-The public code's answers lie in test/data/upstream_lisa; tools/upstream_answers.py says how they are made anew.
+The public code's answers lie in test/data/upstream_lisa; tools/parity/upstream_answers.py says how they are made anew.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def lisa() -> Lisa:
 
 def test_the_answers_belong_to_the_embedded_checkpoint() -> None:
     weights = (embedded_checkpoint() / "model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == WEIGHTS_SHA256, "make the answers anew: tools/upstream_answers.py"
+    assert hashlib.sha256(weights).hexdigest() == WEIGHTS_SHA256, (
+        "make the answers anew: tools/parity/upstream_answers.py"
+    )
 
 
 @pytest.mark.parametrize("dialogue", json.loads((ANSWERS / "answers.json").read_text()), ids=lambda one: one["image"])

@@ -2,18 +2,19 @@
 """Makes the reduced golden packs in test/data from the full ones.
 
 A golden pack is a checkpoint of toy size with the public implementation's own outputs. The full packs are 83 MB; a
-clone carries the smallest part of each that still pins every stage, as an archive that test/helpers/packs.py unpacks:
+clone carries the smallest part of each that still pins every stage, as an archive that test/helpers/parity/packs.py
+unpacks:
 
 * golden-lisa-a: the weights rounded to what float16 can hold, which halves the archive, and the public code's own
   outputs with these weights; cases 0 and 3, and the image of case 1
 * golden-segllm-a: the weights whole; case 3, whose second round refers to the first
 * golden-lira-a: the weights whole; image 1 and case 2, which is about it
 
-Three steps, of which the second runs in the environment that tools/upstream_answers.py describes:
+Three steps, of which the second runs in the environment that tools/parity/upstream_answers.py describes:
 
-    tools/run python tools/reduce_golden_packs.py round PACKS/golden-lisa-a ROUNDED
-    python tools/upstream_answers.py --source LISA --pack ROUNDED
-    tools/run python tools/reduce_golden_packs.py archive PACKS ROUNDED test/data
+    tools/run python tools/parity/reduce_golden_packs.py round PACKS/golden-lisa-a ROUNDED
+    python tools/parity/upstream_answers.py --source LISA --pack ROUNDED
+    tools/run python tools/parity/reduce_golden_packs.py archive PACKS ROUNDED test/data
 """
 
 from __future__ import annotations

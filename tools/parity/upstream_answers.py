@@ -7,10 +7,10 @@ Needed when the embedded checkpoint changes. Outside of this checkout:
   'accelerate<0.30' 'huggingface_hub<0.24' protobuf safetensors torch torchvision` (torch 2.15 works)
 * the public code: the work tree of dvlab-research/LISA, as published (commit 3cb2d43)
 
-    python tools/upstream_answers.py --source LISA --checkpoint lisa_ros/checkpoints/tabletop \\
+    python tools/parity/upstream_answers.py --source LISA --checkpoint lisa_ros/checkpoints/tabletop \\
         --jobs test/data/upstream_lisa/jobs.json --output test/data/upstream_lisa
 
-With --pack FOLDER instead of the last three, the outputs in a golden-lisa-a folder are made anew (tools/reduce_golden_packs.py).
+With --pack FOLDER instead of the last three, the outputs in a golden-lisa-a folder are made anew (tools/parity/reduce_golden_packs.py).
 
 Then put the new SHA-256 of model.safetensors into test/models/lisa/test_upstream.py. The public code is imported, not changed:
 `.cuda()` becomes nothing, SAM is built in the size that the checkpoint's tensors have instead of ViT-H, and CLIP's image goes

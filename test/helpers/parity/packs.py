@@ -2,7 +2,8 @@
 """Where the golden packs are: checkpoints of toy size with the public implementations' own outputs.
 
 `LISA_ROS_GOLDEN` names the folder of the full packs (default: `shared/reference` beside the checkout). A pack that is
-not there is unpacked, once, from the reduced one in test/data. tools/reduce_golden_packs.py says what that leaves out.
+not there is unpacked, once, from the reduced one in test/data; tools/parity/reduce_golden_packs.py says what that
+leaves out.
 """
 
 from __future__ import annotations
