@@ -239,17 +239,17 @@ def test_an_index_that_lacks_a_name(golden_segllm: Path, tmp_path: Path, capsys:
         del names[f"{TRANSFORMER}enc_output.weight"]
         names["model.segmentator.hipie.novel"] = "model-00001-of-00003.safetensors"
 
-    assert main(["check", str(only_index(golden_segllm, tmp_path / "f", change))]) == 1
+    assert main(["check", "--checkpoint", str(only_index(golden_segllm, tmp_path / "f", change))]) == 1
     told = capsys.readouterr().out
     assert f"1 missing: {TRANSFORMER}enc_output.weight" in told
     assert "1 unknown, left out: model.segmentator.hipie.novel" in told
 
 
 def test_whole_folders_are_checked(golden_segllm: Path, golden_lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(golden_segllm)]) == 0
-    assert main(["check", str(golden_lisa)]) == 0
+    assert main(["check", "--checkpoint", str(golden_segllm)]) == 0
+    assert main(["check", "--checkpoint", str(golden_lisa)]) == 0
     assert capsys.readouterr().out.count("names and shapes fit; it would load") == 2
-    assert main(["check", str(golden_segllm / "nowhere")]) == 2
+    assert main(["check", "--checkpoint", str(golden_segllm / "nowhere")]) == 2
 
 
 @pytest.mark.parametrize("quantization", ["none", "8bit"])
