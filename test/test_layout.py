@@ -38,7 +38,8 @@ def test_no_file_and_no_folder_is_too_long() -> None:
         if (lines := len(file.read_text().splitlines())) > 400 and not str(file).endswith(tuple(TABLES))
     }
     assert long == {}
-    folders = {file.parent for file in sources}
+    # lisa_ros/cli has one file per subcommand, so that a command is found by its name.
+    folders = {file.parent for file in sources} - {ROOT / "lisa_ros" / "cli"}
     full = {
         str(folder.relative_to(ROOT)): count
         for folder in folders
