@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A planner in its own process: `listening_planner.py TOPIC` prints the ids of the Segmentations it receives."""
+"""A planner in its own process: `listening_planner.py TOPIC` prints a line for each answer, or mask, it receives."""
 
 import sys
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from sensor_msgs.msg import Image
 
 from lisa_ros.msg import Segmentation
 
@@ -12,7 +13,8 @@ from lisa_ros.msg import Segmentation
 def main(topic: str) -> None:
     rclpy.init()
     node = rclpy.create_node("planner")
-    node.create_subscription(Segmentation, topic, lambda answer: print("received", answer.id, flush=True), 10)
+    kind = Image if topic.endswith("/mask") else Segmentation
+    node.create_subscription(kind, topic, lambda message: print("received", flush=True), 10)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -17,10 +17,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext
+from lisa_ros.nodes.common.starting import PROFILE_VARIABLES
 from lisa_ros.segmentation.errors import LisaError
-
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Fast DDS 2 reads the first, Fast DDS 3 the second."""
 
 PARAMETERS: dict[str, tuple[type, str]] = {
     "checkpoint": (str, "Folder or Hugging Face id of the checkpoint. Empty: the embedded demonstration model."),
@@ -97,7 +95,7 @@ def set_fastdds_profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """
     profile = LaunchConfiguration(FASTDDS_PROFILE).perform(context)
     if not profile:
-        return []
+        return [SetEnvironmentVariable(NO_PROFILE_VARIABLE, "1")]
     check_file(FASTDDS_PROFILE, profile)
     return [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if name not in os.environ]
 

@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts ROS in a program. A mistake on the command line ends the program with one sentence."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
+
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""The environment variables of Fast DDS 2 and Fast DDS 3 that name a profile."""
+NO_PROFILE_VARIABLE = "LISA_ROS_NO_FASTDDS_PROFILE"
+"""If this environment variable is set, Fast DDS's own defaults are used."""
 
 
 class StartError(RuntimeError):
@@ -27,3 +35,18 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
         # rcl appends positions in its source code.
         reason = " ".join(str(error).split(", at /")[0].split())
         raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error
+
+
+def use_fastdds_profile() -> None:
+    """Make Fast DDS use config/fastdds.xml, for programs that publish images; a profile that is set already is kept.
+
+    It must be called before `start_ros`. Other middleware ignores it.
+    """
+    try:
+        profile = Path(get_package_share_directory("lisa_ros")) / "config" / "fastdds.xml"
+    except PackageNotFoundError:  # the package is not installed, only on the Python path
+        return
+    own = any(os.environ.get(name) for name in (NO_PROFILE_VARIABLE, *PROFILE_VARIABLES))
+    if profile.is_file() and not own:
+        for name in PROFILE_VARIABLES:
+            os.environ[name] = str(profile)

@@ -26,7 +26,7 @@ from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
-from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
@@ -338,6 +338,7 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
     try:
         if check_program(args, "lisa_node", "Answers commands about a camera's images with masks.", DESCRIPTIONS):
             return 0
+        use_fastdds_profile()
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load, end=stop.set)
         report_overrides(node, args)

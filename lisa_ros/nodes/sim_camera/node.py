@@ -25,7 +25,7 @@ from std_msgs.msg import Header, String
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
-from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
@@ -222,6 +222,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         if check_program(args, "sim_camera", "Publishes a simulated tabletop camera.", DESCRIPTIONS):
             return 0
+        use_fastdds_profile()
         start_ros(args, SignalHandlerOptions.ALL)
         _run(args)
     except (StartError, ValueError) as error:

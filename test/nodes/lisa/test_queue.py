@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many commands at once: order, limits and delivery of all answers, with lisa_node as another process."""
 
+import json
 import signal
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import camera_images
 import numpy as np
+import pytest
 from node_probe import Probe, probing
 from paths import PROCESSES
-from ros_harness import scripted_node, started, wait_at, wait_until
+from ros_harness import Process, scripted_node, started, wait_at, wait_until
 from std_msgs.msg import Header
 
 from lisa_ros.msg import Segmentation
@@ -100,23 +103,54 @@ def test_no_command_of_several_flooding_processes_is_lost(probe: Probe) -> None:
     assert Counter(a.id for a in probe.answers[before:]) == Counter(f"{n}-{i}" for n in names for i in range(count))
 
 
-def test_a_frozen_subscriber_does_not_cost_others_an_answer() -> None:
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[tuple[Probe, Process]]:
+    """A node of its own, with a frame of 640 x 480 pixels, since its subscribers are frozen and slow."""
     large = np.zeros((480, 640, 3), dtype=np.uint8)
     large[:, :320, 0], large[:, 320:, 2] = 255, 255
     settings = ("-r", "__node:=held", "-p", "queue_size:=300", "-p", "max_image_age:=0.0")
     with probing("held") as probe, started(scripted_node(*settings)) as process:
         probe.wait_for_node(process)
-        planner_program = [sys.executable, str(PROCESSES / "listening_planner.py"), "/held/segmentation"]
-        with started(planner_program) as planner:
-            # Both are connected to the node once both have received an answer.
-            wait_until(lambda: probe.ask("red") and "received" in planner.output, "the planner")
-            probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
-            planner.send_signal(signal.SIGSTOP)
-            try:
-                before = len(probe.answers)
-                sent = [probe.send("two") for _ in range(60)]
-                wait_until(lambda: sent[-1] in [a.id for a in list(probe.answers)], "the last answer")
-                assert [a.id for a in probe.answers[before:]] == sent
-                assert "does not acknowledge its messages" in process.output
-            finally:
-                planner.send_signal(signal.SIGCONT)
+        probe.ask_about(to_image_message(large, "rgb8", Header()), "red")
+        yield probe, process
+
+
+@contextmanager
+def frozen_planner(probe: Probe, topic: str) -> Iterator[None]:
+    """A subscriber that has received a message of the topic and receives no more while the block runs."""
+    with started([sys.executable, str(PROCESSES / "listening_planner.py"), topic]) as planner:
+        wait_until(lambda: probe.ask("red") and "received" in planner.output, "the planner")
+        planner.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            planner.send_signal(signal.SIGCONT)
+
+
+def test_a_frozen_subscriber_of_the_mask_does_not_delay_answers(loaded: tuple[Probe, Process]) -> None:
+    probe, process = loaded
+    with frozen_planner(probe, "/held/mask"):
+        sent = [probe.send("two") for _ in range(20)]
+        for identity in sent:
+            assert probe.answer_to(identity).status == Segmentation.OK
+        # The node notices the frozen subscriber four seconds after the first mask; the answers are there before.
+        assert "does not acknowledge" not in process.output
+        wait_until(lambda: "/held/mask does not acknowledge its messages" in process.output, "the report")
+
+
+def test_a_frozen_subscriber_of_the_answers_does_not_cost_others_an_answer(loaded: tuple[Probe, Process]) -> None:
+    probe, process = loaded
+    with frozen_planner(probe, "/held/segmentation"):
+        before = len(probe.answers)
+        sent = [probe.send("two") for _ in range(60)]
+        wait_until(lambda: sent[-1] in [a.id for a in list(probe.answers)], "the last answer")
+        assert [a.id for a in probe.answers[before:]] == sent
+        assert "/held/segmentation does not acknowledge its messages" in process.output
+
+
+def test_a_subscriber_of_all_image_topics_gets_every_answer(loaded: tuple[Probe, Process]) -> None:
+    program = [sys.executable, str(PROCESSES / "recording_client.py"), "held", "80", "20.0"]
+    with started(program) as client:
+        assert client.wait() == 0
+    received = json.loads(client.output.splitlines()[-1])
+    assert len(received["delays_ms"]) == 80 and received["others"] > 80

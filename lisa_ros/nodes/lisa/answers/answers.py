@@ -118,9 +118,10 @@ class Answers:
         labels = [one.phrase or request.text for one in outcome.objects]
         post = self.outbox.post
         post(self._mask, lambda: mask_message(union, message.header))
-        post(self._explanation, lambda: String(data=message.explanation))
+        self.outbox.publish(self._explanation, String(data=message.explanation))
         if union.any():
-            post(self._centroid_pixel, lambda: PointStamped(header=message.header, point=centroid_point(union)))
+            point = PointStamped(header=message.header, point=centroid_point(union))
+            self.outbox.publish(self._centroid_pixel, point)
         self._planner.publish(
             AnsweredObjects(outcome.objects, locations, union, labels, encoded.source), message.header
         )

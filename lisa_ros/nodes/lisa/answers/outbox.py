@@ -3,7 +3,8 @@
 
 A reliable publisher with a history of one message drops it when the next one is published, delivered or not: of 200
 answers with 300 kB masks published at once, a subscriber got 108 (and 132 with a history of 100). Therefore the next
-message of a topic waits until the previous one is acknowledged, which takes about 5 ms.
+answer, and the next image of a topic, waits until the previous one is acknowledged, which takes about 5 ms. Small
+messages do not wait: DDS acknowledges them with the next heartbeat, up to 3 s later, and its history holds them.
 """
 
 import threading
@@ -30,7 +31,7 @@ _NOW = Duration(seconds=0)
 
 
 class Outbox:
-    """Publishes answers in order and without loss, and the newest message of each other topic. Thread-safe.
+    """Publishes answers in order and without loss, and the newest image of each other topic. Thread-safe.
 
     Each topic has its own thread and queue. A subscriber that does not acknowledge delays its topic by four seconds
     once, and then by 50 ms per message, until it acknowledges again or DDS removes it.
@@ -62,13 +63,20 @@ class Outbox:
         self._topic(publisher, keeps_all=True).post(lambda: data)
 
     def post(self, publisher: Publisher, make: Callable[[], Any]) -> None:
-        """Publish a message, unless a newer one of its topic is posted before its turn; returns at once.
+        """Publish a large message, unless a newer one of its topic is posted before its turn; returns at once.
 
         Args:
             publisher: Of the topic.
             make: Makes the message, on the topic's thread.
         """
         self._topic(publisher, keeps_all=False).post(make)
+
+    def publish(self, publisher: Publisher, message: Any) -> None:
+        """Publish a small message at once."""
+        try:
+            publisher.publish(message)
+        except Exception:  # the command has its answer; its other topics must still be published
+            self._report(f"A message on {publisher.topic_name} could not be published:\n{traceback.format_exc()}")
 
     def close(self, timeout_s: float) -> None:
         """Drop the messages of other topics, wait until the answers are acknowledged, and end the threads."""
@@ -97,7 +105,7 @@ class _Topic:
     def __init__(
         self, publisher: Publisher, keeps_all: bool, answers_sent: threading.Event, report: Callable[[str], None]
     ) -> None:
-        self.name, self.keeps_all, self.dropped = publisher.topic, keeps_all, 0
+        self.name, self.keeps_all, self.dropped = publisher.topic_name, keeps_all, 0
         self._publisher, self._answers_sent, self._report = publisher, answers_sent, report
         self._queue: deque[Callable[[], Any]] = deque()
         self._publishing = False

@@ -85,10 +85,11 @@ class PlannerTopics:
         located = [one for one in found.locations if isinstance(one, Located)]
         if located:
             centroid = PointStamped(header=header, point=point(located[0].centroid_m))
-            self._outbox.post(self._centroid, lambda: centroid)
-            self._outbox.post(self._pose, lambda: pose_message(located[0], header))
+            self._outbox.publish(self._centroid, centroid)
+            self._outbox.publish(self._pose, pose_message(located[0], header))
             self._if_subscribed(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
-        self._if_subscribed(self._markers, lambda: _markers(found, header))
+        if self._markers.get_subscription_count():
+            self._outbox.publish(self._markers, _markers(found, header))
         self._if_subscribed(self._labels, lambda: to_image_message(found.union * _TARGET, "mono8", header))
         probabilities = [one.probability for one in found.objects if one.probability is not None]
         if probabilities or not found.objects:
@@ -97,11 +98,9 @@ class PlannerTopics:
             self._publish_frame(found.source)
 
     def _publish_frame(self, frame: CameraFrame) -> None:
-        for publisher, message in (
-            (self._frame_image, frame.image),
-            (self._frame_depth, frame.depth),
-            (self._frame_info, frame.info),
-        ):
+        if frame.info is not None and self._frame_info.get_subscription_count():
+            self._outbox.publish(self._frame_info, frame.info)
+        for publisher, message in ((self._frame_image, frame.image), (self._frame_depth, frame.depth)):
             if message is not None and publisher.get_subscription_count():
                 self._outbox.post(publisher, functools.partial(_same, message))
 

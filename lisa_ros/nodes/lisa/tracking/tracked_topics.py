@@ -79,14 +79,14 @@ class TrackedTopics:
         header, is_tracked = tracked_frame.frame.image.header, tracked_frame.tracked.state is TrackState.TRACKED
         location = self._locate(tracked_frame) if is_tracked else None
         message = _object(tracked_frame, header, location)
-        post = self._outbox.post
+        post, publish = self._outbox.post, self._outbox.publish
         post(self._mask, lambda: message.object.mask)
         post(self._object, lambda: message)
         if is_tracked:
-            post(self._pixel, lambda: PointStamped(header=header, point=message.object.centroid_pixel))
+            publish(self._pixel, PointStamped(header=header, point=message.object.centroid_pixel))
         if isinstance(location, Located):
-            post(self._centroid, lambda: PointStamped(header=header, point=point(location.centroid_m)))
-            post(self._pose, lambda: pose_message(location, header))
+            publish(self._centroid, PointStamped(header=header, point=point(location.centroid_m)))
+            publish(self._pose, pose_message(location, header))
             if self._points.get_subscription_count():
                 post(self._points, lambda: cloud_message(location.points, header, self._organised()))
 
