@@ -17,7 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext
-from lisa_ros.nodes.common.starting import PROFILE_VARIABLES
+from lisa_ros.nodes.common.starting import NO_PROFILE_VARIABLE, PROFILE_VARIABLES
 from lisa_ros.segmentation.errors import LisaError
 
 PARAMETERS: dict[str, tuple[type, str]] = {
