@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.segllm.hipie.backbone import StageSizes
 from lisa_ros.models.segllm.hipie.network import CANVAS, Hipie, HipieSizes
-from lisa_ros.models.segllm.network import WORDS
+from lisa_ros.models.segllm.network import TEXT_TOKENS
 
 RELEASED = HipieSizes(
     stem=64,
@@ -26,7 +26,7 @@ RELEASED = HipieSizes(
     decoder_layers=6,
     decoder_inner=2048,
     fusion=2048,
-    words=768,
+    text=768,
     queries=100,
     background=10,
 )
@@ -44,34 +44,34 @@ def random_hipie(sizes: HipieSizes = RELEASED) -> Hipie:
 
 
 def measure(repeats: int) -> dict[str, float]:
-    """Medians of a picture's first round and of a later one; one of each is done before and not counted.
+    """Medians of an image's first round and of a later one, after one of each for warm-up.
 
-    Seconds by the clock, and of all cores' time: on a machine with other work the second says more.
+    Wall-clock seconds, and CPU seconds of all cores; on a machine with other load the second is more reliable.
     """
     hipie, pixels = random_hipie(), torch.randn(3, CANVAS, CANVAS)
-    words = torch.randn(repeats + 1, WORDS, RELEASED.words)
-    looking, finding = [], []
+    prompts = torch.randn(repeats + 1, TEXT_TOKENS, RELEASED.text)
+    encoding, finding = [], []
     with torch.inference_mode():
-        for said in words:
+        for prompt in prompts:
             began = _now()
             features = hipie.encode(pixels)
-            looked = _now()
-            hipie.find(features, said)
+            encoded = _now()
+            hipie.find(features, prompt)
             found = _now()
-            looking.append(looked - began)
-            finding.append(found - looked)
-    seen, later = np.median(looking[1:], axis=0), np.median(finding[1:], axis=0)
+            encoding.append(encoded - began)
+            finding.append(found - encoded)
+    first, later = np.median(encoding[1:], axis=0), np.median(finding[1:], axis=0)
     return {
         "parameters": sum(one.numel() for one in hipie.parameters()),
-        "first_round_s": float(seen[0] + later[0]),
-        "first_round_cpu_s": float(seen[1] + later[1]),
+        "first_round_s": float(first[0] + later[0]),
+        "first_round_cpu_s": float(first[1] + later[1]),
         "later_round_s": float(later[0]),
         "later_round_cpu_s": float(later[1]),
     }
 
 
 def _now() -> NDArray[np.float64]:
-    """Seconds by the clock, and of the process on all cores."""
+    """Wall-clock seconds, and CPU seconds of the process on all cores."""
     return np.array([time.perf_counter(), time.process_time()])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegLLM (arXiv 2410.18923): LLaMA + CLIP + HIPIE; one mask for each command, earlier masks are shown again."""
+"""SegLLM (arXiv 2410.18923): LLaMA + CLIP + HIPIE; one mask for each command; earlier masks can be input."""
 
 from lisa_ros.models.segllm.checkpoint import load_segllm
 from lisa_ros.models.segllm.decoding import Answer, Segllm

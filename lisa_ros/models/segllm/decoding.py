@@ -20,8 +20,8 @@ from lisa_ros.models.segllm.configuration import SegllmConfig
 from lisa_ros.models.segllm.encoded_image import EncodedImage
 from lisa_ros.models.segllm.network import SegllmNetwork
 from lisa_ros.models.segllm.prompt import MARKERS, Round, build_prompt
-from lisa_ros.models.segllm.shown import Box, Shown
 from lisa_ros.models.segllm.tokenizer import SegllmTokenizer
+from lisa_ros.models.segllm.visual_reference import Box, VisualReference
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,9 @@ class Segllm(LoadedModel):
         """Prepares an image, RGB uint8 (H, W, 3), for commands about it."""
         return EncodedImage(image, self.network, self.clip)
 
-    def round_of(self, command: str, *, shown: Sequence[Shown] = ()) -> Round:
+    def round_of(self, command: str, *, references: Sequence[VisualReference] = ()) -> Round:
         """What an operator typed, as a round; no control text in it has any effect."""
-        return Round(neutralize(command, self._control_texts), tuple(shown))
+        return Round(neutralize(command, self._control_texts), tuple(references))
 
     def prompt_ids(self, image: EncodedImage, rounds: Sequence[Round]) -> list[int]:
         """The ids of a dialogue up to the `<seg>` that answers its last round, `<video>` in every slot."""
@@ -84,30 +84,30 @@ class Segllm(LoadedModel):
         """Positions of the context that a dialogue leaves; negative where it is too long."""
         return self.config.language.max_position_embeddings - len(self.prompt_ids(image, rounds))
 
-    def words(self, image: EncodedImage, rounds: Sequence[Round]) -> torch.Tensor:
-        """HIPIE's prompt for the last of some rounds: (WORDS, width) float32.
+    def hipie_prompt(self, image: EncodedImage, rounds: Sequence[Round]) -> torch.Tensor:
+        """HIPIE's prompt for the last of some rounds: (TEXT_TOKENS, width) float32.
 
         Positions that the prefix cache holds from earlier calls are not computed again.
         """
         ids = self.prompt_ids(image, rounds)
         patches = self._patches(image)
-        shown = [one for asked in rounds for one in asked.shown]
+        referenced = [one for asked in rounds for one in asked.references]
         with torch.inference_mode():
-            references = [self.engine.compute(partial(image.reference, one)) for one in shown]
+            references = [self.engine.compute(partial(image.reference, one)) for one in referenced]
             features = torch.cat([patches, *references])
             inputs = self.network.embed(torch.tensor(ids, device=self.network.device), features)[0]
         head = ids.index(self.config.slot_token_id) + len(patches)
-        with self.engine.prefill(image, self._key(image, ids, shown), inputs, head) as generation:
+        with self.engine.prefill(image, self._key(image, ids, referenced), inputs, head) as generation:
             (state,) = generation.extend(()).states.split(1)
             generation.store()
         with torch.inference_mode():
-            return self.engine.compute(lambda: self.network.words(state))
+            return self.engine.compute(lambda: self.network.hipie_prompt(state))
 
-    def _key(self, image: EncodedImage, ids: Sequence[int], shown: Sequence[Shown]) -> tuple[int, ...]:
+    def _key(self, image: EncodedImage, ids: Sequence[int], referenced: Sequence[VisualReference]) -> tuple[int, ...]:
         """The ids with the image's number in its slots, and in a reference's two slots its own."""
         slot = self.config.slot_token_id
         patches = [image.number] * len(self._patches(image))
-        numbers = iter([*patches, *[one.number for one in shown for _ in range(2)]])
+        numbers = iter([*patches, *[one.number for one in referenced for _ in range(2)]])
         return tuple(next(numbers) if number == slot else number for number in ids)
 
     def answer(
@@ -128,15 +128,15 @@ class Segllm(LoadedModel):
         """
         if cancelled():
             return None
-        words = self.words(image, rounds)
+        prompt = self.hipie_prompt(image, rounds)
         if cancelled():
             return None
-        return self.engine.compute(lambda: self._found(image, words, cancelled))
+        return self.engine.compute(lambda: self._found(image, prompt, cancelled))
 
-    def _found(self, image: EncodedImage, words: torch.Tensor, cancelled: Callable[[], bool]) -> Answer | None:
+    def _found(self, image: EncodedImage, prompt: torch.Tensor, cancelled: Callable[[], bool]) -> Answer | None:
         features = image.features()
         with torch.inference_mode():
-            found = self.network.hipie.find(features, words, lambda: not cancelled())
+            found = self.network.hipie.find(features, prompt, lambda: not cancelled())
             if found is None:
                 return None
             canvas = image.canvas.upsampled(found.logits)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a SegLLM checkpoint would load, told from its index alone: 80 kB to download instead of 14 GB."""
+"""Whether a SegLLM checkpoint would load, from its index alone: a download of 80 kB instead of 14 GB."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What names alone tell; sizes are compared only when a folder is loaded.
+    """The result of comparing names; sizes are compared only when a folder is loaded.
 
     Attributes:
         loaded: how many tensors would be.
         skipped: how many would be left out on purpose.
         missing: names that are needed and not there.
-        left_over: names that are there and mean nothing to this version.
-        layers: part -> how many layers the names tell of it.
+        left_over: names that are there and unknown to this version.
+        layers: part -> number of its layers, by the names.
     """
 
     loaded: int
@@ -80,9 +80,9 @@ def dry_run(names: Collection[str], llama_layers: int | None = None, stored: str
 
     Args:
         names: of a folder's tensors.
-        llama_layers: that LLaMA should have; None: as many as the names tell, and where the last ones are missing as a
-            whole, that is not noticed. So it is with CLIP's and HIPIE's layers always.
-        stored: the quantization that LLaMA's linear layers have in the files, one of CONVERTED_TO.
+        llama_layers: LLaMA's number of layers; None: by the names, so that last layers that are missing as a whole are
+            not noticed. For CLIP and HIPIE it is always by the names.
+        stored: the quantization of LLaMA's linear layers in the files, one of CONVERTED_TO.
     """
     network = _network(names, llama_layers or count_after(names, "model.layers."))
     decoder = decoder_layers(names)
@@ -105,7 +105,7 @@ def dry_run(names: Collection[str], llama_layers: int | None = None, stored: str
 
 
 def _network(names: Collection[str], llama_layers: int) -> SegllmNetwork:
-    """As many layers as the names tell, one or more of each, as narrow as can be, on the meta device."""
+    """A network with the numbers of layers that the names have, as narrow as possible, on the meta device."""
     language = LlamaConfig(
         vocab_size=8,
         hidden_size=8,
@@ -142,7 +142,7 @@ def _sizes(names: Collection[str]) -> HipieSizes:
         decoder_layers=max(1, count_after(names, f"{TRANSFORMER}decoder.layers.")),
         decoder_inner=8,
         fusion=8,
-        words=8,
+        text=8,
         queries=8,
         background=8,
     )

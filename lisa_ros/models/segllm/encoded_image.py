@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture, and what it costs to look at: paid once, and shared by all who ask about it."""
+"""An encoded image: computed once, when it is first needed, and shared by all sessions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.segllm.hipie.canvas import Canvas
 from lisa_ros.models.segllm.hipie.network import Features
 from lisa_ros.models.segllm.network import SegllmNetwork
-from lisa_ros.models.segllm.shown import Shown
+from lisa_ros.models.segllm.visual_reference import VisualReference
 
 
 class EncodedImage(ImageHandle):
-    """A picture, and what was computed of it when it was first needed. Safe to share between threads.
+    """An image and what has been computed of it. Safe to share between threads.
 
     Attributes:
-        number: its own, negative, to stand for it among ids.
-        prefill_lock: held by who reads the picture into LLaMA, so that the others find it read.
+        number: unique and negative; stands for the image among token ids.
+        prefill_lock: held during the image's prefill, so that concurrent commands find it cached.
         image: RGB uint8 (H, W, 3).
-        canvas: the same on HIPIE's square.
+        canvas: the image on HIPIE's square.
     """
 
     def __init__(self, image: NDArray[np.uint8], network: SegllmNetwork, clip: ClipPreprocessing) -> None:
-        """Takes an RGB uint8 (H, W, 3) image; nothing is computed yet but its canvas."""
+        """Takes an RGB uint8 (H, W, 3) image. Only its canvas is computed yet."""
         super().__init__(image)
         self.canvas = Canvas.of(image)
         self._network, self._clip = network, clip
@@ -38,23 +38,23 @@ class EncodedImage(ImageHandle):
         self._features: Features | None = None
 
     def patches(self) -> torch.Tensor:
-        """What LLaMA sees of the picture: (patches, hidden)."""
+        """LLaMA's input for the image: (patches, hidden)."""
         with self._clip_lock, torch.inference_mode():
             if self._patches is None:
-                self._patches = self._network.picture_features(self._clip(self.image))
+                self._patches = self._network.image_features(self._clip(self.image))
             return self._patches
 
-    def reference(self, shown: Shown) -> torch.Tensor:
-        """What LLaMA sees of an object: (2, hidden)."""
+    def reference(self, referenced: VisualReference) -> torch.Tensor:
+        """LLaMA's input for a referenced object: (2, hidden)."""
         with self._clip_lock, torch.inference_mode():
-            if shown.number not in self._references:
-                box = torch.tensor(shown.box)
-                features = self._network.reference_features(self._clip(shown.pixels), box)
-                self._references[shown.number] = features
-            return self._references[shown.number]
+            if referenced.number not in self._references:
+                box = torch.tensor(referenced.box)
+                features = self._network.reference_features(self._clip(referenced.pixels), box)
+                self._references[referenced.number] = features
+            return self._references[referenced.number]
 
     def features(self) -> Features:
-        """What HIPIE sees, before any words."""
+        """HIPIE's features of the image, before text is fused into them."""
         with self._features_lock, torch.inference_mode():
             if self._features is None:
                 pixels = self.canvas.normalized().to(self._network.device)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The released checkpoints' names of tensors, and SegllmNetwork's; and which tensors no answer depends on."""
+"""Tensor names of the released checkpoints and of SegllmNetwork, and the tensors that no answer depends on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FIT = f"{DETR}iou_head."
 BOX = f"{DETR}bbox_embed."
 FUSION = f"{TRANSFORMER}encoder.vl_layers.0.b_attn."
 
-# The decoder holds the same tensors under names of its own; a folder may have both, or either.
+# The decoder has the same tensors under other names; a folder may have both, or either.
 _SHARED = (f"{TRANSFORMER}decoder.class_embed.", CLASSIFIER), (f"{TRANSFORMER}decoder.bbox_embed.", BOX)
 
-# Released prefix, SegllmNetwork's. The first that fits counts.
+# Released prefix, SegllmNetwork's. The first match counts.
 _PREFIXES = (
     (f"{CLIP}vision_model.", "vision_tower."),
     ("model.mm_projector.", "mm_projector."),
@@ -43,9 +43,9 @@ _PREFIXES = (
 )
 
 SKIPPED = (
-    r"lm_head\.weight",  # SegLLM says no word
-    r"model\.vision_tower\.vision_tower\.visual_projection\.weight",  # CLIP's join with its text model
-    r"model\.segmentator\.hipie\.text_encoder\..*",  # the words come from LLaMA
+    r"lm_head\.weight",  # SegLLM generates no text
+    r"model\.vision_tower\.vision_tower\.visual_projection\.weight",  # CLIP's projection for its text model
+    r"model\.segmentator\.hipie\.text_encoder\..*",  # the text tokens come from LLaMA
     r"model\.segmentator\.hipie\.criterion\..*",  # training
     r"model\.segmentator\.hipie\.detr\.(detr\.transformer\.)?resizer\..*",  # training
     r".*\.(inv_freq|position_ids)",  # computed
@@ -69,7 +69,7 @@ def count_after(names: Iterable[str], prefix: str) -> int:
 def renaming(names: Iterable[str]) -> dict[str, str | None]:
     """Released name -> SegllmNetwork's, for the names of a folder; None for what is not loaded.
 
-    Names that mean nothing to this version are not loaded either: see `leftovers`.
+    Unknown names are not loaded either, see `leftovers`.
     """
     names = list(names)
     layers = decoder_layers(names)
@@ -78,18 +78,18 @@ def renaming(names: Iterable[str]) -> dict[str, str | None]:
 
 
 def sorted_out(names: Iterable[str], needed: Container[str]) -> tuple[dict[str, str | None], list[str]]:
-    """What is loaded, and what is left over and told of.
+    """What is loaded, and what is left over and reported.
 
     Args:
         names: of a folder's tensors.
-        needed: SegllmNetwork's names of all that it has a place for.
+        needed: names of SegllmNetwork's tensors.
 
     Returns:
-        `renaming`, without what has a known part's name but no place there, and `leftovers` with it, sorted.
+        `renaming` without tensors of known parts that the network does not have, and `leftovers` with them, sorted.
     """
     rename = renaming(names)
-    placeless = [name for name, ours in rename.items() if ours is not None and ours not in needed]
-    return rename | dict.fromkeys(placeless), sorted([*leftovers(rename), *placeless])
+    absent = [name for name, ours in rename.items() if ours is not None and ours not in needed]
+    return rename | dict.fromkeys(absent), sorted([*leftovers(rename), *absent])
 
 
 def leftovers(names: Iterable[str]) -> list[str]:
@@ -115,7 +115,7 @@ def released_key(key: str, layers: int) -> str:
 
 
 def _twin(name: str) -> str:
-    """The name that counts of a tensor that has two."""
+    """The name that is used of a tensor that has two."""
     for prefix, first in _SHARED:
         if name.startswith(prefix):
             return first + name.removeprefix(prefix)
@@ -123,7 +123,7 @@ def _twin(name: str) -> str:
 
 
 def _numbered(layers: int) -> list[tuple[str, str]]:
-    """Parts of which there is one for each decoder layer; classifiers and fits count in the last one alone."""
+    """Parts of which there is one for each decoder layer; only the last classifier and IoU head are used."""
     last = layers - 1
     return [
         (f"{CLASSIFIER}{layers}.body.", "hipie.proposals.score."),
@@ -144,7 +144,7 @@ def _segllm_key(name: str, layers: int) -> str | None:
 
 
 def _is_unknown(name: str, layers: int) -> bool:
-    """Whether it is neither loaded nor the classifier or fit of an earlier decoder layer."""
+    """Whether it is neither loaded nor a classifier or IoU head of an earlier decoder layer."""
     if _segllm_key(name, layers) is not None:
         return False
     earlier = [name.removeprefix(prefix).partition(".")[0] for prefix in (CLASSIFIER, FIT) if name.startswith(prefix)]

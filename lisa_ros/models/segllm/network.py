@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegLLM's network: CLIP shows LLaMA the picture and earlier masks, the state before `<seg>` prompts HIPIE."""
+"""SegLLM's network: CLIP encodes the image and earlier masks for LLaMA; the state before `<seg>` prompts HIPIE."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
 from lisa_ros.models.segllm.configuration import SegllmConfig
 from lisa_ros.models.segllm.hipie.network import Hipie, HipieSizes
 
-WORDS = 8
-"""That HIPIE is prompted with: the first half stands for the mask that is referred to, the second for the answer."""
+TEXT_TOKENS = 8
+"""Length of HIPIE's prompt: the first half stands for the referenced mask, the second for the answer."""
 
 KEPT = 0.5
-"""Share that is taken of a mask's and a box's features: in training, half of them were left out at random."""
+"""Scale of a reference's features: in training, half of them were dropped at random."""
 
 
 class SegllmNetwork(nn.Module):
-    """All of SegLLM's weights that an answer depends on, and the steps of its forward pass.
+    """The weights of SegLLM that an answer depends on, and the steps of the forward pass.
 
     Attributes:
-        language: LLaMA, without its output layer: no word is said.
-        vision_tower, mm_projector: CLIP, and what takes its features to LLaMA's width.
+        language: LLaMA without its output layer, because no text is generated.
+        vision_tower, mm_projector: CLIP, and the projection of its features to LLaMA's width.
         mask_enc_head: from a box to LLaMA's width.
-        segmentator_predictor: from the state before `<seg>` to HIPIE's words.
-        hipie: from a picture and words to a box and a mask; in float32.
+        segmentator_predictor: from the state before `<seg>` to HIPIE's prompt.
+        hipie: from an image and a prompt to a box and a mask; in float32.
     """
 
     lm_head = None
@@ -39,30 +39,30 @@ class SegllmNetwork(nn.Module):
         self.vision_tower: Any = CLIPVisionModel(vision)
         self.mm_projector = _two_layers(config.vision_width, hidden, hidden)
         self.mask_enc_head = nn.Linear(4, hidden)
-        self.segmentator_predictor = _two_layers(hidden, hidden, WORDS * sizes.words)
+        self.segmentator_predictor = _two_layers(hidden, hidden, TEXT_TOKENS * sizes.text)
         self.hipie = Hipie(sizes)
         self._select_layer, self._slot = config.select_layer, config.slot_token_id
 
     @property
     def dtype(self) -> torch.dtype:
-        """What LLaMA and CLIP compute in."""
+        """The data type of LLaMA and CLIP."""
         return self.mask_enc_head.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.mask_enc_head.weight.device
 
-    def picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What LLaMA sees of a picture, (1, 3, h, w) from ClipPreprocessing -> (patches, hidden)."""
+    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """LLaMA's input for an image, (1, 3, h, w) from ClipPreprocessing -> (patches, hidden)."""
         projected: torch.Tensor = self.mm_projector(self._clip(pixels)[0, 1:])
         return projected
 
     def reference_features(self, pixels: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
-        """What LLaMA sees of an object that is referred to.
+        """LLaMA's input for a referenced object.
 
         Args:
-            pixels: (1, 3, h, w) from ClipPreprocessing, of the object on black.
+            pixels: (1, 3, h, w) from ClipPreprocessing, the object on black.
             box: (4,) y0, x0, y1, x1, 0 to 1 of the canvas.
 
         Returns:
@@ -78,7 +78,7 @@ class SegllmNetwork(nn.Module):
         return features
 
     def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:
-        """LLaMA's input: the words' embeddings, to which features are *added* where `<video>` stands.
+        """LLaMA's input: token embeddings, to which features are *added* at `<video>`.
 
         Args:
             ids: (length,) int64.
@@ -91,10 +91,10 @@ class SegllmNetwork(nn.Module):
         slots = (ids == self._slot).nonzero()[:, 0]
         return embedded.index_add(0, slots, visual_tokens.to(embedded.dtype)).unsqueeze(0)
 
-    def words(self, state: torch.Tensor) -> torch.Tensor:
-        """HIPIE's words (WORDS, width) float32, of the state (1, hidden) before a `<seg>`, after LLaMA's last norm."""
-        words: torch.Tensor = self.segmentator_predictor(state)[0].float().unflatten(0, (WORDS, -1))
-        return words
+    def hipie_prompt(self, state: torch.Tensor) -> torch.Tensor:
+        """HIPIE's prompt (TEXT_TOKENS, width) float32, from the normalized state (1, hidden) before a `<seg>`."""
+        prompt: torch.Tensor = self.segmentator_predictor(state)[0].float().unflatten(0, (TEXT_TOKENS, -1))
+        return prompt
 
 
 def _two_layers(inputs: int, inner: int, outputs: int) -> nn.Sequential:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a dialogue to the text that SegLLM was trained on: every answer in it is one `<seg>`."""
+"""The prompt of a dialogue in SegLLM's training format: every answer is one `<seg>`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lisa_ros.models.segllm.configuration import SEG_TOKEN, SLOT_TOKEN
-from lisa_ros.models.segllm.shown import Shown
+from lisa_ros.models.segllm.visual_reference import VisualReference
 
 MARKERS = ("USER:", "ASSISTANT:")
-"""Texts with which the template itself marks who speaks."""
+"""Texts with which the template marks the speaker."""
 
 _SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -23,28 +23,28 @@ class Round:
     """One command.
 
     Attributes:
-        text: its words; they must have gone through `neutralize`.
-        shown: what it refers to, in order.
+        text: the command, after `neutralize`.
+        references: the objects that it refers to, in order.
     """
 
     text: str
-    shown: tuple[Shown, ...] = ()
+    references: tuple[VisualReference, ...] = ()
 
 
 def build_prompt(rounds: Sequence[Round], patches: int) -> str:
     """The prompt for the last of some rounds, up to the `<seg>` that answers it.
 
     Args:
-        rounds: of a dialogue about one picture, in order.
-        patches: slots that the picture takes.
+        rounds: of a dialogue about one image, in order.
+        patches: number of the image's slots.
 
     Returns:
-        Text with a `<video>` for each of the picture's patches, and two for each reference, mask and box. References
-        stand right before a round's words. SegLLM's own first rounds have none; here they may, for masks from outside.
+        Text with a `<video>` for each of the image's patches, and two for each reference (mask and box), right before
+        the round's text. In SegLLM's training the first round has no references; here it may have masks from elsewhere.
     """
-    picture = SLOT_TOKEN * patches + " "
+    image = SLOT_TOKEN * patches + " "
     turns = [
-        f"USER: {'' if i else picture}{SLOT_TOKEN * 2 * len(one.shown)}{one.text} ASSISTANT: "
+        f"USER: {'' if i else image}{SLOT_TOKEN * 2 * len(one.references)}{one.text} ASSISTANT: "
         for i, one in enumerate(rounds)
     ]
     return f"{_SYSTEM} " + f"{SEG_TOKEN}</s>".join(turns)

@@ -35,7 +35,7 @@ from lisa_ros.segmentation.scoring import pixel_probability
 if TYPE_CHECKING:
     from lisa_ros.models.segllm import Answer, EncodedImage, Segllm
     from lisa_ros.models.segllm.prompt import Round
-    from lisa_ros.models.segllm.shown import Shown
+    from lisa_ros.models.segllm.visual_reference import VisualReference
     from lisa_ros.segmentation.turns import Turn
 
 
@@ -68,19 +68,19 @@ class _Query:
 
     Attributes:
         text: the command without `[REF:...]`.
-        shown: what it refers to: a turn's number (0 for a mask from elsewhere), and the model's input for it.
+        references: what it refers to: a turn's number (0 for a mask from elsewhere), and the model's input for it.
         explicit: whether the references were given; else the rule found them in the text, and one that cannot be used
             is left out.
     """
 
     text: str
-    shown: tuple[tuple[int, Shown], ...]
+    references: tuple[tuple[int, VisualReference], ...]
     explicit: bool
 
     @property
     def turns(self) -> tuple[int, ...]:
         """Numbers of the turns that it refers to."""
-        return tuple(number for number, _ in self.shown if number)
+        return tuple(number for number, _ in self.references if number)
 
 
 class SegllmSession:
@@ -132,30 +132,31 @@ class SegllmSession:
         """The command with the references that were given, or else those that its text contains."""
         text = command_text(command)
         if len(references):
-            return _Query(text, tuple(map(self._shown, references)), True)
+            return _Query(text, tuple(map(self._reference, references)), True)
         try:
             referred = self._refer(command, [turn.number for turn in self._turns])
         except ReferringError as error:
             raise CommandError(str(error)) from error
         if referred.explicit:
-            return _Query(referred.text, tuple(map(self._shown, referred.turns)), True)
-        found = ((number, self._shown_again(self._by_number[number])) for number in referred.turns)
-        return _Query(referred.text, tuple((number, shown) for number, shown in found if shown is not None), False)
+            return _Query(referred.text, tuple(map(self._reference, referred.turns)), True)
+        found = ((number, self._reference_to_turn(self._by_number[number])) for number in referred.turns)
+        usable = tuple((number, referenced) for number, referenced in found if referenced is not None)
+        return _Query(referred.text, usable, False)
 
-    def _shown(self, reference: Reference) -> tuple[int, Shown]:
-        """As in _Query.shown. Raises a CommandError for a reference that cannot be used."""
+    def _reference(self, reference: Reference) -> tuple[int, VisualReference]:
+        """As in _Query.references. Raises a CommandError for a reference that cannot be used."""
         if isinstance(reference, np.ndarray) and reference.ndim:
-            return 0, self._shown_from_outside(reference)
+            return 0, self._reference_to_mask(reference)
         number = _number(reference)
         if number not in self._by_number:
             raise CommandError(f"The command refers to turn {number}, but {kept_turns(list(self._by_number))}.")
-        shown = self._shown_again(self._by_number[number])
-        if shown is None:
+        referenced = self._reference_to_turn(self._by_number[number])
+        if referenced is None:
             raise CommandError(f"The command refers to turn {number}, which has no mask that fits this image.")
-        return number, shown
+        return number, referenced
 
-    def _shown_from_outside(self, mask: Mask) -> Shown:
-        from lisa_ros.models.segllm.shown import shown_from_outside
+    def _reference_to_mask(self, mask: Mask) -> VisualReference:
+        from lisa_ros.models.segllm.visual_reference import reference_to_mask
 
         size = self._image.canvas.original
         if mask.shape != size or mask.dtype != np.bool_ or not mask.any():
@@ -164,24 +165,24 @@ class SegllmSession:
                 f"empty; this one is {mask.dtype} of {' x '.join(map(str, mask.shape))} with {np.count_nonzero(mask)} "
                 "pixels."
             )
-        return shown_from_outside(self._image.image, mask)
+        return reference_to_mask(self._image.image, mask)
 
-    def _shown_again(self, turn: Turn) -> Shown | None:
+    def _reference_to_turn(self, turn: Turn) -> VisualReference | None:
         """The model's input for an earlier turn's answer; None where it has no mask.
 
         Masks of another model are treated as masks from elsewhere.
         """
-        from lisa_ros.models.segllm.shown import shown_again
+        from lisa_ros.models.segllm.visual_reference import reference_to_answer
 
         if len(turn.objects) == 1 and (region := turn.objects[0].region) is not None:
-            return shown_again(self._image.canvas, region.mask, region.box)
+            return reference_to_answer(self._image.canvas, region.mask, region.box)
         size = self._image.canvas.original
         masks = [found.mask for found in turn.objects if found.mask.shape == size]
         both = union(masks, size) if masks else np.zeros(size, dtype=np.bool_)
-        return self._shown_from_outside(both) if both.any() else None
+        return self._reference_to_mask(both) if both.any() else None
 
     def _round(self, query: _Query) -> Round:
-        return self._segllm.round_of(query.text, shown=[shown for _, shown in query.shown])
+        return self._segllm.round_of(query.text, references=[referenced for _, referenced in query.references])
 
     def _newest_that_fit(self, query: Round) -> tuple[Turn, ...]:
         """The newest turns, as many as fit into the context beside the command."""
@@ -196,7 +197,7 @@ class SegllmSession:
         left_out = set(query.turns) - {turn.number for turn in turns}
         if left_out and query.explicit:
             raise CommandError(f"The command refers to turn {min(left_out)}, which is no longer part of the dialogue.")
-        return replace(query, shown=tuple(one for one in query.shown if one[0] not in left_out))
+        return replace(query, references=tuple(one for one in query.references if one[0] not in left_out))
 
     def _history(self, turns: Sequence[Turn]) -> list[Round]:
         """These turns as rounds; their references to turns before the first of them are left out."""
@@ -204,8 +205,8 @@ class SegllmSession:
         rounds = []
         for turn in turns:
             earlier = [self._by_number[number] for number in turn.references if number in kept]
-            shown = [one for one in map(self._shown_again, earlier) if one is not None]
-            rounds.append(self._segllm.round_of(without_marks(turn.command), shown=shown))
+            referenced = [one for one in map(self._reference_to_turn, earlier) if one is not None]
+            rounds.append(self._segllm.round_of(without_marks(turn.command), references=referenced))
         return rounds
 
     def _object(self, found: Answer) -> ObjectMask:

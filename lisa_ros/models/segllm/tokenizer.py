@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LLaMA's tokenizer as SegLLM was trained with it: the fast one, not legacy.
 
-It differs from LISA's in white space: only the very first text gets sentencepiece's dummy prefix, and added tokens eat
-nothing around them. A legacy tokenizer gives one id more for every `USER` after `</s>`, and other states after it.
+It differs from LISA's in white space: only the very first text gets sentencepiece's dummy prefix, and added tokens
+remove no white space around them. A legacy tokenizer gives one more id for every `USER` after `</s>`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SegllmTokenizer:
 
     Attributes:
         bos_token_id: id of `<s>`.
-        control_texts: everything that, typed literally, would not be read as text.
+        control_texts: everything that would not be tokenized as text if an operator typed it.
     """
 
     def __init__(self, model_file: Path, added_tokens: dict[str, int]) -> None:
@@ -32,7 +32,7 @@ class SegllmTokenizer:
             added_tokens: token text -> id, from added_tokens.json.
 
         Raises:
-            CheckpointError: the file is missing or is no sentencepiece model.
+            CheckpointError: the file is missing or is not a sentencepiece model.
         """
         self._sp = load_sentencepiece(model_file, _NO_DUMMY_PREFIX)
         self.bos_token_id = int(self._sp.bos_id())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading SegLLM folders: what they may hold, what they must, what is told of the rest; converting them."""
+"""Loading SegLLM folders: required, optional and unknown tensors, and converting folders."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def whole(golden_segllm: Path) -> Segllm:
     return load_segllm(golden_segllm, FP32)
 
 
-def words(segllm: Segllm, golden: Path) -> torch.Tensor:
+def prompt_of(segllm: Segllm, golden: Path) -> torch.Tensor:
     case = read_golden_case(golden, 0)
-    picture = segllm.encode(case.image)
-    return segllm.words(picture, case.shown(segllm, picture, 2))
+    encoded = segllm.encode(case.image)
+    return segllm.hipie_prompt(encoded, case.rounds_for(segllm, encoded, 2))
 
 
 def test_the_folder_is_recognized(golden_segllm: Path, golden_lisa: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_size_that_no_tensor_tells(golden_segllm: Path, tmp_path: Path) -> Non
         load_segllm(remade(golden_segllm, tmp_path / "f", without(f"{FUSION}gamma_l")), FP32)
 
 
-def test_what_is_left_over_is_told(golden_segllm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_tensors_are_reported(golden_segllm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = remade(
         golden_segllm, tmp_path / "f", lambda tensors: tensors.update({"model.novel.weight": torch.ones(1)})
     )
@@ -142,7 +142,7 @@ def test_another_segllm_is_refused(golden_segllm: Path, tmp_path: Path, field: s
 
 
 def test_fusion_scales(whole: Segllm, golden_segllm: Path, tmp_path: Path) -> None:
-    """The checkpoint's own are loaded, though the public loader leaves them aside; another file's when that is said."""
+    """The checkpoint's own are loaded, though the public loader ignores them; another file's when that is said."""
     stored = tensors_of(golden_segllm)[GAMMA].float()
     assert torch.equal(whole.network.hipie.encoder.fusion.gamma_v, stored)
     others = {
@@ -169,24 +169,24 @@ def only_index(golden: Path, folder: Path, change: Callable[[dict[str, str]], ob
 
 @pytest.mark.parametrize("name", [INDEX, "pytorch_model.bin.index.json"])
 def test_the_index_alone_tells(golden_segllm: Path, tmp_path: Path, name: str) -> None:
-    told: list[str] = []
-    assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), report=told.append)
-    assert "655 tensors" in told[0] and "HIPIE's encoder 2" in told[0]
-    assert "all needed names are there, if each part has as many layers as its names show" in told
+    lines: list[str] = []
+    assert check_checkpoint(only_index(golden_segllm, tmp_path / "f", lambda names: None, name), report=lines.append)
+    assert "655 tensors" in lines[0] and "HIPIE's encoder 2" in lines[0]
+    assert "all needed names are there, if each part has as many layers as its names show" in lines
 
 
-def test_last_layers_that_are_missing_are_told(golden_segllm: Path, tmp_path: Path) -> None:
+def test_missing_last_layers_are_reported(golden_segllm: Path, tmp_path: Path) -> None:
     """By config.json's count; names alone tell nothing of them."""
 
     def change(names: dict[str, str]) -> None:
         for name in [name for name in names if name.startswith("model.layers.2.")]:
             del names[name]
 
-    folder, told = only_index(golden_segllm, tmp_path / "f", change), list[str]()
-    assert check_checkpoint(folder, report=told.append)
+    folder, lines = only_index(golden_segllm, tmp_path / "f", change), list[str]()
+    assert check_checkpoint(folder, report=lines.append)
     shutil.copyfile(golden_segllm / "config.json", folder / "config.json")
-    assert not check_checkpoint(folder, report=told.append)
-    assert any("missing: model.layers.2.input_layernorm.weight" in line for line in told)
+    assert not check_checkpoint(folder, report=lines.append)
+    assert any("missing: model.layers.2.input_layernorm.weight" in line for line in lines)
 
 
 EXTRA = (
@@ -200,31 +200,31 @@ EXTRA = (
 def test_more_than_is_known_of_a_known_part(
     whole: Segllm, golden_segllm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """It is loaded all the same, and told of."""
+    """They are loaded all the same, and reported."""
     folder = remade(golden_segllm, tmp_path / "f", lambda tensors: tensors.update({name: torch.ones(1)}))
     assert_same_weights(load_segllm(folder, FP32), whole)
     assert f"1 unknown tensors: {name}" in caplog.text
 
 
 def test_more_than_is_known_in_an_index(golden_segllm: Path, tmp_path: Path) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     plain, more = (
         only_index(golden_segllm, tmp_path / folder, lambda names, extra=extra: names.update(dict.fromkeys(extra, "x")))
         for folder, extra in (("plain", ()), ("more", EXTRA))
     )
-    assert check_checkpoint(plain, report=told.append) and check_checkpoint(more, report=told.append)
-    loaded = [line.partition(", ")[2].partition(" tensors: ") for line in told if " tensors: " in line]
+    assert check_checkpoint(plain, report=lines.append) and check_checkpoint(more, report=lines.append)
+    loaded = [line.partition(", ")[2].partition(" tensors: ") for line in lines if " tensors: " in line]
     assert [int(count) for count, _, _ in loaded] == [655, 658]
     assert loaded[0][2] == loaded[1][2], "neither loaded nor skipped on purpose"
-    assert f"3 unknown, left out: {', '.join(sorted(EXTRA))}" in told
+    assert f"3 unknown, left out: {', '.join(sorted(EXTRA))}" in lines
 
 
 @pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
 def test_converted_folders_are_checked(golden_segllm: Path, tmp_path: Path, quantization: str) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     convert(Conversion(golden_segllm, tmp_path / "out", quantization, device="cpu"), lambda line: None)
-    assert check_checkpoint(tmp_path / "out", report=told.append)
-    assert " 0 skipped" in told[0] and "missing" not in "".join(told) and "not known" not in "".join(told)
+    assert check_checkpoint(tmp_path / "out", report=lines.append)
+    assert " 0 skipped" in lines[0] and "missing" not in "".join(lines) and "not known" not in "".join(lines)
 
 
 def test_the_tokenizer_is_checked(golden_segllm: Path, tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_an_index_that_lacks_a_name(golden_segllm: Path, tmp_path: Path, capsys:
         names["model.segmentator.hipie.novel"] = "model-00001-of-00003.safetensors"
 
     assert main(["check", "--checkpoint", str(only_index(golden_segllm, tmp_path / "f", change))]) == 1
-    told = capsys.readouterr().out
-    assert f"1 missing: {TRANSFORMER}enc_output.weight" in told
-    assert "1 unknown, left out: model.segmentator.hipie.novel" in told
+    lines = capsys.readouterr().out
+    assert f"1 missing: {TRANSFORMER}enc_output.weight" in lines
+    assert "1 unknown, left out: model.segmentator.hipie.novel" in lines
 
 
 def test_whole_folders_are_checked(golden_segllm: Path, golden_lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,16 +255,16 @@ def test_whole_folders_are_checked(golden_segllm: Path, golden_lisa: Path, capsy
 @pytest.mark.parametrize("quantization", ["none", "8bit"])
 def test_converted_is_the_same(golden_segllm: Path, tmp_path: Path, quantization: str) -> None:
     """To the bit what is loaded quantized, in one folder; what no answer depends on is left out."""
-    told: list[str] = []
-    convert(Conversion(golden_segllm, tmp_path / "out", quantization, device="cpu"), told.append)
-    assert any("licence" in line for line in told)
+    lines: list[str] = []
+    convert(Conversion(golden_segllm, tmp_path / "out", quantization, device="cpu"), lines.append)
+    assert any("licence" in line for line in lines)
     names = json.loads((tmp_path / "out" / INDEX).read_text())["weight_map"]
     assert not any(name.startswith(("lm_head", "model.segmentator.hipie.text_encoder")) for name in names)
     assert (tmp_path / "out" / "clip" / "preprocessor_config.json").is_file()
     assert "states no licence" in (tmp_path / "out" / "LICENCES.md").read_text()
     plain = load_segllm(golden_segllm, LoadOptions(precision="fp32", device="cpu", quantization=quantization))
     again = load_segllm(tmp_path / "out", FP32)
-    assert torch.equal(words(again, golden_segllm), words(plain, golden_segllm))
+    assert torch.equal(prompt_of(again, golden_segllm), prompt_of(plain, golden_segllm))
     for key, tensor in plain.network.hipie.state_dict().items():
         assert torch.equal(tensor, again.network.hipie.state_dict()[key]), key
 
@@ -275,8 +275,8 @@ def test_what_is_converted_is_not_converted_again(golden_segllm: Path, tmp_path:
         convert(Conversion(tmp_path / "out", tmp_path / "twice", "4bit", device="cpu"), lambda line: None)
 
 
-def test_quantized_words_are_near(whole: Segllm, golden_segllm: Path) -> None:
+def test_a_quantized_models_prompt_is_close(whole: Segllm, golden_segllm: Path) -> None:
     eight = load_segllm(golden_segllm, LoadOptions(precision="fp32", device="cpu", quantization="8bit"))
-    one, other = (words(segllm, golden_segllm).flatten() for segllm in (whole, eight))
+    one, other = (prompt_of(segllm, golden_segllm).flatten() for segllm in (whole, eight))
     assert not torch.equal(one, other)
     assert np.isclose(torch.nn.functional.cosine_similarity(one, other, dim=0).item(), 1, atol=0.02)

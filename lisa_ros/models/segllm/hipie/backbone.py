@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ResNet-50 that HIPIE looks with: bottlenecks with their stride in the 3x3, and norms that are never updated.
+"""HIPIE's ResNet-50: bottlenecks with their stride in the 3x3 convolution, and frozen batch norms.
 
 The modules are named as detectron2 names them, which is how checkpoints store them.
 """
@@ -74,7 +74,7 @@ class Backbone(nn.Module):
             inputs = sizes.outer
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """(B, 3, side, side) normalized -> what comes out of res3, res4 and res5."""
+        """(B, 3, side, side) normalized -> the outputs of res3, res4 and res5."""
         x = F.max_pool2d(F.relu(self.stem["conv1"](pixels)), 3, 2, 1)
         features = []
         for number in range(2, 6):

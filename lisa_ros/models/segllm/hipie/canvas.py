@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The square that SegLLM's masks and boxes live on: the picture's long side made 1024, black right and below."""
+"""The square in which SegLLM's masks and boxes are: the image resized to a long side of 1024, padded with black."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lisa_ros.models.segllm.hipie.network import CANVAS
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture on the square.
+    """An image on the square.
 
     Attributes:
         pixels: uint8 (CANVAS, CANVAS, 3) RGB.
-        inner: (h, w) of the resized picture on it.
-        original: (H, W) of the camera's picture.
+        inner: (h, w) of the resized image on it.
+        original: (H, W) of the image.
     """
 
     pixels: NDArray[np.uint8]
@@ -31,7 +31,7 @@ class Canvas:
 
     @classmethod
     def of(cls, image: NDArray[np.uint8]) -> Canvas:
-        """Puts a picture on it: RGB uint8 (H, W, 3), resized by PIL, bilinear."""
+        """Puts an image, RGB uint8 (H, W, 3), on the square; resized by PIL, bilinear."""
         check_image(image)
         resized = ResizeLongestSide(CANVAS).apply_image(image)
         height, width = resized.shape[:2]
@@ -41,11 +41,11 @@ class Canvas:
 
     @property
     def scale(self) -> float:
-        """Pixels of the canvas to one of the camera's."""
+        """Pixels of the canvas per pixel of the image."""
         return CANVAS / max(self.original)
 
     def normalized(self) -> torch.Tensor:
-        """HIPIE's input, float32 (3, CANVAS, CANVAS); the black around the picture is normalized with it."""
+        """HIPIE's input, float32 (3, CANVAS, CANVAS); the padding is normalized, too."""
         pixels = torch.from_numpy(self.pixels).permute(2, 0, 1).float()
         mean, std = torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1), torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
         return (pixels - mean) / std
@@ -55,7 +55,7 @@ class Canvas:
         return _resized(logits, (CANVAS, CANVAS))
 
     def in_original(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mask logits (CANVAS, CANVAS) -> (H, W), the size of the camera's picture."""
+        """Mask logits (CANVAS, CANVAS) -> (H, W), the size of the image."""
         height, width = self.inner
         return _resized(logits[:height, :width], self.original)
 

@@ -9,15 +9,15 @@ import torch
 from torchvision.ops import batched_nms, box_convert
 
 REFERENCE, TARGET = 0, 1
-"""Labels: the first half of the words means the mask that is referred to, the second half the one that is wanted."""
+"""Labels: the first half of the text tokens stands for the referenced mask, the second half for the requested one."""
 
 _NMS_IOU = 0.7
-_LONGEST = 100
+_MAX_KEPT = 100
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is left after non-maximum suppression, best first; a query is in it twice, once for each label.
+    """The result of non-maximum suppression, best first. A query is in it twice, once for each label.
 
     Attributes:
         score: (k,) 0 to 1.
@@ -31,7 +31,7 @@ class Kept:
 
     @property
     def chosen(self) -> int:
-        """Place of the answer: the best target, or the best of all where no target is left."""
+        """Index of the answer: the best target, or the best of all if no target is left."""
         targets = (self.label == TARGET).nonzero()
         return int(targets[0]) if len(targets) else 0
 
@@ -40,14 +40,14 @@ def keep(logits: torch.Tensor, iou_logits: torch.Tensor, boxes: torch.Tensor) ->
     """Non-maximum suppression, within each label.
 
     Args:
-        logits: (n, words) of each query for each word.
-        iou_logits: (n,) how well each query thinks that its box fits.
+        logits: (n, text tokens), of each query for each text token.
+        iou_logits: (n,), the predicted IoU of each query's box.
         boxes: (n, 4) x, y, w, h, 0 to 1.
     """
-    likeness = logits.unflatten(1, (2, -1)).mean(-1).sigmoid()
-    scores = (likeness * iou_logits.sigmoid().unsqueeze(1)).sqrt()
+    similarity = logits.unflatten(1, (2, -1)).mean(-1).sigmoid()
+    scores = (similarity * iou_logits.sigmoid().unsqueeze(1)).sqrt()
     best, label = scores.max(-1)
     left = batched_nms(box_convert(boxes, "cxcywh", "xyxy"), best, label, _NMS_IOU)
-    score, place = scores[left].flatten().sort(descending=True, stable=True)
-    score, place = score[:_LONGEST], place[:_LONGEST]
-    return Kept(score, place % 2, left[place // 2])
+    score, index = scores[left].flatten().sort(descending=True, stable=True)
+    score, index = score[:_MAX_KEPT], index[:_MAX_KEPT]
+    return Kept(score, index % 2, left[index // 2])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gamma_v and gamma_l, by which words and picture take each other up, from another file than the checkpoint.
+"""gamma_v and gamma_l, the scales with which text and image are fused, from another file than the checkpoint.
 
-The public loader silently leaves the checkpoint's own aside: transformers' from_pretrained renames every key that has
+The public loader silently ignores the checkpoint's own: transformers' from_pretrained renames every key that has
 "gamma" in it, so its model keeps those of the file that it was built from, HIPIE's r50_parts.pth. Published figures
 were measured so; the checkpoint's own are what training ended with.
 """
@@ -21,11 +21,11 @@ NAMES = ("gamma_v", "gamma_l")
 
 
 def take_fusion_scales(fusion: Fusion, file: Path) -> None:
-    """Replaces both in place.
+    """Replaces both scales.
 
     Args:
         fusion: HIPIE's.
-        file: a PyTorch file of HIPIE's weights, such as r50_parts.pth: tensors by name, or that under "model".
+        file: a PyTorch file of HIPIE's weights, such as r50_parts.pth: a dictionary of tensors, or one under "model".
 
     Raises:
         CheckpointError: it cannot be read, or has not exactly one of each, of the right size.
@@ -45,6 +45,6 @@ def take_fusion_scales(fusion: Fusion, file: Path) -> None:
 def _read(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise CheckpointError(f"there is no file {file} to take the fusion scales from")
-    said = load_pickle(file)
-    said = said.get("model", said) if isinstance(said, dict) else {}
-    return {str(key): value for key, value in said.items() if isinstance(value, torch.Tensor)}
+    content = load_pickle(file)
+    content = content.get("model", content) if isinstance(content, dict) else {}
+    return {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}

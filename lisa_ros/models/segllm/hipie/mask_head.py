@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A query's mask: a small network whose weights the query itself says (CondInst, arXiv 2003.05664, section 3)."""
+"""The mask of a query: a small network with weights from the query (CondInst, arXiv 2003.05664, section 3)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import nn
 from lisa_ros.models.segllm.hipie.transformer.perceptron import Perceptron
 
 CHANNELS = 8
-"""Of the features that masks are made of, and of the small network's layers."""
+"""Of the features that masks are computed from, and of the small network's layers."""
 STRIDE = 8
 """Pixels of the canvas that one of those features stands for."""
 
 _LAYERS = ((CHANNELS + 2, CHANNELS), (CHANNELS, CHANNELS), (CHANNELS, 1))
 _WEIGHTS = [inputs * outputs for inputs, outputs in _LAYERS]
 _BIASES = [outputs for _, outputs in _LAYERS]
-SAID = sum(_WEIGHTS) + sum(_BIASES)
-"""Numbers that a query says: the weights of the three layers, then their biases."""
+PARAMETERS = sum(_WEIGHTS) + sum(_BIASES)
+"""Number of the small network's parameters: the weights of the three layers, then their biases."""
 
 
 class MaskFeatures(nn.Module):
-    """The picture as all masks see it; its parts are named as checkpoints name them."""
+    """The image features that all masks share. The parts are named as in checkpoints."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ class MaskHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.features = MaskFeatures(width)
-        self.controller = Perceptron([width, width, width, SAID])
+        self.controller = Perceptron([width, width, width, PARAMETERS])
 
     def forward(self, queries: torch.Tensor, centres: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Mask logits.
 
         Args:
             queries: (n, width).
-            centres: (n, 2) x, y that each query looks at, 0 to 1.
+            centres: (n, 2) x, y of the box that each query attends to, 0 to 1.
             features: (CHANNELS, h, w) from `features`.
 
         Returns:

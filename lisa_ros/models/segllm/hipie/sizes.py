@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HIPIE's sizes, read from the shapes of a checkpoint's tensors: config.json says nothing of them."""
+"""HIPIE's sizes, read from the shapes of a checkpoint's tensors: config.json does not have them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
         shapes: released name -> shape.
 
     Raises:
-        CheckpointError: a tensor that tells a size is missing.
+        CheckpointError: a tensor that a size is read from is missing.
     """
     size = partial(_size, shapes)
     return HipieSizes(
@@ -34,7 +34,7 @@ def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
         decoder_layers=decoder_layers(shapes),
         decoder_inner=size(f"{TRANSFORMER}decoder.layers.0.linear1.weight"),
         fusion=size(f"{FUSION}attn.v_proj.weight"),
-        words=size(f"{FUSION}gamma_l"),
+        text=size(f"{FUSION}gamma_l"),
         queries=size(f"{TRANSFORMER}tgt_embed.weight"),
         background=size(f"{TRANSFORMER}tgt_embed_bg.weight"),
     )
@@ -42,11 +42,11 @@ def read_sizes(shapes: Mapping[str, Shape]) -> HipieSizes:
 
 def _size(shapes: Mapping[str, Shape], name: str) -> int:
     if not shapes.get(name):
-        raise CheckpointError(f"the checkpoint has no tensor {name}, which tells a size of SegLLM's HIPIE")
+        raise CheckpointError(f"the checkpoint has no tensor {name}, which a size of SegLLM's HIPIE is read from")
     return shapes[name][0]
 
 
 def _stage(shapes: Mapping[str, Shape], number: int) -> StageSizes:
     prefix = f"{BACKBONE}res{number}."
-    inner, outer = (_size(shapes, f"{prefix}0.conv{place}.weight") for place in (1, 3))
+    inner, outer = (_size(shapes, f"{prefix}0.conv{number_of_conv}.weight") for number_of_conv in (1, 3))
     return StageSizes(count_after(shapes, prefix), inner, outer)

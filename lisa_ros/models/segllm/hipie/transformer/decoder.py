@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HIPIE's decoder: queries look at the picture again and again, and each refines its box as it does.
+"""HIPIE's decoder: queries attend to the image in several layers, and each layer refines their boxes.
 
-Ten queries stand for the background. They are in front, start from boxes that were learned as they are (some lie
-outside of the picture), and are dropped in the end; the others have seen them by then.
+Ten queries stand for the background. They come first, start from learned boxes (some lie outside of the image), and
+are dropped at the end; until then the other queries attend to them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EPSILON = 1e-5
 
 
 class DecoderLayer(nn.Module):
-    """Attention of the queries to each other and to the picture, and a feed-forward part; norms after each."""
+    """Self-attention of the queries, cross-attention to the image, and a feed-forward part; a norm after each."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -52,21 +52,21 @@ class DecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of the queries, background first.
+    """The decoded queries, those of the background first.
 
     Attributes:
         queries: (n, width).
         boxes: (n, 4) x, y, w, h, 0 to 1.
-        looked_at: (n, 4) the boxes that the last layer looked into.
+        attended: (n, 4), the boxes that the last layer attended to.
     """
 
     queries: torch.Tensor
     boxes: torch.Tensor
-    looked_at: torch.Tensor
+    attended: torch.Tensor
 
 
 class Decoder(nn.Module):
-    """The layers, and for each what refines the boxes after it."""
+    """The layers, each followed by a refinement of the boxes."""
 
     def __init__(self, width: int, inner: int, layers: int) -> None:
         super().__init__()
@@ -78,12 +78,12 @@ class Decoder(nn.Module):
         self, queries: torch.Tensor, boxes: torch.Tensor, memory: torch.Tensor, sizes: Sequence[Size]
     ) -> Decoded:
         """(n, width) queries with their first boxes (n, 4), on (tokens, width)."""
-        looked_at = boxes
+        attended = boxes
         for layer, refine in zip(self.layers, self.bbox_embed, strict=True):
-            looked_at = boxes
+            attended = boxes
             queries = layer(queries, self.ref_point_head(box_sines(boxes)), boxes, memory, sizes)
             boxes = (refine(queries) + _inverse_sigmoid(boxes)).sigmoid()
-        return Decoded(queries, boxes, looked_at)
+        return Decoded(queries, boxes, attended)
 
 
 def _inverse_sigmoid(x: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HIPIE's encoder: the words are mixed into the picture's features once, then the features attend to each other."""
+"""HIPIE's encoder: text is fused into the image features once; then the features attend to each other."""
 
 from __future__ import annotations
 
@@ -36,40 +36,40 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """The fusion and the layers."""
 
-    def __init__(self, width: int, inner: int, layers: int, words: int, fusion: int) -> None:
-        """Takes the widths of tokens, feed-forward part, words and fusion, and how many layers there are."""
+    def __init__(self, width: int, inner: int, layers: int, text: int, fusion: int) -> None:
+        """Takes the widths of tokens, feed-forward part, text and fusion, and the number of layers."""
         super().__init__()
-        self.fusion = Fusion(width, words, fusion)
+        self.fusion = Fusion(width, text, fusion)
         self.layers = nn.ModuleList(EncoderLayer(width, inner) for _ in range(layers))
 
     def forward(
         self,
         tokens: torch.Tensor,
-        words: torch.Tensor,
+        text: torch.Tensor,
         level_embed: torch.Tensor,
         sizes: Sequence[Size],
         wanted: Callable[[], bool] = lambda: True,
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Reads a picture with words in mind.
+        """Fuse text into image features.
 
         Args:
             tokens: (tokens, width), the levels one after the other.
-            words: (n, words).
-            level_embed: (levels, width), what tells the levels apart.
+            text: (n, text).
+            level_embed: (levels, width), an embedding of each level.
             sizes: of the levels.
-            wanted: asked before every layer; when it says no, None is returned.
+            wanted: called before every layer; if it returns False, the result is None.
 
         Returns:
-            the tokens and the words, both changed, in the same shapes.
+            the tokens and the text, both changed, in the same shapes.
         """
         parts = [grid_sines(h, w, tokens.device) + mark for (h, w), mark in zip(sizes, level_embed, strict=True)]
         positions, centres = torch.cat(parts), cell_centres(sizes, tokens.device)
-        tokens, words = self.fusion(tokens, words)
+        tokens, text = self.fusion(tokens, text)
         for layer in self.layers:
             if not wanted():
                 return None
             tokens = layer(tokens, positions, centres, sizes)
-        return tokens, words
+        return tokens, text
 
 
 def cell_centres(sizes: Sequence[Size], device: torch.device) -> torch.Tensor:

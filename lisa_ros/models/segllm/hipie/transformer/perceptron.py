@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear layers with ReLU between them, which HIPIE makes its boxes, places and mask filters with."""
+"""Linear layers with ReLU between them, which HIPIE computes boxes, positions and mask filters with."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the picture's tokens are worth a closer look (Deformable DETR's second stage, arXiv 2010.04159, A.4)."""
+"""The image tokens from which decoding starts (Deformable DETR's two-stage variant, arXiv 2010.04159, A.4)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lisa_ros.models.segllm.hipie.transformer.perceptron import Perceptron
 
 _SMALLEST_SIDE = 0.05
 _MARGIN = 0.01
-"""Anchors that come nearer to a border than this are put out of the picture."""
+"""Anchors closer to a border than this are excluded."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """The best tokens, best first; the order decides which learned query looks at which.
+    """The best tokens, best first; their order decides which learned query each gets.
 
     Attributes:
         index: (n,) numbers of the tokens.
@@ -34,7 +34,7 @@ class Proposals:
 
 
 class ProposalStage(nn.Module):
-    """Scores every token by what it shows, whatever was asked."""
+    """Scores every token, independently of the text."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places as sines and cosines, in which DETR and its descendants tell a network where something is."""
+"""Position encodings by sines and cosines, as in DETR and its descendants."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def sines(coordinates: torch.Tensor) -> torch.Tensor:
 
 
 def grid_sines(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """The places of a level's cells (Deformable DETR's, for a picture without padding).
+    """Position encodings of a level's cells (Deformable DETR's, for an image without padding).
 
     Returns:
         (height * width, 2 * CHANNELS), y first.
     """
     rows = (torch.arange(height, device=device) + 0.5) / (height + _EPSILON) * 2 * math.pi
     columns = (torch.arange(width, device=device) + 0.5) / (width + _EPSILON) * 2 * math.pi
-    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
-    return sines(places)
+    positions = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
+    return sines(positions)
 
 
 def box_sines(boxes: torch.Tensor) -> torch.Tensor:
