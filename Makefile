@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup setup-demo setup-console build demo console docs test test-slow lint format clean
+.PHONY: help setup setup-demo setup-console build demo console docs test test-slow fuzz lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: lint ## Lint, types and all tests but the slow ones
 
 test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 	@tools/run --private pytest -q -m slow
+
+fuzz: setup ## 50,000 random messages of all kinds to one node; prints what was found (about ten minutes)
+	@PYTHONPATH=test/processes:test/helpers tools/run --private python test/processes/fuzzing.py
 
 lint: setup ## ruff (lint and format) and mypy --strict
 	@$(VENV)/ruff check .

@@ -69,6 +69,15 @@ class Probe:
         self._command.publish(Command(**{"id": identity, "operator_id": operator, "text": text, **fields}))
         return identity
 
+    def publish(self, command: Command) -> None:
+        self._command.publish(command)
+
+    def send_goal_async(self, command: Command) -> Any:
+        return self._segment.send_goal_async(Segment.Goal(command=command))
+
+    def set_parameter_async(self, name: str, value: Any) -> Any:
+        return self._set.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+
     def wait_for_arrival(self) -> None:
         """Wait until the node's process has received every command."""
         wait_until(lambda: self._command.wait_for_all_acked(Duration(seconds=0)), "the arrival of the commands")
@@ -127,9 +136,7 @@ class Probe:
         return {one.operator_id: one for one in future.result().dialogues}
 
     def set_parameter(self, name: str, value: Any) -> Any:
-        future = self._set.call_async(
-            SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        )
+        future = self.set_parameter_async(name, value)
         wait_until(future.done, "set_parameters")
         return future.result().results[0]
 

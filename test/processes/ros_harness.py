@@ -74,6 +74,10 @@ class Process:
         return "".join(self._lines)
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def alive(self) -> bool:
         return self._child.poll() is None
 
