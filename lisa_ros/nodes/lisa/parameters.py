@@ -201,8 +201,8 @@ class NodeParameters:
     )
     depth_wait: float = _number(
         0.03,
-        "Maximum time to wait for the depth image of a frame, in seconds. Increase it if depth arrives late. Masks do"
-        " not wait for it. No effect while no depth is published.",
+        "Maximum time to wait for the depth image of a frame, in seconds after the frame. Increase it if depth arrives"
+        " late. No effect while no depth is published.",
         0.0,
         10.0,
     )
