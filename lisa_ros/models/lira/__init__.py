@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA (arXiv 2507.06272): InternVL2 + OMG-Seg; a `[SEG]` becomes a mask, at which it looks before it goes on."""
+"""LIRA (arXiv 2507.06272): InternVL2 + OMG-Seg; each mask is encoded before the answer continues."""
 
 from lisa_ros.models.common.answers.steps import Answer, MaskStep, TextStep
 from lisa_ros.models.lira.answers.steps import RefinedStep, phrase_after

@@ -47,13 +47,13 @@ class Exchange:
 
     def local_masks(self) -> list[NDArray[np.bool_]] | None:
         """The masks of the answer's close-up views, in order; None where one of them is not known any more."""
-        masks, place = [], self.answer.find(LOCAL_TOKEN)
-        while place >= 0:
-            before = [mask for end, mask in self.marked if end <= place]
+        masks, position = [], self.answer.find(LOCAL_TOKEN)
+        while position >= 0:
+            before = [mask for end, mask in self.marked if end <= position]
             if not before:
                 return None
             masks.append(before[-1])
-            place = self.answer.find(LOCAL_TOKEN, place + 1)
+            position = self.answer.find(LOCAL_TOKEN, position + 1)
         return masks
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture, and what it costs to look at: paid once, and shared by all who ask about it."""
+"""An encoded image: computed once, when it is first needed, and shared by all sessions."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from lisa_ros.models.lira.vision.preprocessing import (
 )
 
 MAX_LOCAL = 64
-"""Local views that a picture remembers; each takes 256 positions' embeddings, 1 MiB in LIRA-2B."""
+"""Local views that are kept per image; each takes the embeddings of 256 positions, 1 MiB in LIRA-2B."""
 
 
 @dataclass(frozen=True)
 class Visual:
-    """Something seen, as the language model is shown it.
+    """A visual input of the language model.
 
     Attributes:
-        number: its own, negative, to stand for it among ids.
+        number: unique and negative; stands for the input among token ids.
         tokens: (positions, hidden).
     """
 
@@ -45,10 +45,10 @@ class Visual:
 
 
 class EncodedImage(ImageHandle):
-    """A picture, and what was computed of it when it was first needed. Safe to share between threads.
+    """An image and what has been computed of it. Safe to share between threads.
 
     Attributes:
-        prefill_lock: held by who reads the picture into the language model, so that the others find it read.
+        prefill_lock: held during the image's prefill, so that concurrent commands find it cached.
     """
 
     def __init__(self, image: NDArray[np.uint8], network: LiraNetwork, config: LiraConfig) -> None:
@@ -57,35 +57,35 @@ class EncodedImage(ImageHandle):
         self._network = network
         self._side, self._tile = config.omg.image_size, config.tile
         self._lock = threading.Lock()
-        self._seen: EncodedPixels | None = None
+        self._pixels: EncodedPixels | None = None
         self._visuals: dict[TileLimits, Visual] = {}
         self._local: OrderedDict[bytes, Visual] = OrderedDict()
 
     @property
     def numbers(self) -> list[int]:
-        """Those of all that was seen of it."""
+        """The numbers of all visual inputs that have been computed of it."""
         with self._lock:
             return [visual.number for visual in (*self._visuals.values(), *self._local.values())]
 
     def visual(self, limits: TileLimits = ANSWER_TILES) -> Visual:
-        """What the language model sees of the whole picture, cut into so many tiles."""
+        """The language model's input for the whole image, cut into tiles."""
         with self._lock, torch.inference_mode():
             if limits not in self._visuals:
                 tiles = tile_pixels(cut_tiles(self.image, limits, self._tile))
-                self._visuals[limits] = _numbered(self._network.visual_tokens(tiles, self._look()))
+                self._visuals[limits] = _numbered(self._network.visual_tokens(tiles, self._encoded_pixels()))
             return self._visuals[limits]
 
     def local(self, mask: NDArray[np.bool_]) -> Visual:
-        """What the language model sees when it looks at an object closely: InternVL's tokens of one tile.
+        """The language model's input for a local view of an object: InternVL's tokens of one tile.
 
         Args:
-            mask: (H, W), the object's.
+            mask: (H, W), of the object.
         """
         key = hashlib.sha256(np.packbits(mask).tobytes()).digest()
         with self._lock, torch.inference_mode():
             if key not in self._local:
                 tile = local_tile(local_view(self.image, mask), self._tile)
-                self._local[key] = _numbered(self._network.eye(tile_pixels([tile]))[0])
+                self._local[key] = _numbered(self._network.internvl(tile_pixels([tile]))[0])
             self._local.move_to_end(key)
             while len(self._local) > MAX_LOCAL:
                 self._local.popitem(last=False)
@@ -94,21 +94,21 @@ class EncodedImage(ImageHandle):
     def mask_logits(self, state: torch.Tensor) -> MaskLogits:
         """The mask for the state (1, hidden) at a `[SEG]`."""
         with self._lock, torch.inference_mode():
-            low = self._network.mask_logits(state, self._look().features)
+            low = self._network.mask_logits(state, self._encoded_pixels().features)
             full = upsample(low, self.size)[0]
             return MaskLogits(full.cpu().numpy(), within_square(low[0], self.size).cpu().numpy())
 
     def _forget(self) -> None:
         with self._lock:
-            self._seen = None
+            self._pixels = None
             self._visuals.clear()
             self._local.clear()
 
-    def _look(self) -> EncodedPixels:
-        """OMG-Seg's part; called with the lock held."""
-        if self._seen is None:
-            self._seen = self._network.omg.encode(omg_pixels(self.image, self._side))
-        return self._seen
+    def _encoded_pixels(self) -> EncodedPixels:
+        """OMG-Seg's part of the encoding; called with the lock held."""
+        if self._pixels is None:
+            self._pixels = self._network.omg.encode(omg_pixels(self.image, self._side))
+        return self._pixels
 
 
 def _numbered(tokens: torch.Tensor) -> Visual:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Of which released tensors each tensor of LiraNetwork is made, and how.
+"""How each tensor of LiraNetwork is made of released tensors.
 
-The released pieces are four: LIRA's trained part ("lira"), InternVL2 ("internvl"), OMG-Seg ("omg") and the embeddings
-of its classes' names ("classes"). A released tensor is told by its piece and its name there.
+There are four released pieces: LIRA's trained part ("lira"), InternVL2 ("internvl"), OMG-Seg ("omg") and the
+embeddings of its class names ("classes"). A released tensor is identified by its piece and its name there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from lisa_ros.models.lira.configuration import LiraConfig
 
 LORA_SCALE = 2.0
-"""alpha / r of both released sizes: 256 / 128 and 512 / 256. No released file says it."""
+"""alpha / r of both released sizes: 256 / 128 and 512 / 256. No released file has it."""
 
 Released = tuple[str, str]
 """Piece and name."""
@@ -32,14 +32,14 @@ class Recipe:
 
     Attributes:
         sources: the released tensors.
-        make: of them, the tensor.
+        make: computes the tensor from them.
     """
 
     sources: tuple[Released, ...]
     make: Callable[..., torch.Tensor]
 
 
-# LiraNetwork's name -> piece and released name. The first pattern that fits the whole name counts.
+# LiraNetwork's name -> piece and released name. The first pattern that matches the whole name counts.
 _COPIES = (
     (r"language\.embed_tokens\.weight", "lira", r"llm.base_model.model.model.tok_embeddings.weight"),
     (r"language\.norm\.weight", "internvl", r"language_model.model.norm.weight"),
@@ -53,31 +53,31 @@ _COPIES = (
         "internvl",
         r"language_model.model.layers.\1.ffn_norm.weight",
     ),
-    (r"eye\.vision\.embeddings\.cls_token", "internvl", r"vision_model.embeddings.class_embedding"),
+    (r"internvl\.vision\.embeddings\.cls_token", "internvl", r"vision_model.embeddings.class_embedding"),
     (
-        r"eye\.vision\.embeddings\.patch_embeddings\.projection\.(.+)",
+        r"internvl\.vision\.embeddings\.patch_embeddings\.projection\.(.+)",
         "internvl",
         r"vision_model.embeddings.patch_embedding.\1",
     ),
-    (r"eye\.vision\.embeddings\.position_embeddings", "internvl", r"vision_model.embeddings.position_embedding"),
+    (r"internvl\.vision\.embeddings\.position_embeddings", "internvl", r"vision_model.embeddings.position_embedding"),
     (
-        r"eye\.vision\.encoder\.layer\.(\d+)\.attention\.projection_layer\.(.+)",
+        r"internvl\.vision\.encoder\.layer\.(\d+)\.attention\.projection_layer\.(.+)",
         "internvl",
         r"vision_model.encoder.layers.\1.attn.proj.\2",
     ),
-    (r"eye\.vision\.encoder\.layer\.(\d+)\.mlp\.(.+)", "internvl", r"vision_model.encoder.layers.\1.mlp.\2"),
+    (r"internvl\.vision\.encoder\.layer\.(\d+)\.mlp\.(.+)", "internvl", r"vision_model.encoder.layers.\1.mlp.\2"),
     (
-        r"eye\.vision\.encoder\.layer\.(\d+)\.layernorm_before\.(.+)",
+        r"internvl\.vision\.encoder\.layer\.(\d+)\.layernorm_before\.(.+)",
         "internvl",
         r"vision_model.encoder.layers.\1.norm1.\2",
     ),
     (
-        r"eye\.vision\.encoder\.layer\.(\d+)\.layernorm_after\.(.+)",
+        r"internvl\.vision\.encoder\.layer\.(\d+)\.layernorm_after\.(.+)",
         "internvl",
         r"vision_model.encoder.layers.\1.norm2.\2",
     ),
-    (r"eye\.vision\.encoder\.layer\.(\d+)\.lambda_(\d)", "internvl", r"vision_model.encoder.layers.\1.ls\2"),
-    (r"eye\.mlp1\.(.+)", "internvl", r"mlp1.\1"),
+    (r"internvl\.vision\.encoder\.layer\.(\d+)\.lambda_(\d)", "internvl", r"vision_model.encoder.layers.\1.ls\2"),
+    (r"internvl\.mlp1\.(.+)", "internvl", r"mlp1.\1"),
     (r"omg\.backbone\.embeddings\.patch_embeddings\.(.+)", "omg", r"backbone.stem.0.\1"),
     (r"omg\.backbone\.embeddings\.layernorm\.(.+)", "omg", r"backbone.stem.1.\1"),
     (r"omg\.pixel_decoder\.input_projections\.(\d)\.0\.(.+)", "omg", r"pixel_decoder.input_convs.\1.conv.\2"),
@@ -130,8 +130,8 @@ _CONVNEXT = {
 }
 _HEAD = "panoptic_head."
 
-# What lies in the released files and plays no part: vocabularies that LIRA trained anew, OMG-Seg's heads for other
-# tasks, and the projection with which OpenCLIP's trunk ends.
+# Unused tensors of the released files: vocabularies that LIRA trained again, OMG-Seg's heads for other tasks, and the
+# last projection of OpenCLIP's trunk.
 _UNUSED = re.compile(
     r"internvl:language_model\.(model\.tok_embeddings|output)\.weight"
     r"|omg:panoptic_head\.(iou_embed|mask_tokens|pb_embedding|pos_linear)\..+"
@@ -140,7 +140,7 @@ _UNUSED = re.compile(
 
 
 def is_unused(released: Released) -> bool:
-    """Whether a released tensor is known to play no part."""
+    """Whether a released tensor is known to be unused."""
     return _UNUSED.fullmatch(":".join(released)) is not None
 
 
@@ -160,8 +160,8 @@ def recipe_of(key: str, config: LiraConfig, lora_scale: float = LORA_SCALE) -> R
     for pattern, piece, released in _COPIES:
         if match := re.fullmatch(pattern, key):
             name = match.expand(released)
-            at_head = piece == "omg" and not name.startswith("backbone.")
-            return Recipe(((piece, _HEAD + name if at_head else name),), _same)
+            in_head = piece == "omg" and not name.startswith("backbone.")
+            return Recipe(((piece, _HEAD + name if in_head else name),), _same)
     raise KeyError(key)
 
 
@@ -187,7 +187,7 @@ def _lora(prefix: str) -> tuple[Released, Released]:
 
 
 def _vision_attention(key: str) -> Recipe | None:
-    match = re.fullmatch(r"eye\.vision\.encoder\.layer\.(\d+)\.attention\.([qkv])_proj\.(.+)", key)
+    match = re.fullmatch(r"internvl\.vision\.encoder\.layer\.(\d+)\.attention\.([qkv])_proj\.(.+)", key)
     if match is None:
         return None
     source = ("internvl", f"vision_model.encoder.layers.{match[1]}.attn.qkv.{match[3]}")
@@ -199,11 +199,11 @@ def _trunk(key: str) -> Recipe | None:
     if match is None:
         return None
     stage, kind, number, name, last = match.groups()
-    place = f"backbone.layer{int(stage) + 1}"
+    layer = f"backbone.layer{int(stage) + 1}"
     if kind == "downsampling_layer":
-        return Recipe((("omg", f"{place}.downsample.{number}.{name}"),), _same)
-    told = f"{place}.blocks.{number}.{_CONVNEXT[name]}" + (f".{last}" if last else "")
-    return Recipe((("omg", told),), _same)
+        return Recipe((("omg", f"{layer}.downsample.{number}.{name}"),), _same)
+    block = f"{layer}.blocks.{number}.{_CONVNEXT[name]}" + (f".{last}" if last else "")
+    return Recipe((("omg", block),), _same)
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:
@@ -228,7 +228,7 @@ def _part_of_wqkv(
     lora_a: torch.Tensor,
     lora_b: torch.Tensor,
 ) -> torch.Tensor:
-    """Queries, keys or values of InternLM2's fused layer, where each key-value head stands behind its queries."""
+    """Queries, keys or values of InternLM2's fused layer, where each key-value head follows its queries."""
     fused = merge(base, lora_a, lora_b)
     groups = heads // pairs
     rows = fused.reshape(pairs, groups + 2, -1, fused.shape[-1])

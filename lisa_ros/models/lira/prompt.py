@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From commands to the text that LIRA was trained to continue (InternVL2's template, xtuner's `internvl2_chat`)."""
+"""The prompt of a dialogue in LIRA's training format (InternVL2's template, xtuner's `internvl2_chat`)."""
 
 from __future__ import annotations
 
 from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER
 from lisa_ros.models.lira.configuration import TURN_END_TOKEN, TURN_TOKEN
 
-# The sentence with which InternVL2 was tuned: "You are the InternVL multimodal model of Shanghai AI Laboratory and
+# InternVL2's system prompt: "You are the InternVL multimodal model of Shanghai AI Laboratory and
 # SenseTime, English name InternVL, a useful and harmless assistant."
 SYSTEM = (
     "你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，"  # noqa: RUF001
@@ -21,10 +21,10 @@ def first_turn(command: str) -> str:
 
 
 def later_turn(command: str) -> str:
-    """What is put behind an answer, and its closing mark, to ask on; nothing stands between."""
+    """The text that follows an answer and its end mark, directly, to continue the dialogue."""
     return f"{TURN_TOKEN}user\n{command}{TURN_END_TOKEN}{TURN_TOKEN}assistant\n"
 
 
 def referring_question(expression: str) -> str:
-    """The question that LIRA was trained and measured with, for a referring expression."""
+    """The question for a referring expression with which LIRA was trained and evaluated."""
     return f"Please segment {expression.strip().lower()}."

@@ -23,7 +23,7 @@ class LiraTokenizer:
 
     Attributes:
         bos_token_id: id of `<s>`.
-        control_texts: everything that, typed literally, would not be read as text.
+        control_texts: everything that would not be tokenized as text if an operator typed it.
     """
 
     def __init__(self, model_file: Path, added_tokens: Mapping[str, int]) -> None:
@@ -34,7 +34,7 @@ class LiraTokenizer:
             added_tokens: token text -> id.
 
         Raises:
-            CheckpointError: the file is missing or is no sentencepiece model.
+            CheckpointError: the file is missing or is not a sentencepiece model.
         """
         self._sp = load_sentencepiece(model_file)
         self.bos_token_id = int(self._sp.bos_id())
@@ -65,7 +65,7 @@ class LiraTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, token by token.
 
-        A letter that several tokens make up byte by byte is put together (LIRA's tools show U+FFFD for each); one
+        A character that several tokens spell byte by byte is assembled (LIRA's tools return U+FFFD for each); one
         whose last bytes are missing is U+FFFD.
         """
         text, spelt = "", bytearray()
@@ -79,7 +79,7 @@ class LiraTokenizer:
         return text
 
     def single(self, word: str) -> int | None:
-        """The id of a word that is one token, or None."""
+        """The id of a word that is a single token, or None."""
         ids = self.encode(word)
         return ids[0] if len(ids) == 1 and ids[0] != int(self._sp.unk_id()) else None
 

@@ -21,7 +21,7 @@ from lisa_ros.segmentation.files.image_files import read_image
 CASES = numbers_in("golden-lira-a", "case{}.npz", range(7))
 """The cases whose arrays are in the pack; the images and questions of all seven are."""
 FREE = tuple(number for number in CASES if number in (0, 2, 3))
-"""The cases in which the model said everything by itself."""
+"""The cases in which the model generated everything itself."""
 IMAGES = numbers_in("golden-lira-a", "image{}.npz", range(2))
 LOGITS = 2e-3
 """The pack's tolerance for mask and class logits, of the largest golden number; 1e-4 for all else."""
@@ -49,7 +49,7 @@ class Case:
 
     @property
     def answer(self) -> str:
-        """The tokens' texts one by one, ` <p>` behind each look, without the closing mark."""
+        """The tokens' texts one by one, ` <p>` after each local view, without the closing mark."""
         text = "".join(self.entry["emitted_text"]).removesuffix("<|im_end|>")
         return text.replace("<image_id>", "<image_id> <p>")
 
@@ -64,13 +64,13 @@ class Case:
 
 def read_case(folder: Path, number: int) -> Case:
     """One case of the pack."""
-    told = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
-    image = read_image(folder / "golden" / told["image"])
-    return Case(told, image, folder / "golden" / f"case{number}.npz")
+    entry = json.loads((folder / "golden" / "cases.json").read_text())["cases"][number]
+    image = read_image(folder / "golden" / entry["image"])
+    return Case(entry, image, folder / "golden" / f"case{number}.npz")
 
 
-def read_picture(folder: Path, number: int) -> tuple[NDArray[np.uint8], Any]:
-    """A picture and its arrays."""
+def read_image_arrays(folder: Path, number: int) -> tuple[NDArray[np.uint8], Any]:
+    """An image and its arrays."""
     golden = folder / "golden"
     return read_image(golden / f"image{number}.png"), arrays_of(golden / f"image{number}.npz")
 

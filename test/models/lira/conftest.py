@@ -13,7 +13,7 @@ import torch
 from lisa_ros.models.common.language.engine import Generation
 from lisa_ros.models.common.language.llama import StepOutput
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.lira import EncodedImage, Lira, load_lira
+from lisa_ros.models.lira import Lira, load_lira
 from lisa_ros.models.lira.reading import LiraEngine, Part
 from lisa_ros.models.lira.segmenter import LiraSegmenter
 from lisa_ros.models.loading import load_segmenter
@@ -56,6 +56,3 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> Any:
         return states
 
     return force
-
-
-_pictures: dict[tuple[int, str], EncodedImage] = {}

@@ -89,7 +89,7 @@ def test_every_released_tensor_is_used_or_known_not_to_be(golden_lira: Path) -> 
     counts = {name: len(keys) for name, keys in json.loads((golden_lira / "keys.json").read_text()).items()}
     assert counts["model_weight/LIRA-toy.pth"] == 48
     assert "48 of lira, 53 of internvl, 361 of omg, 1 of classes" in released.report()
-    assert f"{48 + 53 + 361 + 1} released ones" in released.report() and "17 play no part" in released.report()
+    assert f"{48 + 53 + 361 + 1} released ones" in released.report() and "17 are unused" in released.report()
     everything = counts["model_weight/LIRA-toy.pth"] + counts[INTERNVL_FILE] + counts[OMG_FILE] + 1
     assert everything == 48 + 53 + 361 + 1 + 17
 
@@ -147,10 +147,10 @@ def test_quantized_once_is_quantized_at_loading(
     assert np.array_equal(*masks)
 
 
-def test_licences_are_told(golden_lira: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    convert(Conversion(golden_lira, tmp_path / "out", "none", device="cpu"), told.append)
-    assert any("non-commercial" in line for line in told)
+def test_licences_are_reported(golden_lira: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    convert(Conversion(golden_lira, tmp_path / "out", "none", device="cpu"), lines.append)
+    assert any("non-commercial" in line for line in lines)
     assert "non-commercial" in (tmp_path / "out" / "LICENCES.md").read_text()
     assert model_of(tmp_path / "out") == "lira"
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".md", ".json", ".model", ".safetensors"}
@@ -262,7 +262,7 @@ def test_a_damaged_description_of_internvl(pieces: Path, entry: str) -> None:
         ReleasedLira(pieces)
 
 
-def test_lora_scale_is_told_beside_the_pieces(pieces: Path, golden_lira: Path) -> None:
+def test_a_lora_scale_beside_the_pieces_is_used(pieces: Path, golden_lira: Path) -> None:
     key = "language.layers.0.self_attn.o_proj.weight"
     base, twice = (dict(ReleasedLira(folder).tensors())[key].float() for folder in (without_lora(pieces), golden_lira))
     shutil.copyfile(golden_lira / LIRA_FILE, pieces / LIRA_FILE)
@@ -301,22 +301,24 @@ def test_another_tokenizer_is_refused(pieces: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "value", "told"),
+    ("entry", "value", "message"),
     [
         ("sefe", {"hidden": 512, "heads": 7, "text2vision": 128}, "heads"),
         ("vision", None, "value"),
         ("omg", {}, "field"),
     ],
 )
-def test_a_damaged_config_is_told(converted_lira: Path, tmp_path: Path, entry: str, value: Any, told: str) -> None:
+def test_a_damaged_config_is_reported(
+    converted_lira: Path, tmp_path: Path, entry: str, value: Any, message: str
+) -> None:
     folder = shutil.copytree(converted_lira, tmp_path / "spoilt")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {entry: value}))
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_lira(folder, LoadOptions(device="cpu"))
 
 
-def test_a_missing_tensor_of_the_converted_folder_is_told(converted_lira: Path, tmp_path: Path) -> None:
+def test_a_missing_tensor_of_the_converted_folder_is_reported(converted_lira: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(converted_lira, tmp_path / "spoilt")
     (file,) = folder.glob("*.safetensors")
     change(file, lambda tensors: tensors.pop("sefe.separator_tiles"))
@@ -326,10 +328,10 @@ def test_a_missing_tensor_of_the_converted_folder_is_told(converted_lira: Path, 
 
 def test_lisa_segment(golden_lira: Path, converted_lira: Path, tmp_path: Path) -> None:
     case = read_case(golden_lira, 0)
-    picture = str(golden_lira / "golden" / "image0.png")
+    image = str(golden_lira / "golden" / "image0.png")
     options = ["--checkpoint", str(converted_lira), "--device", "cpu", "--refined", "--attributes"]
     texts = ["--text", case.question, "--text", "Please segment the white square."]
-    assert main(["segment", *options, "--image", picture, *texts, "--output", str(tmp_path)]) == 0
+    assert main(["segment", *options, "--image", image, *texts, "--output", str(tmp_path)]) == 0
     first, second = json.loads((tmp_path / "result.json").read_text())["turns"]
     (mask,) = first["masks"]
     assert (first["answer"], mask["pixels"], mask["phrase"]) == (case.answer, 21786, "red square")
@@ -342,9 +344,9 @@ def test_lisa_evaluate_as_published(converted_lira: Path, tmp_path: Path, capsys
     basis = ["evaluate", "--dataset", "refcoco", "--data", str(data), "--device", "cpu", "--precision", "fp32"]
     options = ["--checkpoint", str(converted_lira), "--protocol", "referring"]
     assert main([*basis, *options, "--output", str(tmp_path / "out")]) == 0
-    told = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert told["rows"][0]["items"] == 3 and told["protocol"] == "referring" and told["max_new_tokens"] is None
-    assert all("<image_id>" not in item["answer"] for item in told["items"])
+    lines = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert lines["rows"][0]["items"] == 3 and lines["protocol"] == "referring" and lines["max_new_tokens"] is None
+    assert all("<image_id>" not in item["answer"] for item in lines["items"])
     capsys.readouterr()
     assert main([*basis, "--protocol", "referring", "--output", str(tmp_path / "lisa")]) == 2
     assert "no referring protocol" in capsys.readouterr().err

@@ -28,18 +28,18 @@ def golden(golden_lira: Path) -> Any:
 
 
 def test_encodes_as_the_original(tokenizer: LiraTokenizer, golden: Any) -> None:
-    for told in golden["encode"]:
-        assert tokenizer.encode(told["text"]) == told["ids"], told
-        assert tokenizer.encode_prompt(told["text"], bos=True) == told["with_bos"]
+    for entry in golden["encode"]:
+        assert tokenizer.encode(entry["text"]) == entry["ids"], entry
+        assert tokenizer.encode_prompt(entry["text"], bos=True) == entry["with_bos"]
     for text, number in golden["ids"].items():
         assert tokenizer.encode(text) == [number]
 
 
 def test_decodes_token_by_token(tokenizer: LiraTokenizer, golden: Any) -> None:
-    texts = {told["id"]: told["text"] for told in golden["decode_single"]}
+    texts = {entry["id"]: entry["text"] for entry in golden["decode_single"]}
     assert {number: tokenizer.decode([number]) for number in texts} == texts
-    for told in golden["decode_joined"]:
-        assert tokenizer.decode(told["ids"]) == "".join(texts[number] for number in told["ids"])
+    for entry in golden["decode_joined"]:
+        assert tokenizer.decode(entry["ids"]) == "".join(texts[number] for number in entry["ids"])
 
 
 def test_letters_of_several_bytes(tokenizer: LiraTokenizer) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One answer as it comes: words, masks, and after each mask a close look at what it shows (LIRA's ILVC).
+"""One answer, step by step: text, masks, and after each mask a local view of the object (LIRA's ILVC).
 
-An answer goes `[SEG]<image_id>`, 256 positions of a close look, ` <p> phrase </p> [SEG]`. The look and ` <p>` are put
-there, the rest is said. The first `[SEG]`'s mask is the object's; the second's was made after the look, and is what
-LIRA's tools throw away: here it is the object's refined mask, if wanted.
+An answer has the form `[SEG]<image_id>`, 256 positions of the local view, ` <p> phrase </p> [SEG]`. The local view and
+` <p>` are inserted; the model generates the rest. The mask of the first `[SEG]` is the object's. The second one's is
+decoded after the local view; LIRA's tools drop it, here it is the object's refined mask, if wanted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lisa_ros.models.lira.tokenizer import LiraTokenizer
 
 
 class AnsweringModel(Protocol):
-    """What an answer needs of a loaded LIRA, see models.lira.decoding.Lira."""
+    """The part of a loaded LIRA that an answer needs, see models.lira.decoding.Lira."""
 
     config: LiraConfig
     tokenizer: LiraTokenizer
@@ -41,20 +41,20 @@ class AnsweringModel(Protocol):
 
 
 class Answering:
-    """One answer on its way."""
+    """An answer that is being generated."""
 
     def __init__(
         self,
         lira: AnsweringModel,
-        picture: EncodedImage,
+        encoded: EncodedImage,
         generation: Generation,
         prompt: Sequence[Part],
-        longest: int,
+        max_new_tokens: int,
         cancelled: Callable[[], bool],
     ) -> None:
-        """Takes the model, the picture, the prompt as it is being read, and where the answer ends at the latest."""
-        self._lira, self._picture, self._generation, self._prompt = lira, picture, generation, tuple(prompt)
-        self._longest, self._cancelled = longest, cancelled
+        """Takes the model, the encoded image, the prefilled prompt, and the maximum number of new tokens."""
+        self._lira, self._encoded, self._generation, self._prompt = lira, encoded, generation, tuple(prompt)
+        self._max_new_tokens, self._cancelled = max_new_tokens, cancelled
         tokens = lira.config.added_tokens
         self._seg, self._local, self._end = tokens[SEG_TOKEN], tokens[LOCAL_TOKEN], tokens[TURN_END_TOKEN]
         self._opening = lira.tokenizer.encode(PHRASE_OPENING)
@@ -63,14 +63,14 @@ class Answering:
         self._log_probs: list[torch.Tensor] = []
         self._masks = 0
         self._latest: NDArray[np.bool_] | None = None
-        self._looked = False
+        self._viewed = False
 
     def steps(self) -> Iterator[AnswerStep]:
-        """What the model says by itself."""
-        if self._cancelled():  # to read the prompt is dear
+        """The model's own answer."""
+        if self._cancelled():  # before the expensive prefill
             yield self._answer("cancelled")
             return
-        token = self._heard(self._extend())
+        token = self._record(self._extend())
         while not self._cancelled():
             self._ids.append(token)
             if token == self._end:
@@ -79,14 +79,14 @@ class Answering:
             self._text.append(token)
             step, following = self._step(token)
             yield step
-            if len(self._ids) >= self._longest or self._is_full():
+            if len(self._ids) >= self._max_new_tokens or self._is_full():
                 yield self._answer("length")
                 return
             token = self._next(token) if following is None else following
         yield self._answer("cancelled")
 
     def forced(self, answer: str) -> Iterator[AnswerStep]:
-        """An answer of one `[SEG]` and no more, put into the model's mouth."""
+        """A given answer, which is a single `[SEG]`."""
         self._ids = self._lira.tokenizer.encode(answer)
         self._text = list(self._ids)
         if self._cancelled():
@@ -95,67 +95,67 @@ class Answering:
             return
         logits = self._lira.engine.logits(self._extend().states)
         self._log_probs = [logits.log_softmax(-1)[self._seg]]
-        yield self._marked(self._extend(self._ids).states, self._end)
+        yield self._mask_step(self._extend(self._ids).states, self._end)
         yield self._answer("end")
 
     def _step(self, token: int) -> tuple[AnswerStep, int | None]:
-        """What a token that was said comes to, and what is said then, where that is known already."""
+        """The step of a generated token, and the next token if it is known already."""
         if token != self._seg:
-            return TextStep(self._said()), None
-        outcome = self._extend([token])
-        step = self._marked(outcome.states, outcome.tokens[0])
-        return step, self._heard(outcome)
+            return TextStep(self._decoded()), None
+        output = self._extend([token])
+        step = self._mask_step(output.states, output.tokens[0])
+        return step, self._record(output)
 
     def _next(self, token: int) -> int:
-        """Reads a token that was said, and a close look behind `<image_id>`; what is said then."""
+        """Runs over a generated token, and over the local view after `<image_id>`; returns the next token."""
         parts: list[Part] = [token]
         if token == self._local and self._latest is not None:
             with self._lira.engine.batcher.paused():
                 latest = self._latest
-                parts += [self._lira.engine.compute(lambda: self._picture.local(latest)), *self._opening]
+                parts += [self._lira.engine.compute(lambda: self._encoded.local(latest)), *self._opening]
             self._text += self._opening
-            self._looked = True
-        return self._heard(self._extend(parts))
+            self._viewed = True
+        return self._record(self._extend(parts))
 
-    def _heard(self, outcome: StepOutput) -> int:
-        """What is said next; how likely it was is remembered."""
-        self._log_probs.append(outcome.log_probs[0])
-        return outcome.tokens[0]
+    def _record(self, output: StepOutput) -> int:
+        """The next token; its log-probability is recorded."""
+        self._log_probs.append(output.log_probs[0])
+        return output.tokens[0]
 
-    def _marked(self, state: torch.Tensor, following: int) -> AnswerStep:
-        """What a `[SEG]` that was just read means: another object, or the same again after a close look."""
-        again = self._looked and following != self._local
-        self._looked = False
+    def _mask_step(self, state: torch.Tensor, following: int) -> AnswerStep:
+        """The step of a `[SEG]`: a new object, or the same one again after its local view."""
+        again = self._viewed and following != self._local
+        self._viewed = False
         if again and not self._lira.refine:
-            return RefinedStep(None, self._said())
+            return RefinedStep(None, self._decoded())
         self._masks += 1
         if self._masks > MAX_MASKS:
-            return TextStep(self._said())
+            return TextStep(self._decoded())
         with self._lira.engine.batcher.paused():
-            logits = self._lira.engine.compute(lambda: self._picture.mask_logits(state))
+            logits = self._lira.engine.compute(lambda: self._encoded.mask_logits(state))
         if again:
-            return RefinedStep(logits.full, self._said())
+            return RefinedStep(logits.full, self._decoded())
         self._latest = logits.full > 0
-        least = lowest(self._log_probs)
-        return MaskStep(logits.full, logits.low_res, self._said(), least, self._attributes(state))
+        lowest_log_prob = lowest(self._log_probs)
+        return MaskStep(logits.full, logits.low_res, self._decoded(), lowest_log_prob, self._attributes(state))
 
     def _attributes(self, state: torch.Tensor) -> Attributes | None:
         reader = self._lira.attributes
         return reader.read(self._lira.engine.logits(state)) if reader else None
 
     def _is_full(self) -> bool:
-        """Whether the context has no room for one more token, and what may be put behind it."""
+        """Whether the context has no room for one more token and what may be inserted after it."""
         config = self._lira.config
-        look = config.local_positions + len(self._opening) if self._ids[-1] == self._local else 0
-        return self._generation.length + 1 + look > int(config.language.max_position_embeddings)
+        local = config.local_positions + len(self._opening) if self._ids[-1] == self._local else 0
+        return self._generation.length + 1 + local > int(config.language.max_position_embeddings)
 
     def _extend(self, parts: Sequence[Part] = ()) -> StepOutput:
         return self._lira.engine.extend(self._generation, parts)
 
-    def _said(self) -> str:
+    def _decoded(self) -> str:
         return self._lira.tokenizer.decode(self._text)
 
     def _answer(self, reason: Reason) -> Answer:
         self._generation.store()
         lowest(self._log_probs)
-        return Answer(self._said(), self._prompt, tuple(self._ids), reason)
+        return Answer(self._decoded(), self._prompt, tuple(self._ids), reason)

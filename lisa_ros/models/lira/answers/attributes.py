@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model would say of an object at its `[SEG]`, word by word: a look into why it marked it.
+"""Logits of colour, position, relation and class words at a `[SEG]`, to inspect why the model marked an object.
 
-LIRA's authors find that the state at a `[SEG]` holds what the object is and looks like (arXiv 2507.06272): the logits
-of the next token there, at words that are one token. It is for the eye; nothing is decided by it.
+LIRA's authors find that the state at a `[SEG]` encodes what the object is and what it looks like (arXiv 2507.06272).
+It shows in the logits of the next token there, at words that are a single token. Nothing is decided by them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FAMILIES = {
     "colour": "red orange yellow green blue purple pink brown black white gray grey silver gold",
     "position": "left right top bottom middle center front back upper lower near far first second third last",
     "relation": ("on under over above below behind beside between in inside by at with next against holding wearing"),
-    # The names of COCO's 80 classes that are one word.
+    # The names of COCO's 80 classes that are a single word.
     "object": (
         "person bicycle car motorcycle airplane bus train truck boat bench bird cat dog horse sheep cow elephant bear "
         "zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard kite skateboard surfboard bottle "
@@ -34,17 +34,17 @@ Attributes = Mapping[str, Mapping[str, float]]
 
 
 class AttributeReader:
-    """Reads words off the logits at a `[SEG]`."""
+    """Reads the logits of known words at a `[SEG]`."""
 
     def __init__(self, tokenizer: LiraTokenizer) -> None:
-        """Finds out which words are one token."""
+        """Selects the words that are a single token."""
         self._ids = {
             family: {word: number for word in words if (number := tokenizer.single(word)) is not None}
             for family, words in WORDS.items()
         }
 
     def read(self, logits: torch.Tensor) -> Attributes:
-        """Of logits (vocabulary,), those of the words, the likeliest first; families without a word are left out."""
+        """The words' logits out of (vocabulary,), the likeliest word first. Families without a word are left out."""
         found = {
             family: {word: float(logits[number]) for word, number in ids.items()} for family, ids in self._ids.items()
         }

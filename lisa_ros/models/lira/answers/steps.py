@@ -13,7 +13,7 @@ from lisa_ros.models.common.answers.steps import Answer, MaskStep, TextStep
 from lisa_ros.models.lira.configuration import LOCAL_TOKEN, PHRASE_END_TOKEN, PHRASE_TOKEN
 
 PHRASE_OPENING = f" {PHRASE_TOKEN}"
-"""Put behind every close look."""
+"""Inserted after every local view."""
 
 
 _PHRASE = re.compile(rf"{re.escape(LOCAL_TOKEN)}\s*{re.escape(PHRASE_TOKEN)}(.*?){re.escape(PHRASE_END_TOKEN)}")
@@ -21,10 +21,10 @@ _PHRASE = re.compile(rf"{re.escape(LOCAL_TOKEN)}\s*{re.escape(PHRASE_TOKEN)}(.*?
 
 @dataclass(frozen=True, eq=False)
 class RefinedStep:
-    """The model has marked the last object once more, after a close look.
+    """The model has marked the last object once more, after its local view.
 
     Attributes:
-        logits: as MaskStep's; None: they are not asked for.
+        logits: as MaskStep's; None: not requested.
         text: the answer so far, this `[SEG]` last.
     """
 
@@ -36,6 +36,6 @@ AnswerStep = MaskStep | RefinedStep | TextStep | Answer
 
 
 def phrase_after(answer: str, end: int) -> str:
-    """The words that name the object whose `[SEG]` ends at a place of the raw answer; empty where there are none."""
+    """The phrase of the object whose `[SEG]` ends at this position of the raw answer; empty if it has none."""
     match = _PHRASE.match(answer, end)
     return " ".join(match[1].split()) if match else ""

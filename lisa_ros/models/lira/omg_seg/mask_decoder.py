@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OMG-Seg's mask decoder: queries look at a picture's features layer by layer, each where its mask was before.
+"""OMG-Seg's mask decoder: queries attend to an image's features layer by layer, each within its previous mask.
 
-Mask2Former's decoder (arXiv 2112.01527, section 3.2) in the order of layers of mmdet 3.1.0: attention to the picture,
-to each other, then the two linear layers; normalized after each. LIRA puts the panoptic pass' 300 queries and every
-`[SEG]` through the same weights.
+Mask2Former's decoder (arXiv 2112.01527, section 3.2) with mmdet 3.1.0's order of layers: cross-attention to the image,
+self-attention, then two linear layers; a norm after each. In LIRA, the panoptic pass with its 300 queries and every
+`[SEG]` use the same weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lisa_ros.models.lira.configuration import OmgSizes
 
 @dataclass(frozen=True)
 class MaskFeatures:
-    """What masks are decoded from.
+    """The features that masks are decoded from.
 
     Attributes:
         mask_features: (1, width, h, w), a quarter of the input's size; a mask is their product with a query.
@@ -33,7 +33,7 @@ class MaskFeatures:
 
 
 class DecoderLayer(nn.Module):
-    """One layer; the attention masks stop a query from looking outside its mask."""
+    """One layer. Attention masks keep each query within its mask."""
 
     def __init__(self, width: int, heads: int, ffn: int) -> None:
         super().__init__()
@@ -53,20 +53,20 @@ class DecoderLayer(nn.Module):
         """One step of the queries.
 
         Args:
-            query: (B, n, width), what is looked for.
-            position: (B, n, width), added wherever a query asks.
-            keys: (B, cells, width) of the picture, with the cells' positions.
-            values: (B, cells, width) of the picture, without them.
-            blocked: bool (B * heads, n, cells), True where a query may not look.
+            query: (B, n, width).
+            position: (B, n, width), added to the queries in attention.
+            keys: (B, cells, width) of the image, with the cells' position encodings.
+            values: (B, cells, width) of the image, without them.
+            blocked: bool (B * heads, n, cells), True where a query must not attend.
 
         Returns:
             (B, n, width).
         """
-        seen, _ = self.cross_attn(query + position, keys, values, attn_mask=blocked, need_weights=False)
-        query = self.norms[0](query + seen)
+        attended, _ = self.cross_attn(query + position, keys, values, attn_mask=blocked, need_weights=False)
+        query = self.norms[0](query + attended)
         placed = query + position
-        told, _ = self.self_attn(placed, placed, query, need_weights=False)
-        query = self.norms[1](query + told)
+        mixed, _ = self.self_attn(placed, placed, query, need_weights=False)
+        query = self.norms[1](query + mixed)
         out: torch.Tensor = self.norms[2](query + self.ffn(query))
         return out
 
@@ -91,16 +91,16 @@ class MaskDecoder(nn.Module):
     def forward(
         self, features: MaskFeatures, query: torch.Tensor, position: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Decodes masks; rows of a batch do not see each other.
+        """Decode masks. The rows of a batch are independent.
 
         Args:
-            features: of one picture.
-            query: (B, n, width), what is looked for.
-            position: (B, n, width), added wherever a query asks.
+            features: of one image.
+            query: (B, n, width).
+            position: (B, n, width), added to the queries in attention.
 
         Returns:
             the queries after the last layer, (B, n, width), and mask logits (B, n, h, w): before the first layer and
-            after each; the last ones count.
+            after each; the last ones are the result.
         """
         levels = [self._level(features.memories[i], i) for i in range(3)]
         predictions = [self.masks_of(features, query)]
@@ -120,14 +120,14 @@ class MaskDecoder(nn.Module):
     def _level(self, memory: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor, Sequence[int]]:
         """Keys and values (1, cells, width) of a memory, and its (h', w').
 
-        The original adds to every key the same vector for "frame 0" as well; a softmax does not feel it.
+        The public code also adds the same vector for "frame 0" to every key, which does not change a softmax.
         """
         values = memory.flatten(2).transpose(1, 2) + self.level_embed[index]
         position = self._position(memory.shape, memory.device, memory.dtype)
         return values + position.flatten(2).transpose(1, 2), values, memory.shape[-2:]
 
     def _blocked(self, masks: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        """Where each query may not look; one whose mask is empty may look everywhere."""
+        """Where each query must not attend; a query with an empty mask attends everywhere."""
         resized = F.interpolate(masks, tuple(size), mode="bilinear", align_corners=False)
         outside = resized.flatten(2).sigmoid() < 0.5
         outside &= ~outside.all(-1, keepdim=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OMG-Seg (arXiv 2401.10229) as LIRA uses it: pixel and object tokens for the language model, and masks of `[SEG]`.
 
-All of it is frozen and computes in float32, whatever the rest does.
+It is frozen, and computes in float32 whatever the rest does.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lisa_ros.models.lira.omg_seg.panoptic import ClassHead, Proposals, pixel_qu
 
 @dataclass(frozen=True)
 class EncodedPixels:
-    """What OMG-Seg made of a picture.
+    """An image encoded by OMG-Seg.
 
     Attributes:
-        features: what masks are decoded from.
+        features: for the mask decoder.
         pixel_features: (cells, pixel_width), row by row, one for 64 x 64 pixels of the input.
-        object_features: (kept, 2 * width), feature and position of each query that is the likeliest somewhere.
+        object_features: (kept, 2 * width), feature and position of each query that is the likeliest in some cell.
     """
 
     features: MaskFeatures
@@ -45,7 +45,7 @@ class OmgSeg(nn.Module):
         pixel_decoder: Mask2Former's, with multi-scale deformable attention; transformers' is mmdet's.
         decoder: of masks.
         class_head: of the panoptic pass.
-        query_feat, query_pos: (queries, width), what the panoptic pass looks for.
+        query_feat, query_pos: (queries, width), the learned queries of the panoptic pass.
     """
 
     def __init__(self, sizes: OmgSizes) -> None:
@@ -59,7 +59,7 @@ class OmgSeg(nn.Module):
         self.query_pos = nn.Parameter(torch.empty(sizes.queries, sizes.width))
 
     def encode(self, pixels: torch.Tensor) -> EncodedPixels:
-        """Looks at a picture.
+        """Encode an image.
 
         Args:
             pixels: (1, 3, image_size, image_size) from omg_pixels.
@@ -79,14 +79,14 @@ class OmgSeg(nn.Module):
         return Proposals(masks[-1][0], logits[0], torch.cat([query[0], self.query_pos], -1))
 
     def masks(self, prompts: torch.Tensor, features: MaskFeatures) -> list[torch.Tensor]:
-        """Masks of prompts that do not know of each other.
+        """Masks of independent prompts.
 
         Args:
             prompts: (n, 2 * width): a query's feature, then its position.
-            features: of the picture.
+            features: of the image.
 
         Returns:
-            mask logits (n, h, w): before the first layer and after each; the last ones count.
+            mask logits (n, h, w): before the first layer and after each; the last ones are the result.
         """
         prompts = prompts.to(self.query_feat.dtype).unsqueeze(1)
         query, position = prompts.chunk(2, dim=-1)
@@ -101,11 +101,11 @@ def space_to_depth(grid: torch.Tensor) -> torch.Tensor:
 
 
 def upsample(logits: torch.Tensor, original: tuple[int, int]) -> torch.Tensor:
-    """Mask logits in the size of the camera's picture, which lay in the middle of a square.
+    """Mask logits in the size of the image, which was in the middle of a square.
 
     Args:
         logits: (n, side, side) of the square.
-        original: (H, W) of the picture.
+        original: (H, W) of the image.
 
     Returns:
         (n, H, W).
@@ -118,7 +118,7 @@ def upsample(logits: torch.Tensor, original: tuple[int, int]) -> torch.Tensor:
 
 
 def within_square(square: torch.Tensor, original: tuple[int, int]) -> torch.Tensor:
-    """The cells of a square (side, side) on which a picture of (H, W) pixels in its middle lies, wholly or in part."""
+    """The cells of a square (side, side) that an image of (H, W) pixels in its middle covers, at least in part."""
     scale = square.shape[-1] / max(original)
     spans = []
     for length in original:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OMG-Seg's panoptic pass after the decoder: what class a query is of, and which queries a picture consists of."""
+"""OMG-Seg's panoptic pass after the decoder: the class of each query, and the queries that an image consists of."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lisa_ros.models.lira.configuration import OmgSizes
 
 LOGIT_SCALE = 4.6052
 """Class logits are multiplied by exp of it, about 100 (CLIP's temperature). In bfloat16 it is 4.59375, and the factor
-98.86: so LIRA's own tools compute, which round every weight first."""
+98.86, as in LIRA's own tools, which round every weight first."""
 
 _CHUNK = 16
-"""Queries that are brought to the input's size at a time: 300 of them at 1024 x 1024 would take 1.2 GB."""
+"""Queries that are resized to the input's size at a time: 300 of them at 1024 x 1024 would take 1.2 GB."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """What the learned queries found.
+    """The decoded learned queries.
 
     Attributes:
         masks: logits (queries, h, w), a quarter of the input's size.
@@ -35,7 +35,7 @@ class Proposals:
 
 
 class ClassHead(nn.Module):
-    """A query's likeness to the classes' names in CLIP's space (OMG-Seg, section 3.2).
+    """A query's similarity to the class names in CLIP's space (OMG-Seg, section 3.2).
 
     Attributes:
         class_embeddings: (classes, prototypes, text_width) of CLIP's text encoder, of length 1.
@@ -66,20 +66,20 @@ class ClassHead(nn.Module):
         inside = (masks > 0).to(mask_features.dtype)
         pooled = torch.einsum("bchw,bnhw->bnc", mask_features, inside) / (inside.sum((-1, -2)).unsqueeze(-1) + 1e-8)
         embedded = F.normalize(self.cls_proj(query + self.mask_pooling_proj(pooled)), dim=-1)
-        likeness = torch.einsum("bnd,cpd->bncp", embedded, self.class_embeddings).amax(-1)
-        scale = torch.tensor(self.logit_scale, device=likeness.device).exp()
-        return scale * F.pad(likeness, (0, 1))  # "nothing" is a row of zeros
+        similarity = torch.einsum("bnd,cpd->bncp", embedded, self.class_embeddings).amax(-1)
+        scale = torch.tensor(self.logit_scale, device=similarity.device).exp()
+        return scale * F.pad(similarity, (0, 1))  # "nothing" is a row of zeros
 
 
 def pixel_queries(found: Proposals, image_size: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which queries each cell of a coarse grid belongs to.
+    """Assign queries to the cells of a coarse grid.
 
     A query weighs (s + 1) / 2 times its mask's probability, s being its likeliest class's (LIRA's
     panoptic_postprocess).
 
     Args:
         found: of the panoptic pass.
-        image_size: side of the input, pixels; masks are brought to it first.
+        image_size: side of the input, pixels; masks are resized to it first.
         side: of the grid.
 
     Returns:
@@ -98,7 +98,7 @@ def pixel_queries(found: Proposals, image_size: int, side: int) -> tuple[torch.T
 
 
 def _shrunk(masks: torch.Tensor, score: torch.Tensor, image_size: int, side: int) -> torch.Tensor:
-    """Weights (n, side * side) of queries; resized as the original does, without smoothing."""
+    """Weights (n, side * side) of queries; resized as in the public code, without antialiasing."""
     size = (image_size, image_size)
     full = F.interpolate(masks.unsqueeze(0), size, mode="bilinear", align_corners=False).sigmoid()
     weights = (0.5 * score + 0.5).view(1, -1, 1, 1) * full

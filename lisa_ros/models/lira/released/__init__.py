@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA's released pieces: found, described and put together."""
+"""LIRA's released pieces: found, described and assembled."""

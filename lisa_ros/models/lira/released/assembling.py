@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA's released pieces as one network's tensors, with a strict report of every name that is amiss."""
+"""LIRA's released pieces as one network's tensors, with a strict report of every wrong name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lisa_ros.models.lira.released.pieces import ReleasedTensors, find_pieces
 
 
 class ReleasedLira:
-    """LIRA's tensors by LiraNetwork's names, made of the released pieces one by one. Stands in for WeightFiles.
+    """LIRA's tensors by LiraNetwork's names, made of the released pieces one by one. Has the interface of WeightFiles.
 
     Attributes:
-        folder: where the pieces lie.
-        pieces: where each of them does.
-        files: all that is read.
+        folder: of the pieces.
+        pieces: the path of each piece.
+        files: all files that are read.
         description: the entries of config.json that describe the network.
         config: the same, checked.
         network: on the meta device.
@@ -34,7 +34,7 @@ class ReleasedLira:
         """Finds the pieces and compares all their names and shapes with what the network needs.
 
         Raises:
-            CheckpointError: lists every tensor that is missing, unexpected or misshapen, or says what else is amiss.
+            CheckpointError: lists every tensor that is missing, unexpected or misshapen, or what else is wrong.
         """
         self.pieces = find_pieces(source)
         self.folder, self.files = self.pieces.lira.parent.parent, self.pieces.files
@@ -61,14 +61,13 @@ class ReleasedLira:
             yield key, self._made(recipe).contiguous()
 
     def report(self) -> str:
-        """What is taken from where, and what is left, in a line for people."""
+        """One line: how many tensors come from which piece, and how many are unused."""
         used = {released for recipe in self._recipes.values() for released in recipe.sources}
         counts = {piece: sum(one[0] == piece for one in used) for piece in ("lira", "internvl", "omg", "classes")}
-        told = ", ".join(f"{count} of {piece}" for piece, count in counts.items())
+        by_piece = ", ".join(f"{count} of {piece}" for piece, count in counts.items())
         unused = sum(is_unused(released) for released in self._tensors.names())
-        return (
-            f"{len(self._recipes)} tensors made of {sum(counts.values())} released ones ({told}); {unused} play no part"
-        )
+        total = sum(counts.values())
+        return f"{len(self._recipes)} tensors made of {total} released ones ({by_piece}); {unused} are unused"
 
     def _made(self, recipe: Recipe, *, meta: bool = False) -> torch.Tensor:
         sources = [self._tensors[released] for released in recipe.sources]
@@ -81,17 +80,17 @@ class ReleasedLira:
         unexpected = sorted(":".join(one) for one in names if one not in needed and not is_unused(one))
         misshapen = [] if missing else self._misshapen({k: v.shape for k, v in self.network.state_dict().items()})
         faults = [("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)]
-        told = [f"{len(names)} {what}: {', '.join(names)}" for what, names in faults if names]
-        if told:
-            raise CheckpointError(f"the pieces in {self.folder} are not LIRA's. " + "; ".join(told))
+        found = [f"{len(names)} {what}: {', '.join(names)}" for what, names in faults if names]
+        if found:
+            raise CheckpointError(f"the pieces in {self.folder} are not LIRA's. " + "; ".join(found))
 
     def _misshapen(self, needed: Mapping[str, torch.Size]) -> list[str]:
-        told = []
+        wrong = []
         for key, recipe in self._recipes.items():
             sources = ", ".join(f"{':'.join(one)} {tuple(self._tensors[one].shape)}" for one in recipe.sources)
             try:
                 fits = self._made(recipe, meta=True).shape == needed[key]
-            except RuntimeError:  # shapes of which nothing can be made
+            except RuntimeError:  # the shapes do not fit together
                 fits = False
-            told += [] if fits else [f"{sources} for {key} {tuple(needed[key])}"]
-        return told
+            wrong += [] if fits else [f"{sources} for {key} {tuple(needed[key])}"]
+        return wrong

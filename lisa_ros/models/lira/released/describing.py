@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What LIRA's released pieces say and show of themselves, as the entries of the converted folder's config.json."""
+"""The converted folder's config.json, from LIRA's released configurations and the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lisa_ros.models.lira.configuration import LIRA_TOKENS, OmgSizes, SefeSizes,
 from lisa_ros.models.lira.keys import CLASSES, LORA_SCALE
 from lisa_ros.models.lira.released.pieces import Pieces, ReleasedTensors
 
-# Of the released networks; weights do not show them.
+# Of the released networks; they cannot be read from the weights.
 _OMG_IMAGE_SIZE, _OMG_HEADS, _SEFE_HEADS = 1024, 8, 32
 
 
@@ -28,14 +28,14 @@ def described(pieces: Pieces, tensors: ReleasedTensors) -> dict[str, Any]:
         CheckpointError: a file or field is missing, or two pieces do not fit together.
     """
     raw = read_json(pieces.internvl / "config.json")
-    told = read_json(pieces.sizes) if pieces.sizes else {}
+    given = read_json(pieces.sizes) if pieces.sizes else {}
     rows = tensors.shape("lira", "llm.base_model.model.model.tok_embeddings.weight")[0]
     try:
         return {
             "language": {**_language(raw["llm_config"]), "vocab_size": rows},
             "vision": _vision(raw),
-            "omg": sizes_for_json(_omg_sizes(tensors, told.get("omg", {}))),
-            "sefe": sizes_for_json(_sefe_sizes(tensors, told.get("sefe", {}))),
+            "omg": sizes_for_json(_omg_sizes(tensors, given.get("omg", {}))),
+            "sefe": sizes_for_json(_sefe_sizes(tensors, given.get("sefe", {}))),
             "added_tokens": _added_tokens(pieces.internvl, rows),
         }
     except CheckpointError:
@@ -48,13 +48,13 @@ def described(pieces: Pieces, tensors: ReleasedTensors) -> dict[str, Any]:
 
 
 def lora_scale(pieces: Pieces) -> float:
-    """The language model's alpha / r: the released sizes', where no file beside the pieces says another.
+    """The language model's alpha / r: that of the released sizes, unless a file beside the pieces has another.
 
     Raises:
-        CheckpointError: it is no positive number.
+        CheckpointError: it is not a positive number.
     """
-    told = read_json(pieces.sizes).get("llm", {}) if pieces.sizes else {}
-    scale = told.get("lora_scale", LORA_SCALE) if isinstance(told, dict) else told
+    given = read_json(pieces.sizes).get("llm", {}) if pieces.sizes else {}
+    scale = given.get("lora_scale", LORA_SCALE) if isinstance(given, dict) else given
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < math.inf:
         raise CheckpointError(f"{pieces.sizes}: llm.lora_scale is {scale!r}; a positive number is right")
     return float(scale)
@@ -74,7 +74,7 @@ def _vision(raw: Mapping[str, Any]) -> dict[str, Any]:
     vision = raw["vision_config"]
     if vision.get("qk_normalization") or raw.get("ps_version") != "v2" or raw.get("select_layer", -1) != -1:
         raise CheckpointError(
-            "InternVL2's eye is of another kind: LIRA's has plain attention, ps_version v2, last layer"
+            "InternVL2's vision encoder differs from LIRA's, which has plain attention, ps_version v2, last layer"
         )
     names = (
         "hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act norm_type layer_norm_eps "
@@ -83,18 +83,18 @@ def _vision(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: vision[name] for name in names.split()}, "attention_bias": bool(vision["qkv_bias"])}
 
 
-def _omg_sizes(tensors: ReleasedTensors, told: Mapping[str, Any]) -> OmgSizes:
+def _omg_sizes(tensors: ReleasedTensors, given: Mapping[str, Any]) -> OmgSizes:
     def shape(name: str) -> Shape:
         return tensors.shape("omg", name)
 
     head, stages = "panoptic_head", [f"backbone.layer{i}" for i in range(1, 5)]
     classes = tensors.shape(*CLASSES)
     return OmgSizes(
-        image_size=int(told.get("image_size", _OMG_IMAGE_SIZE)),
+        image_size=int(given.get("image_size", _OMG_IMAGE_SIZE)),
         stage_widths=_four(shape(f"{stage}.blocks.0.gamma")[0] for stage in stages),
         stage_depths=_four(tensors.count("omg", rf"{re.escape(stage)}\.blocks\.(\d+)\.") for stage in stages),
         width=shape(f"{head}.query_feat.weight")[1],
-        heads=int(told.get("num_heads", _OMG_HEADS)),
+        heads=int(given.get("num_heads", _OMG_HEADS)),
         encoder_layers=tensors.count("omg", rf"{head}\.pixel_decoder\.encoder\.layers\.(\d+)\."),
         encoder_ffn=shape(f"{head}.pixel_decoder.encoder.layers.0.ffn.layers.0.0.weight")[0],
         decoder_layers=tensors.count("omg", rf"{head}\.transformer_decoder\.layers\.(\d+)\."),
@@ -111,16 +111,16 @@ def _four(numbers: Iterable[int]) -> tuple[int, int, int, int]:
     return one, two, three, four
 
 
-def _sefe_sizes(tensors: ReleasedTensors, told: Mapping[str, Any]) -> SefeSizes:
+def _sefe_sizes(tensors: ReleasedTensors, given: Mapping[str, Any]) -> SefeSizes:
     return SefeSizes(
         hidden=tensors.shape("lira", "projector.model.query_proj.weight")[0],
-        heads=int(told.get("heads", _SEFE_HEADS)),
+        heads=int(given.get("heads", _SEFE_HEADS)),
         text2vision=tensors.shape("lira", "projector_text2vision.model.0.weight")[0],
     )
 
 
 def _added_tokens(internvl: Path, rows: int) -> dict[str, int]:
-    """Token text -> id: InternVL2's, and LIRA's behind them."""
+    """Token text -> id: InternVL2's, followed by LIRA's."""
     decoder = read_json(internvl / "tokenizer_config.json").get("added_tokens_decoder", {})
     tokens = {str(entry["content"]): int(number) for number, entry in decoder.items()}
     if (internvl / "added_tokens.json").is_file():

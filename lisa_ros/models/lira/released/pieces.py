@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIRA's released pieces on the disk: found, opened, and their tensors by piece and name."""
+"""LIRA's released pieces on the disk: found and opened; their tensors by piece and name."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _TRUNK = re.compile(r"visual\.trunk\.(?:(stem\..+)|stages\.(\d)\.(.+))")
 
 @dataclass(frozen=True)
 class Pieces:
-    """Where the pieces lie.
+    """The paths of the pieces.
 
     Attributes:
         lira: the file of trained parts.
         internvl: the folder of InternVL2.
-        omg, classes: OMG-Seg's file, and that of its classes' names.
-        trunk: OpenCLIP's file, where there is one.
-        sizes: a file that says what the weights do not show; no released piece has it.
+        omg, classes: OMG-Seg's file, and that of its class names.
+        trunk: OpenCLIP's file, if there is one.
+        sizes: a file with sizes that cannot be read from the weights; no released piece has one.
     """
 
     lira: Path
@@ -47,18 +47,18 @@ class Pieces:
     def files(self) -> list[Path]:
         """All that a conversion reads."""
         names = ("config.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json")
-        told = [self.internvl / name for name in names]
-        found = [self.lira, self.omg, self.classes, self.trunk, self.sizes, *WeightFiles(self.internvl).files, *told]
+        small = [self.internvl / name for name in names]
+        found = [self.lira, self.omg, self.classes, self.trunk, self.sizes, *WeightFiles(self.internvl).files, *small]
         return [file for file in found if file is not None and file.is_file()]
 
 
 def holds_lira(source: Path) -> bool:
-    """Whether a folder, or a file in it, is of LIRA's released pieces; OMG-Seg alone is enough to tell a folder."""
+    """Whether a folder, or a file in it, belongs to LIRA's released pieces; OMG-Seg alone identifies a folder."""
     return bool(_lira_files(source)) or any((folder / OMG_FILE).is_file() for folder in _omg_folders(source))
 
 
 def _lira_files(source: Path) -> list[Path]:
-    # "LIRA-2B.pth" alone says nothing of its folder. Links are not followed: what a cache's point to has other names.
+    # The name "LIRA-2B.pth" is not enough; its folder counts. Links are not followed: cached files have other names.
     source = source.absolute()
     if source.is_file():
         return [source] if source.match(LIRA_FILES) else []
@@ -73,16 +73,16 @@ def find_pieces(source: Path) -> Pieces:
     """The pieces below a folder.
 
     Args:
-        source: the folder with model_weight/LIRA-*.pth, or that file where there are several. InternVL2-* and omg_llava
+        source: the folder with model_weight/LIRA-*.pth, or that file if there are several. InternVL2-* and omg_llava
             lie in the folder, or in its folder `pretrained` as LIRA's repository has them.
 
     Raises:
-        CheckpointError: one is not there, or it is not clear which is meant.
+        CheckpointError: a piece is missing, or there are several candidates.
     """
     lira = _only(_lira_files(source), LIRA_FILES, source)
     root = lira.parent.parent
-    places = [root, root / "pretrained"]
-    named = [folder for place in places for folder in sorted(place.glob("InternVL2-*")) if folder.is_dir()]
+    folders = [root, root / "pretrained"]
+    named = [folder for parent in folders for folder in sorted(parent.glob("InternVL2-*")) if folder.is_dir()]
     size = lira.stem.removeprefix("LIRA-")
     fitting = [folder for folder in named if folder.name == f"InternVL2-{size}"]
     internvl = _only(fitting or named, f"InternVL2-{size}", root)
@@ -100,7 +100,7 @@ def _only(found: list[Path], wanted: str, root: Path) -> Path:
         )
     if len(found) > 1:
         names = ", ".join(str(path) for path in found)
-        raise CheckpointError(f"{root} has several of {wanted}: {names}; name the LIRA-*.pth that is meant")
+        raise CheckpointError(f"{root} has several of {wanted}: {names}; name the LIRA-*.pth to use")
     return found[0]
 
 
@@ -148,12 +148,12 @@ class ReleasedTensors:
             CheckpointError: there is none of the name.
         """
         if (piece, name) not in self:
-            raise CheckpointError(f"the released pieces have no {name} (in {piece}), which shows a size of LIRA")
+            raise CheckpointError(f"the released pieces have no {name} (in {piece}), which a size of LIRA is read from")
         return tuple(self[piece, name].shape)
 
     def count(self, piece: str, pattern: str) -> int:
-        """One more than the largest number that stands in the pattern's place among a piece's names; 0 for none."""
-        matches = (re.match(pattern, name) for place, name in self.names() if place == piece)
+        """One more than the largest number that the pattern finds in a piece's names; 0 if it finds none."""
+        matches = (re.match(pattern, name) for its_piece, name in self.names() if its_piece == piece)
         return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
@@ -175,7 +175,7 @@ def _class_embeddings(file: Path) -> torch.Tensor:
 
 
 def _with_trunk(omg: dict[str, torch.Tensor], file: Path | None) -> dict[str, torch.Tensor]:
-    """OMG-Seg's tensors, with OpenCLIP's trunk where it has none of its own: it was never trained."""
+    """OMG-Seg's tensors, with OpenCLIP's trunk if the file has none: the trunk was not trained."""
     if file is None or any(name.startswith("backbone.") for name in omg):
         return omg
     if file.suffix == ".safetensors":

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What LIRA's language model sees: InternVL's tiles and OMG-Seg's pixels."""
+"""The visual inputs of LIRA's language model: InternVL's tiles and OMG-Seg's pixels."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""InternVL2's eye: InternViT on square tiles, four patches folded into one, `mlp1` to the language model's width."""
+"""InternVL2's vision encoder: InternViT on square tiles, folding of four patches into one, and `mlp1`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLD = 2
 """Patches on a side that become one token (InternVL2's downsample_ratio of 0.5)."""
 
 
-class InternVlEye(nn.Module):
+class InternVlEncoder(nn.Module):
     """Tiles -> tokens.
 
     Attributes:
@@ -28,7 +28,7 @@ class InternVlEye(nn.Module):
         self.mlp1 = nn.Sequential(nn.LayerNorm(folded), nn.Linear(folded, hidden), nn.GELU(), nn.Linear(hidden, hidden))
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        """What the language model sees of tiles.
+        """The language model's input for tiles.
 
         Args:
             tiles: (n, 3, side, side), normalized.
@@ -49,7 +49,7 @@ def fold_patches(patches: torch.Tensor) -> torch.Tensor:
         patches: (n, side * side, width), row by row.
 
     Returns:
-        (n, side * side / 4, 4 * width): the four stand top left, top right, bottom left, bottom right.
+        (n, side * side / 4, 4 * width): in the order top left, top right, bottom left, bottom right.
     """
     count, length, width = patches.shape
     half = int(length**0.5) // FOLD

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SEFE, LIRA's fusion of semantic and pixel features (arXiv 2507.06272): what the language model sees of a picture."""
+"""SEFE, LIRA's fusion of semantic and pixel features (arXiv 2507.06272): the language model's input for an image."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Sefe(nn.Module):
         self.separator_pixels = nn.Parameter(torch.empty(1, hidden))
 
     def forward(self, tiles: torch.Tensor, pixels: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-        """What stands for a picture in the language model's input.
+        """Compute the tokens of an image in the language model's input.
 
         Args:
             tiles: (n, hidden), InternVL's tokens of all tiles.
             pixels: (cells, pixel_width) from OMG-Seg.
-            objects: (kept, 2 * width) from OMG-Seg; none is possible.
+            objects: (kept, 2 * width) from OMG-Seg; may be empty.
 
         Returns:
-            (n + 1 + cells + 1 + kept, hidden): tiles, a mark, fused pixels, a mark, fused objects.
+            (n + 1 + cells + 1 + kept, hidden): tiles, a separator, fused pixels, a separator, fused objects.
         """
         weight = self.separator_tiles
         fused_pixels = self.fuse(self.pixel_proj(pixels.to(weight.dtype)), tiles)
@@ -43,8 +43,8 @@ class Sefe(nn.Module):
         return torch.cat([tiles, weight, fused_pixels, self.separator_pixels, fused_objects])
 
     def fuse(self, tokens: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
-        """Tokens (m, hidden) after one look at the tiles' (n, hidden); no positions, no layers behind."""
+        """Tokens (m, hidden) after one attention to the tiles' (n, hidden), without positions or further layers."""
         query, memory = self.norm_query(tokens).unsqueeze(0), self.norm_memory(tiles).unsqueeze(0)
-        seen, _ = self.attention(query, memory, memory, need_weights=False)
-        fused: torch.Tensor = tokens + seen[0]
+        attended, _ = self.attention(query, memory, memory, need_weights=False)
+        fused: torch.Tensor = tokens + attended[0]
         return fused
