@@ -119,23 +119,32 @@ def started(command: Sequence[str]) -> Iterator[Process]:
 
 
 @contextmanager
-def talking_node(name: str) -> Iterator[Node]:
-    """A node of the test, spun by a thread, in the private domain."""
+def ros_context() -> Iterator[rclpy.Context]:
+    """A context of rclpy in the private domain."""
     context = rclpy.Context()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     rclpy.init(context=context, domain_id=private_domain())
-    node = rclpy.create_node(name, context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
     try:
-        yield node
+        yield context
     finally:
-        executor.shutdown()
-        thread.join(10)
-        node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+@contextmanager
+def talking_node(name: str) -> Iterator[Node]:
+    """A node of the test, spun by a thread, in the private domain."""
+    with ros_context() as context:
+        node = rclpy.create_node(name, context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        try:
+            yield node
+        finally:
+            executor.shutdown()
+            thread.join(10)
+            node.destroy_node()
 
 
 def scripted_node(*arguments: str) -> list[str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa` as a process of its own, for test_finetune.py: `waiting_finetuning.py FOLDER ARGUMENT...`.
+"""`lisa` in its own process, for test_finetune.py: `waiting_finetuning.py FOLDER ARGUMENT...`.
 
-At batch WAIT_AT it makes FOLDER/waiting and goes on once there is a file FOLDER/go.
+At batch WAIT_AT it creates FOLDER/waiting and continues when the file FOLDER/go exists.
 """
 
 from __future__ import annotations

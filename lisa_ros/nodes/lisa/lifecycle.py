@@ -8,6 +8,7 @@ from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ConditionReachedException, Executor, ShutdownException, TimeoutException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
@@ -18,18 +19,28 @@ _CHANGE_STATE = "/change_state"
 class NodeExecutor(Executor):
     """Runs callbacks one at a time on the spinning thread, but those of one service each on a thread of its own."""
 
-    def __init__(self, service: Any) -> None:
-        """Start without a node; `service` is the one whose callbacks take long. It has its own callback group."""
-        super().__init__()
+    def __init__(self, service: Any, *, context: Any = None) -> None:
+        """Start without a node.
+
+        Args:
+            service: The one whose callbacks take long. It has its own callback group.
+            context: rclpy's context; None: the default one.
+        """
+        super().__init__(context=context)
         self._service = service
         self._running: set[Any] = set()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """See rclpy's Executor."""
         try:
-            handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
+            self._spin_once(timeout_sec)
         except (ShutdownException, TimeoutException, ConditionReachedException):
-            return
+            pass
+        except InvalidHandle:  # a transition destroyed a subscription that this thread was using
+            pass
+
+    def _spin_once(self, timeout_sec: float | None) -> None:
+        handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
         if entity is not self._service:
             handler()
             handler.result()  # raises the callback's exception

@@ -3,6 +3,7 @@
 
 import gc
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +11,21 @@ from typing import Any
 
 import camera_images
 import pytest
+import rclpy
 from golden import read_case
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_probe import Probe, probing
 from paths import PROCESSES
-from ros_harness import Process, scripted_node, started, wait_at, wait_until
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+from rclpy.waitable import NumberOfEntities, Waitable
+from ros_harness import Process, ros_context, scripted_node, started, wait_at, wait_until
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.lifecycle import NodeExecutor
 
 
 class Manager:
@@ -130,6 +136,38 @@ def test_an_invalid_transition_is_refused_without_a_traceback(managed: tuple[Pro
     assert "is not possible in the node's state; refused." in process.output
     assert "Traceback" not in process.output
     assert manager.change(Transition.TRANSITION_CONFIGURE)
+
+
+class DestroyedWaitable(Waitable):
+    """Destroyed by another thread while the executor builds its wait set, as by deactivate."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.default_callback_group)
+        self.used = 0
+
+    def is_ready(self, wait_set: Any) -> bool:
+        return False
+
+    def get_num_entities(self) -> NumberOfEntities:
+        return NumberOfEntities()
+
+    def add_to_wait_set(self, wait_set: Any) -> None:
+        self.used += 1
+        if self.used == 1:
+            raise InvalidHandle("cannot use Destroyable because destruction was requested")
+
+
+def test_the_executor_survives_an_entity_that_is_destroyed_meanwhile() -> None:
+    with ros_context() as context:
+        node, executor = rclpy.create_node("restless", context=context), NodeExecutor(None, context=context)
+        executor.add_node(node)
+        waitable, called = DestroyedWaitable(node), threading.Event()
+        node.add_waitable(waitable)
+        node.create_timer(0.001, called.set)
+        wait_until(lambda: executor.spin_once(timeout_sec=0.1) or called.is_set(), "a callback")
+        assert waitable.used > 1
+        executor.shutdown()
+        node.destroy_node()
 
 
 def test_other_callbacks_run_while_a_model_loads(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
