@@ -40,7 +40,7 @@ def test_generated_answers_are_judged(wanted: Evaluation, capsys: pytest.Capture
     assert found["complete"] and found["protocol"] == "generate" and found["checkpoint"] == "checkpoint"
     assert found["computed_in"] == {"none": "float32 on cpu"} and len(found["weights_sha256"]) == 64
     assert [item["masks"] for item in found["items"]] == [1, 2, 0]
-    assert found["items"][2]["answer"] == "There is no such thing."
+    assert found["items"][2]["answer"] == "There is no such object."
     assert f"{row['giou']:.4f}" in capsys.readouterr().out
 
 
@@ -56,7 +56,7 @@ def test_all_texts_in_plain_phrasing(wanted: Evaluation) -> None:
     run_evaluation(replace(wanted, phrasing="plain", all_texts=True), Loader([model]))
     assert [question for question, _ in model.asked][:2] == ["What is red?", "ask this only with all texts"]
     assert all(turns == () for _, turns in model.asked), "texts of ReasonSeg are no dialogue"
-    assert model.looks == 3, "an image is encoded once"
+    assert model.encoded == 3, "an image is encoded once"
 
 
 def test_teacher_forcing_is_the_papers_protocol(wanted: Evaluation) -> None:
@@ -105,7 +105,7 @@ def test_all_sentences_about_an_image(tmp_path: Path, checkpoint: Path) -> None:
     model = TeacherForcedModel()
     run_evaluation(wanted, Loader([model]))
     found = results(wanted)
-    assert [round(item["iou"], 3) for item in found["items"]] == [1, 0, 1] and model.looks == 1
+    assert [round(item["iou"], 3) for item in found["items"]] == [1, 0, 1] and model.encoded == 1
     assert found["partition"] == "unc" and all(turns == () for _, turns in model.asked)
     assert [row["row"] for row in found["rows"]] == ["all"]
 
