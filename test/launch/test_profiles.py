@@ -11,7 +11,8 @@ import pytest
 import yaml
 from paths import CONFIG
 
-from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters, check_choice
+from lisa_ros.nodes.lisa.live_parameters import check_choice
+from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters
 
 PROFILES = ("rtx.yaml", "jetson_orin.yaml", "cpu_embedded.yaml")
 DEFAULTS = dataclasses.asdict(NodeParameters())

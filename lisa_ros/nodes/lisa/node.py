@@ -35,8 +35,9 @@ from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.lifecycle import guard_transitions
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.loading import loading_reports
-from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, LiveParameters, NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.process import on_signals, run
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState

@@ -14,7 +14,8 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 
-from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters, descriptor
+from lisa_ros.nodes.lisa.live_parameters import descriptor
+from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters, parameter_descriptor
 from lisa_ros.nodes.speech.parameters import SpeechParameters
 from lisa_ros.nodes.speech.parameters import descriptor as speech_descriptor

@@ -15,7 +15,7 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
-from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation.answers import ObjectMask
 

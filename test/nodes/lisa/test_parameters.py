@@ -17,8 +17,9 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.nodes.lisa import node as lisa_node
 from lisa_ros.nodes.lisa import parameters
+from lisa_ros.nodes.lisa.live_parameters import check_choice, descriptor
 from lisa_ros.nodes.lisa.node import load_from_parameters
-from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError, check_choice, descriptor
+from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
 
 FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
 

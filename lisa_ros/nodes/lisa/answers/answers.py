@@ -17,7 +17,7 @@ from lisa_ros.nodes.lisa.answers.locating import Location, Locator
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import AnsweredObjects, PlannerTopics
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
-from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.overlay import draw_overlay

@@ -17,7 +17,7 @@ from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
-from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics

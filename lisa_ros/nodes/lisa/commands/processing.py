@@ -9,7 +9,8 @@ from lisa_ros.nodes.lisa.camera.camera import Camera, Choice
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.nodes.lisa.commands.inference import InferenceSettings, run_inference
 from lisa_ros.nodes.lisa.dialogue_services import dialogue_limits
-from lisa_ros.nodes.lisa.parameters import LiveParameters, NodeParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.nodes.lisa.request import Processed, Request
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import Turn

@@ -18,7 +18,7 @@ from lisa_ros.nodes.lisa.answers.locating import Locator
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.nodes.lisa.commands.inference import is_object
-from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics

@@ -13,7 +13,7 @@ from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.nodes.lisa.camera.camera import Camera
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.processing import Processor
-from lisa_ros.nodes.lisa.parameters import LiveParameters
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Processed, Request
 from lisa_ros.segmentation.turns import Turn
 
