@@ -186,14 +186,17 @@ def test_nothing_is_subscribed_while_nobody_looks(browser: Browser, probe: Probe
     with filming(probe), node(probe), console() as address:
 
         def subscribed() -> tuple[int, int]:
-            return probe.camera_subscriptions(), probe.node.count_subscribers("/lisa/segmentation")
+            """By the console alone: the node subscribes to the camera, too, and is discovered at any time."""
+            found = (probe.node.get_subscriptions_info_by_topic(topic) for topic in ("/image", "/lisa/segmentation"))
+            camera, answers = (sum(one.node_name == "console" for one in each) for each in found)
+            return camera, answers
 
-        before = subscribed()
+        wait_until(lambda: subscribed() == (0, 0), "the end of subscriptions of tests before")
         ann, ben = Operator(browser, address, "ann"), Operator(browser, address, "ben")
         ann.wait_for_camera()
         ben.wait_for_camera()
-        assert subscribed() == (before[0] + 1, before[1] + 1)
+        wait_until(lambda: subscribed() == (1, 1), "one subscription for both pages")
         ann.close()
         ben.close()
-        wait_until(lambda: subscribed() == before, "the end of the subscriptions")
+        wait_until(lambda: subscribed() == (0, 0), "the end of the subscriptions")
         time.sleep(0.1)
