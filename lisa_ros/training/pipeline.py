@@ -42,6 +42,8 @@ HARD_NEGATIVES = FollowUpMix(absent=0.35, near=0.7)
 """Most of what was wrongly marked had been asked for in follow-ups, and few of the plain ones are near misses."""
 BLENDED = ("joint", "hard_negatives", "rebalancing")
 """Stages whose mean the next one starts from: each marks or denies too much in a way of its own."""
+READ_AS_IMAGES = ("other_object", "language_randomized")
+"""Stages on hints of a LLaMA that reads images already."""
 LAST_PLAIN = ("joint_a", "joint_b")
 """Stages whose mean is the model of the plain table."""
 MILD = FollowUpMix(absent=0.25, near=0.25)
@@ -167,9 +169,23 @@ class Pipeline:
         self._start_randomized()
         self._train_sam("sam_randomized", self._randomized())
 
+    def language_randomized(self) -> None:
+        """LLaMA on hints of randomized tables, read as it reads images, with all ways to ask."""
+        self._start_randomized()
+        self._train_dialogues(
+            "language_randomized",
+            views=ViewCache(self.recipe.views / "randomized", self.recipe.randomized_views),
+            batch=20,
+            turns=4,
+            vision="hints",
+            mix=WITH_OTHERS,
+            varied=True,
+        )
+
     def joint_randomized(self) -> None:
         """Everything but SAM's encoder on randomized tables, with all ways to ask."""
         self._start_randomized()
+        self._take_language("language_randomized")
         self._take("clip_randomized", "network_part.", self.network.vision_tower)
         self._take("sam_randomized", "network_part.", self.network.visual_model)
         self._train_dialogues(
@@ -194,7 +210,7 @@ class Pipeline:
     def _randomized(self) -> RandomizedViews:
         """Views of randomized and of plain tables."""
         randomized = ViewCache(self.recipe.views / "randomized", self.recipe.randomized_views)
-        return RandomizedViews([randomized, self._views()])
+        return RandomizedViews([randomized], plain=[self._views()])
 
     def _start_randomized(self) -> None:
         """The network as the randomized stages find it."""
@@ -251,7 +267,7 @@ class Pipeline:
             code_weight=2.0,
             **arguments,
         )
-        if name == "other_object":
+        if name in READ_AS_IMAGES:
             self._read_hints_as_images(stage)
         self._run(name, stage, {**arguments, "kind": kind.__name__})
 

@@ -68,7 +68,8 @@ def test_it_ends_in_a_checkpoint_that_answers(recipe: Recipe) -> None:
         ("rebalancing", "hard_negatives"),
         ("joint_a", "other_object"),
         ("joint_b", "other_object"),
-        ("joint_randomized", "joint_a"),
+        ("language_randomized", "joint_a"),
+        ("joint_randomized", "language_randomized"),
     ],
 )
 def test_a_stage_starts_from_the_one_before(recipe: Recipe, stage: str, before: str) -> None:

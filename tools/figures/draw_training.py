@@ -25,6 +25,7 @@ CURVES = {
     "joint_b": ("iou", "code", "words"),
     "clip_randomized": ("kinds", "colours"),
     "sam_randomized": ("iou", "kinds"),
+    "language_randomized": ("code", "words"),
     "joint_randomized": ("iou", "code", "words"),
 }
 """What is drawn of each stage, in the recipe's order."""

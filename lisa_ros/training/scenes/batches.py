@@ -54,9 +54,7 @@ def draw_view(views: Views, rng: Rng) -> View:
 def draw_numbered(views: Views, rng: Rng) -> tuple[int, View]:
     """The same, with its number in the cache."""
     number = int(rng.integers(len(views)))
-    view = views[number]
-    if isinstance(views, RandomizedViews):
-        view = views.varied(view, rng)
+    view = views.varied(number, rng) if isinstance(views, RandomizedViews) else views[number]
     rgb, instances = view.rgb, view.instances
     if rng.random() < 0.5:  # before any question is asked, so that left is left
         rgb, instances = rgb[:, ::-1], instances[:, ::-1]

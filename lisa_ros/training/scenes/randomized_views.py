@@ -17,14 +17,18 @@ ELSEWHERE, CROPPED, HIDDEN, DEGRADED = 0.5, 0.4, 0.12, 0.75
 """How often a view gets another background, is cropped, partly hidden by an arm, and degraded as by a real camera."""
 SMALLEST_CROP = 0.5
 """Of the image's sides."""
+PLAIN_KEPT = 0.5
+"""How often a view of the plain table is drawn as it was rendered, so that what was learned of it stays."""
 
 
 class RandomizedViews:
-    """The views of some caches in one sequence; `draw` varies what the caches hold."""
+    """The views of some caches in one sequence; `varied` changes what the caches hold."""
 
-    def __init__(self, caches: Sequence[ViewCache]) -> None:
-        """Takes caches with one view or more each."""
-        self._views = [cache[i] for cache in caches for i in range(len(cache)) if cache[i].objects]
+    def __init__(self, randomized: Sequence[ViewCache], plain: Sequence[ViewCache] = ()) -> None:
+        """Takes caches of randomized tables and of the plain one, one view or more in all."""
+        views = [[cache[i] for cache in caches for i in range(len(cache))] for caches in (randomized, plain)]
+        changing, kept = ([view for view in some if view.objects] for some in views)
+        self._views, self._plain_from = changing + kept, len(changing)
 
     def __len__(self) -> int:
         """Number of views."""
@@ -34,8 +38,14 @@ class RandomizedViews:
         """A view as it was rendered."""
         return self._views[index]
 
-    def varied(self, view: View, rng: np.random.Generator) -> View:
-        """The view on another background or after a random crop, behind a random arm, through a random camera."""
+    def varied(self, number: int, rng: np.random.Generator) -> View:
+        """A view on another background or after a random crop, behind a random arm, through a random camera.
+
+        Of the plain table half of the draws give the view as it was rendered.
+        """
+        view = self._views[number]
+        if number >= self._plain_from and rng.random() < PLAIN_KEPT:
+            return view
         if rng.random() < ELSEWHERE:
             view = on_another_background(view, rng)
         elif rng.random() < CROPPED:

@@ -62,3 +62,14 @@ def test_the_same_step_draws_the_same_views(views: RandomizedViews) -> None:
     first, again, other = (draw_view(views, step_rng(1, "joint", number)) for number in (5, 5, 6))
     assert np.array_equal(first.rgb, again.rgb) and first.rgb.shape == again.rgb.shape
     assert first.rgb.shape != other.rgb.shape or not np.array_equal(first.rgb, other.rgb)
+
+
+def test_half_of_the_plain_tables_views_are_drawn_as_they_are(tmp_path: Path) -> None:
+    render_views(SPLITS["train"], 2, cache=tmp_path, width=160, height=120, shard_views=2)
+    cache = ViewCache(tmp_path)
+    views, rng = RandomizedViews([cache], plain=[cache]), np.random.default_rng(3)
+    unchanged = [
+        np.mean([np.array_equal(views.varied(number, rng).rgb, views[number].rgb) for _ in range(60)])
+        for number in (0, len(views) - 1)
+    ]
+    assert unchanged[0] < 0.25 and 0.4 < unchanged[1] < 0.75
