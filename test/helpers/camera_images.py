@@ -14,10 +14,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 HEIGHT, WIDTH = 32, 48
 RED, GREEN, BLUE = (200, 30, 20), (40, 190, 30), (10, 40, 210)
-COLOURED = ("rgb8", "bgr8", "rgba8", "bgra8")
+COLOURED = ("rgb8", "bgr8", "rgba8", "bgra8", "rgb16", "bgr16", "rgba16", "bgra16")
 MONO = ("mono8", "8UC1", "mono16")
-BAYER = ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8")
-YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12")
+BAYER = tuple(f"bayer_{pattern}{bits}" for bits in (8, 16) for pattern in ("rggb", "bggr", "gbrg", "grbg"))
+YUV = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21", "nv24")
 ENCODINGS = COLOURED + MONO + BAYER + YUV
 
 
@@ -73,16 +73,25 @@ def compressed(suffix: str, format_text: str, pixels: NDArray[np.generic]) -> Co
 
 def _rows(encoding: str, big_endian: bool) -> NDArray[np.uint8]:
     if encoding in MONO:
-        grey = greys()
-        wide = (grey.astype(np.uint16) * 257).astype(">u2" if big_endian else "<u2")
-        return wide.view(np.uint8) if encoding == "mono16" else grey
-    if encoding in COLOURED:
-        return _interleaved(encoding[:-1]).reshape(HEIGHT, -1)
-    if encoding in BAYER:
-        return _mosaic(encoding[6:10])
+        rows = greys()
+    elif encoding in COLOURED:
+        rows = _interleaved(encoding.rstrip("0123456789")).reshape(HEIGHT, -1)
+    elif encoding in BAYER:
+        rows = _mosaic(encoding[6:10])
+    else:
+        return _yuv_rows(encoding)
+    if not encoding.endswith("16"):
+        return rows
+    return (rows.astype(np.uint16) * 257).astype(">u2" if big_endian else "<u2").view(np.uint8)
+
+
+def _yuv_rows(encoding: str) -> NDArray[np.uint8]:
     y, u, v = _yuv(colours())
-    if encoding == "nv12":
-        pairs = np.dstack([u[::2, ::2], v[::2, ::2]]).reshape(HEIGHT // 2, WIDTH)
+    if encoding == "nv24":
+        return np.vstack([y, np.dstack([u, v]).reshape(2 * HEIGHT, WIDTH)])
+    if encoding in ("nv12", "nv21"):
+        first, second = (u, v) if encoding == "nv12" else (v, u)
+        pairs = np.dstack([first[::2, ::2], second[::2, ::2]]).reshape(HEIGHT // 2, WIDTH)
         return np.vstack([y, pairs])
     order = (u[:, ::2], y[:, ::2], v[:, ::2], y[:, 1::2]) if encoding in ("yuv422", "uyvy") else (
         y[:, ::2], u[:, ::2], y[:, 1::2], v[:, ::2]

@@ -38,6 +38,7 @@ class _Encoding:
         bridged: Both libraries called cv_bridge convert it correctly once the rows are packed.
         even_width: The width must be even.
         planar_420: A plane of Y, then one of U and V for every 2 x 2 pixels.
+        planar_444: A plane of Y, then one of U and V for every pixel.
     """
 
     code: int | None
@@ -46,11 +47,20 @@ class _Encoding:
     bridged: bool = False
     even_width: bool = False
     planar_420: bool = False
+    planar_444: bool = False
 
 
 _UYVY = _Encoding(cv2.COLOR_YUV2RGB_UYVY, channels=2, even_width=True)
 _YUYV = _Encoding(cv2.COLOR_YUV2RGB_YUY2, channels=2, even_width=True)
 
+_BAYER = {
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+}
+
+# Every colour and grey encoding of sensor_msgs/image_encodings, and nv12, which several drivers publish.
 _ENCODINGS = {
     "rgb8": _Encoding(None, channels=3, bridged=True),
     "bgr8": _Encoding(cv2.COLOR_BGR2RGB, channels=3, bridged=True),
@@ -59,15 +69,20 @@ _ENCODINGS = {
     "mono8": _Encoding(cv2.COLOR_GRAY2RGB, bridged=True),
     "8UC1": _Encoding(cv2.COLOR_GRAY2RGB),
     "mono16": _Encoding(cv2.COLOR_GRAY2RGB, sample_bytes=2),
-    "bayer_rggb8": _Encoding(cv2.COLOR_BayerBG2RGB, bridged=True),
-    "bayer_bggr8": _Encoding(cv2.COLOR_BayerRG2RGB, bridged=True),
-    "bayer_gbrg8": _Encoding(cv2.COLOR_BayerGR2RGB, bridged=True),
-    "bayer_grbg8": _Encoding(cv2.COLOR_BayerGB2RGB),
+    "rgb16": _Encoding(None, channels=3, sample_bytes=2),
+    "bgr16": _Encoding(cv2.COLOR_BGR2RGB, channels=3, sample_bytes=2),
+    "rgba16": _Encoding(cv2.COLOR_RGBA2RGB, channels=4, sample_bytes=2),
+    "bgra16": _Encoding(cv2.COLOR_BGRA2RGB, channels=4, sample_bytes=2),
+    # PyPI's cv_bridge lacks bayer_grbg8.
+    **{f"bayer_{pattern}8": _Encoding(code, bridged=pattern != "grbg") for pattern, code in _BAYER.items()},
+    **{f"bayer_{pattern}16": _Encoding(code, sample_bytes=2) for pattern, code in _BAYER.items()},
     "yuv422": _UYVY,
     "uyvy": _UYVY,
     "yuv422_yuy2": _YUYV,
     "yuyv": _YUYV,
     "nv12": _Encoding(cv2.COLOR_YUV2RGB_NV12, even_width=True, planar_420=True),
+    "nv21": _Encoding(cv2.COLOR_YUV2RGB_NV21, even_width=True, planar_420=True),
+    "nv24": _Encoding(cv2.COLOR_YUV2RGB_YUY2, planar_444=True),
 }
 
 SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
@@ -156,6 +171,8 @@ def _from_raw(message: Image) -> RgbImage:
         bridged = _through_bridge(rows, message)
         if bridged is not None:
             return bridged
+    if encoding.planar_444:
+        return _from_planar_444(rows, message.height)
     shaped = rows.reshape(rows.shape[0], message.width, encoding.channels)
     return np.array(shaped if encoding.code is None else cv2.cvtColor(shaped, encoding.code), dtype=np.uint8)
 
@@ -164,22 +181,40 @@ def _packed_rows(message: Image, encoding: _Encoding) -> NDArray[np.uint8]:
     """The message's bytes without the padding of the rows, (rows, bytes per row)."""
     _check_size(message, encoding)
     row_bytes = message.width * encoding.channels * encoding.sample_bytes
-    row_count = message.height * 3 // 2 if encoding.planar_420 else message.height
-    if message.step < row_bytes:
+    row_count = _row_count(message.height, encoding)
+    step = message.step or _tight_step(message, row_count, row_bytes)
+    if step < row_bytes:
         raise ImageError(
-            f"The image has step {message.step}, but a row of {message.width} pixels in {message.encoding} needs"
+            f"The image has step {step}, but a row of {message.width} pixels in {message.encoding} needs"
             f" {row_bytes} bytes; step must be at least that."
         )
     # The padding after the last row may be missing.
-    needed = (row_count - 1) * message.step + row_bytes
+    needed = (row_count - 1) * step + row_bytes
     if len(message.data) < needed:
         raise ImageError(
             f"The image is truncated: {message.width} x {message.height} pixels in {message.encoding} with step"
-            f" {message.step} need {needed} bytes, the message has {len(message.data)}."
+            f" {step} need {needed} bytes, the message has {len(message.data)}."
         )
     flat = np.frombuffer(message.data, dtype=np.uint8)
-    rows = np.lib.stride_tricks.as_strided(flat, (row_count, row_bytes), (message.step, 1), writeable=False)
+    rows = np.lib.stride_tricks.as_strided(flat, (row_count, row_bytes), (step, 1), writeable=False)
     return np.ascontiguousarray(rows)
+
+
+def _row_count(height: int, encoding: _Encoding) -> int:
+    """Rows of the image, counting those of the planes below the first one in the first one's length."""
+    if encoding.planar_444:
+        return height * 3
+    return height * 3 // 2 if encoding.planar_420 else height
+
+
+def _tight_step(message: Image, row_count: int, row_bytes: int) -> int:
+    """The length of a row where the message states step 0, as some simulators do: rows without padding."""
+    if len(message.data) != row_count * row_bytes:
+        raise ImageError(
+            f"The image has step 0 and {len(message.data)} bytes; rows without padding of {message.width} x"
+            f" {message.height} pixels in {message.encoding} need {row_count * row_bytes}."
+        )
+    return row_bytes
 
 
 def _check_size(message: Image, encoding: _Encoding) -> None:
@@ -194,6 +229,18 @@ def _check_size(message: Image, encoding: _Encoding) -> None:
         raise ImageError(
             f"The image is {height} pixels high; {message.encoding} has one colour per two rows: height must be even."
         )
+
+
+def _from_planar_444(rows: NDArray[np.uint8], height: int) -> RgbImage:
+    """NV24 converted to RGB. OpenCV has no code for it, but for YUY2, in which two neighbouring pixels share a colour.
+
+    So each pixel is written twice, and every second one of the result is taken.
+    """
+    luma, colour = rows[:height], rows[height:].reshape(height, -1, 2)
+    doubled = np.empty((height, 2 * luma.shape[1], 2), dtype=np.uint8)
+    doubled[:, :, 0] = luma.repeat(2, axis=1)
+    doubled[:, :, 1] = colour.reshape(height, -1)
+    return np.ascontiguousarray(cv2.cvtColor(doubled, cv2.COLOR_YUV2RGB_YUY2)[:, ::2])
 
 
 def _eight_bits(rows: NDArray[np.uint8], big_endian: bool) -> NDArray[np.uint8]:
@@ -252,6 +299,15 @@ def _check_format(format_text: str) -> None:
         raise ImageError(f"The compressed image has format {format_text[:64]!r}; {_REASONS['16UC1']}.")
 
 
+def _check_deep_grey(decoded: NDArray[Any], format_text: str) -> None:
+    """Refuse 16-bit grey values, in which drivers send depth, unless the format calls them those of a camera."""
+    encoding = format_text.split(";")[0].strip()
+    if decoded.ndim == 2 and encoding != "mono16" and not encoding.startswith("bayer_"):
+        raise ImageError(
+            f"The compressed image has 16-bit grey values and format {format_text[:64]!r}: {_REASONS['16UC1']}."
+        )
+
+
 def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:
     """OpenCV's BGR, BGRA or one channel, 8 or 16 bit, converted to RGB.
 
@@ -259,6 +315,7 @@ def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:
     was given to the encoder. That is normally BGR; if the last word is rgb8, red and blue are swapped in the file.
     """
     if decoded.dtype == np.uint16:
+        _check_deep_grey(decoded, format_text)
         decoded = (decoded.astype(np.uint32) + 128) // 257
     elif decoded.dtype != np.uint8:
         raise ImageError(f"The compressed image has {decoded.dtype} samples; they must be 8 or 16 bit integers.")

@@ -62,6 +62,13 @@ def test_padding_after_the_last_row_may_be_missing() -> None:
     assert_correct(rgb_image_from(message), "rgb8")
 
 
+@pytest.mark.parametrize("encoding", ["rgb8", "mono16", "nv12", "nv24"])
+def test_step_0_is_rows_without_padding(encoding: str) -> None:
+    message = camera_images.message(encoding)
+    message.step = 0
+    assert_correct(rgb_image_from(message), encoding)
+
+
 def test_mono16_is_scaled_and_rounded() -> None:
     samples = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], dtype="<u2")
     message = Image(height=1, width=8, encoding="mono16", step=16, data=array.array("B", samples.tobytes()))
@@ -89,7 +96,8 @@ def test_the_image_is_a_copy() -> None:
         ({"height": 2**32 - 1}, "each side must be"),
         ({"height": 33}, "truncated"),
         ({"width": 49}, "step 144.*147 bytes"),
-        ({"step": 0}, "step 0"),
+        ({"step": 0, "width": 47}, "step 0 and 4608 bytes.*need 4512"),
+        ({"step": 0, "height": 33}, "step 0 and 4608 bytes.*need 4752"),
         ({"step": 100}, "step 100"),
         ({"step": 2**32 - 1}, "truncated"),
         ({"data": array.array("B")}, "truncated.*has 0"),
@@ -134,6 +142,13 @@ def test_png_of_16_bits_and_with_alpha() -> None:
     assert np.array_equal(rgb_image_from(camera_images.compressed(".png", "png", deep)), camera_images.colours())
     alpha = cv2.cvtColor(colours_bgr(), cv2.COLOR_BGR2BGRA)
     assert np.array_equal(rgb_image_from(camera_images.compressed(".png", "png", alpha)), camera_images.colours())
+
+
+@pytest.mark.parametrize("format_text", ["png", "", "16UC1", "rgb8; png compressed bgr8"])
+def test_compressed_16_bit_grey_values_that_may_be_depth_are_refused(format_text: str) -> None:
+    depth = camera_images.greys().astype(np.uint16) * 10
+    with pytest.raises(ImageError, match="that is a depth image"):
+        rgb_image_from(camera_images.compressed(".png", format_text, depth))
 
 
 def test_grey_png_and_compressed_mosaic() -> None:
