@@ -42,6 +42,7 @@ update turns set refers = (select json_group_array(number - value) from json_eac
 """
 _CHANGES = {0: _TABLES, 1: _FROM_FORMAT_1, 2: _FROM_FORMAT_2, FORMAT: ""}
 _SQLITE_MAGIC = b"SQLite format 3\x00"
+_SUFFIX = ".sqlite"
 _SIDE_FILES = ("", "-wal", "-shm")
 _NOT_DAMAGE = (
     sqlite3.SQLITE_BUSY,
@@ -81,6 +82,9 @@ class DialogueStore:
 
     def __init__(self, file: Path) -> None:
         """Open the file, or create it. A damaged file is renamed with a warning, and a new one begun.
+
+        A file that is no SQLite database counts as damaged if its name ends with .sqlite, as that of a dialogue file
+        does, and otherwise as a wrong path.
 
         Raises:
             StoreError: The file is something else than a dialogue file, has a newer format, is open in another node,
@@ -171,7 +175,7 @@ class DialogueStore:
     def _open(self) -> None:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            is_database = _is_new_or_database(self._file)
+            is_ours = _may_hold_dialogues(self._file)
             self._database = sqlite3.connect(self._file, timeout=1.0, check_same_thread=False, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"Dialogues cannot be kept in {self._file}: {error}.") from error
@@ -182,7 +186,7 @@ class DialogueStore:
             raise
         except sqlite3.Error as error:
             self._database.close()
-            if _is_damage(error) and is_database:
+            if _is_damage(error) and is_ours:
                 raise _DamagedError(str(error)) from error
             reason = "another node has it open" if "locked" in str(error) else str(error)
             raise StoreError(f"Dialogues cannot be kept in {self._file}: {reason}.") from error
@@ -231,9 +235,9 @@ class DialogueStore:
         return []
 
 
-def _is_new_or_database(file: Path) -> bool:
+def _may_hold_dialogues(file: Path) -> bool:
     """False for a file of something else, which must be left alone."""
-    if not file.exists() or file.stat().st_size == 0:
+    if file.suffix == _SUFFIX or not file.exists() or file.stat().st_size == 0:
         return True
     with file.open("rb") as stream:
         return stream.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC

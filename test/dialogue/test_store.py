@@ -257,6 +257,8 @@ DAMAGE = {
     "a negative shape": damaged_rows('update turns set objects = \'[{"span": [0, 5], "shape": [-4, -4]}]\''),
     "references are a number": damaged_rows("update turns set refers = '7'"),
     "another table": damaged_rows("drop table turns"),
+    "the header": overwritten(0, 100),
+    "everything": overwritten(0, 1 << 20, b"\x00"),
     "pages": overwritten(4096, 4096),
     "the schema": overwritten(100, 2000),
     "cut": lambda file: file.write_bytes(file.read_bytes()[:5000]),
