@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
+from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, message_of
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
@@ -69,7 +70,9 @@ class Locator:
                 self._measured = self._read(frame, *of)
             return self._measured
 
-    def _read(self, frame: CameraFrame, depth: Image | None, info: CameraInfo | None, rectified: bool) -> _Measured:
+    def _read(
+        self, frame: CameraFrame, depth: Image | SerializedMessage | None, info: CameraInfo | None, rectified: bool
+    ) -> _Measured:
         depth_m = camera = trouble = None
         try:
             if info is not None:
@@ -79,7 +82,7 @@ class Locator:
         try:
             if depth is not None:
                 _check_frame_id(frame, depth)
-                depth_m = depth_from(depth)
+                depth_m = depth_from(message_of(depth))
         except _OtherFrameError as error:
             trouble = NotLocated(NotLocatedReason.NOT_REGISTERED, str(error))
         except ImageError as error:
@@ -102,8 +105,8 @@ class _OtherFrameError(ValueError):
     """The depth image is in another coordinate frame than the image."""
 
 
-def _check_frame_id(frame: CameraFrame, depth: Image) -> None:
-    of_image, of_depth = frame.image.header.frame_id, depth.header.frame_id
+def _check_frame_id(frame: CameraFrame, depth: Image | SerializedMessage) -> None:
+    of_image, of_depth = frame.header.frame_id, depth.header.frame_id
     if of_image and of_depth and of_image != of_depth:
         raise _OtherFrameError(
             f"The depth image has frame_id {of_depth!r} and the image has {of_image!r}: depth must be registered to the"

@@ -25,6 +25,7 @@ from lisa_ros.nodes.lisa.answers.locating import Location
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, marker_message, point, pose_message
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
+from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.spatial.locating import Located
 
@@ -100,9 +101,12 @@ class PlannerTopics:
     def _publish_frame(self, frame: CameraFrame) -> None:
         if frame.info is not None and self._frame_info.get_subscription_count():
             self._outbox.publish(self._frame_info, frame.info)
-        for publisher, message in ((self._frame_image, frame.image), (self._frame_depth, frame.depth)):
-            if message is not None and publisher.get_subscription_count():
-                self._outbox.post(publisher, functools.partial(_same, message))
+        for publisher, received in (
+            (self._frame_image, frame.received),
+            (self._frame_depth, frame.received_depth),
+        ):
+            if received is not None and publisher.get_subscription_count():
+                self._outbox.post(publisher, functools.partial(message_of, received))
 
     def _if_subscribed(self, publisher: Any, make: Callable[[], Any]) -> None:
         if publisher.get_subscription_count():
@@ -111,10 +115,6 @@ class PlannerTopics:
     def _publisher(self, kind: Any, topic: str) -> Any:
         options = QoSOverridingOptions.with_default_policies()
         return self._node.create_publisher(kind, topic, _RELIABLE, qos_overriding_options=options)
-
-
-def _same(message: Any) -> Any:
-    return message
 
 
 def _markers(found: AnsweredObjects, header: Header) -> MarkerArray:

@@ -104,7 +104,7 @@ class Camera:
         known = self._last_encoded is not None and same_scene(self._last_encoded[0], image, same_frame_difference)
         if self._last_encoded is None or not known:
             self._last_encoded = (image, self._encoded_by(segmenter, image))
-        return EncodedFrame(frame.image.header, image, self._last_encoded[1], known, frame)
+        return EncodedFrame(frame.header, image, self._last_encoded[1], known, frame)
 
     def _encoded_by(self, segmenter: Segmenter, image: RgbImage) -> EncodedImage:
         try:

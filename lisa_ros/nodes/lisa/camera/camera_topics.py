@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
+from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 
 
@@ -46,11 +47,12 @@ class CameraTopics:
             f"{topic}/compressed" if compressed else topic,
             self._on_image,
             _IMAGE_DEPTH,
+            serialized=True,
         )
         self._subscriptions = [self._images]
         if parameters.use_depth:
             self._subscriptions += [
-                self._subscribe(Image, "depth", frames.add_depth, _DEPTH_DEPTH),
+                self._subscribe(Image, "depth", frames.add_depth, _DEPTH_DEPTH, serialized=True),
                 self._subscribe(CameraInfo, "camera_info", frames.add_info, _INFO_DEPTH),
             ]
 
@@ -64,16 +66,21 @@ class CameraTopics:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: SerializedMessage) -> None:
         self._frames.add_image(message)
         self._notify()
 
-    def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], depth: int) -> Any:
+    def _subscribe(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], depth: int, serialized: bool = False
+    ) -> Any:
+        """Images stay serialized until they are needed: see SerializedMessage."""
         safe = guarded_by(self._node, callback)
         return self._node.create_subscription(
             kind,
             topic,
-            lambda message: safe(message),  # rclpy inspects the callback's arguments
+            # rclpy inspects the callback's arguments
+            (lambda data: safe(SerializedMessage(kind, data))) if serialized else (lambda message: safe(message)),
             camera_qos(depth),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            raw=serialized,
         )

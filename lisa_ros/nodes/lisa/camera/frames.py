@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from std_msgs.msg import Header
 
 from lisa_ros.nodes.common.conversions import RgbImage, nanoseconds
+from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, message_of
 from lisa_ros.segmentation.interface import EncodedImage
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class CameraFrame:
     """One image of the camera with its depth and intrinsics. The messages are shared and must not be changed.
 
     Attributes:
-        image: The image message.
+        received: The image message, or the same serialized.
         time_ns: The image's stamp or, if it has none, its time of arrival, in nanoseconds.
-        depth: The depth image of the same moment; None: not arrived.
+        received_depth: The depth image of the same moment, or the same serialized; None: not arrived.
         info: The intrinsics of the same moment, otherwise the newest ones; None: not arrived.
         encoded: The encoded image; set by Camera.
         depth_ns: Stamp of the depth image in nanoseconds.
@@ -45,26 +46,36 @@ class CameraFrame:
         depth_came: Set when the depth image has arrived.
     """
 
-    image: Image | CompressedImage
+    received: Image | CompressedImage | SerializedMessage
     time_ns: int
-    depth: Image | None = None
+    received_depth: Image | SerializedMessage | None = None
     info: CameraInfo | None = None
     encoded: EncodedFrame | None = None
     depth_ns: int = 0
     depth_deadline_s: float = 0.0
     depth_came: threading.Event = field(default_factory=threading.Event)
 
-    def add_depth(self, message: Image, time_ns: int) -> None:
+    @property
+    def header(self) -> Header:
+        """Of the image message."""
+        return self.received.header
+
+    @property
+    def image(self) -> Image | CompressedImage:
+        """The image message. Raises an ImageError if it cannot be deserialized."""
+        return message_of(self.received)
+
+    def add_depth(self, message: Image | SerializedMessage, time_ns: int) -> None:
         """Add a depth image of the same moment; the one with the nearest stamp is kept."""
-        if self.depth is None or abs(time_ns - self.time_ns) < abs(self.depth_ns - self.time_ns):
-            self.depth, self.depth_ns = message, time_ns
+        if self.received_depth is None or abs(time_ns - self.time_ns) < abs(self.depth_ns - self.time_ns):
+            self.received_depth, self.depth_ns = message, time_ns
             self.depth_came.set()
 
-    def await_depth(self) -> Image | None:
-        """The depth image. If one is expected, wait until it arrives or its time is over."""
+    def await_depth(self) -> Image | SerializedMessage | None:
+        """`received_depth`. If one is expected, wait until it arrives or its time is over."""
         if self.depth_deadline_s and not self.depth_came.is_set():
             self.depth_came.wait(max(0.0, self.depth_deadline_s - time.monotonic()))
-        return self.depth
+        return self.received_depth
 
 
 class FrameBuffer:
@@ -93,7 +104,7 @@ class FrameBuffer:
         self._depths: deque[_Stamped] = deque(maxlen=_MAX_UNPAIRED)
         self._infos: deque[_Stamped] = deque(maxlen=_MAX_UNPAIRED)
 
-    def add_image(self, message: Image | CompressedImage) -> None:
+    def add_image(self, message: Image | CompressedImage | SerializedMessage) -> None:
         """Add an image. If it is older than the newest one, a bag was rewound or the clock was set: start empty."""
         time_ns = self._stamped(message).time_ns
         with self._lock:
@@ -111,7 +122,7 @@ class FrameBuffer:
             self._frames.append(frame)
             self._drop_old()
 
-    def add_depth(self, message: Image) -> None:
+    def add_depth(self, message: Image | SerializedMessage) -> None:
         """Add a depth image, for the frames of its moment."""
         stamped = self._stamped(message)
         with self._lock:

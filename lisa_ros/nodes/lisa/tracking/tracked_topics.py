@@ -76,7 +76,7 @@ class TrackedTopics:
 
     def publish(self, tracked_frame: TrackedFrame) -> None:
         """Publish one frame. A lost object has an empty mask and no position."""
-        header, is_tracked = tracked_frame.frame.image.header, tracked_frame.tracked.state is TrackState.TRACKED
+        header, is_tracked = tracked_frame.frame.header, tracked_frame.tracked.state is TrackState.TRACKED
         location = self._locate(tracked_frame) if is_tracked else None
         message = _object(tracked_frame, header, location)
         post, publish = self._outbox.post, self._outbox.publish

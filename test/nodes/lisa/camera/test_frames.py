@@ -33,7 +33,7 @@ def test_depth_may_arrive_before_or_after_its_image() -> None:
             frames.add_image(image)
             frames.add_depth(depth)
         frame = frames.newest()
-        assert frame is not None and frame.image is image and frame.depth is depth
+        assert frame is not None and frame.image is image and frame.received_depth is depth
 
 
 def test_depth_of_another_moment_is_not_used() -> None:
@@ -41,7 +41,7 @@ def test_depth_of_another_moment_is_not_used() -> None:
     frames.add_depth(stamped(Image, -33))
     frames.add_image(stamped(Image, 0))
     frames.add_depth(stamped(Image, 33))
-    assert frames.newest().depth is None  # type: ignore[union-attr]
+    assert frames.newest().received_depth is None  # type: ignore[union-attr]
 
 
 def test_the_nearest_of_several_depth_images_is_used() -> None:
@@ -50,7 +50,7 @@ def test_the_nearest_of_several_depth_images_is_used() -> None:
     for depth in (stamped(Image, -15), near, stamped(Image, 12)):
         frames.add_depth(depth)
     frames.add_image(stamped(Image, 0))
-    assert frames.newest().depth is near  # type: ignore[union-attr]
+    assert frames.newest().received_depth is near  # type: ignore[union-attr]
 
 
 def test_intrinsics_of_the_moment_otherwise_the_newest() -> None:
@@ -71,7 +71,7 @@ def test_without_stamps_the_arrival_is_used() -> None:
     frames = buffer()
     frames.add_depth(Image())
     frames.add_image(Image())
-    assert frames.newest().depth is not None  # type: ignore[union-attr]
+    assert frames.newest().received_depth is not None  # type: ignore[union-attr]
     assert frames.newest().time_ns == BASE_MS * MS  # type: ignore[union-attr]
 
 
@@ -131,7 +131,7 @@ def test_at_60_hz_the_depth_of_the_same_stamp_is_used() -> None:
         frames.add_image(stamped(Image, milliseconds))
     frames.add_image(stamped(Image, 32))
     frame, exact = frames.newest(), stamped(Image, 32)
-    assert frame is not None and frame.depth is not None
+    assert frame is not None and frame.received_depth is not None
     arrival = threading.Thread(target=frames.add_depth, args=(exact,))
     arrival.start()
     assert frame.await_depth() is exact
