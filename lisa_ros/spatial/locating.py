@@ -13,6 +13,7 @@ from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 from lisa_ros.spatial.box import OrientedBox, Vector, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
+from lisa_ros.spatial.registration import camera_on_grid, depth_on_grid
 from lisa_ros.spatial.support import RING_PX, support_of
 
 __all__ = ["LocateSettings", "Located", "NotLocated", "NotLocatedReason", "OrientedBox", "locate"]
@@ -90,9 +91,10 @@ def locate(
     Args:
         image: RGB (H, W, 3) uint8.
         mask: (H, W) of the object.
-        depth_m: (H, W) float32, metres along the optical axis, registered to the image; NaN, infinite, 0 or
-            beyond points.MAX_DEPTH_M where nothing was measured. None: no depth image.
-        camera: of the image. None: unknown.
+        depth_m: (H, W) float32, metres along the optical axis, registered to the image, of its size or of another
+            one with the same aspect; NaN, infinite, 0 or beyond points.MAX_DEPTH_M where nothing was measured. None:
+            no depth image.
+        camera: of the image, or of the depth image. None: unknown.
         settings: None: the defaults.
 
     Returns:
@@ -108,6 +110,8 @@ def locate(
         return NotLocated(NotLocatedReason.NO_DEPTH, "There is no depth image for this frame.")
     if camera is None:
         return NotLocated(NotLocatedReason.NO_CAMERA, "The camera's intrinsics are not known.")
+    size, depth_size = (mask.shape[1], mask.shape[0]), (depth_m.shape[1], depth_m.shape[0])
+    depth_m, camera = depth_on_grid(depth_m, size), camera_on_grid(camera, depth_size, size)
     problem = _problem(mask, depth_m, camera)
     if problem is not None:
         return problem
@@ -141,10 +145,13 @@ def _locate(
 def _problem(mask: Mask, depth_m: Depth, camera: CameraModel) -> NotLocated | None:
     if not mask.any():
         return NotLocated(NotLocatedReason.NO_OBJECT, "There is no object to locate.")
-    for what, (height, width) in (("depth", depth_m.shape), ("camera_info", (camera.height, camera.width))):
+    checked = (
+        ("depth", depth_m.shape, "depth must be registered to the image, in its size or aspect"),
+        ("camera_info", (camera.height, camera.width), "it must be that of the image"),
+    )
+    for what, (height, width), right in checked:
         if (height, width) != mask.shape:
-            of_image = f"{mask.shape[1]}x{mask.shape[0]}"
-            detail = f"The {what} is {width}x{height} and the image {of_image}: depth must be registered to the image."
+            detail = f"The {what} is {width}x{height} and the image {mask.shape[1]}x{mask.shape[0]}: {right}."
             return NotLocated(NotLocatedReason.NOT_REGISTERED, detail)
     return None
 

@@ -33,6 +33,7 @@ SHARED = {
     "quantization",
     "device",
     "image_transport",
+    "depth_transport",
     "use_depth",
     "use_sim_time",
     "respawn",

@@ -51,13 +51,14 @@ class DepthCamera:
         *,
         make: Any = metres_message,
         depth_frame: str = FRAME_ID,
+        info_size: tuple[int, int] | None = None,
         **info: Any,
     ) -> Header:
-        """Publish one frame; depth None: only image and intrinsics."""
+        """Publish one frame; depth None: only image and intrinsics; info_size None: the image's."""
         header = Header(stamp=self._probe.stamp_now(), frame_id=FRAME_ID)
         if depth_m is not None:
             self._depth.publish(make(depth_m, Header(stamp=header.stamp, frame_id=depth_frame)))
-        self._info.publish(info_message(image.shape[1], image.shape[0], header, **info))
+        self._info.publish(info_message(*(info_size or image.shape[1::-1]), header, **info))
         self._probe.show(to_image_message(image, "rgb8", header))
         return header
 

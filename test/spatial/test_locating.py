@@ -14,6 +14,7 @@ from lisa_ros.spatial.box import box_around, quaternion
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.points import PointSettings, core
+from lisa_ros.spatial.registration import depth_on_grid, scaled
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 280.0
 K = (FOCAL, 0.0, 159.5, 0.0, FOCAL, 119.5, 0.0, 0.0, 1.0)
@@ -268,7 +269,7 @@ def test_the_reason_for_no_position_is_returned() -> None:
     cases = [
         (locate(IMAGE, mask, None, PINHOLE), NotLocatedReason.NO_DEPTH, "no depth"),
         (locate(IMAGE, mask, depth, None), NotLocatedReason.NO_CAMERA, "intrinsics"),
-        (locate(IMAGE, mask, depth[::2, ::2], PINHOLE), NotLocatedReason.NOT_REGISTERED, "depth is 160x120"),
+        (locate(IMAGE, mask, depth[::2], PINHOLE), NotLocatedReason.NOT_REGISTERED, "depth is 320x120"),
         (locate(IMAGE, mask, depth, other), NotLocatedReason.NOT_REGISTERED, "camera_info is 640x480"),
         (locate(IMAGE, mask, nothing, PINHOLE), NotLocatedReason.TOO_SPARSE, "0 %"),
         (locate(IMAGE, mask, sparse, PINHOLE), NotLocatedReason.TOO_SPARSE, "too few"),
@@ -278,6 +279,37 @@ def test_the_reason_for_no_position_is_returned() -> None:
         assert isinstance(found, NotLocated) and found.reason is reason and message in found.detail
     with pytest.raises(ValueError, match="the mask must be"):
         locate(IMAGE, mask[1:], depth, PINHOLE)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.25, 0.8, 2.0])
+@pytest.mark.parametrize("lens", [None, *LENSES])
+def test_depth_of_another_resolution_is_brought_to_the_images_grid(factor: float, lens: str | None) -> None:
+    """With the intrinsics of either image, the position is right within a pixel of depth."""
+    d = LENSES[lens] if lens else []
+    camera = CameraModel.from_info(WIDTH, HEIGHT, K, lens or "", d)
+    mask, depth = plate(camera, 0.8, (-0.1, 0.12), (-0.08, 0.1))
+    width, height = round(WIDTH * factor), round(HEIGHT * factor)
+    # What a camera of that resolution measures along the rays through its own pixels' centres.
+    rows = np.clip(np.rint((np.arange(height) + 0.5) / factor - 0.5).astype(int), 0, HEIGHT - 1)
+    columns = np.clip(np.rint((np.arange(width) + 0.5) / factor - 0.5).astype(int), 0, WIDTH - 1)
+    other = np.ascontiguousarray(depth[np.ix_(rows, columns)])
+    k = (FOCAL * factor, 0.0, 160.0 * factor - 0.5, 0.0, FOCAL * factor, 120.0 * factor - 0.5, 0.0, 0.0, 1.0)
+    of_depth = CameraModel.from_info(width, height, k, lens or "", d)
+    pixel_m = 0.8 / (FOCAL * min(factor, 1.0))
+    expected = located(mask, depth, camera)
+    for given in (camera, of_depth):
+        found = located(mask, other, given)
+        assert np.abs(np.subtract(found.centroid_m, expected.centroid_m)).max() <= 1e-6
+        for edge in (np.min, np.max):
+            assert np.abs(edge(found.points.xyz, axis=0) - edge(expected.points.xyz, axis=0)).max() <= pixel_m
+        assert np.allclose(found.points.xyz[:, 2], 0.8)  # no value between the plate and the wall
+
+
+def test_depth_is_taken_from_the_pixel_that_contains_the_centre() -> None:
+    depth = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert np.array_equal(depth_on_grid(depth, (8, 6)), depth.repeat(2, axis=0).repeat(2, axis=1))
+    assert depth_on_grid(depth, (4, 3)) is depth and depth_on_grid(depth, (8, 7)) is depth
+    assert scaled(PINHOLE, (640, 480)) is scaled(replace(PINHOLE), (640, 480))  # its rays are computed once
 
 
 def test_arguments_are_not_changed() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from lisa_ros.nodes.common.compressed_depth import decode_compressed_depth
 from lisa_ros.nodes.common.image_headers import MAX_SIDE, HeaderError, check_header
 from lisa_ros.segmentation.errors import ImageError as ImageError  # re-exported
 
@@ -116,8 +117,8 @@ def rgb_image_from(message: Image | CompressedImage) -> RgbImage:
     return _from_raw(message)
 
 
-def depth_from(message: Image) -> NDArray[np.float32]:
-    """Decode a depth image (REP-118).
+def depth_from(message: Image | CompressedImage) -> NDArray[np.float32]:
+    """Decode a depth image (REP-118), or one of image_transport's plugin compressedDepth.
 
     Returns:
         Metres along the optical axis, float32 (height, width), a copy of the message's data. 0, NaN or infinite where
@@ -126,6 +127,8 @@ def depth_from(message: Image) -> NDArray[np.float32]:
     Raises:
         ImageError: The message is empty, truncated or inconsistent, or its encoding is not one of depth.
     """
+    if isinstance(message, CompressedImage):
+        return decode_compressed_depth(message)
     encoding = _DEPTH_ENCODINGS.get(message.encoding)
     if encoding is None:
         raise ImageError(f"The depth image has encoding {message.encoding!r}; 16UC1 (mm) or 32FC1 (m) is needed.")

@@ -27,6 +27,7 @@ PARAMETERS: dict[str, tuple[type, str]] = {
     "quantization": (str, "auto, none, 8bit or 4bit."),
     "device": (str, "auto, cpu or cuda."),
     "image_transport": (str, "raw or compressed."),
+    "depth_transport": (str, "raw or compressedDepth."),
     "use_depth": (bool, "false: depth topics are not subscribed and results have no 3-D position."),
     "use_sim_time": (bool, "true: the clock is /clock, as with Gazebo, Isaac Sim or a played bag."),
 }

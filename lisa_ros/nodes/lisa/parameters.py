@@ -102,6 +102,9 @@ class NodeParameters:
     image_transport: str = _fixed(
         "raw", "Subscribe to `image` (raw) or to `image/compressed` (compressed).", "raw", "compressed"
     )
+    depth_transport: str = _fixed(
+        "raw", "Subscribe to `depth` (raw) or to `depth/compressedDepth` (compressedDepth).", "raw", "compressedDepth"
+    )
     use_depth: bool = _fixed(
         True,
         "Subscribe to `depth` and `camera_info`. False: they are not subscribed and results have no 3-D position.",

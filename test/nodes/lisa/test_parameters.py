@@ -3,6 +3,7 @@
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_the_parameter_file_has_the_same_defaults() -> None:
 def test_every_declared_parameter_is_used() -> None:
     read: set[str] = set()
     for source in Path(lisa_node.__file__).parent.rglob("*.py"):
-        if "lisa_ros.nodes.lisa.parameters import" in source.read_text():
+        if re.search(r"lisa_ros\.nodes\.lisa\.(live_)?parameters import", source.read_text()):
             read |= {
                 node.attr
                 for node in ast.walk(ast.parse(source.read_text()))

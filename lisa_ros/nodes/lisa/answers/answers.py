@@ -40,7 +40,10 @@ class Answers:
         self._explanation = node.create_publisher(String, "~/explanation", _RELIABLE)
         self._centroid_pixel = node.create_publisher(PointStamped, "~/centroid_pixel", _RELIABLE)
         self._overlay = node.create_publisher(Image, "~/overlay", _RELIABLE)
-        compressed = parameters.current.image_transport == "compressed"
+        compressed = (
+            parameters.current.image_transport == "compressed",
+            parameters.current.depth_transport == "compressedDepth",
+        )
         self._planner = PlannerTopics(node, self.outbox, compressed, lambda: parameters.current.points_organised)
 
     def register(self, request: Request) -> None:

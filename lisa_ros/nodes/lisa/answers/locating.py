@@ -4,10 +4,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
@@ -15,6 +16,9 @@ from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, me
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
+
+DepthMessage: TypeAlias = Image | CompressedImage | SerializedMessage
+"""A depth image as it was received."""
 
 Location = Located | NotLocated
 """An object's 3-D position, or the reason why there is none."""
@@ -71,7 +75,7 @@ class Locator:
             return self._measured
 
     def _read(
-        self, frame: CameraFrame, depth: Image | SerializedMessage | None, info: CameraInfo | None, rectified: bool
+        self, frame: CameraFrame, depth: DepthMessage | None, info: CameraInfo | None, rectified: bool
     ) -> _Measured:
         depth_m = camera = trouble = None
         try:
@@ -105,10 +109,12 @@ class _OtherFrameError(ValueError):
     """The depth image is in another coordinate frame than the image."""
 
 
-def _check_frame_id(frame: CameraFrame, depth: Image | SerializedMessage) -> None:
+def _check_frame_id(frame: CameraFrame, depth: DepthMessage) -> None:
     of_image, of_depth = frame.header.frame_id, depth.header.frame_id
     if of_image and of_depth and of_image != of_depth:
         raise _OtherFrameError(
             f"The depth image has frame_id {of_depth!r} and the image has {of_image!r}: depth must be registered to the"
-            f" image and have its frame_id."
+            " image and have its frame_id. Switch that on in the camera's driver (RealSense: align_depth.enable:=true;"
+            " Orbbec: depth_registration:=true), or run depth_image_proc's register node and use its topic"
+            " depth_registered/image_rect as `depth`."
         )

@@ -55,13 +55,15 @@ class AnsweredObjects:
 class PlannerTopics:
     """The publishers. With several objects, centroid, pose and points are those of the first with a 3-D position."""
 
-    def __init__(self, node: Node, outbox: Outbox, compressed: bool, organised: Callable[[], bool]) -> None:
+    def __init__(
+        self, node: Node, outbox: Outbox, compressed: tuple[bool, bool], organised: Callable[[], bool]
+    ) -> None:
         """Create the publishers on the node.
 
         Args:
             node: The node.
             outbox: Publishes the messages.
-            compressed: Whether the camera's images are compressed.
+            compressed: Whether the camera's images, and its depth images, are compressed.
             organised: Returns whether `~/points` has one point per pixel.
         """
         self._outbox, self._organised = outbox, organised
@@ -75,10 +77,14 @@ class PlannerTopics:
         self._label_info = LabelInfoTopic(node)
         self._frame_image = (
             self._publisher(CompressedImage, "~/frame/image/compressed")
-            if compressed
+            if compressed[0]
             else self._publisher(Image, "~/frame/image")
         )
-        self._frame_depth = self._publisher(Image, "~/frame/depth")
+        self._frame_depth = (
+            self._publisher(CompressedImage, "~/frame/depth/compressedDepth")
+            if compressed[1]
+            else self._publisher(Image, "~/frame/depth")
+        )
         self._frame_info = self._publisher(CameraInfo, "~/frame/camera_info")
 
     def publish(self, found: AnsweredObjects, header: Header) -> None:

@@ -51,8 +51,17 @@ class CameraTopics:
         )
         self._subscriptions = [self._images]
         if parameters.use_depth:
+            # As for images: remapping `depth` also remaps `depth/compressedDepth`.
+            depth = node.resolve_topic_name("depth")
+            plugin = parameters.depth_transport == "compressedDepth"
             self._subscriptions += [
-                self._subscribe(Image, "depth", frames.add_depth, _DEPTH_DEPTH, serialized=True),
+                self._subscribe(
+                    CompressedImage if plugin else Image,
+                    f"{depth}/compressedDepth" if plugin else depth,
+                    frames.add_depth,
+                    _DEPTH_DEPTH,
+                    serialized=True,
+                ),
                 self._subscribe(CameraInfo, "camera_info", frames.add_info, _INFO_DEPTH),
             ]
 

@@ -48,7 +48,7 @@ class CameraFrame:
 
     received: Image | CompressedImage | SerializedMessage
     time_ns: int
-    received_depth: Image | SerializedMessage | None = None
+    received_depth: Image | CompressedImage | SerializedMessage | None = None
     info: CameraInfo | None = None
     encoded: EncodedFrame | None = None
     depth_ns: int = 0
@@ -65,13 +65,13 @@ class CameraFrame:
         """The image message. Raises an ImageError if it cannot be deserialized."""
         return message_of(self.received)
 
-    def add_depth(self, message: Image | SerializedMessage, time_ns: int) -> None:
+    def add_depth(self, message: Image | CompressedImage | SerializedMessage, time_ns: int) -> None:
         """Add a depth image of the same moment; the one with the nearest stamp is kept."""
         if self.received_depth is None or abs(time_ns - self.time_ns) < abs(self.depth_ns - self.time_ns):
             self.received_depth, self.depth_ns = message, time_ns
             self.depth_came.set()
 
-    def await_depth(self) -> Image | SerializedMessage | None:
+    def await_depth(self) -> Image | CompressedImage | SerializedMessage | None:
         """`received_depth`. If one is expected, wait until it arrives or its time is over."""
         if self.depth_deadline_s and not self.depth_came.is_set():
             self.depth_came.wait(max(0.0, self.depth_deadline_s - time.monotonic()))
@@ -122,7 +122,7 @@ class FrameBuffer:
             self._frames.append(frame)
             self._drop_old()
 
-    def add_depth(self, message: Image | SerializedMessage) -> None:
+    def add_depth(self, message: Image | CompressedImage | SerializedMessage) -> None:
         """Add a depth image, for the frames of its moment."""
         stamped = self._stamped(message)
         with self._lock:

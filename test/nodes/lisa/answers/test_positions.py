@@ -112,6 +112,21 @@ def test_positions_of_two_objects(camera: DepthCamera, topics: PlannerTopics, ma
     assert pose.header.frame_id == FRAME_ID
 
 
+@pytest.mark.parametrize("info_of_depth", [False, True])
+def test_depth_of_half_the_size(camera: DepthCamera, info_of_depth: bool) -> None:
+    k = [FOCAL / 2, 0.0, WIDTH / 4 - 0.5, 0.0, FOCAL / 2, HEIGHT / 4 - 0.5, 0.0, 0.0, 1.0]
+    info = {"info_size": (WIDTH // 2, HEIGHT // 2), "k": k} if info_of_depth else {}
+
+    def accept(answer: Segmentation) -> bool:
+        """False while the intrinsics of the previous frame are still used."""
+        return located(answer) and abs(answer.objects[0].pose.position.x - x) < 0.01
+
+    x, y, z = position_of(RED_BOX, RED_M)
+    half = np.ascontiguousarray(example_depth()[::2, ::2])
+    answer = camera.ask_about("red", accept, image=example_image(), depth_m=half, **info)
+    assert numbers(answer.objects[0].pose.position) == pytest.approx([x, y, z], abs=RED_M / (FOCAL / 2))
+
+
 def test_points_of_the_object_only_and_organised(probe: Probe, camera: DepthCamera, topics: PlannerTopics) -> None:
     answer = camera.ask_about("red", located, image=example_image(), depth_m=example_depth())
     cloud = topics.of("points", answer)
@@ -159,8 +174,11 @@ def test_an_answer_without_an_object_has_its_frame_and_no_position(camera: Depth
     ("frame", "reason"),
     [
         ({"depth_m": None}, "There is no depth image for this"),
-        ({"depth_m": example_depth()[:60, :80]}, "The depth is 80x60 and the image 160x120: depth must be registered"),
-        ({"depth_m": example_depth(), "depth_frame": "depth_optical"}, "has frame_id 'depth_optical'"),
+        ({"depth_m": example_depth()[:60]}, "The depth is 160x60 and the image 160x120: depth must be registered"),
+        (
+            {"depth_m": example_depth(), "depth_frame": "depth_optical"},
+            "(RealSense: align_depth.enable:=true; Orbbec: depth_registration:=true), or run depth_image_proc",
+        ),
         ({"depth_m": example_depth(), "k": [0.0] * 9}, "The camera_info cannot be used: the camera is not calibrated"),
         ({"depth_m": np.zeros_like(example_depth())}, "Only 0 % of the object has depth"),
         ({"depth_m": example_depth(), "d": [0.1] * 3}, "plumb_bob has 4 or 5 coefficients, not 3"),
