@@ -18,6 +18,10 @@ class MemoryLimitError(LisaError):
     """An answer needs more memory than the limit leaves; the text says how much, and which option to change."""
 
 
+class DeviceMemoryError(LisaError):
+    """The GPU has too little memory for an answer; the text says what can be changed."""
+
+
 class NotFiniteError(ArithmeticError):
     """The network computed a number that is not finite (NaN or infinity), so there is no answer."""
 

@@ -53,7 +53,7 @@ class LiraEngine(Engine):
             run = list(group)
             ids = [part for part in run if isinstance(part, int)]
             pieces += [self.embed(ids)] if ids else [one.tokens for one in run if isinstance(one, Visual)]
-        return torch.cat(pieces)
+        return self.compute(lambda: torch.cat(pieces))
 
 
 def key_of(parts: Sequence[Part]) -> tuple[int, ...]:

@@ -108,8 +108,12 @@ class Lisa(TextModel):
         visual_tokens = self.engine.compute(image.visual_tokens)
         place = prompt_ids.index(IMAGE_TOKEN_INDEX)
         key = (*prompt_ids[:place], *[image.number] * len(visual_tokens), *prompt_ids[place + 1 :])
+
+        def embed() -> torch.Tensor:
+            return self.network.embed(torch.tensor(prompt_ids, device=self.network.device), visual_tokens)[0]
+
         with torch.inference_mode():
-            inputs = self.network.embed(torch.tensor(prompt_ids, device=self.network.device), visual_tokens)[0]
+            inputs = self.engine.compute(embed)
         return self.engine.prefill(image, key, inputs, place + len(visual_tokens))
 
     def answer(
@@ -190,7 +194,7 @@ class Lisa(TextModel):
             if token == self.tokenizer.eos_token_id or len(ids) == longest:
                 reason = "end" if token == self.tokenizer.eos_token_id else "length"
                 break
-        lowest(log_probs)
+        self.engine.compute(lambda: lowest(log_probs))
         yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
 
     def _mask_step(
@@ -203,7 +207,8 @@ class Lisa(TextModel):
     ) -> MaskStep:
         with self.engine.batcher.paused():
             logits = self.engine.compute(lambda: image.mask_logits(state, pointing))
-        return MaskStep(logits.full, logits.low_res, self.tokenizer.decode_answer(ids), lowest(log_probs))
+            log_prob = self.engine.compute(lambda: lowest(log_probs))
+        return MaskStep(logits.full, logits.low_res, self.tokenizer.decode_answer(ids), log_prob)
 
     def _greedy(self, generation: Generation, longest: int) -> Iterator[Token]:
         """The most likely answer, up to and with `</s>`; draft tokens are verified in one step.

@@ -94,14 +94,16 @@ class Segllm(LoadedModel):
         referenced = [one for asked in rounds for one in asked.references]
         with torch.inference_mode():
             references = [self.engine.compute(partial(image.reference, one)) for one in referenced]
-            features = torch.cat([patches, *references])
-            inputs = self.network.embed(torch.tensor(ids, device=self.network.device), features)[0]
+            inputs = self.engine.compute(lambda: self._embedded(ids, torch.cat([patches, *references])))
         head = ids.index(self.config.slot_token_id) + len(patches)
         with self.engine.prefill(image, self._key(image, ids, referenced), inputs, head) as generation:
             (state,) = generation.extend(()).states.split(1)
             generation.store()
         with torch.inference_mode():
             return self.engine.compute(lambda: self.network.hipie_prompt(state))
+
+    def _embedded(self, ids: Sequence[int], features: torch.Tensor) -> torch.Tensor:
+        return self.network.embed(torch.tensor(ids, device=self.network.device), features)[0]
 
     def _key(self, image: EncodedImage, ids: Sequence[int], referenced: Sequence[VisualReference]) -> tuple[int, ...]:
         """The ids with the image's number in its slots, and in a reference's two slots its own."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from lisa_ros.models.common.errors import ClosedError
+from lisa_ros.models.common.errors import ClosedError, DeviceMemoryError
 from lisa_ros.models.common.language.batching import MAX_ROWS, MAX_WAIT_S, Batcher
 from lisa_ros.models.common.language.llama import KVCache, RaggedLlama, Row, StepOutput
 from lisa_ros.models.common.language.prefixes import ANSWER_CAPACITY, Key, PrefixCache
@@ -19,6 +19,11 @@ from lisa_ros.models.common.memory import EngineOptions
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+
+_TOO_LITTLE_MEMORY = (
+    "The GPU has too little memory for this answer: lower concurrent_commands, max_dialogue_tokens, cache_mib or "
+    "memory_limit_mib, load the model with quantization 4bit, or free memory that other programs take."
+)
 
 MAX_STATIC_SHARE = 1 / 3
 """The captured step is left out where its fixed cache would take more than this share of the memory limit."""
@@ -154,7 +159,7 @@ class Engine:
 
         Raises:
             ClosedError: the model was released.
-            torch.OutOfMemoryError: there is not enough memory without stored prefixes, either.
+            DeviceMemoryError: there is not enough memory without stored prefixes, either.
         """
         with self._changed:
             if self._closed:
@@ -175,7 +180,10 @@ class Engine:
         self.prefixes.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return work()
+        try:
+            return work()
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(f"{_TOO_LITTLE_MEMORY} ({str(error).split('.')[0]})") from error
 
     def close(self) -> None:
         """Refuses further work, waits until no thread computes with the network, and drops the stored prefixes."""
@@ -187,15 +195,23 @@ class Engine:
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """The embeddings of tokens, (n, hidden)."""
-        with torch.inference_mode():
+
+        def embed() -> torch.Tensor:
             out: torch.Tensor = self._network.language.embed_tokens(torch.tensor(ids, device=self._network.device))
             return out
 
+        with torch.inference_mode():
+            return self.compute(embed)
+
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """The next token's logits for a state (1, hidden): (vocabulary,) float32."""
-        with torch.inference_mode():
+
+        def logits() -> torch.Tensor:
             out: torch.Tensor = self._network.lm_head(state)[0].float()
             return out
+
+        with torch.inference_mode():
+            return self.compute(logits)
 
 
 class Generation:
@@ -249,7 +265,8 @@ class Generation:
             inputs: (positions, hidden) embeddings; None: no positions.
             outputs: number of positions, counted from the end, whose output is returned.
         """
-        inputs = self._rest if inputs is None else torch.cat([self._rest, inputs])
+        rest = self._rest
+        inputs = rest if inputs is None else self._engine.compute(lambda: torch.cat([rest, inputs]))
         self._reserved += self._engine.grow(self._cache, len(inputs))
         self._key += tuple(key)
         self._rest = inputs[:0]

@@ -136,7 +136,7 @@ class Answering:
         if again:
             return RefinedStep(logits.full, self._decoded())
         self._latest = logits.full > 0
-        lowest_log_prob = lowest(self._log_probs)
+        lowest_log_prob = self._lira.engine.compute(lambda: lowest(self._log_probs))
         return MaskStep(logits.full, logits.low_res, self._decoded(), lowest_log_prob, self._attributes(state))
 
     def _attributes(self, state: torch.Tensor) -> Attributes | None:
@@ -157,5 +157,5 @@ class Answering:
 
     def _answer(self, reason: Reason) -> Answer:
         self._generation.store()
-        lowest(self._log_probs)
+        self._lira.engine.compute(lambda: lowest(self._log_probs))
         return Answer(self._decoded(), self._prompt, tuple(self._ids), reason)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_llama import FakeImage, tiny_network
 
-from lisa_ros.models.common.errors import ClosedError, MemoryLimitError
+from lisa_ros.models.common.errors import ClosedError, DeviceMemoryError, MemoryLimitError
 from lisa_ros.models.common.language import engine as engine_module
 from lisa_ros.models.common.language.engine import Engine, Generation
 from lisa_ros.models.common.language.llama import Row, StepOutput
@@ -67,7 +67,7 @@ def test_a_second_out_of_memory_is_an_error_and_the_next_answer_is_right(monkeyp
     engine, image = Engine(tiny_network(), EngineOptions(LARGE)), FakeImage()
     expected = answer(engine, image, [5, 6])
     fail_once(engine, monkeypatch, times=2)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(DeviceMemoryError, match=r"lower concurrent_commands.*\(CUDA out of memory\)"):
         answer(engine, image, [7])
     again = answer(engine, image, [5, 6])
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(again, expected, strict=True))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An error at each stage of a command: one FAILED answer with a sentence, no turn, and the next command works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
+import camera_images
+import pytest
+from ros_harness import talking_node, wait_until
+from scripted_segmenter import ScriptedSegmenter, ScriptedSession
+
+from lisa_ros.dialogue.dialogues import Dialogues
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.answers import answers as answers_module
+from lisa_ros.nodes.lisa.camera.camera import Camera
+from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
+from lisa_ros.nodes.lisa.commands.commands import Commands
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
+from lisa_ros.nodes.lisa.request import Request
+from lisa_ros.nodes.lisa.state import NodeState
+from lisa_ros.nodes.lisa.statistics import Statistics
+from lisa_ros.segmentation.answers import Event, MaskFound
+
+
+class Listener:
+    """Counts the answers to one command."""
+
+    def __init__(self) -> None:
+        self.answers: list[Segmentation] = []
+
+    def on_event(self, event: Event, header: object) -> None:
+        """Parts of the answer are not needed."""
+
+    def on_answer(self, answer: Segmentation) -> None:
+        self.answers.append(answer)
+
+
+class Bench:
+    """Commands with the scripted segmenter and one image, without the node around them."""
+
+    def __init__(self, node: Any) -> None:
+        parameters = LiveParameters(node, lambda: False)
+        parameters.current = replace(parameters.current, max_image_age=0.0, same_frame_difference=0.0)
+        self.dialogues = Dialogues()
+        self._levels = cycle(range(256))
+        state = NodeState()
+        self.commands = Commands(
+            *(node, parameters, state, self.dialogues, Statistics()),
+            on_answered=lambda *_: None,
+            on_exhausted=lambda: None,
+        )
+        self.camera = Camera("/image", FrameBuffer(lambda: 1, lambda: 0.0, lambda: 0.02), lambda: 1)
+        self.model = self.commands.new_model(ScriptedSegmenter())
+        state.change(model=self.model, camera=self.camera, lifecycle="active")
+
+    def ask(self, text: str) -> list[Segmentation]:
+        """All answers to one command about a new image."""
+        image = camera_images.message("rgb8")
+        image.data[0] = next(self._levels)
+        self.camera.frames.add_image(image)
+        listener = Listener()
+        assert self.commands.accept(Request("1", "ann", text, listener=listener))
+        wait_until(lambda: listener.answers, "an answer")
+        wait_until(lambda: not self.commands.answers.unanswered(), "the end of the command")
+        return listener.answers
+
+    def close(self) -> None:
+        self.model.worker.stop()
+        self.commands.answers.close(5.0)
+
+
+def after_the_first_mask(error: BaseException) -> Callable[..., Iterator[Event]]:
+    segment = ScriptedSession.segment
+
+    def failing(self: ScriptedSession, command: str, *arguments: Any, **options: Any) -> Iterator[Event]:
+        for event in segment(self, command, *arguments, **options):
+            yield event
+            if isinstance(event, MaskFound):
+                raise error
+
+    return failing
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+STAGES: dict[str, tuple[object, str, Callable[[BaseException], Any]]] = {
+    "the dialogue is read": (Dialogues, "snapshot", raising),
+    "a frame is chosen": (Camera, "choose", raising),
+    "the image is encoded": (ScriptedSegmenter, "encode", raising),
+    "the session begins": (ScriptedSegmenter, "session", raising),
+    "the answer begins": (ScriptedSession, "segment", raising),
+    "a mask is there already": (ScriptedSession, "segment", after_the_first_mask),
+    "an object is located": (answers_module.Answers, "_locate", raising),
+    "the message is made": (answers_module, "segmentation_message", raising),
+    "the turn is stored": (Dialogues, "append", raising),
+}
+ERRORS = (RuntimeError("it broke \udce9\x1b[31m" + "x" * 2000), MemoryError(), SystemExit(3), KeyboardInterrupt())
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with talking_node("stages") as node:
+        bench = Bench(node)
+        yield bench
+        bench.close()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_error_at_each_stage(bench: Bench, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, fault = STAGES[stage]
+    for error in ERRORS:
+        with monkeypatch.context() as patch:
+            once = [error]
+            original, failing = getattr(owner, name), fault(error)
+            patch.setattr(
+                owner, name, lambda *a, o=original, f=failing, n=once, **k: (f if n and n.pop() else o)(*a, **k)
+            )
+            (answer,) = bench.ask("red")
+        assert answer.status == Segmentation.FAILED and answer.turn == 0
+        assert type(error).__name__ in answer.detail and len(answer.detail) <= 500 and answer.detail.isprintable()
+        assert bench.dialogues.turns("ann") == ()
+    (answer,) = bench.ask("red")
+    assert (answer.status, answer.turn) == (Segmentation.OK, 1)
+    bench.dialogues.reset("ann")
