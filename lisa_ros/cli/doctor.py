@@ -15,6 +15,7 @@ from typing import Any
 from lisa_ros import __version__
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.loading import embedded_checkpoint, model_of
+from lisa_ros.models.registry import registry
 
 PACKAGES = (
     "torch",
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         facts = listen(wanted)
         report["ros"] = _environment() | facts.as_json()
         advice = advise(facts)
+    advice = [*registry().broken, *advice]
     report["advice"] = advice
     print(json.dumps(report, indent=2) if options.json else _page(report))
     return 1 if advice else 0

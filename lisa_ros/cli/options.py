@@ -19,7 +19,7 @@ from lisa_ros.models.common.options import (
     TITLES,
     LoadOptions,
 )
-from lisa_ros.models.loading import embedded_checkpoint, model_of
+from lisa_ros.models.loading import description_of, embedded_checkpoint
 
 
 def whole_number(text: str) -> int:
@@ -51,8 +51,8 @@ def of_models(option: str) -> Condition:
     return Condition(
         f"to {' and '.join(TITLES[one] for one in models)}",
         # A folder without config.json is refused by its loader, which says more.
-        lambda options: _unknown(options.checkpoint) or model_of(options.checkpoint) in models,
-        lambda options: f"{options.checkpoint} holds {TITLES[model_of(options.checkpoint)]}",
+        lambda options: _unknown(options.checkpoint) or description_of(options.checkpoint).name in models,
+        lambda options: f"{options.checkpoint} holds {description_of(options.checkpoint).title}",
     )
 
 
@@ -136,6 +136,13 @@ def add_load_options(parser: CommandParser) -> None:
         metavar="auto|N",
         help="CPU threads; auto: the fastest number, measured once the model is loaded (default: as torch has it)",
     )
+    parser.add_argument(
+        "--model-option",
+        dest="model_options",
+        action="append",
+        metavar="NAME=VALUE",
+        help="an option that only the checkpoint's own model has, see docs/models.md; repeatable",
+    )
 
 
 def add_max_new_tokens(parser: CommandParser, applies: Condition | Sequence[Condition] = ()) -> None:
@@ -162,4 +169,5 @@ def add_fusion_scales(parser: CommandParser) -> None:
 def load_options(options: argparse.Namespace) -> LoadOptions:
     """What `add_load_options` and the model's own options parsed; what a subcommand does not offer is the default."""
     defaults = LoadOptions()
-    return LoadOptions(**{name: getattr(options, name, value) for name, value in asdict(defaults).items()})
+    chosen = {name: getattr(options, name, value) for name, value in asdict(defaults).items()}
+    return LoadOptions(**{**chosen, "model_options": tuple(chosen["model_options"] or ())})

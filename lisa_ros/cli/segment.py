@@ -19,8 +19,7 @@ from lisa_ros.cli.options import (
     of_models,
 )
 from lisa_ros.cli.parsing import CommandParser, with_value
-from lisa_ros.models.common.options import TITLES
-from lisa_ros.models.loading import embedded_checkpoint, load_segmenter, model_of
+from lisa_ros.models.loading import description_of, embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.errors import LisaError
 
@@ -118,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     segmenter = load_segmenter(options.checkpoint, load)
     origin = Origin(
         str(options.image),
-        TITLES[model_of(options.checkpoint)],
+        description_of(options.checkpoint).title,
         str(options.checkpoint),
         load.precision,
         load.quantization,

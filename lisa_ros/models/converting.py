@@ -15,7 +15,7 @@ from lisa_ros.models.common.conversion.work import Conversion, Report, Work
 from lisa_ros.models.common.conversion.writing import check_space, write_descriptions, write_streams
 from lisa_ros.models.common.devices import choose_device
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
-from lisa_ros.models.loading import MODELS
+from lisa_ros.models.registry import OURS
 from lisa_ros.segmentation.scoring import carry_calibration
 
 
@@ -70,8 +70,8 @@ def _identity(conversion: Conversion, device: torch.device, bitsandbytes: str | 
 
 def _work(conversion: Conversion) -> Work:
     """The plan of a conversion, by the first model that recognizes the source."""
-    for name in MODELS:
-        module = importlib.import_module(f"lisa_ros.models.{name}.conversion")
+    for model in (one for one in OURS if one.converts):
+        module = importlib.import_module(f"lisa_ros.models.{model.name}.conversion")
         if module.is_source(conversion.source):
             work: Work = module.plan(conversion)
             return work

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,23 +12,21 @@ from lisa_ros.models.common.answers.segmenter import LoadedSegmenter
 from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
+from lisa_ros.models.registry import ModelDescription, registry
 from lisa_ros.segmentation.interface import Segmenter
 
-MODELS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "segllm": lambda config: "segmentator" in config,
-    "lira": lambda config: config.get("model_type") == "lira",
-    "lisa": lambda config: True,
-}
-"""The registry: folder in lisa_ros/models/ -> whether a config.json is that model's. The first match counts."""
 
-
-def model_of(checkpoint: Path) -> str:
-    """The name in MODELS of the model that a checkpoint folder holds.
+def description_of(checkpoint: Path) -> ModelDescription:
+    """The model that a checkpoint folder holds.
 
     A folder that cannot be read, or does not name its model, counts as LISA's: LISA's loader has the clearest errors.
     """
-    config = config_of(checkpoint)
-    return next(name for name, matches in MODELS.items() if matches(config))
+    return registry().model_of(config_of(checkpoint))
+
+
+def model_of(checkpoint: Path) -> str:
+    """The name of the model that a checkpoint folder holds, see `description_of`."""
+    return description_of(checkpoint).name
 
 
 def embedded_checkpoint() -> Path:
@@ -53,12 +48,10 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     # work runs. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = find_folder(checkpoint)
-    model = model_of(folder)
+    model = description_of(folder)
     if options is not None:
-        options.check_for(model)
-    # torch and transformers take seconds to import; callers that need only the names of this module do not wait for it.
-    module = importlib.import_module(f"lisa_ros.models.{model}.segmenter")
-    segmenter: Segmenter = module.load(folder, options)
+        model.check_options(options)
+    segmenter = model.load(folder, options)
     if options is not None and options.threads is not None:
         _set_threads(segmenter, options.threads)
     return segmenter

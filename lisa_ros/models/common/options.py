@@ -16,7 +16,7 @@ CONVERTED_TO = ("none", "8bit", "4bit")
 DEVICES = ("auto", "cpu", "cuda")
 
 TITLES = {"lisa": "LISA", "segllm": "SegLLM", "lira": "LIRA"}
-"""Folder in lisa_ros/models/ -> the model's name."""
+"""Models that have options in MODELS_WITH -> their names for people. Options of other models are `model_options`."""
 
 MODELS_WITH: dict[str, tuple[str, ...]] = {
     "template": ("lisa",),
@@ -63,6 +63,7 @@ class LoadOptions:
             lisa_ros.dialogue.references.
         refine: LIRA only: LIRA marks each object a second time after a close-up view; decode that mask, too.
         attributes: LIRA only: report, for each object, the logits of words for its colour, position and kind.
+        model_options: "NAME=VALUE" of each option that only the checkpoint's own model has, see docs/models.md.
     """
 
     template: str = "llava_v1"
@@ -79,6 +80,7 @@ class LoadOptions:
     explicit_references: bool = False
     refine: bool = False
     attributes: bool = False
+    model_options: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises a LisaError that names an unknown choice, and the known ones."""
@@ -93,19 +95,34 @@ class LoadOptions:
             if value < DEFAULT_MEMORY:
                 raise LisaError(f"{name} is {value}; it can be 0 or more, or {DEFAULT_MEMORY} for the default")
 
-    def check_for(self, model: str) -> None:
+    def own_options(self) -> dict[str, str]:
+        """The model's own options: name -> value.
+
+        Raises:
+            LisaError: one is not NAME=VALUE, or is given twice.
+        """
+        options: dict[str, str] = {}
+        for text in self.model_options:
+            name, equals, value = text.partition("=")
+            if not (equals and name.strip()):
+                raise LisaError(f"the model option {text!r} is not NAME=VALUE")
+            if name.strip() in options:
+                raise LisaError(f"the model option {name.strip()!r} is given twice")
+            options[name.strip()] = value.strip()
+        return options
+
+    def check_for(self, model: str, title: str) -> None:
         """Raises a LisaError for an option that differs from its default and that the model does not have.
 
         Args:
-            model: a key of TITLES.
+            model: the model's name, as in MODELS_WITH.
+            title: its name for people.
         """
         for name, models in MODELS_WITH.items():
             value = getattr(self, name, None)
             if model not in models and value not in (None, getattr(LoadOptions, name, None)):
                 names = " and ".join(TITLES[one] for one in models)
-                raise LisaError(
-                    f"{name} is {value!r}, but only {names} has this option; the checkpoint is {TITLES[model]}'s"
-                )
+                raise LisaError(f"{name} is {value!r}, but only {names} has this option; the checkpoint is {title}'s")
 
 
 _CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}

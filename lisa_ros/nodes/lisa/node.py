@@ -23,6 +23,7 @@ from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.store import StoreError
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.models.registry import registry
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
@@ -81,6 +82,7 @@ def load_from_parameters(parameters: NodeParameters) -> Segmenter:
         threads=parameters.threads,
         memory_limit_mib=parameters.memory_limit_mib,
         deterministic=parameters.deterministic,
+        model_options=tuple(one.strip() for one in parameters.model_options.split(";") if one.strip()),
     )
     return load_segmenter(checkpoint, options)
 
@@ -318,6 +320,8 @@ class LisaNode(LifecycleNode):
         checkpoint = f"checkpoint {parameters.checkpoint}" if parameters.checkpoint else "embedded checkpoint"
         if not parameters.checkpoint:
             self.get_logger().warning(DEMONSTRATION)
+        for sentence in registry().broken:
+            self.get_logger().warning(sentence)
         self.get_logger().info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
         try:
             return self._load_model(parameters)

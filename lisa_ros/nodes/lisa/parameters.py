@@ -99,6 +99,9 @@ class NodeParameters:
     vision_tower: str = _configured(
         "", "Folder of the CLIP vision encoder. Empty: as the checkpoint's config.json names it."
     )
+    model_options: str = _configured(
+        "", "Options that only the checkpoint's own model has, as NAME=VALUE, separated by semicolons."
+    )
     image_transport: str = _fixed(
         "raw", "Subscribe to `image` (raw) or to `image/compressed` (compressed).", "raw", "compressed"
     )
