@@ -37,6 +37,8 @@ EXTRAS_REQUIRE = {
     "console": ["segno", "starlette", "uvicorn", "websockets"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
+    # One model for many robots (`lisa serve`); the robots need httpx alone.
+    "fleet": ["httpx", "ray[serve]"],
     # Spoken commands (`lisa listen`, the node `speech`).
     "speech": ["jellyfish", "moonshine-voice", "rapidfuzz", "silero-vad", "sounddevice", "soxr"],
     # The documentation site (`make docs`).

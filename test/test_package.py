@@ -127,7 +127,7 @@ def test_every_name_in_setup_py_is_pinned_for_each_python() -> None:
 
 def test_what_the_package_imports_is_named(manifest: Package) -> None:
     required, extras = setup_lists()
-    named = [*required, *extras["console"], *extras["sim"], *extras["speech"], *extras["train"]]
+    named = [*required, *extras["console"], *extras["fleet"], *extras["sim"], *extras["speech"], *extras["train"]]
     from_pip = {canonicalize_name(Requirement(line).name) for line in named}
     from_ros = {dependency.name for dependency in manifest.exec_depends} | MODULES_OF_ROS
     unnamed = {

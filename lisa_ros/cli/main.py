@@ -24,6 +24,7 @@ from lisa_ros.cli import (
     finetune,
     listen,
     segment,
+    serve,
     train,
 )
 from lisa_ros.cli.parsing import CommandParser
@@ -35,6 +36,7 @@ _SUBCOMMANDS = (
     chat,
     console,
     listen,
+    serve,
     evaluate,
     calibrate,
     benchmark,

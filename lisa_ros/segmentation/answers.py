@@ -111,12 +111,14 @@ class Finished:
         objects: in the order of the answer.
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
         references: numbers of the earlier turns whose masks the model was given.
+        model: the name of the model that answered, where the segmenter has several; empty: Segmenter.name.
     """
 
     answer: str
     objects: tuple[ObjectMask, ...]
     reason: Literal["end", "length", "cancelled"]
     references: tuple[int, ...] = ()
+    model: str = ""
 
 
 Event = MaskFound | TextDelta | Finished

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs the progress of loading a model."""
+"""Loads the model that the parameters name, and logs the progress."""
 
 import resource
 import threading
@@ -7,9 +7,64 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rclpy.logging import get_logger
 from rclpy.node import Node
 
+from lisa_ros.fleet.connection import UnreachableError, is_remote
+from lisa_ros.fleet.fallback import FallbackSegmenter
+from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.segmentation.interface import Segmenter
+
 LOG_PERIOD_S = 5.0
+_LONGEST_ANSWER_S = 3600.0
+
+
+def load_from_parameters(parameters: NodeParameters) -> Segmenter:
+    """Load the checkpoint that the parameters name, or connect to the server that they name."""
+    if is_remote(parameters.checkpoint):
+        return _connect(parameters)
+    return load_segmenter(parameters.checkpoint or embedded_checkpoint(), _load_options(parameters))
+
+
+def _load_options(parameters: NodeParameters) -> LoadOptions:
+    return LoadOptions(
+        template=parameters.template,
+        precision=parameters.precision,
+        quantization=parameters.quantization,
+        device=parameters.device,
+        vision_tower=parameters.vision_tower or None,
+        cache_mib=parameters.cache_mib,
+        threads=parameters.threads,
+        memory_limit_mib=parameters.memory_limit_mib,
+        deterministic=parameters.deterministic,
+        model_options=tuple(one.strip() for one in parameters.model_options.split(";") if one.strip()),
+    )
+
+
+def _connect(parameters: NodeParameters) -> Segmenter:
+    """Connect to a server. With a fallback, the node starts even while the server cannot be reached."""
+    settings = RemoteSettings(
+        token=parameters.remote_token,
+        timeout_s=parameters.remote_timeout,
+        jpeg_quality=parameters.remote_jpeg_quality,
+        certificate=parameters.remote_certificate,
+        answer_s=parameters.answer_timeout or _LONGEST_ANSWER_S,
+    )
+    remote = RemoteSegmenter(parameters.checkpoint, settings)
+    if parameters.fallback == "none":
+        remote.check()
+        return remote
+    checkpoint = embedded_checkpoint() if parameters.fallback == "embedded" else parameters.fallback
+    local = load_segmenter(checkpoint, _load_options(parameters))
+    both = FallbackSegmenter(remote, local, get_logger("lisa").warning)
+    try:
+        remote.check()
+    except UnreachableError as error:
+        both.lose(error)
+    return both
 
 
 @contextmanager

@@ -21,8 +21,6 @@ from std_msgs.msg import String
 
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.store import StoreError
-from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.models.registry import registry
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
@@ -37,7 +35,7 @@ from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
-from lisa_ros.nodes.lisa.loading import loading_reports
+from lisa_ros.nodes.lisa.loading import load_from_parameters, loading_reports
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.process import on_signals, run
 from lisa_ros.nodes.lisa.request import Request
@@ -67,24 +65,6 @@ Load = Callable[[NodeParameters], Segmenter]
 
 class LoadError(RuntimeError):
     """The model or the stored dialogues could not be loaded; the text is one sentence."""
-
-
-def load_from_parameters(parameters: NodeParameters) -> Segmenter:
-    """Load the checkpoint that the parameters name."""
-    checkpoint = parameters.checkpoint or embedded_checkpoint()
-    options = LoadOptions(
-        template=parameters.template,
-        precision=parameters.precision,
-        quantization=parameters.quantization,
-        device=parameters.device,
-        vision_tower=parameters.vision_tower or None,
-        cache_mib=parameters.cache_mib,
-        threads=parameters.threads,
-        memory_limit_mib=parameters.memory_limit_mib,
-        deterministic=parameters.deterministic,
-        model_options=tuple(one.strip() for one in parameters.model_options.split(";") if one.strip()),
-    )
-    return load_segmenter(checkpoint, options)
 
 
 class LisaNode(LifecycleNode):

@@ -46,7 +46,7 @@ def _configured(default: str, description: str, *choices: str) -> Any:
     return field(default=default, metadata={"bounds": Bounds(description, choices, at_configure=True)})
 
 
-def _configured_number(default: int, description: str, minimum: int, maximum: int) -> Any:
+def _configured_number(default: float, description: str, minimum: float, maximum: float) -> Any:
     """A number that is read when the node is configured."""
     return field(default=default, metadata={"bounds": Bounds(description, (), minimum, maximum, at_configure=True)})
 
@@ -78,7 +78,11 @@ class NodeParameters:
     autostart: bool = _fixed(
         True, "Configure and activate the node when it starts. False: a lifecycle manager does that."
     )
-    checkpoint: str = _configured("", "Folder of the model's checkpoint. Empty: the embedded demonstration model.")
+    checkpoint: str = _configured(
+        "",
+        "Folder of the model's checkpoint, its Hugging Face id, or a server: lisa://HOST:PORT/MODEL, with TLS lisas://."
+        " Empty: the embedded demonstration model.",
+    )
     quantization: str = _configured(
         "auto",
         "Quantization of the language model's weights. auto: as `lisa convert` wrote the checkpoint, otherwise none.",
@@ -137,6 +141,21 @@ class NodeParameters:
         "CPU threads of the model. 0 (auto): the number that is fastest on this machine, measured when it is loaded.",
         0,
         1024,
+    )
+    fallback: str = _configured(
+        "none",
+        "Model that answers while the server cannot be reached. none: commands are answered with FAILED; embedded: the"
+        " demonstration model; or the folder or Hugging Face id of a checkpoint.",
+    )
+    remote_timeout: float = _configured_number(
+        5.0, "Time after which a silent server counts as lost, in seconds.", 0.1, 3600.0
+    )
+    remote_jpeg_quality: int = _configured_number(
+        90, "JPEG quality of the images that are sent to a server. 0: PNG, without loss.", 0, 100
+    )
+    remote_token: str = _configured("", "The robot's token on the server. Empty: the server needs none.")
+    remote_certificate: str = _configured(
+        "", "File with the authority that signed the server's certificate (PEM). Empty: the system's authorities."
     )
     dialogue_file: str = _fixed(
         "auto",

@@ -92,6 +92,7 @@ class Outcome:
         detail: The reason in one sentence if the status is not OK.
         header: Of the image used for the answer; None: no image was used.
         answer: The model's raw answer.
+        model: The name of the model that answered.
         objects: In the order of the answer; each has at least one pixel.
         turn: Its number in the operator's dialogue; 0: it is not part of it.
         references: Numbers of the turns whose masks were given to the model.
@@ -106,6 +107,7 @@ class Outcome:
     detail: str = ""
     header: Header | None = None
     answer: str = ""
+    model: str = ""
     objects: tuple[ObjectMask, ...] = ()
     turn: int = 0
     references: tuple[int, ...] = ()

@@ -16,10 +16,9 @@ from rcl_interfaces.msg import ParameterDescriptor
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint
-from lisa_ros.nodes.lisa import node as lisa_node
-from lisa_ros.nodes.lisa import parameters
+from lisa_ros.nodes.lisa import loading, parameters
 from lisa_ros.nodes.lisa.live_parameters import check_choice, descriptor
-from lisa_ros.nodes.lisa.node import load_from_parameters
+from lisa_ros.nodes.lisa.loading import load_from_parameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
 
 FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
@@ -33,7 +32,7 @@ def test_the_parameter_file_has_the_same_defaults() -> None:
 
 def test_every_declared_parameter_is_used() -> None:
     read: set[str] = set()
-    for source in Path(lisa_node.__file__).parent.rglob("*.py"):
+    for source in Path(loading.__file__).parent.rglob("*.py"):
         if re.search(r"lisa_ros\.nodes\.lisa\.(live_)?parameters import", source.read_text()):
             read |= {
                 node.attr
@@ -50,7 +49,7 @@ def is_parameters_object(expression: ast.expr) -> bool:
 
 def test_the_loader_gets_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Path, LoadOptions]] = []
-    monkeypatch.setattr(lisa_node, "load_segmenter", lambda *given: calls.append(given))
+    monkeypatch.setattr(loading, "load_segmenter", lambda *given: calls.append(given))
     load_from_parameters(NodeParameters())
     load_from_parameters(
         NodeParameters(

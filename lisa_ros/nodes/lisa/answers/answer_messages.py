@@ -43,6 +43,7 @@ def segmentation_message(
         answer=answer,
         explanation=explanation_of(answer, [one.span for one in outcome.objects]),
         objects=[object_message(one, header, where) for one, where in zip(outcome.objects, known, strict=True)],
+        model=outcome.model,
         turn=outcome.turn,
         references=outcome.references,
         frame_known=outcome.frame_known,

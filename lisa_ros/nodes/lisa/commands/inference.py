@@ -88,6 +88,7 @@ def run_inference(
         *_status(finished.objects, settings.min_score),
         header=encoded.header,
         answer=finished.answer,
+        model=finished.model or segmenter.name,
         objects=_found(finished.objects, settings.min_score),
         references=finished.references,
         history=dialogue.turns,

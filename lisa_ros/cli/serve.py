@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa serve`: one model for many robots, over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.cli.options import add_checkpoint, add_load_options, count, load_options, whole_number
+from lisa_ros.segmentation.errors import LisaError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser("serve", help="serve a model to robots that have no room for it (Ray Serve)")
+    add_checkpoint(parser)
+    add_load_options(parser)
+    parser.add_argument("--name", default="lisa", help="of the model: robots ask lisa://HOST:PORT/NAME (default: lisa)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    parser.add_argument("--tokens", type=Path, metavar="FILE", help="lines `ROBOT TOKEN`: who may ask")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM: robots ask lisas://")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="authority of the robots' certificates (mutual TLS)"
+    )
+    parser.add_argument("--replicas", type=whole_number, default=1, help="of the model (default: %(default)s)")
+    parser.add_argument("--most-replicas", type=count, default=0, help="start more when the queue is long")
+    parser.add_argument(
+        "--gpus", type=float, default=None, help="per replica (default: 1 where there is a GPU, else 0)"
+    )
+    parser.add_argument(
+        "--concurrent", type=whole_number, default=4, help="commands at once per replica (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--queue", type=whole_number, default=64, help="waiting commands; more are refused (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=whole_number, default=32, help="encoded images per replica (default: %(default)s)"
+    )
+    parser.add_argument("--requests-per-minute", type=float, default=0.0, help="quota of each robot; 0: none")
+    parser.add_argument("--cluster", default="", metavar="ADDRESS", help="Ray cluster (default: this machine alone)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serves until Ctrl-C; returns the exit status."""
+    _check(options)
+    try:
+        from lisa_ros.fleet import application
+    except ModuleNotFoundError as error:
+        raise LisaError(f"serving needs Ray: pip install 'lisa_ros[fleet]' ({error})") from error
+    at = application.Listening(
+        options.host,
+        options.port,
+        f"/{options.name}",
+        *(str(one or "") for one in (options.tls_cert, options.tls_key, options.tls_ca)),
+    )
+    application.start(_settings(options), at, options.cluster)
+    scheme = "lisas" if options.tls_cert else "lisa"
+    print(f"Robots ask {scheme}://{options.host}:{options.port}/{options.name}; Ctrl-C ends the server.", flush=True)
+    application.wait()
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from lisa_ros.fleet.application import ServerSettings
+
+    load = load_options(options)
+    return ServerSettings(
+        checkpoint=str(options.checkpoint),
+        load=load if load.threads is not None else dataclasses.replace(load, threads=1),
+        replicas=options.replicas,
+        most_replicas=options.most_replicas,
+        gpus=_gpus(options.device) if options.gpus is None else options.gpus,
+        concurrent=options.concurrent,
+        queue=options.queue,
+        frames=options.frames,
+        tokens=str(options.tokens or ""),
+        requests_per_minute=options.requests_per_minute,
+    )
+
+
+def _gpus(device: str) -> float:
+    import torch
+
+    return 1.0 if device != "cpu" and torch.cuda.is_available() else 0.0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises a LisaError about what cannot be served."""
+    if not options.name.replace("-", "").replace("_", "").isalnum():
+        raise LisaError(f"--name {options.name!r}: a name has letters, digits, - and _")
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise LisaError("--tls-cert and --tls-key go together")
+    if options.tls_ca is not None and options.tls_cert is None:
+        raise LisaError("--tls-ca needs --tls-cert and --tls-key")
+    for path in (options.tokens, options.tls_cert, options.tls_key, options.tls_ca):
+        if path is not None and not path.is_file():
+            raise LisaError(f"there is no file {path}")
+    if options.host not in _LOOPBACK and options.tokens is None and options.tls_ca is None:
+        example = f"robot1 {secrets.token_urlsafe(24)}"
+        raise LisaError(
+            f"--host {options.host} lets other machines ask: --tokens FILE says who may. Its lines are `ROBOT TOKEN`, "
+            f"for example: {example}"
+        )
+    if options.tokens is not None and options.tls_cert is None and options.host not in _LOOPBACK:
+        print("WARN: without --tls-cert, tokens and images cross the network in clear text.", file=sys.stderr)

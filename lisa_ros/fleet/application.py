@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Ray Serve application: `lisa serve`, or `serve deploy config/fleet.yaml` on a cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+# Ray reports usage to its makers unless this is 0; it is read when ray is imported. Nothing leaves the machine.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray gives its workers niceness 15, and so the model less than everything else on the machine.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+import ray
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, HTTPOptions, RequestRouterConfig
+
+from lisa_ros.fleet.access import Quota, read_tokens
+from lisa_ros.fleet.frame_router import FrameRouter
+from lisa_ros.fleet.ingress import Ingress
+from lisa_ros.fleet.replica import Replica
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import embedded_checkpoint
+from lisa_ros.segmentation.errors import LisaError
+
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Shared memory of Ray on this machine. Requests and answers are small and do not stay in it."""
+DRAIN_S = 30.0
+"""How long a replica that is stopped may finish its answers."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What is served, and how.
+
+    Attributes:
+        checkpoint: folder or Hugging Face id; empty: the embedded model.
+        load: how a replica loads it.
+        replicas: of the model; with most_replicas, the fewest.
+        most_replicas: more are started when the queue is long; 0: as many as `replicas`.
+        gpus: for each replica; may be a fraction.
+        concurrent: commands that a replica answers at the same time.
+        queue: commands that wait for a replica; more are refused.
+        frames: encoded images that a replica keeps. One of LISA-7B takes about 35 MB.
+        tokens: file of lines `ROBOT TOKEN`; empty: anybody who reaches the port may ask.
+        requests_per_minute, robot_concurrent: quota of each robot; see Quota.
+    """
+
+    checkpoint: str = ""
+    load: LoadOptions = field(default_factory=lambda: LoadOptions(threads=1))
+    replicas: int = 1
+    most_replicas: int = 0
+    gpus: float = 0.0
+    concurrent: int = 4
+    queue: int = 64
+    frames: int = 32
+    tokens: str = ""
+    requests_per_minute: float = 0.0
+    robot_concurrent: int = 8
+
+
+def build(arguments: dict[str, Any]) -> Application:
+    """The application of a Serve config file (`import_path: lisa_ros.fleet.application:build`).
+
+    Args:
+        arguments: attributes of ServerSettings and of LoadOptions.
+
+    Raises:
+        LisaError: one of them is not known, or the tokens cannot be read.
+    """
+    ours, loading = ({one.name for one in fields(kind)} for kind in (ServerSettings, LoadOptions))
+    if unknown := sorted(set(arguments) - ours - loading):
+        raise LisaError(f"not known: {', '.join(unknown)}; there is {', '.join(sorted(ours | loading))}")
+    load = LoadOptions(**{"threads": 1} | {name: value for name, value in arguments.items() if name in loading})
+    return application(ServerSettings(load=load, **{n: v for n, v in arguments.items() if n in ours}))
+
+
+def application(settings: ServerSettings) -> Application:
+    """The model's replicas behind one ingress."""
+    tokens = read_tokens(Path(settings.tokens)) if settings.tokens else {}
+    quota = Quota(settings.requests_per_minute, settings.robot_concurrent)
+    # Ray's annotations leave out what a call with a class returns.
+    deployment: Any = serve.deployment
+    replicas = deployment(
+        Replica,
+        name="model",
+        max_ongoing_requests=settings.concurrent,
+        max_queued_requests=settings.queue,
+        graceful_shutdown_timeout_s=DRAIN_S,
+        request_router_config=RequestRouterConfig(request_router_class=cast(Any, FrameRouter)),
+        ray_actor_options={"num_cpus": 1, "num_gpus": settings.gpus},
+        **_scaling(settings),
+    ).bind(
+        settings.checkpoint or str(embedded_checkpoint()),
+        settings.load,
+        settings.concurrent,
+        settings.frames,
+    )
+    ingress = deployment(Ingress, name="ingress", max_ongoing_requests=1024, ray_actor_options={"num_cpus": 0})
+    bound: Application = ingress.bind(replicas, tokens, quota)
+    return bound
+
+
+def _scaling(settings: ServerSettings) -> dict[str, Any]:
+    if settings.most_replicas <= settings.replicas:
+        return {"num_replicas": settings.replicas}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=settings.replicas,
+            max_replicas=settings.most_replicas,
+            target_ongoing_requests=max(1.0, settings.concurrent / 2),
+        )
+    }
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where the server listens.
+
+    Attributes:
+        host, port: of HTTP.
+        prefix: of the paths, such as "/tabletop".
+        tls_cert, tls_key: certificate and private key, files in PEM form; empty: HTTP without TLS.
+        tls_ca: authority that signs the robots' certificates, a file in PEM form; empty: robots need none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    prefix: str = "/lisa"
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+
+
+def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
+    """Starts the server and returns when it answers.
+
+    Args:
+        settings: what is served.
+        at: where it listens.
+        cluster: address of a Ray cluster; empty: Ray runs on this machine, for this process alone.
+    """
+    if cluster:
+        ray.init(address=cluster)
+    else:
+        cores = max(os.cpu_count() or 1, settings.most_replicas, settings.replicas)
+        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+    options = HTTPOptions(
+        host=at.host,
+        port=at.port,
+        ssl_certfile=at.tls_cert or None,
+        ssl_keyfile=at.tls_key or None,
+        ssl_ca_certs=at.tls_ca or None,
+    )
+    serve.start(http_options=options)
+    serve.run(application(settings), name=at.prefix.strip("/"), route_prefix=at.prefix)
+
+
+def wait() -> None:
+    """Returns at Ctrl-C, after running answers have ended."""
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        cast(Any, serve).shutdown()
+        cast(Any, ray).shutdown()

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's HTTP connection to a server: requests out, lines of an answer in, cancelled at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from lisa_ros.segmentation.errors import LisaError
+
+SCHEMES = {"lisa": "http", "lisas": "https"}
+DEFAULT_PORT = 8000
+_POLL_S = 0.02
+_CONNECT_S = 2.0
+
+try:
+    import httpx
+except ModuleNotFoundError:  # said by name when a server is asked for
+    httpx = None  # type: ignore[assignment,unused-ignore]
+
+
+class UnreachableError(LisaError):
+    """The server cannot be reached, does not answer in time, or has no room."""
+
+
+class LostReplicaError(UnreachableError):
+    """The replica was lost before the answer was whole; another one can be asked."""
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The command was cancelled while the server was answering."""
+
+
+def is_remote(checkpoint: str) -> bool:
+    """Whether a checkpoint is a server's: lisa://HOST:PORT/MODEL, or lisas:// for TLS."""
+    return checkpoint.partition("://")[0] in SCHEMES and "://" in checkpoint
+
+
+def base_address(server: str) -> str:
+    """The HTTP address of a server such as lisa://gpu1:8000/tabletop.
+
+    Raises:
+        LisaError: it is no such address.
+    """
+    parts = urlsplit(server)
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError as error:
+        raise LisaError(f"{server}: {error}; a server is lisa://HOST:PORT/MODEL") from error
+    if parts.scheme not in SCHEMES or not parts.hostname or not parts.path.strip("/") or parts.username:
+        raise LisaError(f"{server} is no server; one is lisa://HOST:PORT/MODEL, or lisas:// for TLS")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{SCHEMES[parts.scheme]}://{host}:{port}/{parts.path.strip('/')}"
+
+
+class Connection:
+    """Requests to one server. May be used from any thread."""
+
+    def __init__(self, server: str, token: str, timeout_s: float, certificate: str = "") -> None:
+        """Connects nothing yet.
+
+        Args:
+            server: such as lisa://gpu1:8000/tabletop.
+            token: the robot's own; empty: none.
+            timeout_s: how long the server may be silent, seconds.
+            certificate: file with the authority that signed the server's certificate, PEM; empty: the system's own.
+
+        Raises:
+            LisaError: the address cannot be one, or httpx is not installed.
+        """
+        if httpx is None:
+            raise LisaError("a remote model needs httpx: pip install 'lisa_ros[fleet]'")
+        self.server = server
+        self._client = httpx.Client(
+            base_url=base_address(server),
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            verify=_context(certificate),
+            trust_env=False,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What the server says of its model.
+
+        Raises:
+            UnreachableError: the server does not answer, or is not ready.
+            LisaError: it refuses the token, or is something else.
+        """
+        try:
+            answer = self._client.get("/model")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        self._check(answer.status_code, answer.text)
+        try:
+            found = answer.json()
+            return {"model": str(found["model"])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise LisaError(f"{self.server} answers, but is no `lisa serve`") from error
+
+    def stream(self, body: bytes, headers: dict[str, str], cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        """Sends a request and yields the lines of its answer.
+
+        Raises:
+            Cancelled: `cancelled` returned True; the server was told by closing the connection.
+            UnreachableError, LisaError: as for `describe`.
+        """
+        lines: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+        opened: list[socket.socket] = []
+        reader = threading.Thread(
+            target=self._read, args=(body, headers, lines, opened), name="lisa_remote", daemon=True
+        )
+        reader.start()
+        try:
+            while (line := _next(lines, cancelled)) is not None:
+                if isinstance(line, BaseException):
+                    raise line
+                yield line
+        finally:
+            for one in opened:  # wakes the reader, which waits for the server's next line
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _read(self, body: bytes, headers: dict[str, str], lines: Any, opened: list[socket.socket]) -> None:
+        try:
+            with self._client.stream("POST", "/segment", content=body, headers=headers) as answer:
+                opened.append(answer.extensions["network_stream"].get_extra_info("socket"))
+                if answer.status_code != httpx.codes.OK:
+                    answer.read()
+                    self._check(answer.status_code, answer.text)
+                for line in answer.iter_lines():
+                    lines.put(json.loads(line))
+                opened.clear()  # goes back to the pool
+            lines.put(None)
+        except httpx.HTTPError as error:
+            lines.put(self._unreachable(error))
+        except BaseException as error:  # the thread that waits for the lines raises it
+            lines.put(error)
+
+    def _check(self, status: int, text: str) -> None:
+        if status == httpx.codes.OK:
+            return
+        try:
+            sentence = str(json.loads(text)["error"])
+        except (ValueError, KeyError, TypeError):
+            sentence = text.strip()[:200]
+        known = status in (400, 401, 403, 404, 413)
+        kind = LisaError if known else UnreachableError
+        raise kind(f"{self.server} answers {status}: {sentence}")
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        return UnreachableError(f"{self.server} cannot be reached ({type(error).__name__}: {error})")
+
+
+def _next(lines: Any, cancelled: Callable[[], bool]) -> Any:
+    while True:
+        if cancelled():
+            raise Cancelled
+        with contextlib.suppress(queue.Empty):
+            return lines.get(timeout=_POLL_S)
+
+
+def _context(certificate: str) -> Any:
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=certificate or None)
+    except (OSError, ssl.SSLError) as error:
+        raise LisaError(f"{certificate} is no certificate in PEM form ({error})") from error

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's HTTP side: checks who asks and how much, and passes requests on to a replica.
+
+GET  /PREFIX/model    {"model": its name}
+POST /PREFIX/segment  a body of fleet.requests; the answer is a stream of lines of JSON, see Replica.answer
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from lisa_ros.fleet.access import Access, AccessError, Quota
+from lisa_ros.fleet.requests import MOST_BODY_BYTES
+
+FRAME_HEADER = "x-lisa-frame"
+"""The frame's name, by which the replica is chosen."""
+
+_AGAIN = {"event": "error", "kind": "again", "text": "the replica was lost"}
+
+
+class Ingress:
+    """One HTTP request after the other comes here, on one event loop."""
+
+    def __init__(self, replicas: DeploymentHandle[Any], tokens: Mapping[str, str], quota: Quota) -> None:
+        """Passes requests on to `replicas`."""
+        self._replicas = replicas
+        self._access = Access(tokens, quota)
+
+    async def __call__(self, request: Request) -> Response:
+        """Serves a request."""
+        try:
+            robot = self._access.robot_of(request.headers.get("authorization", ""))
+            if request.method == "GET" and request.url.path.endswith("/model"):
+                return JSONResponse(await self._replicas.describe.remote())
+            if request.method == "POST" and request.url.path.endswith("/segment"):
+                return await self._segment(robot, request)
+        except AccessError as error:
+            return JSONResponse({"error": str(error)}, error.status)
+        except (BackPressureError, DeploymentUnavailableError) as error:
+            return JSONResponse({"error": f"the server is full or starting: {error}"}, 503)
+        return JSONResponse({"error": "there is GET /model and POST /segment"}, 404)
+
+    async def _segment(self, robot: str, request: Request) -> Response:
+        if not _fits(request.headers.get("content-length", "")):
+            return JSONResponse({"error": f"a request needs its content-length, at most {MOST_BODY_BYTES}"}, 413)
+        self._access.begin(robot)
+        try:
+            body = await _body(request)
+        except BaseException:
+            self._access.end(robot)
+            raise
+        if body is None:
+            self._access.end(robot)
+            return JSONResponse({"error": f"a request has at most {MOST_BODY_BYTES} bytes"}, 413)
+        frame = request.headers.get(FRAME_HEADER, "")[:64]
+        return StreamingResponse(self._lines(robot, frame, body), media_type="application/x-ndjson")
+
+    async def _lines(self, robot: str, frame: str, body: bytes) -> AsyncIterator[bytes]:
+        try:
+            # A frame's place is its own for each robot, as the replicas' images are.
+            replicas: Any = self._replicas.options(stream=True, session_id=f"{robot}/{frame}" if frame else "")
+            async for line in replicas.answer.remote(robot, body):
+                yield line
+        except BackPressureError as error:
+            yield _line({"event": "error", "kind": "full", "text": f"the server's queue is full ({error})"})
+        except RayError:  # the replica died, or its machine: another one can answer
+            yield _line(_AGAIN)
+        finally:
+            self._access.end(robot)
+
+
+def _fits(content_length: str) -> bool:
+    return content_length.isdecimal() and int(content_length) <= MOST_BODY_BYTES
+
+
+async def _body(request: Request) -> bytes | None:
+    """The request's body; None: it is larger than it said."""
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MOST_BODY_BYTES:
+                return None
+            parts.append(part)
+    except ClientDisconnect:
+        return None
+    return b"".join(parts)
+
+
+def _line(event: Mapping[str, str]) -> bytes:
+    return json.dumps(event).encode() + b"\n"

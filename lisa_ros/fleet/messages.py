@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialogues and answers as JSON, so that a server and a robot can exchange them without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lisa_ros.fleet.run_lengths import PixelBudget, mask_of, runs_of
+from lisa_ros.segmentation.answers import Event, Finished, Mask, MaskFound, ObjectMask, Reference, Region, TextDelta
+from lisa_ros.segmentation.turns import Turn
+
+Json = dict[str, Any]
+
+
+def mask_json(mask: Mask) -> Json:
+    """A mask with its size."""
+    return {"size": list(mask.shape), "runs": runs_of(mask)}
+
+
+def mask_from(given: Any, budget: PixelBudget) -> Mask:
+    """The mask of `mask_json`.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not one, or has more pixels than the budget allows.
+    """
+    height, width = (int(side) for side in given["size"])
+    budget.take((height, width))
+    return mask_of(given["runs"], (height, width))
+
+
+def object_json(found: ObjectMask) -> Json:
+    """All of an object but its probabilities, which stay on the server."""
+    return {
+        "mask": mask_json(found.mask),
+        "span": list(found.span),
+        "score": None if found.score is None else float(found.score),
+        "score_calibrated": found.score_calibrated,
+        "evidence": None if found.evidence is None else {name: float(one) for name, one in found.evidence.items()},
+        "region": None
+        if found.region is None
+        else {"mask": mask_json(found.region.mask), "box": [float(one) for one in found.region.box]},
+        "phrase": found.phrase,
+        "refined": None if found.refined is None else mask_json(found.refined),
+        "box": None if found.box is None else [float(one) for one in found.box],
+        "attributes": {
+            family: {word: float(logit) for word, logit in words.items()} for family, words in found.attributes.items()
+        },
+    }
+
+
+def object_from(given: Any, budget: PixelBudget) -> ObjectMask:
+    """The object of `object_json`; errors as of `mask_from`."""
+    region, refined = given["region"], given["refined"]
+    begin, end = given["span"]
+    return ObjectMask(
+        mask=mask_from(given["mask"], budget),
+        span=(int(begin), int(end)),
+        score=None if given["score"] is None else float(given["score"]),
+        score_calibrated=bool(given["score_calibrated"]),
+        evidence=given["evidence"],
+        region=None if region is None else Region(mask_from(region["mask"], budget), _box(region["box"])),
+        phrase=str(given["phrase"]),
+        refined=None if refined is None else mask_from(refined, budget),
+        box=None if given["box"] is None else _box(given["box"]),
+        attributes=given["attributes"],
+    )
+
+
+def turn_json(turn: Turn) -> Json:
+    """A turn with its objects."""
+    return {
+        "command": turn.command,
+        "answer": turn.answer,
+        "objects": [object_json(found) for found in turn.objects],
+        "references": list(turn.references),
+        "number": turn.number,
+    }
+
+
+def turn_from(given: Any, budget: PixelBudget) -> Turn:
+    """The turn of `turn_json`; errors as of `mask_from`."""
+    return Turn(
+        command=str(given["command"]),
+        answer=str(given["answer"]),
+        objects=tuple(object_from(one, budget) for one in given["objects"]),
+        references=tuple(int(one) for one in given["references"]),
+        number=int(given["number"]),
+    )
+
+
+def references_json(references: Sequence[Reference]) -> list[Any]:
+    """Numbers of turns as they are, masks as run lengths."""
+    return [mask_json(one) if isinstance(one, np.ndarray) else int(one) for one in references]
+
+
+def references_from(given: Any, budget: PixelBudget) -> tuple[Reference, ...]:
+    """The references of `references_json`; errors as of `mask_from`."""
+    return tuple(mask_from(one, budget) if isinstance(one, dict) else int(one) for one in given)
+
+
+def event_json(event: Event) -> Json:
+    """An event of an answer."""
+    if isinstance(event, MaskFound):
+        return {"event": "mask", "object": object_json(event.object)}
+    if isinstance(event, TextDelta):
+        return {"event": "text", "text": event.text}
+    return {
+        "event": "finished",
+        "answer": event.answer,
+        "objects": [object_json(found) for found in event.objects],
+        "reason": event.reason,
+        "references": list(event.references),
+    }
+
+
+def event_from(given: Any, budget: PixelBudget) -> Event:
+    """The event of `event_json`; errors as of `mask_from`."""
+    if given["event"] == "mask":
+        return MaskFound(object_from(given["object"], budget))
+    if given["event"] == "text":
+        return TextDelta(str(given["text"]))
+    if given["event"] != "finished" or given["reason"] not in ("end", "length", "cancelled"):
+        raise ValueError(f"an event of the kind {given['event']!r} is not known")
+    return Finished(
+        answer=str(given["answer"]),
+        objects=tuple(object_from(one, budget) for one in given["objects"]),
+        reason=given["reason"],
+        references=tuple(int(one) for one in given["references"]),
+    )
+
+
+def _box(given: Any) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(one) for one in given)
+    return left, top, right, bottom

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model on a server: one Ray Serve replica."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ray.serve.metrics import Counter, Gauge, Histogram
+
+from lisa_ros.fleet.frame_cache import FrameCache
+from lisa_ros.fleet.messages import event_json
+from lisa_ros.fleet.requests import Query, RequestError, decompress_image, frame_id, unpack
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.loading import load_segmenter
+from lisa_ros.segmentation.answers import CommandError, MaskFound
+from lisa_ros.segmentation.cancellation import CancelToken
+from lisa_ros.segmentation.errors import ImageError
+
+UNKNOWN_FRAME = {"event": "unknown_frame"}
+"""The replica has not got the image, and the request brought none: the robot sends it again, with the image."""
+
+_log = logging.getLogger("ray.serve")
+_TAGS: Any = ("robot", "ended")
+_SECONDS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Replica:
+    """One loaded model. Commands that run at the same time share its decoding steps, as in a node."""
+
+    def __init__(self, checkpoint: str, options: LoadOptions, concurrent: int, frames: int) -> None:
+        """Loads the model.
+
+        Args:
+            checkpoint: see load_segmenter.
+            options: of loading.
+            concurrent: commands that are answered at the same time.
+            frames: encoded images that are kept.
+        """
+        self._segmenter = load_segmenter(checkpoint, options)
+        self._frames = FrameCache(frames)
+        self._threads = ThreadPoolExecutor(concurrent, thread_name_prefix="lisa_answer")
+        self._requests = Counter("lisa_requests", "Commands by how they ended.", tag_keys=_TAGS)
+        self._frame_hits = Counter("lisa_frames", "Commands by whether the image was known.", tag_keys=("known",))
+        self._first_mask = Histogram("lisa_first_mask_s", "Seconds to the first mask.", boundaries=_SECONDS)
+        self._running = Gauge("lisa_running", "Commands that are answered now.")
+        self._count, self._lock = 0, threading.Lock()
+
+    def describe(self) -> dict[str, Any]:
+        """The model's name, and how many images are kept."""
+        return {"model": self._segmenter.name, "frames": len(self._frames)}
+
+    async def answer(self, robot: str, body: bytes) -> AsyncIterator[bytes]:
+        """Answers a request.
+
+        Args:
+            robot: who asks.
+            body: see fleet.requests.
+
+        Yields:
+            lines of JSON: events of the answer (fleet.messages), or one with "event": "unknown_frame" or "error".
+            When the request is cancelled, the model stops within a token.
+        """
+        loop, token = asyncio.get_running_loop(), CancelToken()
+        lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        def emit(event: dict[str, Any] | None) -> None:
+            line = None if event is None else json.dumps(event).encode() + b"\n"
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+
+        def work() -> None:
+            try:
+                self._answer(robot, body, token, emit)
+            finally:
+                emit(None)
+
+        running = loop.run_in_executor(self._threads, work)
+        try:
+            while (line := await lines.get()) is not None:
+                yield line
+            await running
+        finally:
+            token.cancel()
+
+    def _answer(self, robot: str, body: bytes, token: CancelToken, emit: Emit) -> None:
+        self._change_running(1)
+        ended, command_id = "failed", ""
+        try:
+            query, image = unpack(body)
+            command_id = query.command_id
+            timer = threading.Timer(query.deadline_s, token.cancel)
+            timer.daemon = True
+            timer.start()
+            try:
+                ended = self._segment(robot, query, image, token, emit)
+            finally:
+                timer.cancel()
+        except (CommandError, ImageError, RequestError) as error:
+            ended = {CommandError: "command", ImageError: "image"}.get(type(error), "request")
+            emit({"event": "error", "kind": ended, "text": str(error)})
+        except Exception as error:  # the replica must survive every error of a model
+            _log.error("command %s of %s failed:\n%s", command_id, robot, traceback.format_exc())
+            emit({"event": "error", "kind": "model", "text": f"{type(error).__name__}: {error}"})
+        finally:
+            self._change_running(-1)
+            self._requests.inc(tags={"robot": robot, "ended": ended})
+            _log.info("command %s of %s: %s", command_id, robot, ended)
+
+    def _segment(self, robot: str, query: Query, image: bytes, token: CancelToken, emit: Emit) -> str:
+        began_s, first = time.monotonic(), True
+        encode = None
+        if image:
+            if frame_id(image) != query.frame:
+                raise RequestError("the image is not the one that the request names")
+            pixels = decompress_image(image)
+            encode = lambda: self._segmenter.encode(pixels)  # noqa: E731
+        with self._frames.use((robot, query.frame), encode) as encoded:
+            self._frame_hits.inc(tags={"known": str(not image)})
+            if encoded is None:
+                emit(UNKNOWN_FRAME)
+                return "unknown_frame"
+            session = self._segmenter.session(encoded, query.turns, max_history_tokens=query.max_history_tokens)
+            events = session.segment(
+                query.command,
+                query.references,
+                max_new_tokens=query.max_new_tokens,
+                cancelled=token,
+                answer=query.answer,
+                pointing=query.pointing,
+            )
+            for event in events:
+                emit(event_json(event))
+                if first and isinstance(event, MaskFound):
+                    first = False
+                    self._first_mask.observe(time.monotonic() - began_s)
+        return "cancelled" if token() else "answered"
+
+    def _change_running(self, by: int) -> None:
+        with self._lock:
+            self._count += by
+            self._running.set(self._count)

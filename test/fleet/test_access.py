@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens and quotas of robots."""
+
+from pathlib import Path
+
+import pytest
+
+from lisa_ros.fleet.access import ANYBODY, Access, AccessError, Quota, read_tokens
+from lisa_ros.segmentation.errors import LisaError
+
+TOKENS = {"front": "f" * 20, "back": "b" * 20}
+
+
+def test_a_token_names_its_robot() -> None:
+    access = Access(TOKENS, Quota())
+    assert access.robot_of(f"Bearer {'b' * 20}") == "back"
+    for wrong in ("", "Bearer ", f"Bearer {'b' * 19}", f"Bearer {'é' * 20}", f"Basic {'b' * 20}"):
+        with pytest.raises(AccessError) as refused:
+            access.robot_of(wrong)
+        assert refused.value.status == 401
+
+
+def test_without_tokens_anybody_asks() -> None:
+    assert Access({}, Quota()).robot_of("") == ANYBODY
+
+
+def test_one_robot_cannot_take_the_others_turns() -> None:
+    access = Access(TOKENS, Quota(concurrent=2))
+    access.begin("front")
+    access.begin("front")
+    with pytest.raises(AccessError, match="2 requests running") as refused:
+        access.begin("front")
+    assert refused.value.status == 429
+    access.begin("back")
+    access.end("front")
+    access.begin("front")
+
+
+def test_a_robot_asks_so_often_on_average() -> None:
+    now = [0.0]
+    access = Access(TOKENS, Quota(requests_per_minute=60, concurrent=1000), clock=lambda: now[0])
+    for _ in range(30):
+        access.begin("front")
+    with pytest.raises(AccessError, match="too often"):
+        access.begin("front")
+    now[0] += 2.0
+    access.begin("front")
+    access.begin("front")
+    with pytest.raises(AccessError):
+        access.begin("front")
+    access.begin("back")
+
+
+def test_tokens_are_read_from_lines(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"# robots\nfront {'f' * 20}\n\nback {'b' * 20}\n")
+    assert read_tokens(path) == TOKENS
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no tokens"),
+        ("front", "line 1"),
+        (f"front {'f' * 20} x", "line 1"),
+        ("front short", "at least 16"),
+        (f"front {'f' * 20}\nfront {'g' * 20}", "line 2"),
+        (f"front {'f' * 20}\nback {'f' * 20}", "line 2"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(LisaError, match=said):
+        read_tokens(path)

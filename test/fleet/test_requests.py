@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and answers on the wire: nothing is lost, and nothing hostile gets far."""
+
+import json
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from lisa_ros.fleet.messages import event_from, event_json
+from lisa_ros.fleet.requests import (
+    MOST_BODY_BYTES,
+    Query,
+    RequestError,
+    compress_image,
+    decompress_image,
+    frame_id,
+    pack,
+    unpack,
+)
+from lisa_ros.fleet.run_lengths import PixelBudget, mask_of, runs_of
+from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask, Region, TextDelta
+from lisa_ros.segmentation.pointing import Pointing
+from lisa_ros.segmentation.turns import Turn
+
+RANDOM = np.random.default_rng(1)
+IMAGE = RANDOM.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+MASK = RANDOM.random((40, 60)) > 0.5
+FRAME = frame_id(b"an image")
+FOUND = ObjectMask(
+    mask=MASK,
+    span=(4, 9),
+    score=1 / 3,
+    score_calibrated=True,
+    evidence={"iou": float(np.float32(0.1))},
+    region=Region(np.eye(5, dtype=bool), (0.5, 1.25, 3.0, 4.0)),
+    phrase="the ☕",
+    refined=~MASK,
+    box=(-1.0, 0.1, 2.0, 3.0),
+    attributes={"colour": {"red": -1.5}},
+)
+
+
+def same(one: ObjectMask, other: ObjectMask) -> bool:
+    assert one.region is not None and other.region is not None
+    assert one.refined is not None and other.refined is not None
+    return (
+        np.array_equal(one.mask, other.mask)
+        and np.array_equal(one.refined, other.refined)
+        and np.array_equal(one.region.mask, other.region.mask)
+        and one.region.box == other.region.box
+        and (one.span, one.score, one.score_calibrated, one.evidence, one.phrase, one.box, one.attributes)
+        == (other.span, other.score, other.score_calibrated, other.evidence, other.phrase, other.box, other.attributes)
+    )
+
+
+@pytest.mark.parametrize("mask", [MASK, ~MASK, np.zeros((3, 4), bool), np.ones((3, 4), bool), np.ones((1, 1), bool)])
+def test_run_lengths_are_cocos(mask: Any) -> None:
+    from pycocotools import mask as coco
+
+    runs = runs_of(mask)
+    assert np.array_equal(mask_of(runs, mask.shape), mask)
+    height, width = mask.shape
+    theirs = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    assert np.array_equal(coco.decode(theirs).astype(bool), mask)
+
+
+@pytest.mark.parametrize("runs", [None, [1], [-1, 13], [6, 7], ["6", 6], [12.0], [True, 11], [10**30], {"a": 1}])
+def test_other_run_lengths_are_refused(runs: Any) -> None:
+    with pytest.raises(ValueError, match="run lengths"):
+        mask_of(runs, (3, 4))
+
+
+def test_a_query_arrives_as_it_was_sent() -> None:
+    turn = Turn("the mug", "It is [SEG].", (FOUND,), (2, 1), 3)
+    text, pointing = "the 杯 left of it", Pointing(((1.5, 2.0),))
+    sent = Query(FRAME, text, "id-1", (turn,), (3, MASK), 17, 200, "mask_only", pointing, 2.5)
+    found, image = unpack(pack(sent, b"an image"))
+    assert image == b"an image"
+    (read,) = found.turns
+    assert (read.command, read.answer, read.references, read.number) == (turn.command, turn.answer, (2, 1), 3)
+    assert same(read.objects[0], FOUND)
+    assert found.references[0] == 3 and np.array_equal(found.references[1], MASK)
+    assert (found.command, found.command_id, found.max_new_tokens) == (text, "id-1", 17)
+    assert (found.max_history_tokens, found.answer, found.pointing, found.deadline_s) == (
+        200,
+        "mask_only",
+        pointing,
+        2.5,
+    )
+
+
+def test_events_arrive_as_they_were_sent() -> None:
+    def sent(event: Any) -> Any:
+        return event_from(json.loads(json.dumps(event_json(event))), PixelBudget(10**6))
+
+    assert same(sent(MaskFound(FOUND)).object, FOUND)
+    assert sent(TextDelta(" mug\n")) == TextDelta(" mug\n")
+    finished = sent(Finished("It is [SEG].", (FOUND,), "length", (4,)))
+    assert (finished.answer, finished.reason, finished.references) == ("It is [SEG].", "length", (4,))
+    assert same(finished.objects[0], FOUND)
+
+
+def packed(description: Any) -> bytes:
+    data = zlib.compress(description if isinstance(description, bytes) else json.dumps(description).encode())
+    return struct.pack(">I", len(data)) + data
+
+
+def changed(**changes: Any) -> bytes:
+    description = json.loads(zlib.decompress(pack(Query(FRAME, "a"))[4:]))
+    return packed({**description, **changes})
+
+
+HUGE_MASK = {"size": [16000, 16000], "runs": [256_000_000]}
+HOSTILE = {
+    "empty": b"",
+    "short": b"\0\0",
+    "length": struct.pack(">I", 2**31) + b"x",
+    "not compressed": struct.pack(">I", 4) + b"abcd",
+    "cut": pack(Query(FRAME, "a"))[:-5],
+    "not JSON": packed(b"{"),
+    "deep": packed(b"[" * 200_000),
+    "a list": packed([]),
+    "bomb": packed(b" " * 2**25),
+    "frame": changed(frame="../../etc/passwd"),
+    "long": changed(command="x" * 20_000),
+    "tokens": changed(max_new_tokens=10**9),
+    "deadline": changed(deadline_s=float("nan")),
+    "answer": changed(answer="everything"),
+    "points": changed(points=[[1, 2]] * 17),
+    "infinite": changed(max_new_tokens=float("inf")),
+    "turns": changed(turns=[{"command": "a"}]),
+    "masks": changed(references=[HUGE_MASK, HUGE_MASK]),
+    "mask size": changed(references=[{"size": [-3, -4], "runs": [12]}]),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_requests_are_refused(body: bytes) -> None:
+    with pytest.raises(RequestError):
+        unpack(body)
+
+
+def test_a_body_that_is_too_large_is_not_read() -> None:
+    with pytest.raises(RequestError, match="bytes"):
+        unpack(bytes(MOST_BODY_BYTES + 1))
+
+
+def test_an_image_is_sent_without_loss_or_as_jpeg() -> None:
+    assert np.array_equal(decompress_image(compress_image(IMAGE, 0)), IMAGE)
+    smooth = np.full((48, 64, 3), (200, 30, 60), np.uint8)
+    assert np.abs(decompress_image(compress_image(smooth, 90)).astype(int) - smooth).max() < 8
+
+
+def png_of(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", png_of(30_000, 30_000), png_of(0, 5), png_of(8, 8), b"\xff\xd8\xff"])
+def test_other_images_are_refused_before_they_are_decoded(data: bytes) -> None:
+    with pytest.raises(RequestError):
+        decompress_image(data)
+
+
+def test_formats_that_are_not_promised_are_refused(tmp_path: Any) -> None:
+    PillowImage.fromarray(IMAGE).save(tmp_path / "image.bmp")
+    with pytest.raises(RequestError, match="neither"):
+        decompress_image((tmp_path / "image.bmp").read_bytes())
