@@ -265,8 +265,8 @@ class Generation:
             inputs: (positions, hidden) embeddings; None: no positions.
             outputs: number of positions, counted from the end, whose output is returned.
         """
-        rest = self._rest
-        inputs = rest if inputs is None else self._engine.compute(lambda: torch.cat([rest, inputs]))
+        parts = [self._rest] if inputs is None else [self._rest, inputs]
+        inputs = self._engine.compute(lambda: torch.cat(parts))
         self._reserved += self._engine.grow(self._cache, len(inputs))
         self._key += tuple(key)
         self._rest = inputs[:0]
