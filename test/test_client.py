@@ -18,6 +18,9 @@ from lisa_ros.client import LisaClient, Status
 
 pytestmark = pytest.mark.ros
 
+KILLED_S = 5.0
+"""By config/fastdds.xml, others notice after 4 s that a process was killed."""
+
 
 @pytest.fixture(scope="module")
 def probe(scripted_probe: Probe) -> Iterator[Probe]:
@@ -106,7 +109,7 @@ def test_a_killed_node_ends_the_wait(tmp_path: Path) -> None:
             assert client.segment(f"gate {gate}")
             wait_at(gate)
             process.send_signal(signal.SIGKILL)
-            wait_until(client.is_complete, "the end of the wait")
+            wait_until(client.is_complete, "the end of the wait", deadline_s=KILLED_S)
             assert (client.result().status, client.result().message) == (
                 Status.NO_NODE,
                 "The node ended before it answered.",

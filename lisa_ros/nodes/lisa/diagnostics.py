@@ -38,6 +38,7 @@ class NodeStatus:
         stuck: Number of commands that exceeded answer_timeout and still run.
         tracking: State of the tracked object, for people.
         unwritten_dialogues: Number of operators whose newest turns are not written to dialogue_file yet.
+        image_publishers: Number of publishers of the camera's images.
     """
 
     state: str
@@ -53,6 +54,7 @@ class NodeStatus:
     stuck: int = 0
     tracking: str = "no object"
     unwritten_dialogues: int = 0
+    image_publishers: int = 1
 
 
 class Diagnostics:
@@ -85,6 +87,7 @@ class Diagnostics:
             "model": status.model,
             "waiting commands": status.waiting,
             "image age (s)": f"{age_s:.2f}",
+            "image publishers": status.image_publishers,
             "image rate (Hz)": f"{counted.image_rate_hz():.1f}",
             "first mask p50 (ms)": f"{counted.first_mask_ms(0.5):.0f}",
             "first mask p95 (ms)": f"{counted.first_mask_ms(0.95):.0f}",
@@ -115,6 +118,8 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.WARN, "No image has arrived yet."
     if 0 < status.max_image_age_s < status.image_age_s:
         return DiagnosticStatus.WARN, "The newest image is older than max_image_age."
+    if status.image_publishers > 1:
+        return DiagnosticStatus.WARN, f"{status.image_publishers} publishers send images; each answer is about one's."
     if status.unwritten_dialogues:
         return DiagnosticStatus.WARN, "The newest turns cannot be written to dialogue_file; the log has the reason."
     if status.waiting >= status.queue_size:

@@ -284,6 +284,7 @@ class LisaNode(LifecycleNode):
             stuck=model.worker.stuck if model else 0,
             tracking=self._tracking.state,
             unwritten_dialogues=self._dialogues.save(),
+            image_publishers=self.count_publishers(camera.topic) if camera else 0,
             gpu_memory=model.segmenter.memory() if model else DeviceMemory(),
         )
 

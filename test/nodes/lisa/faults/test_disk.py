@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that becomes full while the node runs, and dialogue files that cannot be used, with lisa_node as a process."""
+
+import resource
+import signal
+from pathlib import Path
+
+import camera_images
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from node_probe import Probe, probing
+from ros_harness import scripted_node, started, wait_until
+
+from lisa_ros.msg import Segmentation
+
+NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+def history(probe: Probe) -> str:
+    return str(probe.ask("history", "ann").answer)
+
+
+def test_a_full_disk_delays_turns_and_costs_none(tmp_path: Path) -> None:
+    """No file of the node's process may grow, as on a full disk; then there is room again, and the node is killed."""
+    file = tmp_path / "dialogues.sqlite"
+    arguments = ("-r", "__node:=full", "-p", f"dialogue_file:={file}", "-p", "max_image_age:=0.0")
+    with probing("full") as probe, started(scripted_node(*arguments)) as process:
+        diagnostics: list[DiagnosticArray] = []
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", diagnostics.append, 10)
+        probe.wait_for_node(process)
+        probe.ask_about(camera_images.message("rgb8"), "two")
+
+        def level_is(level: bytes) -> bool:
+            return bool(diagnostics) and diagnostics[-1].status[0].level == level
+
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        assert [probe.ask("two", "ann").turn for _ in range(3)] == [1, 2, 3]
+        assert process.alive
+        wait_until(lambda: level_is(b"\x01"), "a warning")
+        assert "cannot be written to dialogue_file" in diagnostics[-1].status[0].message
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+        wait_until(lambda: level_is(b"\x00"), "the end of the warning")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with probing("full") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(camera_images.message("rgb8"), "two")
+        assert history(probe) == "History: two | two | two"
+
+
+@pytest.mark.parametrize("place", ["/proc/dialogues.sqlite", "/dev/null/dialogues.sqlite"])
+def test_a_place_that_cannot_be_written_ends_the_node_with_one_sentence(place: str) -> None:
+    with started(scripted_node("-p", f"dialogue_file:={place}")) as process:
+        assert process.wait() == 1
+        assert f"Parameter dialogue_file: Dialogues cannot be kept in {place}" in process.output
+        assert "Traceback" not in process.output
+
+
+def test_a_corrupted_file_is_kept_aside_and_a_second_node_on_one_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "dialogues.sqlite"
+    file.write_bytes(b"\xff" * 5000)
+    arguments = ("-p", f"dialogue_file:={file}", "-p", "max_image_age:=0.0")
+    with probing("first") as probe, started(scripted_node("-r", "__node:=first", *arguments)) as process:
+        probe.wait_for_node(process)
+        assert probe.ask_about(camera_images.message("rgb8"), "two").status == Segmentation.OK
+        (aside,) = tmp_path.glob("dialogues.sqlite.damaged-*")
+        assert aside.read_bytes() == b"\xff" * 5000
+        wait_until(lambda: f"is kept as {aside}" in process.output, "the warning in the log")
+        with started(scripted_node("-r", "__node:=second", *arguments)) as second:
+            assert second.wait() == 1
+            assert "another node has it open" in second.output
+        assert probe.ask("two", "ann").turn == 1, "the first node works on"
