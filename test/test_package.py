@@ -114,7 +114,7 @@ def test_pins_are_what_is_installed() -> None:
 def test_every_name_in_setup_py_is_pinned_for_each_python() -> None:
     required, extras = setup_lists()
     names = {canonicalize_name(Requirement(line).name) for line in [*required, *itertools.chain(*extras.values())]}
-    for minor in (11, 12, 13):
+    for minor in (11, 12, 13, 14):
         environment = {"python_version": f"3.{minor}"}
         pinned = [
             canonicalize_name(pin.name)

@@ -15,12 +15,14 @@ ros_in_use() {
   done <<<"${AMENT_PREFIX_PATH:-}:"
 }
 
-# Prints the path of the first interpreter that is new and old enough. Where .venv is active already, the one it was made
+# Prints the path of the first interpreter that is new and old enough; ROS 2's wheels are for 3.11 to 3.13, a sourced ROS
+# 2 may have 3.14. Where .venv is active already, the one it was made
 # of: an environment cannot be made anew by its own interpreter.
 find_python() {
-  local name
+  local name newest=13
+  if [ -n "${ros:-}" ]; then newest=14; fi
   for name in ${PYTHON:-python3 python3.12 python3.11 python3.13}; do
-    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, int(sys.argv[1])))' "$newest" 2>/dev/null; then
       "$name" -c 'import sys; print(sys._base_executable if sys.prefix == sys.argv[1] else sys.executable)' "$root/.venv"
       return 0
     fi

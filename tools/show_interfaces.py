@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/interface_examples.md: what every topic, service and action says, as the real node says it.
+"""Writes docs/interface_examples.md: the messages of one command, as a real node publishes them.
 
 tools/run .venv/bin/python tools/show_interfaces.py docs/interface_examples.md
 """
@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,9 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped, PoseStamped
-from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
-from visualization_msgs.msg import MarkerArray
 
-from lisa_ros.action import Segment
 from lisa_ros.demo.processes import node_command, running, share_memory
 from lisa_ros.demo.script import LINES, SEED
 from lisa_ros.msg import Command, Segmentation, TrackedObject
@@ -38,30 +33,12 @@ from lisa_ros.srv import ListDialogues, ResetDialogue
 _NAMESPACE = "/front"
 _TOPICS: dict[str, Any] = {
     "segmentation": Segmentation,
-    "mask": Image,
     "explanation": String,
     "centroid_pixel": PointStamped,
-    "centroid": PointStamped,
     "pose": PoseStamped,
-    "points": PointCloud2,
-    "markers": MarkerArray,
-    "confidence": Image,
-    "labels": Image,
-    "frame/image": Image,
-    "frame/depth": Image,
-    "frame/camera_info": CameraInfo,
-    "overlay": Image,
     "tracked/object": TrackedObject,
-    "tracked/mask": Image,
-    "tracked/centroid_pixel": PointStamped,
-    "tracked/centroid": PointStamped,
-    "tracked/pose": PoseStamped,
-    "tracked/points": PointCloud2,
 }
-with suppress(ImportError):  # an optional package of ROS 2
-    from vision_msgs.msg import LabelInfo
-
-    _TOPICS["label_info"] = LabelInfo
+"""What a planner reads first. The other topics are messages of ROS 2 with the same header."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SHOWN = 4
 """Elements of a long array that are shown."""
@@ -88,7 +65,7 @@ def _talk() -> str:
     node = rclpy.create_node("reader")
     heard: dict[str, Any] = {}
     for topic, kind in _TOPICS.items():
-        qos = _LATCHED if topic in ("segmentation", "tracked/object", "label_info") else 10
+        qos = _LATCHED if topic in ("segmentation", "tracked/object") else 10
         node.create_subscription(kind, f"{_NAMESPACE}/lisa/{topic}", lambda m, t=topic: heard.__setitem__(t, m), qos)
     best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
     node.create_subscription(
@@ -103,14 +80,12 @@ def _talk() -> str:
 def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
     name = f"{_NAMESPACE}/lisa"
     commands = node.create_publisher(Command, f"{name}/command", 10)
-    action = ActionClient(node, Segment, f"{name}/segment")
-    _until(lambda: commands.get_subscription_count() and action.server_is_ready(), "the node")
+    _until(commands.get_subscription_count, "the node")
     command = Command(id="1", operator_id="ann", text=LINES[0].text)
 
     def all_heard() -> bool:
         """Asks again while a publisher and a listener may not know each other yet."""
-        for topic in set(heard) - {"label_info"}:  # which is sent once
-            heard.pop(topic, None)
+        heard.clear()
         commands.publish(command)
         deadline = time.monotonic() + _ANSWER_S
         while len(heard) <= len(_TOPICS) and time.monotonic() < deadline:
@@ -118,21 +93,9 @@ def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
         return len(heard) > len(_TOPICS)
 
     _until(all_heard, "all topics")
-    sections = [("~/command (sent)", _yaml(command)), ("~/command_text (sent)", _yaml(String(data=command.text)))]
+    sections = [("~/command (sent)", _yaml(command))]
     sections += [(f"~/{topic}", _yaml(heard[topic])) for topic in _TOPICS]
     sections.append(("/diagnostics", _yaml(heard["/diagnostics"])))
-    feedback: list[Any] = []
-    goal = Segment.Goal(command=Command(operator_id="ben", text=LINES[0].text))
-    sent = action.send_goal_async(goal, feedback_callback=lambda message: feedback.append(message.feedback))
-    handle = _result(sent)
-    result = _result(handle.get_result_async()).result
-    _until(lambda: any(one.found for one in feedback), "feedback")
-    found = next(one for one in feedback if one.found)
-    sections += [
-        ("~/segment: goal", _yaml(goal)),
-        ("~/segment: feedback", _yaml(found)),
-        ("~/segment: result", _yaml(result)),
-    ]
     for kind, service, request in (
         (ListDialogues, "list_dialogues", ListDialogues.Request()),
         (ResetDialogue, "reset_dialogue", ResetDialogue.Request(operator_id="ann")),
@@ -152,7 +115,7 @@ def _until(condition: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"waited {_PATIENCE_S:.0f} s in vain for {what}")
+            raise SystemExit(f"waited {_PATIENCE_S:.0f} s without result for {what}")
         time.sleep(0.05)
 
 
@@ -184,10 +147,10 @@ def _plain(value: Any) -> str:
 
 def _page(sections: list[tuple[str, str]]) -> str:
     head = (
-        "# What the node says\n\nOne command about the demo's table (320 x 240, the checkpoint that comes with the"
-        " package), as `ros2 topic echo`\nshows it, long arrays cut (`~/label_info` with vision_msgs installed)."
-        " Written by `tools/show_interfaces.py`; what\nthe fields mean stands in [interfaces.md](interfaces.md)"
-        " and [`msg/`](../msg).\n"
+        "# Messages of one command\n\nA command about the demo's table (320 x 240, embedded model) and what a node"
+        " published, as `ros2 topic echo`\nshows it with long arrays cut. [interfaces.md](interfaces.md) has all"
+        " topics, [`msg/`](../msg) the meaning of\nthe fields. The action's goal holds the same Command, its result the same"
+        " Segmentation. Generated by\n`tools/show_interfaces.py`.\n"
     )
     return head + "".join(f"\n## {title}\n\n```yaml\n{text}```\n" for title, text in sections)
 
