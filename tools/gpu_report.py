@@ -29,7 +29,7 @@ from lisa_ros.benchmark.measures import (
     COMMAND,
     Figures,
     ask,
-    camera_pictures,
+    camera_images,
     measure_commands,
     measure_machine,
     measure_stages,
@@ -44,14 +44,14 @@ TOKENS = 64
 ROWS = (
     "weights and buffers, GB",
     "peak memory, GB",
-    "first mask",
-    "next turn, first mask",
-    "another operator, first mask",
-    "tokens/s after the mask",
+    "first mask, ms",
+    "next turn, first mask, ms",
+    "another operator, first mask, ms",
+    "text after the mask, tokens/s",
     "tokens/s: limit of the memory's bandwidth",
     "tokens/s: share of the memory's limit",
-    "CLIP",
-    "SAM's encoder",
+    "CLIP, ms",
+    "SAM's encoder, ms",
     "memory read, GB/s",
     "matrix product, GFLOP/s",
 )
@@ -80,13 +80,13 @@ def parity(device: str, images: int = 4) -> Figures:
     here, there = (
         load_scripted(embedded_checkpoint(), LoadOptions(device=name, precision="fp32")) for name in ("cpu", device)
     )
-    shots, differences, same = camera_pictures(), [], []
+    camera, differences, same = camera_images(), [], []
     for _ in range(images):
-        image = shots()
+        image = camera()
         logits = []
         for lisa in (here, there):
             lisa.forget()
-            lisa.say(8)
+            lisa.script_answer(8)
             logits.append(ask(lisa, lisa.encode(image), COMMAND).logits)
         differences.append(float(np.abs(logits[0] - logits[1]).max()))
         same.append(float(np.mean((logits[0] > 0) == (logits[1] > 0))))
@@ -111,15 +111,15 @@ def measure(shape: str, quantization: str, device: str, repeats: int) -> Column:
 def _figures(shape: str, quantization: str, device: str, repeats: int) -> Figures:
     lisa = random_lisa(shape, LoadOptions(quantization=quantization, device=device))
     loaded = _memory(lisa)
-    shots = camera_pictures()
-    lisa.say(4)
-    ask(lisa, lisa.encode(shots()), COMMAND)  # the first command of a process warms caches up
+    camera = camera_images()
+    lisa.script_answer(4)
+    ask(lisa, lisa.encode(camera()), COMMAND)  # the first command of a process fills caches
     rounds = [
-        measure_commands(lisa, shots, TOKENS) | measure_stages(lisa, shots) | measure_machine(lisa)
+        measure_commands(lisa, camera, TOKENS) | measure_stages(lisa, camera) | measure_machine(lisa)
         for _ in range(repeats)
     ]
     found = medians(rounds)
-    limit = found["memory read, GB/s"] / found["read for a token, GB"]
+    limit = found["memory read, GB/s"] / found["weights read per token, GB"]
     peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else loaded
     return {
         **found,

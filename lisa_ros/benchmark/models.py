@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models to measure: a checkpoint or random weights, with an answer that the measurement says."""
+"""Models to measure: a checkpoint or random weights, with a scripted answer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ScriptedGeneration(Generation):
 
 
 class ScriptedLisa(Lisa):
-    """A LISA that computes everything that it would for an answer of its own, and then answers with a script."""
+    """A LISA that computes what an answer of its own costs, and answers with a script."""
 
     engine: ScriptedEngine
     engine_type = ScriptedEngine
@@ -76,13 +76,13 @@ class ScriptedLisa(Lisa):
         """The answer's ids."""
         return self.engine.script
 
-    def say(self, tokens: int) -> None:
-        """From now on answers are a token, `[SEG]`, and tokens up to so many, `</s>` the last."""
+    def script_answer(self, tokens: int) -> None:
+        """From now on each answer has this many tokens: a word, `[SEG]`, further words, and `</s>`."""
         seg, end = self.config.seg_token_id, self.tokenizer.eos_token_id
         self.engine.script = (WORD, seg, *([WORD] * (tokens - 3)), end)
 
     def forget(self) -> None:
-        """As if just loaded: no stored prefix, no drafts."""
+        """Drops stored prefixes and drafts, as if just loaded."""
         self.engine.prefixes.clear()
         self.drafts = NoDrafts()
 
@@ -95,7 +95,7 @@ def load_scripted(checkpoint: Path, options: LoadOptions) -> ScriptedLisa:
 
 
 class RandomTensors:
-    """Weights that nobody learned, made where they are wanted, one at a time."""
+    """Random weights, made on the device, one tensor at a time."""
 
     folder = Path("random weights")
 
@@ -106,12 +106,12 @@ class RandomTensors:
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Normal ones of WEIGHT_SPREAD; one for norms, so that the states keep their size."""
-        chance = torch.Generator(self._device).manual_seed(0)
+        generator = torch.Generator(self._device).manual_seed(0)
         for key, shape in self._shapes.items():
             if key.endswith("norm.weight") or ("layernorm" in key and key.endswith("weight")):
                 yield key, torch.ones(shape)
             else:
-                yield key, WEIGHT_SPREAD * torch.randn(shape, generator=chance, device=self._device)
+                yield key, WEIGHT_SPREAD * torch.randn(shape, generator=generator, device=self._device)
 
 
 def random_lisa(name: str, options: LoadOptions) -> ScriptedLisa:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `lisa benchmark` can be asked. Imports no torch, so that a command line can offer the choices at once."""
+"""Options of `lisa benchmark`. Imports no torch, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class BenchmarkOptions:
         shape: one of SHAPES; "embedded" is the checkpoint that comes with the package, the others have random weights.
         checkpoint: a folder to be measured instead of a shape.
         load: precision, quantization, device.
-        repeats: times that everything is measured; medians are told.
+        repeats: rounds; medians are reported.
         against: one of AGAINST, or None.
         tokens: of the answer that is timed to its end.
-        output: folder for the JSON file.
+        output: folder for benchmark.json and stages.png.
         memory_cap_gib: GPU memory that the process may take; None: all.
     """
 
@@ -47,11 +47,11 @@ class NodeBenchmarkOptions:
         checkpoint: None: the one that comes with the package.
         load: as the node's parameters of the same names.
         output: folder for the JSON file.
-        width, height: of the simulated camera's pictures, pixels.
-        rate_hz: of its pictures.
+        width, height: of the simulated camera's images, pixels.
+        rate_hz: of its images.
         operators, commands: of the flood; each of the operators sends so many commands.
         pairs: of commands whose added time is measured.
-        idle_s: that the node is watched while nobody asks.
+        idle_s: seconds that the node is watched without a command.
         timeout_s: longest wait for a node or an answer.
     """
 

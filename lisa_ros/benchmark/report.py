@@ -24,35 +24,40 @@ def medians(rounds: Sequence[Figures]) -> Figures:
     return {name: median(figures[name] for figures in rounds if name in figures) for name in names}
 
 
-def ratios(told: Medians) -> Figures:
-    """What the bars are about, of one run's medians. A share is of what the device itself was measured to do."""
+def ratios(figures: Medians) -> Figures:
+    """Ratios of one run's medians, which the bars are about. A share is of the device's own measured speed."""
+    public = "public code, whole answer, ms"
     pairs = {
-        "whole answer: upstream's way / ours": ("upstream's way, whole answer", "whole answer"),
-        "first mask: upstream's way / ours": ("upstream's way, whole answer", "first mask"),
+        "whole answer: public code / ours": (public, "whole answer, ms"),
+        "first mask: public code / ours": (public, "first mask, ms"),
         f"first mask: {LONG} / {SHORT} tokens to follow": (
-            f"first mask, {LONG} tokens to follow",
-            f"first mask, {SHORT} tokens to follow",
+            f"first mask, {LONG} tokens to follow, ms",
+            f"first mask, {SHORT} tokens to follow, ms",
         ),
-        "next turn / first": ("next turn, first mask", "first mask"),
-        "another operator / first": ("another operator, first mask", "first mask"),
-        "SAM's encoder: segment-anything's own / ours": ("SAM's encoder, segment-anything's own", "SAM's encoder"),
-        f"{OVERLAPPING} overlapping / one": (f"{OVERLAPPING} overlapping commands", "one command"),
+        "next turn / first": ("next turn, first mask, ms", "first mask, ms"),
+        "another operator / first": ("another operator, first mask, ms", "first mask, ms"),
+        "SAM's encoder: segment-anything / ours": ("SAM's encoder of segment-anything, ms", "SAM's encoder, ms"),
+        f"{OVERLAPPING} overlapping / one": (f"{OVERLAPPING} overlapping commands, ms", "one command, ms"),
     }
-    found = {name: told[over] / told[under] for name, (over, under) in pairs.items() if over in told and under in told}
-    return found | _shares(told)
+    found = {
+        name: figures[over] / figures[under]
+        for name, (over, under) in pairs.items()
+        if over in figures and under in figures
+    }
+    return found | _shares(figures)
 
 
-def _shares(told: Medians) -> Figures:
-    limit = told["memory read, GB/s"] / told["read for a token, GB"]
-    needed_s = told["SAM's encoder, GFLOP"] / told["matrix product, GFLOP/s"]
+def _shares(figures: Medians) -> Figures:
+    limit = figures["memory read, GB/s"] / figures["weights read per token, GB"]
+    needed_s = figures["SAM's encoder, GFLOP"] / figures["matrix product, GFLOP/s"]
     return {
-        "tokens/s: share of the memory's limit": told["tokens/s after the mask"] / limit,
-        "SAM's encoder: share of a matrix product's FLOP/s": needed_s / (told["SAM's encoder"] / 1000),
+        "tokens/s: share of the memory's limit": figures["text after the mask, tokens/s"] / limit,
+        "SAM's encoder: share of a matrix product's FLOP/s": needed_s / (figures["SAM's encoder, ms"] / 1000),
     }
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What it ran on."""
+    """The machine that ran it, for the JSON."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -70,15 +75,18 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def table(told: Medians, compared: Medians) -> str:
-    """Two tables in Markdown: figures, in milliseconds where the name says nothing else, and ratios."""
-    rows = [f"| {name}{_unit(name)} | {_number(value)} |" for name, value in told.items()]
+def machine_line(found: Mapping[str, Any]) -> str:
+    """`machine` for people, in one line."""
+    processor = f"{found['processor']}, {found['cores']} cores, {found['threads']} threads used"
+    gpu = f"GPU {found['gpu']}" if found["gpu"] else "no GPU used"
+    return f"{processor}; {gpu}; torch {found['torch']}; {found['date']}"
+
+
+def table(figures: Medians, compared: Medians) -> str:
+    """Two tables in Markdown: figures with their units, and ratios."""
+    rows = [f"| {name} | {_number(value)} |" for name, value in figures.items()]
     ratio_rows = [f"| {name} | {value:.2f} |" for name, value in compared.items()]
     return "\n".join(["| | median |", "|---|---|", *rows, "", "| ratio | |", "|---|---|", *ratio_rows])
-
-
-def _unit(name: str) -> str:
-    return "" if "/s" in name or "GB" in name or "GFLOP" in name or "difference" in name else ", ms"
 
 
 def _number(value: float) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model measured from its loading to upstream's way of computing: what `lisa benchmark` does."""
+"""`lisa benchmark`: measures a model, beside the public implementation's way of computing where asked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from lisa_ros.benchmark import measures
-from lisa_ros.benchmark.measures import Figures, ask, camera_pictures
+from lisa_ros.benchmark.measures import Figures, ask, camera_images
 from lisa_ros.benchmark.models import ScriptedLisa, describe, load_scripted, random_lisa
 from lisa_ros.benchmark.options import BenchmarkOptions
-from lisa_ros.benchmark.report import machine, medians, ratios, table
+from lisa_ros.benchmark.report import machine, machine_line, medians, ratios, table
+from lisa_ros.benchmark.stages_image import write_stages
 from lisa_ros.benchmark.upstream_style import answer_as_upstream
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.errors import LisaError
@@ -25,35 +26,37 @@ from lisa_ros.segmentation.files.output_folders import make_output_folder
 
 
 def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
-    """Measures a model, writes the JSON, and prints the table.
+    """Measures a model, writes benchmark.json and stages.png, and prints the table.
 
     Returns:
-        what stands in the JSON: "model", "machine", "options", "medians" and "rounds" (figures by name, milliseconds
-        where the name says nothing else), and "ratios".
+        what benchmark.json holds: "model", "machine", "options", "medians" and "rounds" (figures by name; the name ends
+        with the unit), and "ratios".
 
     Raises:
         ValueError: an option, or the checkpoint, cannot be used.
-        OSError: the JSON cannot be written.
+        OSError: a file cannot be written.
     """
     make_output_folder(options.output)
     _cap_memory(options.memory_cap_gib)
     began = time.perf_counter()
     lisa = _model(options)
-    known = {"loading": 1000 * (time.perf_counter() - began)} if _is_loaded(options) else {}
-    print(f"{lisa.name}: {options.repeats} rounds on {machine(lisa.network.device)}")
+    known = {"loading, ms": 1000 * (time.perf_counter() - began)} if _is_loaded(options) else {}
+    ran_on = machine(lisa.network.device)
+    print(f"{lisa.name}, {options.repeats} rounds\n{machine_line(ran_on)}")
     rounds = _rounds(lisa, options)
-    told = medians([known, *rounds])
-    compared = ratios(told)
+    figures = medians([known, *rounds])
+    compared = ratios(figures)
     report: dict[str, Any] = {
         "model": lisa.name,
-        "machine": machine(lisa.network.device),
+        "machine": ran_on,
         "options": {"tokens": options.tokens, "repeats": options.repeats, **describe(options.load)},
-        "medians": told,
+        "medians": figures,
         "ratios": compared,
         "rounds": rounds,
     }
     write_json(options.output / "benchmark.json", report)
-    print(f"\n{table(told, compared)}\n\n{options.output / 'benchmark.json'}")
+    write_stages(figures, f"{lisa.name}: a command about a new frame", options.output / "stages.png")
+    print(f"\n{table(figures, compared)}\n\n{options.output}: benchmark.json, stages.png")
     return report
 
 
@@ -77,14 +80,14 @@ def _cap_memory(gib: float | None) -> None:
 
 
 def _rounds(lisa: ScriptedLisa, options: BenchmarkOptions) -> list[Figures]:
-    shots = camera_pictures()
-    lisa.say(4)
-    ask(lisa, lisa.encode(shots()), measures.COMMAND)  # the first command of a process warms caches up
+    camera = camera_images()
+    lisa.script_answer(4)
+    ask(lisa, lisa.encode(camera()), measures.COMMAND)  # the first command of a process fills caches
     parts: list[Callable[[], Figures]] = [
-        lambda: measures.measure_commands(lisa, shots, options.tokens),
-        lambda: measures.measure_lengths(lisa, shots),
-        lambda: measures.measure_overlap(lisa, shots, options.tokens),
-        lambda: measures.measure_stages(lisa, shots),
+        lambda: measures.measure_commands(lisa, camera, options.tokens),
+        lambda: measures.measure_lengths(lisa, camera),
+        lambda: measures.measure_overlap(lisa, camera, options.tokens),
+        lambda: measures.measure_stages(lisa, camera),
         lambda: measures.measure_machine(lisa),
     ]
     once = 2 if options.against else 1
@@ -105,7 +108,7 @@ def _rounds(lisa: ScriptedLisa, options: BenchmarkOptions) -> list[Figures]:
 
 
 def _peak_memory() -> Figures:
-    """Of the process so far, before upstream's way takes any."""
+    """Of the process so far, before the public code's way allocates more."""
     peak = {"peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
     if torch.cuda.is_available():
         peak["peak GPU memory, GB"] = torch.cuda.max_memory_allocated() / 1e9
@@ -113,14 +116,14 @@ def _peak_memory() -> Figures:
 
 
 def _upstream(lisa: ScriptedLisa, tokens: int) -> Figures:
-    """Upstream's way, once: it takes minutes. The masks of both ways are compared, so that both do the same work."""
-    image = camera_pictures()()
+    """The public code's way, once: it takes minutes. Both ways' masks are compared: both must do the same work."""
+    image = camera_images()()
     lisa.forget()
-    lisa.say(tokens)
+    lisa.script_answer(tokens)
     theirs = answer_as_upstream(lisa, image, measures.COMMAND)
     ours = ask(lisa, lisa.encode(image), measures.COMMAND)
     return {
-        "upstream's way, whole answer": 1000 * theirs.total_s,
-        "upstream's way, a token": 1000 * float(np.median(theirs.tokens_s)),
-        "upstream's way, largest difference of mask logits": float(np.abs(theirs.logits - ours.logits).max()),
+        "public code, whole answer, ms": 1000 * theirs.total_s,
+        "public code, one token, ms": 1000 * float(np.median(theirs.tokens_s)),
+        "public code, largest difference of mask logits (no unit)": float(np.abs(theirs.logits - ours.logits).max()),
     }

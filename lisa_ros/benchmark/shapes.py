@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of models that are made on the fly, with random weights: speed does not depend on what the weights say."""
+"""Sizes of models with random weights: speed does not depend on the weights' values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SAM_VIT_H = _sam(1280, 32, 16, (7, 15, 23, 31))
 
 @dataclass(frozen=True)
 class Shape:
-    """A LISA's sizes: LLaMA's layers, width, MLP's width and heads; SAM's encoder. CLIP is ViT-L/14 in all."""
+    """Sizes of a LISA: LLaMA's layers, width, MLP width and heads; SAM's encoder. CLIP is always ViT-L/14."""
 
     layers: int
     hidden: int

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public implementation's way of computing, with the same weights: what `lisa benchmark --against` compares with.
 
-Upstream's generate() runs with the cache off: for every token CLIP looks at the picture and LLaMA reads the whole
-dialogue again, with the output layer at every position. SAM looks once, after the text, through segment-anything's own
-forward, and the masks come last (LISA.py, evaluate).
+Upstream's generate() runs without a KV cache: for every token CLIP encodes the image and LLaMA computes the whole
+dialogue again, with the output layer at every position. SAM's encoder runs once, after the text, through
+segment-anything's own forward, and the masks come last (LISA.py, evaluate).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from lisa_ros.models.lisa.sam.pixels import sam_pixels
 
 @dataclass(frozen=True)
 class UpstreamAnswer:
-    """What it took.
+    """Times and mask of one answer.
 
     Attributes:
         tokens_s: seconds of each token.
         sam_s: seconds of SAM's encoder.
-        total_s: seconds to the end, when the masks are there as well.
+        total_s: seconds to the end, masks included.
         logits: (H, W) float32 of the first mask.
     """
 
@@ -39,10 +39,10 @@ class UpstreamAnswer:
 
 
 def answer_as_upstream(lisa: ScriptedLisa, image: NDArray[np.uint8], command: str) -> UpstreamAnswer:
-    """Says the script, computing as upstream does.
+    """Answers with the script, computing as upstream does.
 
     Args:
-        lisa: told what to say; its script has a `[SEG]`.
+        lisa: with a script that has a `[SEG]`.
         image: RGB uint8 (H, W, 3).
         command: what the operator typed.
     """
@@ -53,15 +53,15 @@ def answer_as_upstream(lisa: ScriptedLisa, image: NDArray[np.uint8], command: st
     tokens_s = []
     with torch.inference_mode():
         clip_pixels = lisa.clip(image)
-        for said in range(len(script)):
-            at = time.perf_counter()
-            states = _read_all(lisa, torch.cat([prompt, script[:said]]), clip_pixels)
-            tokens_s.append(time.perf_counter() - at)
+        for position in range(len(script)):
+            start = time.perf_counter()
+            states = _read_all(lisa, torch.cat([prompt, script[:position]]), clip_pixels)
+            tokens_s.append(time.perf_counter() - start)
         seg = lisa.script.index(lisa.config.seg_token_id)
-        at = time.perf_counter()
+        start = time.perf_counter()
         pixels, resized = sam_pixels(image, lisa.network.image_size)
         features = plain_sam_features(encoder, pixels)
-        sam_s = time.perf_counter() - at
+        sam_s = time.perf_counter() - start
         state = states[len(states) - len(script) + seg].unsqueeze(0)
         height, width = image.shape[:2]
         logits = lisa.network.upsample(lisa.network.mask_logits(state, features), resized, (height, width))
@@ -70,7 +70,7 @@ def answer_as_upstream(lisa: ScriptedLisa, image: NDArray[np.uint8], command: st
 
 
 def _read_all(lisa: ScriptedLisa, ids: torch.Tensor, clip_pixels: torch.Tensor) -> torch.Tensor:
-    """One token's work; returns LLaMA's states (length, hidden)."""
+    """The work for one token; returns LLaMA's states (length, hidden)."""
     network = lisa.network
     visual = network.visual_tokens(clip_pixels)[0]
     inputs = network.embed(ids, visual)
@@ -90,7 +90,7 @@ def plain_sam_features(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def plain_encoder(lisa: ScriptedLisa) -> Any:
-    """segment-anything's encoder with the very weights of the model's, not a copy of them."""
+    """segment-anything's encoder with the model's own weights, not a copy."""
     sam = lisa.network.visual_model
     shapes = {key: tuple(weight.shape) for key, weight in sam.state_dict().items()}
     with torch.device("meta"):
