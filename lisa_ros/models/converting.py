@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lisa_ros.models.common.checkpoints.configuration import CONVERSION_FORMAT
-from lisa_ros.models.common.conversion.unfinished import check_output, claimed
+from lisa_ros.models.common.conversion.unfinished import check_output, claimed, digest, is_finished
 from lisa_ros.models.common.conversion.work import Conversion, Report, Work
 from lisa_ros.models.common.conversion.writing import check_space, write_descriptions, write_streams
 from lisa_ros.models.common.devices import choose_device
@@ -22,8 +22,9 @@ from lisa_ros.segmentation.scoring import carry_calibration
 def convert(conversion: Conversion, report: Report = print) -> None:
     """Writes a checkpoint as a folder with everything in it: LLaMA quantized, all else unchanged.
 
-    Resumes where an interrupted call with the same source and options stopped. A file of weights gets its name when it
-    is complete, and config.json, without which no folder is a checkpoint, is written last.
+    Resumes where an interrupted call with the same source and options stopped; does nothing where one has finished. A
+    file of weights gets its name when it is complete, and config.json, without which no folder is a checkpoint, is
+    written last.
 
     Args:
         conversion: the options.
@@ -41,14 +42,18 @@ def convert(conversion: Conversion, report: Report = print) -> None:
     device = choose_device(conversion.device)
     bitsandbytes = None if conversion.quantization == "none" else need_bitsandbytes(conversion.quantization)
     work = _work(conversion)
+    identity = _identity(conversion, device, bitsandbytes, work)
+    if is_finished(output, identity):
+        report(f"{output} holds this conversion already; nothing was changed")
+        return
     check_space(output, work.streams)
-    with claimed(output, _identity(conversion, device, bitsandbytes, work)):
+    with claimed(output, identity):
         try:
             write_streams(work.streams, output, conversion.quantization, device)
         except KeyboardInterrupt:
             print("\nstopped; the same command resumes here", file=sys.stderr)
             raise
-        write_descriptions(work, output, conversion.quantization)
+        write_descriptions(work, output, conversion.quantization, digest(identity))
         carry_calibration(conversion.source, output)
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     for note in work.notes:
@@ -57,7 +62,7 @@ def convert(conversion: Conversion, report: Report = print) -> None:
 
 
 def _identity(conversion: Conversion, device: torch.device, bitsandbytes: str | None, work: Work) -> dict[str, Any]:
-    """What must be the same to resume an interrupted conversion."""
+    """What must be the same to resume an interrupted conversion, or to find it finished."""
     return {
         "format": CONVERSION_FORMAT,
         "quantization": conversion.quantization,

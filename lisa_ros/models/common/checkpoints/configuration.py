@@ -15,7 +15,7 @@ from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.options import CONVERTED_TO
 
 CONVERSION = "lisa_ros_conversion"
-"""config.json's entry in a folder that `lisa convert` wrote: {"format", "quantization"}."""
+"""config.json's entry in a folder that `lisa convert` wrote: {"format", "quantization", "identity"}."""
 
 CONVERSION_FORMAT = 1
 

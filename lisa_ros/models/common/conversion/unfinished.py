@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output folder of a conversion: written by one process, and resumed after an interruption."""
+"""The output folder of a conversion: written by one process, resumed after an interruption, complete at the end."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,21 +17,45 @@ from lisa_ros.segmentation.errors import LisaError
 
 
 def check_output(folder: Path) -> None:
-    """Refuses a folder that holds anything but an unfinished conversion.
+    """Refuses a folder that holds anything but a conversion, finished or not.
 
     Raises:
-        LisaError: it does; the text says what it holds.
+        LisaError: it does; the text says so.
     """
     if folder.exists() and not folder.is_dir():
         raise LisaError(f"{folder} is a file; name a folder that does not exist yet")
     if not folder.is_dir() or (folder / UNFINISHED).is_file() or not any(folder.iterdir()):
         return
+    if _record(folder) is None:
+        raise LisaError(f"{folder} exists and is not empty; nothing was changed. Name another folder, or delete it")
+
+
+def is_finished(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the finished conversion with this identity, see `claimed`.
+
+    Raises:
+        LisaError: it holds the finished conversion of another source, or with other options.
+    """
+    record = _record(folder)
+    if record is None or (folder / UNFINISHED).is_file():
+        return False
+    if isinstance(record, dict) and record.get("identity") == digest(identity):
+        return True
+    raise LisaError(
+        f"{folder} holds a converted checkpoint of another source or with other options; nothing was changed. "
+        "Name another folder, or delete it"
+    )
+
+
+def digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of an identity."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _record(folder: Path) -> Any:
+    """What config.json says of a finished conversion; None: it says nothing."""
     config = folder / "config.json"
-    if config.is_file() and CONVERSION in read_json(config):
-        raise LisaError(
-            f"{folder} holds a converted checkpoint already; nothing was changed. Name another folder, or delete it"
-        )
-    raise LisaError(f"{folder} exists and is not empty; nothing was changed. Name another folder, or delete it")
+    return read_json(config).get(CONVERSION) if config.is_file() else None
 
 
 @contextmanager

@@ -87,8 +87,15 @@ def _write_file(
         raise
 
 
-def write_descriptions(work: Work, folder: Path, quantization: str) -> None:
-    """Writes everything but weights. config.json makes the folder a checkpoint, so it is written last."""
+def write_descriptions(work: Work, folder: Path, quantization: str, identity: str) -> None:
+    """Writes everything but weights. config.json makes the folder a checkpoint, so it is written last.
+
+    Args:
+        work: the plan.
+        folder: the output.
+        quantization: of LLaMA's linear layers.
+        identity: of source and options, see unfinished.digest.
+    """
     work.describe(folder)
     outputs = work.streams[0].outputs
     index = {
@@ -96,5 +103,5 @@ def write_descriptions(work: Work, folder: Path, quantization: str) -> None:
         "weight_map": {key: one.name for one in outputs for key in one.plan.layouts},
     }
     write_json(folder / "model.safetensors.index.json", index)
-    note = {CONVERSION: {"format": CONVERSION_FORMAT, "quantization": quantization}}
+    note = {CONVERSION: {"format": CONVERSION_FORMAT, "quantization": quantization, "identity": identity}}
     write_json(folder / "config.json", work.config | note)

@@ -134,11 +134,20 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         converted(EMBEDDED, tmp_path / "out")
 
 
-def test_nothing_is_overwritten(eight_bit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_conversion_is_found_and_another_one_is_not_overwritten(
+    eight_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(work, "SHARD_BYTES", SHARD_BYTES)
     before = contents(eight_bit)
-    assert main(command(EMBEDDED, eight_bit)) == 2
-    assert "holds a converted checkpoint already; nothing was changed" in capsys.readouterr().err
+    assert main(command(EMBEDDED, eight_bit)) == 0, "a script that runs twice goes on"
+    assert "holds this conversion already; nothing was changed" in capsys.readouterr().out
+    assert main(["convert", "--quantization", "none", str(EMBEDDED), str(eight_bit)]) == 2
+    error = capsys.readouterr().err
+    assert "of another source or with other options; nothing was changed" in error and error.count("\n") == 1
     assert contents(eight_bit) == before
+
+
+def test_nothing_else_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes").write_text("mine")
     for output in (tmp_path / "full", EMBEDDED):
