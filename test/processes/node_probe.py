@@ -114,6 +114,16 @@ class Probe:
 
         return wait_until(answer, f"an accepted answer to {text!r}")
 
+    def show_until_object(self, show: Callable[[], Any], text: str, accept: Callable[[Any], bool]) -> Any:
+        """Show an image and send a command until an answer has one object, which is accepted."""
+
+        def found() -> Any:
+            show()
+            objects = self.ask(text).objects
+            return objects[0] if len(objects) == 1 and accept(objects[0]) else None
+
+        return wait_until(found, f"an accepted object of {text!r}")
+
     def camera_subscriptions(self) -> int:
         """Subscribers of the camera's raw images."""
         return int(self._image.get_subscription_count())

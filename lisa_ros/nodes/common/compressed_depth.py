@@ -46,6 +46,19 @@ def decode_compressed_depth(message: CompressedImage) -> NDArray[np.float32]:
     return _from_inverse(stored, a, b)
 
 
+def compressed_depth_size(message: CompressedImage) -> tuple[int, int]:
+    """Width and height that such a message states, without decoding it. Raises an ImageError as the decoder does."""
+    _, coding = _format_of(message.format)
+    body = bytes(message.data)[_HEADER.size :]
+    try:
+        if coding == "rvl":
+            return _rvl_size(body)
+        checked = check_header(body)
+    except (HeaderError, RvlError) as error:
+        raise ImageError(f"The compressed depth image ({message.format[:64]!r}) {error}.") from error
+    return checked.width, checked.height
+
+
 def _format_of(text: str) -> tuple[str, str]:
     """The encoding of the depth image, and "png" or "rvl"; versions before 2020 name no coding and write PNG."""
     encoding, _, rest = (part.strip() for part in text.partition(";"))
@@ -71,7 +84,7 @@ def _from_png(body: bytes) -> NDArray[np.uint16]:
     return decoded.astype(np.uint16, copy=False)
 
 
-def _from_rvl(body: bytes) -> NDArray[np.uint16]:
+def _rvl_size(body: bytes) -> tuple[int, int]:
     if len(body) < _RVL_SIZE.size:
         raise RvlError("is truncated: its size is missing")
     width, height = _RVL_SIZE.unpack_from(body)
@@ -80,6 +93,11 @@ def _from_rvl(body: bytes) -> NDArray[np.uint16]:
             f"states a size of {width} x {height} pixels; each side must be 1 to {MAX_SIDE}, and at most"
             f" {MAX_RVL_PIXELS // 1_000_000} million in all"
         )
+    return width, height
+
+
+def _from_rvl(body: bytes) -> NDArray[np.uint16]:
+    width, height = _rvl_size(body)
     return decode_rvl(body[_RVL_SIZE.size :], width * height).reshape(height, width)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from lisa_ros.nodes.common.compressed_depth import decode_compressed_depth
+from lisa_ros.nodes.common.compressed_depth import compressed_depth_size, decode_compressed_depth
 from lisa_ros.nodes.common.image_headers import MAX_SIDE, HeaderError, check_header
 from lisa_ros.segmentation.errors import ImageError as ImageError  # re-exported
 
@@ -137,6 +137,23 @@ def depth_from(message: Image | CompressedImage) -> NDArray[np.float32]:
     if encoding.sample_bytes == 2:
         return rows.view(np.dtype(f"{order}u2")).astype(np.float32) * np.float32(0.001)
     return rows.view(np.dtype(f"{order}f4")).astype(np.float32)
+
+
+def size_of(message: Image | CompressedImage) -> tuple[int, int]:
+    """Width and height that an image or a depth image states, without decoding it.
+
+    Raises:
+        ImageError: A compressed image has no valid header.
+    """
+    if isinstance(message, Image):
+        return message.width, message.height
+    if "compressedDepth" in message.format:
+        return compressed_depth_size(message)
+    try:
+        checked = check_header(bytes(message.data))
+    except HeaderError as error:
+        raise ImageError(f"The compressed image ({message.format[:64]!r}) {error}.") from error
+    return checked.width, checked.height
 
 
 def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header") -> Image:

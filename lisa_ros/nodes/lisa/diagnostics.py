@@ -30,13 +30,16 @@ class NodeStatus:
         waiting: Number of waiting commands.
         queue_size: Maximum number of waiting commands.
         image_age_s: Age of the newest image in seconds; None: no image has arrived.
-        max_image_age_s: Maximum age of an image used for an answer, in seconds; 0: no limit.
         callback_errors: Number of errors in callbacks since the start.
         gpu_memory: GPU memory of the model; 0 without a GPU.
         dropped: Number of messages that were replaced by newer ones of their topic because a subscriber is slow.
         pending_answers: Number of answers that are not delivered yet.
         stuck: Number of commands that exceeded answer_timeout and still run.
         tracking: State of the tracked object, for people.
+        image_trouble: Why commands cannot be answered, or only about old images; empty: they can.
+        depth_trouble: Why answers have no 3-D position although depth arrives; empty: nothing is wrong.
+        depth_offset_s: Difference between the stamps of images and depth images, in seconds; nan: no depth arrives.
+        lost_images: Number of images that were lost between the camera and the node.
         unwritten_dialogues: Number of operators whose newest turns are not written to dialogue_file yet.
         image_publishers: Number of publishers of the camera's images.
     """
@@ -46,13 +49,16 @@ class NodeStatus:
     waiting: int
     queue_size: int
     image_age_s: float | None
-    max_image_age_s: float
     callback_errors: int
     gpu_memory: DeviceMemory
     dropped: int = 0
     pending_answers: int = 0
     stuck: int = 0
     tracking: str = "no object"
+    image_trouble: str = ""
+    depth_trouble: str = ""
+    depth_offset_s: float = math.nan
+    lost_images: int = 0
     unwritten_dialogues: int = 0
     image_publishers: int = 1
 
@@ -89,6 +95,8 @@ class Diagnostics:
             "image age (s)": f"{age_s:.2f}",
             "image publishers": status.image_publishers,
             "image rate (Hz)": f"{counted.image_rate_hz():.1f}",
+            "lost images": status.lost_images,
+            "depth offset (ms)": f"{1000 * status.depth_offset_s:.0f}",
             "first mask p50 (ms)": f"{counted.first_mask_ms(0.5):.0f}",
             "first mask p95 (ms)": f"{counted.first_mask_ms(0.95):.0f}",
             "total p50 (ms)": f"{counted.total_ms(0.5):.0f}",
@@ -114,10 +122,8 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.ERROR, "The newest command failed; the log has the reason."
     if status.stuck:
         return DiagnosticStatus.ERROR, f"{status.stuck} commands exceeded answer_timeout and still run."
-    if status.image_age_s is None:
-        return DiagnosticStatus.WARN, "No image has arrived yet."
-    if 0 < status.max_image_age_s < status.image_age_s:
-        return DiagnosticStatus.WARN, "The newest image is older than max_image_age."
+    if status.image_trouble:
+        return DiagnosticStatus.WARN, status.image_trouble
     if status.image_publishers > 1:
         return DiagnosticStatus.WARN, f"{status.image_publishers} publishers send images; each answer is about one's."
     if status.unwritten_dialogues:
@@ -126,4 +132,6 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.WARN, "The queue is full; commands are rejected."
     if status.pending_answers > MAX_PENDING_ANSWERS:
         return DiagnosticStatus.WARN, f"{status.pending_answers} answers wait for slow subscribers of ~/segmentation."
+    if status.depth_trouble:
+        return DiagnosticStatus.WARN, status.depth_trouble
     return DiagnosticStatus.OK, "Ready."

@@ -7,6 +7,7 @@ at the same time, those of one operator in order. The first object of an answer 
 a thread of its own.
 """
 
+import math
 import sys
 import threading
 import time
@@ -255,7 +256,7 @@ class LisaNode(LifecycleNode):
             lambda: parameters.current.depth_wait,
         )
         self._topics = CameraTopics(self, frames, parameters.current, self._on_image)
-        return Camera(self._topics.image_topic, frames, now_ns)
+        return Camera(self._topics.image_topic, frames, now_ns, self._topics.arrivals)
 
     def _close_camera(self) -> None:
         self._state.change(camera=None)
@@ -277,7 +278,10 @@ class LisaNode(LifecycleNode):
             waiting=model.worker.waiting if model else 0,
             queue_size=parameters.queue_size,
             image_age_s=camera.age_s() if camera else None,
-            max_image_age_s=parameters.max_image_age,
+            image_trouble=camera.trouble(parameters.max_image_age) if camera else "",
+            depth_trouble=camera.depth.trouble() if camera else "",
+            depth_offset_s=camera.depth.offset_s() if camera else math.nan,
+            lost_images=camera.arrivals.lost if camera else 0,
             callback_errors=self.callback_errors,
             dropped=outbox.dropped + self._tracking.outbox.dropped,
             pending_answers=outbox.pending,

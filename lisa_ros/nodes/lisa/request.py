@@ -89,7 +89,7 @@ class Outcome:
 
     Attributes:
         status: A constant of Segmentation.
-        detail: The reason in one sentence if the status is not OK.
+        detail: The reason in one sentence if the status is not OK; otherwise what is wrong with the image, or empty.
         header: Of the image used for the answer; None: no image was used.
         answer: The model's raw answer.
         model: The name of the model that answered.

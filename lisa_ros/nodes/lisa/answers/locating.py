@@ -64,6 +64,10 @@ class Locator:
         measured = self._of(frame)
         if measured.trouble is not None:
             return measured.trouble
+        if measured.depth_m is None and frame.depth_away_ns is not None:
+            away_ms = frame.depth_away_ns / 1e6
+            detail = f"There is no depth image for this frame: the nearest is {away_ms:.0f} ms away (sync_tolerance)."
+            return NotLocated(NotLocatedReason.NO_DEPTH, detail)
         return locate(image, mask, measured.depth_m, measured.camera)
 
     def _of(self, frame: CameraFrame) -> _Measured:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lisa_ros.nodes.common.conversions import RgbImage, rgb_image_from
+from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
+from lisa_ros.nodes.lisa.camera.depth_check import DepthCheck
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
 from lisa_ros.segmentation.errors import ImageError
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
@@ -14,6 +16,11 @@ from lisa_ros.tracking.stillness import same_scene
 NEWEST, NEAREST = "newest", "nearest"
 COMMAND_FRAMES = (NEWEST, NEAREST)
 """The values of command_frame: the newest frame, or the one nearest to the command's stamp."""
+
+_DAY_S = 86_400.0
+_CLOCK_ADVICE = (
+    "If a simulator or a bag publishes /clock, set use_sim_time to true for this node and for the sender of commands."
+)
 
 
 class NoImageError(Exception):
@@ -45,15 +52,20 @@ class Choice:
 class Camera:
     """The frames of one camera, encoded on demand. Safe to use from several threads."""
 
-    def __init__(self, topic: str, frames: FrameBuffer, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, topic: str, frames: FrameBuffer, now_ns: Callable[[], int], arrivals: Arrivals | None = None
+    ) -> None:
         """Use the frames of a buffer.
 
         Args:
             topic: Of the images, for messages to people.
             frames: The camera's frames.
             now_ns: Returns the node's time in nanoseconds.
+            arrivals: Counts the images; None: nothing is counted.
         """
         self.topic, self.frames = topic, frames
+        self.arrivals = arrivals or Arrivals(topic, "")
+        self.depth = DepthCheck(frames)
         self._now_ns = now_ns
         self._last_encoded: tuple[RgbImage, EncodedImage] | None = None
         self._encode_lock = threading.Lock()
@@ -75,11 +87,26 @@ class Camera:
         else:
             chosen = self.frames.newest()
         if chosen is None:
-            raise NoImageError(
-                f"No image has arrived on {self.topic} yet; check that the camera runs and publishes there."
-            )
+            raise NoImageError(self.trouble())
         self._check_age(chosen, choice)
+        chosen.note = self.arrivals.newer_lost() if chosen is self.frames.newest() else ""
         return chosen
+
+    def trouble(self, max_age_s: float = 0.0) -> str:
+        """Why commands cannot be answered now, or only about old images; one or two sentences, empty if they can.
+
+        Args:
+            max_age_s: Maximum age of the image in seconds; 0: no limit.
+        """
+        age_s = self.age_s()
+        if age_s is None:
+            return f"No image has arrived on {self.topic} yet. {self.arrivals.missing()}"
+        if abs(age_s) > _DAY_S:
+            return f"The images on {self.topic} have stamps of another clock than the node's. {_CLOCK_ADVICE}"
+        if 0 < max_age_s < age_s:
+            old = f"The newest image on {self.topic} is {age_s:.1f} s old; max_image_age allows {max_age_s:g} s."
+            return f"{old} {self.arrivals.missing()}"
+        return self.arrivals.trouble()
 
     def encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         """Encode a frame, once for all commands about it and once for all frames of a still scene.
@@ -98,6 +125,11 @@ class Camera:
             frame.encoded = encoded if encoded.known else replace(encoded, known=True)
             return encoded
 
+    def _is_late(self, choice: Choice) -> bool:
+        """Whether the images have stopped to arrive; otherwise the command alone is too new for them."""
+        age_s = self.age_s()
+        return age_s is not None and age_s > choice.max_age_s
+
     def _encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         image = rgb_image_from(frame.image)
         # Compared with the image that was encoded, not with the previous one: otherwise slow changes would add up.
@@ -114,11 +146,17 @@ class Camera:
 
     def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
         age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
+        if 0 < choice.max_age_s < abs(age_s) and abs(age_s) > _DAY_S and (age_s > 0 or choice.nearest):
+            stamp_s = (choice.stamp_ns or self._now_ns()) / 1e9
+            raise NoImageError(
+                f"The image on {self.topic} is stamped {frame.time_ns / 1e9:.1f} s and the command {stamp_s:.1f} s:"
+                f" those are two clocks. {_CLOCK_ADVICE}"
+            )
         if 0 < choice.max_age_s < age_s:
             which = "nearest" if choice.nearest else "newest"
             raise NoImageError(
                 f"The {which} image on {self.topic} is {age_s:.1f} s older than the command; max_image_age allows"
-                f" {choice.max_age_s:g} s."
+                f" {choice.max_age_s:g} s. {self.arrivals.missing() if self._is_late(choice) else ''}".rstrip()
             )
         if choice.nearest and 0 < choice.max_age_s < -age_s:
             raise NoImageError(

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
 from lisa_ros.nodes.lisa.parameters import NodeParameters
@@ -42,12 +46,17 @@ class CameraTopics:
         # As in image_transport: remapping `image` also remaps `image/compressed`.
         topic = node.resolve_topic_name("image")
         compressed = parameters.image_transport == "compressed"
+        topic = f"{topic}/compressed" if compressed else topic
+        kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+        self.arrivals = Arrivals(topic, kind, lambda: self._kinds_published(topic))
+        """Counts the images."""
         self._images = self._subscribe(
             CompressedImage if compressed else Image,
-            f"{topic}/compressed" if compressed else topic,
+            topic,
             self._on_image,
             _IMAGE_DEPTH,
             serialized=True,
+            on_lost=self._on_lost,
         )
         self._subscriptions = [self._images]
         if parameters.use_depth:
@@ -76,20 +85,46 @@ class CameraTopics:
             self._node.destroy_subscription(subscription)
 
     def _on_image(self, message: SerializedMessage) -> None:
+        self.arrivals.count_arrived()
         self._frames.add_image(message)
         self._notify()
 
+    def _on_lost(self, event: Any) -> None:
+        self.arrivals.count_lost(event.total_count_change)
+
+    def _kinds_published(self, topic: str) -> list[str]:
+        """The message type of each publisher of a topic."""
+        try:
+            return [one.topic_type for one in self._node.get_publishers_info_by_topic(topic)]
+        except InvalidHandle:  # the node is being destroyed
+            return []
+
     def _subscribe(
-        self, kind: Any, topic: str, callback: Callable[[Any], None], depth: int, serialized: bool = False
+        self,
+        kind: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        depth: int,
+        serialized: bool = False,
+        on_lost: Callable[[Any], None] | None = None,
     ) -> Any:
         """Images stay serialized until they are needed: see SerializedMessage."""
         safe = guarded_by(self._node, callback)
-        return self._node.create_subscription(
+        # rclpy inspects the callback's arguments
+        receive = (lambda data: safe(SerializedMessage(kind, data))) if serialized else (lambda message: safe(message))
+        subscribe = functools.partial(
+            self._node.create_subscription,
             kind,
             topic,
-            # rclpy inspects the callback's arguments
-            (lambda data: safe(SerializedMessage(kind, data))) if serialized else (lambda message: safe(message)),
+            receive,
             camera_qos(depth),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=serialized,
         )
+        if on_lost is None:
+            return subscribe()
+        lost = guarded_by(self._node, on_lost)
+        try:
+            return subscribe(event_callbacks=SubscriptionEventCallbacks(message_lost=lambda event: lost(event)))
+        except UnsupportedEventTypeError:  # this middleware does not report lost messages
+            return subscribe()

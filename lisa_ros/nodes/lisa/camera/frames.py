@@ -43,6 +43,9 @@ class CameraFrame:
         encoded: The encoded image; set by Camera.
         depth_ns: Stamp of the depth image in nanoseconds.
         depth_deadline_s: Until when the depth image is waited for, in monotonic seconds; 0: none is expected.
+        depth_away_ns: Difference between the stamps of the image and of the nearest depth image; None: none was near in
+            time of arrival.
+        note: A sentence for the answer about this frame; empty: none.
         depth_came: Set when the depth image has arrived.
     """
 
@@ -53,6 +56,8 @@ class CameraFrame:
     encoded: EncodedFrame | None = None
     depth_ns: int = 0
     depth_deadline_s: float = 0.0
+    depth_away_ns: int | None = None
+    note: str = ""
     depth_came: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -64,6 +69,11 @@ class CameraFrame:
     def image(self) -> Image | CompressedImage:
         """The image message. Raises an ImageError if it cannot be deserialized."""
         return message_of(self.received)
+
+    def measure_depth(self, time_ns: int) -> None:
+        """A depth image with this stamp has arrived."""
+        away_ns = abs(time_ns - self.time_ns)
+        self.depth_away_ns = away_ns if self.depth_away_ns is None else min(away_ns, self.depth_away_ns)
 
     def add_depth(self, message: Image | CompressedImage | SerializedMessage, time_ns: int) -> None:
         """Add a depth image of the same moment; the one with the nearest stamp is kept."""
@@ -96,7 +106,7 @@ class FrameBuffer:
             tolerance_s: Returns the maximum difference between stamps of the same moment, in seconds.
             depth_wait_s: Returns the maximum time to wait for the depth image of a frame, in seconds.
         """
-        self._now_ns, self._kept_s, self._tolerance_s, self._depth_wait_s = now_ns, kept_s, tolerance_s, depth_wait_s
+        self._now_ns, self._kept_s, self.tolerance_s, self._depth_wait_s = now_ns, kept_s, tolerance_s, depth_wait_s
         self._exact = False
         """Whether depth images have the stamps of their images, so that a nearby stamp is not good enough."""
         self._lock = threading.Lock()
@@ -115,6 +125,8 @@ class FrameBuffer:
             depth = self._matching(self._depths, time_ns)
             wait_s = self._wait_s(time_ns, depth)
             frame.depth_deadline_s = time.monotonic() + wait_s if wait_s else 0.0
+            for earlier in self._depths:
+                frame.measure_depth(earlier.time_ns)
             if depth is not None:
                 frame.add_depth(depth.message, depth.time_ns)
             if frame.depth_deadline_s:
@@ -127,6 +139,8 @@ class FrameBuffer:
         stamped = self._stamped(message)
         with self._lock:
             self._depths.append(stamped)
+            for kept in self._frames:
+                kept.measure_depth(stamped.time_ns)
             for frame in self._of_moment(stamped.time_ns):
                 self._exact |= frame.time_ns == stamped.time_ns
                 frame.add_depth(message, stamped.time_ns)
@@ -145,6 +159,11 @@ class FrameBuffer:
         """The frame of the newest image; None: no image has arrived."""
         with self._lock:
             return self._frames[-1] if self._frames else None
+
+    def kept(self) -> list[CameraFrame]:
+        """The frames that are kept, the oldest first."""
+        with self._lock:
+            return list(self._frames)
 
     def nearest(self, time_ns: int) -> CameraFrame | None:
         """The frame with the nearest stamp, of those that are kept; None: no image has arrived."""
@@ -178,7 +197,7 @@ class FrameBuffer:
         return min(near, key=lambda one: abs(one.time_ns - time_ns), default=None)
 
     def _same_moment(self, first_ns: int, second_ns: int) -> bool:
-        return abs(first_ns - second_ns) <= 1e9 * self._tolerance_s()
+        return abs(first_ns - second_ns) <= 1e9 * self.tolerance_s()
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,9 @@ class Commands:
             return Outcome(Segmentation.NO_IMAGE, str(error)), None
         except BaseException as error:  # the command must be answered whatever the model raises, SystemExit too
             return self._failure(request, error, "The model failed", encoded), None
-        return processed.outcome, processed
+        note = encoded.source.note if encoded.source is not None else ""
+        detail = f"{processed.outcome.detail} {note}".strip()
+        return dataclasses.replace(processed.outcome, detail=detail), processed
 
     def _failure(self, request: Request, error: BaseException, what: str, encoded: EncodedFrame | None) -> Outcome:
         header = encoded.header if encoded else None

@@ -61,6 +61,21 @@ def test_a_stamp_in_the_future_is_not_too_old() -> None:
     assert encode(stamped(ARRIVAL_S + 3600), ARRIVAL_S).header.stamp.sec == ARRIVAL_S + 3600
 
 
+def test_an_image_of_another_clock_names_use_sim_time() -> None:
+    with pytest.raises(NoImageError, match=r"stamped 27\.0 s and the command 200000\.0 s: .* set use_sim_time"):
+        encode(stamped(27), 200_000)
+    camera = camera_at(200_000)
+    camera.frames.add_image(stamped(27))
+    assert "use_sim_time" in camera.trouble(5.0)
+    assert "use_sim_time" not in message_of_refusal(500, 700)
+
+
+def message_of_refusal(image_s: int, command_s: int) -> str:
+    with pytest.raises(NoImageError) as raised:
+        encode(stamped(image_s), command_s)
+    return str(raised.value)
+
+
 def test_0_allows_any_age() -> None:
     assert encode(stamped(1), ARRIVAL_S, 0.0).header.stamp.sec == 1
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why images are missing: nobody publishes, another type is published, or they were lost on the way."""
+
+import pytest
+
+from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
+
+KIND = "sensor_msgs/msg/Image"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(
+    ("published", "lost", "sentence"),
+    [
+        ([], 0, "Nobody publishes there: start the camera, or remap `image`"),
+        ([], 3, "Nobody publishes there"),
+        (["sensor_msgs/msg/CompressedImage"], 0, "sends sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image"),
+        ([KIND], 0, "has 1 publisher, but no image of it arrives"),
+        ([KIND, "std_msgs/msg/String"], 4, "has 2 publishers, but 4 of its images were lost on the way"),
+    ],
+)
+def test_which_of_the_reasons_it_is(published: list[str], lost: int, sentence: str) -> None:
+    arrivals = Arrivals("/image", KIND, lambda: published)
+    arrivals.count_lost(lost)
+    assert sentence in arrivals.missing()
+    assert ("config/fastdds.xml" in arrivals.missing()) == (KIND in published)
+
+
+def test_newer_images_that_were_lost_are_named_once_the_image_is_old() -> None:
+    clock = Clock()
+    arrivals = Arrivals("/image", KIND, now_s=clock)
+    assert arrivals.newer_lost() == ""
+    arrivals.count_arrived()
+    clock.now_s += 3.0
+    assert arrivals.newer_lost() == ""  # the camera sends nothing
+    arrivals.count_lost(2)
+    arrivals.count_lost(1)
+    assert "arrived 3.0 s ago; since then 3 images on /image were lost" in arrivals.newer_lost()
+    arrivals.count_arrived()
+    assert arrivals.newer_lost() == "" and arrivals.lost == 3
+
+
+def test_losses_count_while_they_outnumber_the_arrivals() -> None:
+    clock = Clock()
+    arrivals = Arrivals("/image", KIND, now_s=clock)
+    for _ in range(10):
+        arrivals.count_arrived()
+        arrivals.count_lost(1)
+        clock.now_s += 0.1
+    assert arrivals.trouble() == ""
+    arrivals.count_lost(5)
+    assert "Of 25 images on /image in 5 s, 15 were lost" in arrivals.trouble()
+    clock.now_s += 6.0
+    assert arrivals.trouble() == ""
