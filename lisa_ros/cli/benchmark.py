@@ -20,10 +20,10 @@ def add(commands: Any) -> None:
     parser: CommandParser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
     parser.add_argument(
         "what",
-        choices=("model", "node"),
+        choices=("model", "node", "fleet"),
         nargs="?",
         default="model",
-        help="node: lisa_node over ROS 2 (default: model)",
+        help="node: lisa_node over ROS 2; fleet: `lisa serve` and robots (default: model)",
     )
     parser.add_argument(
         "--parts",
@@ -72,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
     if options.what == "node":
         return _run_node(options)
+    if options.what == "fleet":
+        return _run_fleet(options)
     from lisa_ros.benchmark.run import run_benchmark
 
     run_benchmark(
@@ -101,4 +103,13 @@ def _run_node(options: argparse.Namespace) -> int:
         run_node_benchmark(wanted)
     except DemoError as error:
         raise LisaError(str(error)) from error
+    return 0
+
+
+def _run_fleet(options: argparse.Namespace) -> int:
+    try:
+        from lisa_ros.benchmark.fleet.run import FleetBenchmarkOptions, run_fleet_benchmark
+    except ModuleNotFoundError as error:
+        raise LisaError(f"to measure a fleet: pip install 'lisa_ros[fleet,sim]' ({error})") from error
+    run_fleet_benchmark(FleetBenchmarkOptions(checkpoint=options.checkpoint, output=options.output))
     return 0

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Robots that ask a model: one after the other, and many at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.segmentation.answers import Finished
+from lisa_ros.segmentation.interface import EncodedImage, Segmenter
+
+COMMANDS = ("the red mug", "something to drink from", "all the cubes", "the blue ball")
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One answer.
+
+    Attributes:
+        finished: The answer.
+        first_s: Seconds to the first event: the first mask, or the first text where no object is named.
+        whole_s: Seconds to the whole answer.
+        ended: How often the answer ended; 1 is right.
+    """
+
+    finished: Finished
+    first_s: float
+    whole_s: float
+    ended: int = 1
+
+
+def ask(segmenter: Segmenter, encoded: EncodedImage, text: str) -> Timed:
+    """Ask one command."""
+    began_s, times, ends = time.perf_counter(), [], []
+    for event in segmenter.session(encoded).segment(text):
+        times.append(time.perf_counter() - began_s)
+        ends += [event] if isinstance(event, Finished) else []
+    return Timed(ends[0], times[0], times[-1], len(ends))
+
+
+def same(one: Finished, other: Finished) -> bool:
+    """Whether two answers are equal to the last bit: text, masks and scores."""
+    return (
+        one.answer == other.answer
+        and [found.score for found in one.objects] == [found.score for found in other.objects]
+        and all(np.array_equal(a.mask, b.mask) for a, b in zip(one.objects, other.objects, strict=True))
+    )
+
+
+def one_robot(remote: RemoteSegmenter, local: Segmenter, images: Sequence[Image]) -> dict[str, float]:
+    """A remote and a local model, asked in turn about the same images.
+
+    Returns:
+        Medians in milliseconds of the first event about a new and about a known image, and the share of equal answers.
+    """
+    times: dict[str, list[float]] = {}
+    equal = 0
+    asked = 0
+    for image in tqdm(images, desc="one robot", unit="image"):
+        encoded = [(name, model, model.encode(image)) for name, model in (("remote", remote), ("local", local))]
+        for number, text in enumerate(COMMANDS):
+            found = {name: ask(model, picture, text) for name, model, picture in encoded}
+            for name, answer in found.items():
+                kind = "known image" if number else "new image"
+                times.setdefault(f"first event, {kind}, {name}, ms", []).append(1000 * answer.first_s)
+            equal += same(found["remote"].finished, found["local"].finished)
+            asked += 1
+    return {**{name: median(values) for name, values in times.items()}, "equal answers, share": equal / asked}
+
+
+@dataclass
+class Fleet:
+    """What many robots saw.
+
+    Attributes:
+        whole_s: Seconds to each whole answer.
+        wrong: Answers that differ from the expected ones, came twice or failed.
+        seconds: From the first command to the last answer.
+    """
+
+    whole_s: list[float] = field(default_factory=list)
+    wrong: int = 0
+    seconds: float = 0.0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Percentiles and throughput."""
+        p50, p95 = np.percentile(self.whole_s, [50, 95]) if self.whole_s else (float("nan"),) * 2
+        return {
+            "commands": len(self.whole_s) + self.wrong,
+            "wrong, lost or doubled": self.wrong,
+            "whole answer, p50, ms": 1000 * p50,
+            "whole answer, p95, ms": 1000 * p95,
+            "p95 / p50": p95 / p50,
+            "commands/s": len(self.whole_s) / self.seconds,
+        }
+
+
+def many_robots(
+    server: str,
+    images: Sequence[Image],
+    expected: Sequence[Sequence[Finished]],
+    robots: int,
+    commands: int,
+    *,
+    disturb: Callable[[], None] | None = None,
+) -> Fleet:
+    """Robots that each send a command when the one before is answered.
+
+    Args:
+        server: Its address.
+        images: What the robots see; each robot sees each image in turn, and asks all commands about it.
+        expected: The right answers by image and command.
+        robots: Number of robots.
+        commands: Of each robot.
+        disturb: Called on a thread of its own meanwhile.
+    """
+    fleet, lock = Fleet(), threading.Lock()
+    bar = tqdm(total=robots * commands, desc=f"{robots} robots", unit="command")
+
+    def run(number: int) -> None:
+        remote = RemoteSegmenter(server, RemoteSettings(jpeg_quality=0, timeout_s=60.0))
+        encoded = None
+        for count in range(commands):
+            place, text = (number + count // len(COMMANDS)) % len(images), count % len(COMMANDS)
+            if not text or encoded is None:
+                encoded = remote.encode(images[place])
+            try:
+                answer = ask(remote, encoded, COMMANDS[text])
+                right = answer.ended == 1 and answer.finished.answer == expected[place][text].answer
+            except Exception as error:  # a robot goes on; the table has the number
+                tqdm.write(f"robot {number}: {type(error).__name__}: {error}")
+                right = False
+            with lock:
+                fleet.wrong += not right
+                fleet.whole_s += [answer.whole_s] if right else []
+                bar.update()
+        remote.release()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(robots)]
+    disturber = threading.Thread(target=disturb, daemon=True) if disturb else None
+    began_s = time.perf_counter()
+    for thread in (*threads, *([disturber] if disturber else [])):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fleet.seconds = time.perf_counter() - began_s
+    bar.close()
+    return fleet
+
+
+def local_processes(count: int, commands: int, images: Path, checkpoint: Path | None) -> float:
+    """Throughput of processes with a model each, that ask the same commands; commands/s of all together."""
+    command = [sys.executable, "-m", "lisa_ros.benchmark.fleet.local_process", str(images), str(commands)]
+    command += [str(checkpoint)] if checkpoint else []
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        for one in running:  # each says when its model is loaded
+            assert one.stdout is not None
+            one.stdout.readline()
+        began_s = time.perf_counter()
+        for one in running:
+            assert one.stdin is not None
+            one.stdin.write(b"go\n")
+            one.stdin.close()
+        for one in running:
+            one.wait()
+        return count * commands / (time.perf_counter() - began_s)
+    finally:
+        for one in running:
+            one.kill()
