@@ -110,6 +110,23 @@ OURS: tuple[ModelDescription, ...] = (
         converts=True,
     ),
     ModelDescription(
+        "pointing",
+        "pointing model",
+        ".pointing.segmenter",
+        lambda config: config.get("model_type") in ("qwen2_5_vl", "qwen2_vl", "qwen3_vl"),
+        kind="Qwen2.5-VL and SAM 2",
+        weights=("Ricky06662/VisionReasoner-7B", "Ricky06662/Seg-Zero-7B", "geshang/Seg-R1-7B"),
+        licence="see each card; Qwen2.5-VL's and SAM 2's terms apply",
+        memory="not measured",
+        explanation=True,
+        dialogue=True,
+        several=True,
+        options={
+            "prompt": "auto (by the folder's name), vision_reasoner, seg_zero, seg_r1 or qwen",
+            "sam2": "folder or hub id of SAM 2 (default facebook/sam2.1-hiera-large)",
+        },
+    ),
+    ModelDescription(
         "lisa",
         "LISA",
         ".lisa.segmenter",

@@ -11,7 +11,7 @@ from lisa_ros.models.common.errors import CheckpointError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
-CHECKPOINT_FILES = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.pth", "LICENSE*", "*.md")
+CHECKPOINT_FILES = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.pth", "*.jinja", "LICENSE*", "*.md")
 """Of a repository on the hub: weights, configuration, tokenizer and licences."""
 
 VISION_TOWER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the folders of a vision-language model and of SAM 2 to networks."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.errors import CheckpointError, ClosedError
+from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.common.sam2 import DEFAULT_SAM2, Sam2, load_sam2
+from lisa_ros.models.common.weights.quantization import need_bitsandbytes
+from lisa_ros.models.pointing.conventions import Convention, convention_for
+from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.interface import DeviceMemory
+
+_KEPT_IN_16_BIT = ("model.visual", "lm_head")
+"""As for LISA: the vision encoder and the last layer are not quantized, see models/common/weights/quantization.py."""
+
+
+@dataclass(eq=False)
+class Networks:
+    """The two networks.
+
+    Attributes:
+        name: checkpoint, precision and device, for logs.
+        language: of AutoModelForImageTextToText; raises a ClosedError after `release`.
+        processor: its processor.
+        sam2: makes the masks; None after `release`.
+        convention: the checkpoint's.
+        device: of both.
+        lock: held while `language` computes.
+    """
+
+    name: str
+    language: Any
+    processor: Any
+    sam2: Sam2 | None
+    convention: Convention
+    device: torch.device
+    lock: threading.Lock
+
+    @property
+    def mask_decoder(self) -> Sam2:
+        """SAM 2. Raises a ClosedError after `release`."""
+        if self.sam2 is None:
+            raise ClosedError("the model was released")
+        return self.sam2
+
+    @property
+    def context(self) -> int:
+        """Most positions of a prompt and its answer together."""
+        return int(self.language.config.get_text_config().max_position_embeddings)
+
+    def memory(self) -> DeviceMemory:
+        """Memory that torch has taken on the GPU; nothing on a CPU."""
+        if self.device.type != "cuda":
+            return DeviceMemory()
+        return DeviceMemory(torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device))
+
+    def release(self) -> None:
+        """Frees the memory of the weights, when no answer is being generated any more."""
+        with self.lock:
+            self.language, self.sam2 = _Released(), None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class _Released:
+    """In place of a network whose memory was freed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ClosedError("the model was released")
+
+
+def load_networks(folder: Path, options: LoadOptions) -> Networks:
+    """Loads both networks.
+
+    Raises:
+        LisaError: a folder or an option cannot be used; the text says what would be right.
+    """
+    options.check()
+    own = options.own_options()
+    convention = convention_for(folder, own.get("prompt", "auto"))
+    device, dtype = choose_device(options.device), choose_dtype(options, choose_device(options.device))
+    quantization = "none" if options.quantization == "auto" else options.quantization
+    sam2 = load_sam2(own.get("sam2", DEFAULT_SAM2), device, dtype)
+    known: Any = transformers
+    try:
+        processor = known.AutoProcessor.from_pretrained(folder, local_files_only=True)
+        language = known.AutoModelForImageTextToText.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            **_quantized(quantization, dtype, device),
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded as a vision-language model: {error}") from error
+    if quantization == "none":
+        language = language.to(device)
+    numbers = f"{quantization} " if quantization != "none" else ""
+    name = f"{folder.name} with SAM 2, {numbers}{str(dtype).removeprefix('torch.')} on {device.type}"
+    return Networks(name, language.eval(), processor, sam2, convention, device, threading.Lock())
+
+
+def _quantized(quantization: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """The arguments of from_pretrained for a quantization."""
+    if quantization == "none":
+        return {}
+    need_bitsandbytes(quantization)
+    if importlib.util.find_spec("accelerate") is None:
+        raise LisaError("a vision-language model in 8 or 4 bit needs accelerate: pip install accelerate")
+    known: Any = transformers
+    config = known.BitsAndBytesConfig(
+        load_in_4bit=quantization == "4bit",
+        load_in_8bit=quantization == "8bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(_KEPT_IN_16_BIT),
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
