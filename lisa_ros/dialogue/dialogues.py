@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -47,12 +48,15 @@ class DialogueLimits:
     Attributes:
         max_turns: turns per operator; the oldest are forgotten first.
         max_operators: dialogues; the one that was idle longest is forgotten first.
+        max_bytes: size of one operator's turns, see Turn.nbytes; the oldest are forgotten first, the newest is always
+            kept; 0: no limit.
         max_idle_s: dialogues without a new turn for so many seconds are forgotten; 0: never.
     """
 
     max_turns: int = 8
     max_operators: int = 16
     max_idle_s: float = 0.0
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,10 @@ class _Dialogue:
     last_turn_s: float = 0.0
     frame: object = None
 
-    def trim(self, max_turns: int) -> None:
-        while len(self.turns) > max_turns:
+    def trim(self, limits: DialogueLimits) -> None:
+        sizes = deque(turn.nbytes for turn in self.turns) if limits.max_bytes else deque([0] * len(self.turns))
+        while len(sizes) > limits.max_turns or (len(sizes) > 1 and sum(sizes) > (limits.max_bytes or math.inf)):
+            sizes.popleft()
             self.turns.popleft()
             self.forgotten += 1
 
@@ -256,7 +262,7 @@ class Dialogues:
                 raise UndoError("There is no reset to take back.")
             dialogue.last_turn_s = self._now_s()
             self._dialogues[operator] = dialogue
-            dialogue.trim(self._limits.max_turns)
+            dialogue.trim(self._limits)
             self._write(operator, lambda store: store.replace(operator, dialogue.turns, dialogue.last_turn_s))
             self._forget_least_recent()
             return len(dialogue.turns)
@@ -287,7 +293,7 @@ class Dialogues:
     def _trim(self, operator: str) -> None:
         dialogue = self._dialogues[operator]
         before = dialogue.forgotten
-        dialogue.trim(self._limits.max_turns)
+        dialogue.trim(self._limits)
         if dialogue.forgotten > before:
             self._write(operator, lambda store: store.drop_before(operator, dialogue.forgotten + 1))
 

@@ -30,6 +30,12 @@ class Turn:
     references: tuple[int, ...] = ()
     number: int = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, roughly: a byte for each pixel of a mask and of a region, and the texts."""
+        masks = sum(found.mask.nbytes + (found.region.mask.nbytes if found.region else 0) for found in self.objects)
+        return masks + len(self.command) + len(self.answer)
+
 
 def turn_of(command: str, finished: Finished, number: int = 0) -> Turn:
     """Make a turn of a command and its answer.

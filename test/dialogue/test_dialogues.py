@@ -193,3 +193,18 @@ def test_operator_names() -> None:
 def test_invalid_operator_names_are_refused(bad: str) -> None:
     with pytest.raises(OperatorError, match="1 to 64 printable"):
         operator_name(bad)
+
+
+def test_a_dialogue_has_a_largest_size_and_keeps_the_newest_turn() -> None:
+    """Masks of 100 pixels, and texts of three characters."""
+    mask = np.zeros((10, 10), dtype=np.bool_)
+    turn = Turn("a", "bc", (ObjectMask(mask, (0, 1)),))
+    dialogues = Dialogues(DialogueLimits(max_bytes=310))
+    for _ in range(5):
+        dialogues.append("ann", turn)
+    assert [one.number for one in dialogues.turns("ann")] == [3, 4, 5]
+    dialogues.append("ben", turn)
+    assert len(dialogues.turns("ann")) == 3, "another operator's turns do not count"
+    dialogues.set_limits(DialogueLimits(max_bytes=1))
+    assert [one.number for one in dialogues.turns("ann")] == [5]
+    assert dialogues.append("ann", turn) == 6

@@ -22,7 +22,12 @@ AUTO = "auto"
 
 def dialogue_limits(parameters: NodeParameters) -> DialogueLimits:
     """The limits of the dialogues, from the node's parameters."""
-    return DialogueLimits(parameters.max_turns, parameters.max_operators, 60 * parameters.max_dialogue_idle)
+    return DialogueLimits(
+        parameters.max_turns,
+        parameters.max_operators,
+        60 * parameters.max_dialogue_idle,
+        parameters.max_dialogue_mib << 20,
+    )
 
 
 def open_dialogues(file: str, node_name: str, limits: DialogueLimits) -> Dialogues:

@@ -31,6 +31,7 @@ from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
+from lisa_ros.nodes.lisa.commands.operator_topics import OperatorTopics, operator_ids
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
@@ -97,6 +98,7 @@ class LisaNode(LifecycleNode):
         self._live_parameters = LiveParameters(self, lambda: self._state.now.model is not None)
         self._dialogues = self._open_dialogues()
         self._statistics = Statistics()
+        operators = operator_ids(self._live_parameters.current.operators)
         self._tracking = ObjectTracking(self, self._live_parameters, self._state)
         self._commands = Commands(
             self,
@@ -106,12 +108,16 @@ class LisaNode(LifecycleNode):
             self._statistics,
             on_answered=self._tracking.answered,
             on_exhausted=self._on_exhausted,
+            operators=operators,
         )
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
-        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
-        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+        OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
+        self._segment_action: SegmentAction | None = None
+        if self._live_parameters.current.shared_command:
+            self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
+            self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+            self._segment_action = SegmentAction(self, self._commands)
         DialogueServices(self, self._dialogues)
-        self._segment_action = SegmentAction(self, self._commands)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model. The reason of a failure is in the log."""
@@ -211,7 +217,8 @@ class LisaNode(LifecycleNode):
         self._commands.finish_all(SHUT_DOWN)
         self._tracking.close(_STOP_TRACKING_S)
         self._commands.answers.close(_STOP_OUTBOX_S)
-        self._segment_action.close()
+        if self._segment_action is not None:
+            self._segment_action.close()
         self._dialogues.close()
         return ended and (self._starter is None or not self._starter.is_alive())
 

@@ -162,6 +162,16 @@ class NodeParameters:
         "SQLite file that stores the dialogues. auto: a file for this node in ROS_HOME (~/.ros). Empty: dialogues are"
         " kept in memory and end with the node.",
     )
+    operators: str = _fixed(
+        "",
+        "Operators with topics of their own, ~/operators/ID/command and ~/operators/ID/answer; their ids, separated by"
+        " commas.",
+    )
+    shared_command: bool = _fixed(
+        True,
+        "Accept commands for every operator on ~/command, ~/command_text and the action ~/segment. False: only on the"
+        " topics of the parameter operators.",
+    )
     concurrent_commands: int = _configured_number(
         4, "Number of commands, of different operators, that are processed at the same time.", 1, 16
     )
@@ -258,6 +268,19 @@ class NodeParameters:
         "queue",
         "latest_wins",
     )
+    max_operator_queue: int = _number(
+        0,
+        "Maximum number of waiting commands of one operator. Further ones are rejected, so that others find room in the"
+        " queue. 0: queue_size alone counts.",
+        0,
+        1000,
+    )
+    max_operator_rate: int = _number(
+        0,
+        "Maximum number of commands of one operator in a minute. Further ones are rejected. 0: no limit.",
+        0,
+        100_000,
+    )
     max_text_length: int = _number(500, "Maximum length of a command's text, in characters.", 1, 100_000)
     max_turns: int = _number(
         8,
@@ -278,6 +301,13 @@ class NodeParameters:
         " deleted.",
         1,
         1000,
+    )
+    max_dialogue_mib: int = _number(
+        64,
+        "Maximum size of one operator's dialogue, in MiB: a byte for each pixel of a mask, and the texts. The oldest"
+        " turns are deleted first, the newest is always kept. 0: no limit.",
+        0,
+        100_000,
     )
     max_dialogue_idle: float = _number(
         0.0, "Time after which an idle dialogue is deleted, in minutes. 0: never.", 0.0, 1e9

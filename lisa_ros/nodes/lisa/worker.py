@@ -104,6 +104,11 @@ class Worker(Generic[AnyJob]):
         with self._changed:
             return len(self._waiting)
 
+    def waiting_in(self, lane: Hashable) -> int:
+        """Number of jobs of a lane in the queue."""
+        with self._changed:
+            return sum(job.lane == lane for job in self._waiting)
+
     @property
     def stuck(self) -> int:
         """Number of jobs that exceeded their time and still run."""

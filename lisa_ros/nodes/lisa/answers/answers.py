@@ -2,6 +2,7 @@
 """Publishes the answer to each command, exactly one, and the topics that go with it."""
 
 import threading
+from collections.abc import Sequence
 
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
@@ -28,14 +29,18 @@ _RELIABLE = QoSProfile(depth=10)
 class Answers:
     """Publishes exactly one Segmentation for each command, and the topics that go with it. Thread-safe."""
 
-    def __init__(self, node: Node, parameters: LiveParameters) -> None:
-        """Create the publishers on the node."""
+    def __init__(self, node: Node, parameters: LiveParameters, operators: Sequence[str] = ()) -> None:
+        """Create the publishers on the node; each of the operators gets a topic of their own for their answers."""
         self._node = node
         self._unanswered: set[Request] = set()
         self._lock = threading.Lock()
         self.outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
         self._locator = Locator(lambda: parameters.current.image_rectified)
         self._segmentation = node.create_publisher(Segmentation, "~/segmentation", LATCHED)
+        self._own = {
+            operator: node.create_publisher(Segmentation, f"~/operators/{operator}/answer", LATCHED)
+            for operator in operators
+        }
         self._mask = node.create_publisher(Image, "~/mask", LATCHED)
         self._explanation = node.create_publisher(String, "~/explanation", _RELIABLE)
         self._centroid_pixel = node.create_publisher(PointStamped, "~/centroid_pixel", _RELIABLE)
@@ -85,6 +90,8 @@ class Answers:
                 message.turn = processed.remember()
                 data = data if message.turn == outcome.turn else serialize_message(message)
             self.outbox.post_answer(self._segmentation, data)
+            if (own := self._own.get(request.operator_id)) is not None:
+                self.outbox.post_answer(own, data)
         except BaseException:
             self.register(request)
             raise

@@ -5,7 +5,7 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
 
@@ -16,6 +16,7 @@ from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
+from lisa_ros.nodes.lisa.commands.operator_rates import OperatorRates
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
@@ -52,6 +53,7 @@ class Commands:
         *,
         on_answered: OnAnswered,
         on_exhausted: Callable[[], None],
+        operators: Sequence[str] = (),
     ) -> None:
         """Create the answers' topics on the node.
 
@@ -63,11 +65,13 @@ class Commands:
             statistics: Counts the answers.
             on_answered: Called with each answer of the model, after it is published.
             on_exhausted: Called when so many commands exceeded answer_timeout that no thread is left for others.
+            operators: Those whose answers are published on topics of their own, too.
         """
         self._node, self._parameters, self._state = node, parameters, state
         self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
         self._processor = Processor(parameters, dialogues)
-        self.answers = Answers(node, parameters)
+        self._rates = OperatorRates()
+        self.answers = Answers(node, parameters, operators)
         self.last_s = time.monotonic()
         self._held: list[Request] | None = None
         self._hold_lock = threading.Lock()
@@ -107,6 +111,12 @@ class Commands:
                 self._held.append(request)
                 return True
         return self._accept(request)
+
+    def reject(self, request: Request, reason: str) -> None:
+        """Answer a command that is not accepted."""
+        self.last_s = request.received_s
+        self.answers.register(request)
+        self.finish(request, Outcome(Segmentation.REJECTED, reason))
 
     def hold(self) -> None:
         """Keep the commands that arrive, up to queue_size, until `release`: the node is being started."""
@@ -216,9 +226,15 @@ class Commands:
         parameters = self._parameters.current
         if parameters.queue_policy == "latest_wins":
             self._withdraw(model, lambda waiting: waiting.operator_id == request.operator_id, _SUPERSEDED)
-        if model.worker.submit(CommandJob(request, self), parameters.queue_size):
+        own = parameters.max_operator_queue
+        if own and model.worker.waiting_in(request.operator_id) >= own:
+            full = f"{own} commands of this operator wait already (max_operator_queue). Send it again later."
+        elif model.worker.submit(CommandJob(request, self), parameters.queue_size):
             return True
-        full = f"The queue is full: {parameters.queue_size} commands wait already (queue_size). Send it again later."
+        else:
+            full = (
+                f"The queue is full: {parameters.queue_size} commands wait already (queue_size). Send it again later."
+            )
         self.finish(request, Outcome(Segmentation.REJECTED, full))
         return False
 
@@ -240,6 +256,9 @@ class Commands:
             operator_name(request.operator_id)
         except OperatorError as error:
             return str(error)
+        rate = self._parameters.current.max_operator_rate
+        if not self._rates.allows(request.operator_id, rate):
+            return f"This operator has sent {rate} commands within a minute (max_operator_rate). Send it again later."
         return None
 
 
