@@ -6,14 +6,14 @@ a 32FC1 image the inverse is stored, as a whole number q: the depth is a / (q - 
 """
 
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage
 
-from lisa_ros.nodes.common.image_headers import MAX_SIDE, HeaderError, check_header
-from lisa_ros.nodes.common.rvl import RvlError, decode_rvl
+from lisa_ros.images.image_headers import MAX_SIDE, HeaderError, check_header
+from lisa_ros.images.rvl import RvlError, decode_rvl
 from lisa_ros.segmentation.errors import ImageError
 
 _HEADER = struct.Struct("<iff")
@@ -22,8 +22,8 @@ MAX_RVL_PIXELS = 10_000_000
 """Maximum number of pixels of an RVL image: a few bytes can state any number. 4K has 8.3 million."""
 
 
-def decode_compressed_depth(message: CompressedImage) -> NDArray[np.float32]:
-    """Decode a message of the topic `<depth>/compressedDepth`.
+def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
+    """Decode a message of the topic `<depth>/compressedDepth`: an object with `format` and `data`.
 
     Returns:
         Metres along the optical axis, float32 (height, width). 0 or NaN where nothing was measured.
@@ -46,7 +46,7 @@ def decode_compressed_depth(message: CompressedImage) -> NDArray[np.float32]:
     return _from_inverse(stored, a, b)
 
 
-def compressed_depth_size(message: CompressedImage) -> tuple[int, int]:
+def compressed_depth_size(message: Any) -> tuple[int, int]:
     """Width and height that such a message states, without decoding it. Raises an ImageError as the decoder does."""
     _, coding = _format_of(message.format)
     body = bytes(message.data)[_HEADER.size :]

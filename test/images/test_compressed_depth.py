@@ -12,9 +12,9 @@ from depth_coding import QUANTIZATION, compressed_depth, rvl_of
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage
 
-from lisa_ros.nodes.common import compressed_depth as decoder
+from lisa_ros.images import compressed_depth as decoder
+from lisa_ros.images.rvl import RvlError, decode_rvl
 from lisa_ros.nodes.common.conversions import ImageError, depth_from
-from lisa_ros.nodes.common.rvl import RvlError, decode_rvl
 
 HEADER = struct.pack("<iff", 0, 0.0, 0.0)
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
 
-from lisa_ros.nodes.common import conversions
+from lisa_ros.images import decoding
+from lisa_ros.images.image_headers import HeaderError, check_header
 from lisa_ros.nodes.common.conversions import ImageError, rgb_image_from
-from lisa_ros.nodes.common.image_headers import HeaderError, check_header
 
 
 def chunk(kind: bytes, content: bytes, length: int | None = None) -> bytes:
@@ -72,7 +72,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_expensive_or_unknown_file_is_refused_without_decoding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, reason = REFUSED[name]
-    monkeypatch.setattr(conversions.cv2, "imdecode", None)  # calling it would be a TypeError
+    monkeypatch.setattr(decoding.cv2, "imdecode", None)  # calling it would be a TypeError
     with pytest.raises(ImageError, match="The compressed image") as raised:
         rgb_image_from(CompressedImage(format="jpeg", data=array.array("B", data)))
     assert reason in str(raised.value)
