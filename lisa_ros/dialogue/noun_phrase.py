@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The noun phrase of a command: "red mug" of "Can you find the red mug left of the plate?".
+
+Rules, not a parser: spaCy and NLTK need 10 to 50 MB of models, which no package index carries, for texts of one pattern:
+a request, an article, adjectives and a noun, and then what tells the object from others. The rules are English. Any other
+text, and one without a noun, is returned as it is, so that the result is never empty.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_LENGTH = 64
+"""Maximum length of a phrase, in characters."""
+
+_ARTICLE = r"(?:the|an?|my|your|this|that|these|those|some|any|every|each|all(?: of)?(?: the)?|both(?: the)?|its|our)"
+_NUMBER = r"(?:one(?= of\b)|two|three|four|five|six|seven|eight|nine|ten|\d+)"
+_REQUEST = re.compile(
+    r"^(?:(?:please|hey|ok|okay|sure|and|or|now|no|yes|then|so|well|only|just|i (?:mean|meant)|what about|how about|"
+    r"(?:can|could|would|will) you|(?:can|could|may) i (?:have|get|see)|"
+    r"(?:do you|can you) see|(?:i|we) (?:need|want|would like|'d like)|i'd like|i am looking for|i'm looking for|"
+    r"is there|are there|which (?:one )?(?:is|are)|which ones are|where(?:'s| is| are)|what(?:'s| is| are)|who(?:'s| is)|"
+    r"show|give|hand|bring|pass|get|fetch|find|locate|segment|mark|select|highlight|detect|identify|take|grab|grasp|pick"
+    r"(?: up)?|point (?:at|to)|look (?:at|for)|search for|track|follow|hold|lift|go to|drive to|move to|touch|put|"
+    r"me|us|to me|out|where|which)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+_DETERMINER = re.compile(rf"^(?:{_ARTICLE}\b\s*|{_NUMBER}\s+(?:of\s+)?(?={_ARTICLE}?\s*\w))+", re.IGNORECASE)
+_END = re.compile(
+    r"\s*(?:[,;:.!?(]|\b(?:in|on|at|from|of|with|near|next|left|right|behind|beside|between|under|above|below|over|"
+    r"inside|into|onto|by|to|for|closest|nearest|farthest|that|which|who|where|whose|while|when|because|and|or|but|"
+    r"please|is|are|was|were|has|have|could|would|should|standing|lying|sitting|you|i|we|it|there|here)\b)",
+    re.IGNORECASE,
+)
+_VAGUE = re.compile(
+    r"^(?:(?:some|any|every)?(?:thing|one|body)|things?|ones?|objects?|items?|it|them|(?:what|who|how)\b.*)$",
+    re.IGNORECASE,
+)
+_LONG_END = re.compile(
+    r"\s*(?:[,;:.!?(]|\b(?:in (?:this|the) (?:image|picture)|in (?:here|view)|please|and (?:explain|say|tell)|because)\b)",
+    re.IGNORECASE,
+)
+
+
+def noun_phrase(text: str) -> str:
+    """The noun of a command with its adjectives, in lower case, without article.
+
+    "something to drink from" stays whole: its noun alone would say nothing.
+
+    Args:
+        text: An operator's command.
+
+    Returns:
+        At most MAX_LENGTH characters; the whole text where no noun is found; "object" for a text without letters.
+    """
+    line = " ".join(text.split())
+    rest = _REQUEST.sub("", line).strip()
+    body = _DETERMINER.sub("", rest).strip()
+    found = _before(_END, body)
+    if not found or _VAGUE.match(found):
+        found = _before(_LONG_END, body)
+    return _short((found or _before(_LONG_END, line) or line).lower()) or "object"
+
+
+def _before(end: re.Pattern[str], text: str) -> str:
+    """The text up to its first end that leaves something."""
+    match = end.search(text)
+    return (text[: match.start()] if match else text).strip(" '\"-")
+
+
+def _short(phrase: str) -> str:
+    if not re.search(r"\w", phrase):
+        return ""
+    return phrase if len(phrase) <= MAX_LENGTH else phrase[:MAX_LENGTH].rsplit(" ", 1)[0]
