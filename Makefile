@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup setup-demo setup-console build demo console docs test test-slow fuzz lint format clean
+.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ setup: ## Installs what is missing (Debian packages, .venv, ROS 2 where none is 
 
 setup-demo:
 	@tools/setup sim
+
+setup-fleet:
+	@tools/setup fleet sim
 
 setup-console:
 	@tools/setup console sim
@@ -28,6 +31,9 @@ demo: setup-demo ## A simulated camera, the node, two operators: prints a table,
 
 console: setup-console ## A simulated camera, the node and the operators' page in a browser
 	@tools/run lisa console --simulated
+
+fleet: setup-fleet ## One server with the model, three robots that ask it, a replica killed on the way: prints a table
+	@tools/run --private python -m lisa_ros.demo.fleet
 
 docs: setup ## Builds the documentation site into output/docs; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet

@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from lisa_ros.benchmark.fleet.delay import delayed
-from lisa_ros.benchmark.fleet.processes import NAME, Server, serving
 from lisa_ros.benchmark.fleet.robots import COMMANDS, Image, ask, local_processes, many_robots, one_robot
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
