@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rclpy
@@ -34,12 +34,15 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
-from lisa_ros.nodes.common.conversions import rgb_image_from
-from lisa_ros.spatial.box import Quaternion, Vector
+from lisa_ros.nodes.common.masks import mask_of
+from lisa_ros.spatial.rotation import Quaternion, Vector
 
 _numbers = itertools.count(1)
 _ANSWERS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _POLL_S = 0.1
+
+Masks = Literal["image", "rle", "none"]
+_OUTPUTS = {"image": 0, "rle": Command.OUTPUT_RUN_LENGTH_MASKS, "none": Command.OUTPUT_NO_MASKS}
 
 
 class Status(enum.Enum):
@@ -59,7 +62,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """The pose and the box of an object, in metres, in the camera's optical frame (frame_id of the answer's header).
+    """The pose and the box of an object, in metres, in `Result.frame`.
 
     Attributes:
         point_m: The point of the object's surface at centroid_pixel.
@@ -75,26 +78,51 @@ class ObjectPose:
 
 
 @dataclass(frozen=True)
+class ObjectGrip:
+    """Where to grip an object, in metres, in `Result.frame`; see Grip.msg.
+
+    Attributes:
+        strategy: "centroid", "top_plane" or "antipodal".
+        position_m: A point of the surface or, for antipodal, the middle between the finger tips.
+        orientation: Quaternion x, y, z, w; z is the approach direction; for antipodal, the fingers close along y.
+        opening_m: Of the gripper on the way down, for antipodal; otherwise 0.
+        clear_diameter_m: Of the largest circle around the point on the flat patch, for top_plane; otherwise 0.
+    """
+
+    strategy: str
+    position_m: Vector
+    orientation: Quaternion
+    opening_m: float = 0.0
+    clear_diameter_m: float = 0.0
+
+
+@dataclass(frozen=True)
 class FoundObject:
     """One object of an answer.
 
     Attributes:
-        mask: (H, W), size of the image.
+        mask: (H, W), size of the image; None: the command asked for no masks.
         centroid_pixel: (u, v) on the object, in pixels; None for an empty mask.
         bbox: (x, y, width, height) in pixels.
         pose: In metres; None: not known.
         no_pose: Why the pose is not known, in one sentence.
         score: Confidence of the mask, 0 to 1; None: the model reports none.
         phrase: The phrase of the answer that names the object; empty: the model reports none.
+        name: Its phrase or, without one, the noun phrase of the command; never empty.
+        grip: Where to grip it; None: not known.
+        no_grip: Why not, in one sentence; empty: no grip was computed.
     """
 
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
     centroid_pixel: tuple[float, float] | None
     bbox: tuple[int, int, int, int]
     pose: ObjectPose | None = None
     no_pose: str = ""
     score: float | None = None
     phrase: str = ""
+    name: str = ""
+    grip: ObjectGrip | None = None
+    no_grip: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +148,7 @@ class Result:
         explanation: The answer for people, with the number of its object ("①") in place of each "[SEG]".
         objects: In the order of the answer.
         segmentation: The complete message, for its header and times; None: the node sent none.
+        frame: Frame of poses, boxes and grips.
     """
 
     status: Status
@@ -127,6 +156,7 @@ class Result:
     explanation: str = ""
     objects: tuple[FoundObject, ...] = ()
     segmentation: Segmentation | None = None
+    frame: str = ""
 
 
 class LisaClient:
@@ -176,6 +206,12 @@ class LisaClient:
         answer: str = "",
         references: Sequence[int] = (),
         stamp: Time | None = None,
+        dialogue: str = "",
+        masks: Masks = "image",
+        feedback_masks: bool = True,
+        frame: str = "",
+        split_objects: str = "",
+        grip: str = "",
         timeout_s: float = 10.0,
     ) -> bool:
         """Send a command, and wait until the node has accepted it.
@@ -186,6 +222,13 @@ class LisaClient:
             answer: "full" or "mask_only"; empty: as the node's parameter `answer` says.
             references: Numbers of earlier turns that the text refers to.
             stamp: Time of the command. With command_frame "nearest", the frame nearest to it is used. None: now.
+            dialogue: "none": an independent question, which neither sees nor changes the operator's dialogue.
+            masks: How masks are sent: "image", "rle" (run lengths, a small message) or "none" (FoundObject.mask is
+                None).
+            feedback_masks: False: objects in the feedback have no mask, which saves most of the traffic.
+            frame: Frame of poses, boxes and grips, for example "base_link"; empty: as target_frame says.
+            split_objects: "auto" or "never"; empty: as the node's parameter says.
+            grip: "none", "centroid", "top_plane" or "antipodal"; empty: as the node's parameter says.
             timeout_s: Maximum time to wait, in seconds.
 
         Returns:
@@ -204,7 +247,9 @@ class LisaClient:
             )
             return False
         command = Command(id=self._id, text=text, operator_id=operator, answer=answer, references=list(references))
-        command.stamp = stamp or Time()
+        command.stamp, command.dialogue, command.target_frame = stamp or Time(), dialogue, frame
+        command.split_objects, command.grip = split_objects, grip
+        command.outputs = _OUTPUTS[masks] | (0 if feedback_masks else Command.OUTPUT_NO_FEEDBACK_MASKS)
         sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=self._on_feedback)
         if not self._spin_until(sent.done, until_s - time.monotonic()):
             self._final = Result(Status.NO_NODE, f"The node did not accept the command within {timeout_s:g} s.")
@@ -282,16 +327,41 @@ def _cancel_accepted(sent: Any) -> None:
 
 def _result(message: Segmentation) -> Result:
     objects = tuple(_found(found) for found in message.objects)
-    return Result(Status(message.status), message.detail, message.explanation, objects, message)
+    status, frame = Status(message.status), message.position_frame
+    return Result(status, message.detail, message.explanation, objects, message, frame)
 
 
 def _found(message: ObjectMask) -> FoundObject:
-    mask = rgb_image_from(message.mask)[:, :, 0] > 0
     box = message.bbox
     point = (message.centroid_pixel.x, message.centroid_pixel.y) if message.pixels else None
     bbox = (box.x_offset, box.y_offset, box.width, box.height)
     score = None if message.score < 0 else float(message.score)
-    return FoundObject(mask, point, bbox, _pose(message), message.location_detail, score, message.phrase)
+    return FoundObject(
+        mask_of(message),
+        point,
+        bbox,
+        _pose(message),
+        message.location_detail,
+        score,
+        message.phrase,
+        message.name,
+        _grip(message),
+        "" if message.grip.found else message.grip.detail,
+    )
+
+
+def _grip(message: ObjectMask) -> ObjectGrip | None:
+    grip = message.grip
+    if not grip.found:
+        return None
+    place, axes = grip.pose.position, grip.pose.orientation
+    return ObjectGrip(
+        strategy=grip.strategy,
+        position_m=(place.x, place.y, place.z),
+        orientation=(axes.x, axes.y, axes.z, axes.w),
+        opening_m=float(grip.opening),
+        clear_diameter_m=float(grip.clear_diameter),
+    )
 
 
 def _pose(message: ObjectMask) -> ObjectPose | None:

@@ -44,6 +44,22 @@ def finish(client: LisaClient) -> None:
     wait_until(client.is_complete, "the answer")
 
 
+def test_what_a_planner_wants_of_the_answer(probe: Probe, client: LisaClient) -> None:
+    truth = pixels_of(camera_images.expected("rgb8"), "red")
+    assert client.segment("the red mug", operator="client_b", dialogue="none", masks="rle", feedback_masks=False)
+    finish(client)
+    (found,) = client.result().objects
+    assert found.mask is not None and (found.mask == truth).all()
+    assert found.name == "red mug" and client.result().segmentation.turn == 0
+    assert client.feedback().objects[0].mask is None
+    assert client.segment("the red mug", masks="none", frame="base_link", grip="centroid", split_objects="never")
+    finish(client)
+    (found,) = client.result().objects
+    assert found.mask is None and found.bbox[2] > 0
+    assert client.result().frame == "base_link" and found.pose is None and found.grip is None
+    assert not client.segment("red", grip="magnet") and "grip" in client.result().message
+
+
 def test_a_command_and_its_masks(probe: Probe, client: LisaClient) -> None:
     assert client.segment("two", operator="client_a")
     finish(client)

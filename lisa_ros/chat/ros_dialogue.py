@@ -98,6 +98,7 @@ class RosDialogue:
         objects = tuple(
             ObjectMask(found.mask, (one.span_begin, one.span_end), found.score, phrase=found.phrase)
             for found, one in zip(result.objects, message.objects, strict=True)
+            if found.mask is not None
         )
         return Answer(self._image_of(message.header.stamp, objects), text, message.answer, objects, "end")
 

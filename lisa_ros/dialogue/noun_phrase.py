@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The noun phrase of a command: "red mug" of "Can you find the red mug left of the plate?".
 
-Rules, not a parser: spaCy and NLTK need 10 to 50 MB of models, which no package index carries, for texts of one pattern:
-a request, an article, adjectives and a noun, and then what tells the object from others. The rules are English. Any other
-text, and one without a noun, is returned as it is, so that the result is never empty.
+Rules, not a parser: spaCy and NLTK need a model file of their own on every robot, and commands have one pattern: a
+request, an article, adjectives and a noun, and then what tells the object from others. The rules are English. Any
+other text, and one without a noun, is returned as it is, so that the result is never empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REQUEST = re.compile(
     r"^(?:(?:please|hey|ok|okay|sure|and|or|now|no|yes|then|so|well|only|just|i (?:mean|meant)|what about|how about|"
     r"(?:can|could|would|will) you|(?:can|could|may) i (?:have|get|see)|"
     r"(?:do you|can you) see|(?:i|we) (?:need|want|would like|'d like)|i'd like|i am looking for|i'm looking for|"
-    r"is there|are there|which (?:one )?(?:is|are)|which ones are|where(?:'s| is| are)|what(?:'s| is| are)|who(?:'s| is)|"
+    r"is there|are there|which (?:one )?(?:is|are)|which ones are|where(?:'s| is| are)|what(?:'s| is| are)|"
     r"show|give|hand|bring|pass|get|fetch|find|locate|segment|mark|select|highlight|detect|identify|take|grab|grasp|pick"
     r"(?: up)?|point (?:at|to)|look (?:at|for)|search for|track|follow|hold|lift|go to|drive to|move to|touch|put|"
     r"me|us|to me|out|where|which)\b[\s,:]*)+",
@@ -37,7 +37,8 @@ _VAGUE = re.compile(
     re.IGNORECASE,
 )
 _LONG_END = re.compile(
-    r"\s*(?:[,;:.!?(]|\b(?:in (?:this|the) (?:image|picture)|in (?:here|view)|please|and (?:explain|say|tell)|because)\b)",
+    r"\s*(?:[,;:.!?(]|"
+    r"\b(?:in (?:this|the) (?:image|picture)|in (?:here|view)|please|and (?:explain|say|tell)|because)\b)",
     re.IGNORECASE,
 )
 

@@ -36,7 +36,8 @@ def explanation_of(answer: str, spans: Iterable[tuple[int, int]] | None = None) 
 
     Args:
         answer: The raw answer.
-        spans: The spans (`ObjectMask.span`) of the objects, in the order of their numbers. A `[SEG]` that is no object
+        spans: The spans (`ObjectMask.span`) of the objects, in the order of their numbers. A `[SEG]` of several objects
+            gets all their numbers. A `[SEG]` that is no object
             (its mask is empty, or its score too low) is removed. None: each `[SEG]` is an object.
 
     Returns:
@@ -45,8 +46,10 @@ def explanation_of(answer: str, spans: Iterable[tuple[int, int]] | None = None) 
     if not re.search(r"\w", _MARKS.sub(" ", answer)):
         return ""
     begins = _begins_of(answer) if spans is None else [begin for begin, _ in spans]
-    numbers = {begin: number_symbol(number) for number, begin in enumerate(begins, start=1)}
-    return _tidied(_MARKS.sub(lambda mark: f" {numbers.get(mark.start(), '')} ", answer))
+    numbers: dict[int, list[str]] = {}
+    for number, begin in enumerate(begins, start=1):
+        numbers.setdefault(begin, []).append(number_symbol(number))
+    return _tidied(_MARKS.sub(lambda mark: f" {' '.join(numbers.get(mark.start(), ()))} ", answer))
 
 
 def spoken_explanation(explanation: str) -> str:

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.spatial.rotation import Quaternion, Vector, quaternion, rotation_of
 from lisa_ros.spatial.support import Plane
 
 Floats = NDArray[np.float64]
-Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
 
 OUTERMOST = 0.5
 """Percent of the points that may lie beyond each face, because some flying pixels remain."""
@@ -33,14 +32,27 @@ class OrientedBox:
         orientation: quaternion x, y, z, w, of length 1 with w >= 0: the box's axes in the optical frame, right-handed.
             z is up from the plane that the object stands on or, if none was found, the box's shortest axis, towards
             the camera. x is the longer of the other two, towards the image's right.
-        on_support: whether the box stands on a plane that was found; then it reaches down to the plane, also where the
-            camera does not see it.
+        on_support: whether z is the normal of a plane below the object that was found. Then the box reaches down to the
+            plane, also where the camera does not see it, unless what is seen of the object ends far above the plane.
+        above_support_m: height of the centre above that plane; 0 without one.
     """
 
     centre_m: Vector
     size_m: Vector
     orientation: Quaternion
     on_support: bool
+    above_support_m: float = 0.0
+
+    @property
+    def up(self) -> Floats:
+        """The box's z axis, (3,)."""
+        return np.asarray(rotation_of(self.orientation)[:, 2])
+
+    def in_frame(self, transform: Floats) -> OrientedBox:
+        """The same box in another frame; `transform` (4, 4) maps points of this frame to that one."""
+        rotation = transform[:3, :3]
+        centre = _vector(rotation @ self.centre_m + transform[:3, 3])
+        return replace(self, centre_m=centre, orientation=quaternion(rotation @ rotation_of(self.orientation)))
 
 
 def box_around(xyz: NDArray[np.float32], support: Plane | None = None) -> OrientedBox:
@@ -95,7 +107,8 @@ def _box(points: Floats, axes: Floats, support: Plane | None) -> OrientedBox:
     if size[1] > size[0]:
         axes, size = axes[[1, 0, 2]], size[[1, 0, 2]]
     rotation = _right_handed(axes, centre, keep_up=support is not None)
-    return OrientedBox(_vector(centre), _vector(size), quaternion(rotation), support is not None)
+    above_m = float(support.heights(centre)) if support is not None else 0.0
+    return OrientedBox(_vector(centre), _vector(size), quaternion(rotation), support is not None, above_m)
 
 
 def _right_handed(axes: Floats, centre: Floats, *, keep_up: bool) -> Floats:
@@ -110,19 +123,3 @@ def _right_handed(axes: Floats, centre: Floats, *, keep_up: bool) -> Floats:
 def _vector(numbers: Floats) -> Vector:
     x, y, z = (float(number) for number in numbers)
     return x, y, z
-
-
-def quaternion(rotation: Floats) -> Quaternion:
-    """A rotation matrix (3, 3) as x, y, z, w with w >= 0 (Shepperd, 1978: from its largest part, for accuracy)."""
-    m = rotation
-    squares = np.array([1 + m[0, 0] - m[1, 1] - m[2, 2], 1 - m[0, 0] + m[1, 1] - m[2, 2],
-                        1 - m[0, 0] - m[1, 1] + m[2, 2], 1 + m[0, 0] + m[1, 1] + m[2, 2]])  # fmt: skip
-    rows = np.array([
-        [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
-        [m[0, 1] + m[1, 0], squares[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
-        [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
-        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
-    ])  # fmt: skip
-    row = rows[int(squares.argmax())]
-    x, y, z, w = (float(part) for part in row / np.linalg.norm(row) * (1.0 if row[3] >= 0.0 else -1.0))
-    return x, y, z, w

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.spatial.box import Quaternion, Vector, quaternion
-from lisa_ros.spatial.rotation import rotation_of
+from lisa_ros.spatial.rotation import Quaternion, Vector, quaternion, rotation_of
 
 MAX_TILT_DEG = 15.0
 

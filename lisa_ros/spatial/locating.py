@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
-from lisa_ros.spatial.box import OrientedBox, Vector, box_around
+from lisa_ros.spatial.box import OrientedBox, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
 from lisa_ros.spatial.registration import camera_on_grid, depth_on_grid
+from lisa_ros.spatial.rotation import Vector
 from lisa_ros.spatial.support import RING_PX, support_of
 
 __all__ = ["LocateSettings", "Located", "NotLocated", "NotLocatedReason", "OrientedBox", "locate"]
@@ -42,6 +43,7 @@ class NotLocatedReason(Enum):
     NO_CAMERA = "no camera"
     NOT_REGISTERED = "not registered"
     TOO_SPARSE = "too sparse"
+    NO_TRANSFORM = "no transform"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,14 @@ class Located:
     box: OrientedBox
     measured: float
     spread_m: float
+
+    def in_frame(self, transform: NDArray[np.float64]) -> Located:
+        """The same object in another frame; `transform` (4, 4) maps points of this frame to that one."""
+        rotation, shift = transform[:3, :3], transform[:3, 3]
+        x, y, z = (float(value) for value in rotation @ self.centroid_m + shift)
+        xyz = (self.points.xyz @ rotation.T + shift).astype(np.float32)
+        points = replace(self.points, xyz=xyz)
+        return replace(self, centroid_m=(x, y, z), points=points, box=self.box.in_frame(transform))
 
 
 def locate(

@@ -130,6 +130,13 @@ def points_of(pixels: Mask, image: NDArray[np.uint8], depth_m: Depth, camera: Ca
     return ObjectPoints(xyz[good], image[rows, columns], rows, columns, (pixels.shape[0], pixels.shape[1]))
 
 
+def ray_spacing(points: ObjectPoints) -> float:
+    """The distance between the rays of neighbouring columns at z = 1: the slope of the rays' x over the columns."""
+    ray_x = points.xyz[:, 0].astype(np.float64) / points.xyz[:, 2]
+    columns = points.columns - points.columns.mean()
+    return float(abs(columns @ (ray_x - ray_x.mean()) / max(1.0, float(columns @ columns))))
+
+
 def _step(depth: Depth, settings: PointSettings) -> Depth:
     """The largest difference in depth between neighbours of one surface, metres."""
     return np.maximum(np.float32(settings.step_m), np.float32(settings.step_part) * depth)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quaternions of messages as matrices; lisa_ros.spatial.box has the inverse."""
+"""Quaternions of messages as matrices, and back."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.spatial.box import Quaternion, Vector
+Floats = NDArray[np.float64]
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
 
 
 def rotation_of(orientation: Quaternion) -> NDArray[np.float64]:
@@ -29,3 +31,19 @@ def transform_of(position: Vector, orientation: Quaternion) -> NDArray[np.float6
     made = np.eye(4)
     made[:3, :3], made[:3, 3] = rotation_of(orientation), position
     return made
+
+
+def quaternion(rotation: Floats) -> Quaternion:
+    """A rotation matrix (3, 3) as x, y, z, w with w >= 0 (Shepperd, 1978: from its largest part, for accuracy)."""
+    m = rotation
+    squares = np.array([1 + m[0, 0] - m[1, 1] - m[2, 2], 1 - m[0, 0] + m[1, 1] - m[2, 2],
+                        1 - m[0, 0] - m[1, 1] + m[2, 2], 1 + m[0, 0] + m[1, 1] + m[2, 2]])  # fmt: skip
+    rows = np.array([
+        [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
+        [m[0, 1] + m[1, 0], squares[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
+        [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
+        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
+    ])  # fmt: skip
+    row = rows[int(squares.argmax())]
+    x, y, z, w = (float(part) for part in row / np.linalg.norm(row) * (1.0 if row[3] >= 0.0 else -1.0))
+    return x, y, z, w

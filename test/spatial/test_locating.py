@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lisa_ros.spatial.box import box_around, quaternion
+from lisa_ros.spatial.box import box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.points import PointSettings, core
 from lisa_ros.spatial.registration import depth_on_grid, scaled
+from lisa_ros.spatial.rotation import quaternion
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 280.0
 K = (FOCAL, 0.0, 159.5, 0.0, FOCAL, 119.5, 0.0, 0.0, 1.0)

@@ -9,6 +9,7 @@ does not depend on which of them is installed.
 
 import array
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,19 +39,28 @@ def rgb_image_from(message: Image | CompressedImage) -> RgbImage:
     return rgb_from(message, _through_bridge)
 
 
-def to_image_message(pixels: NDArray[np.uint8], encoding: str, header: "Header") -> Image:
+def to_image_message(pixels: NDArray[np.uint8] | NDArray[np.uint16], encoding: str, header: "Header") -> Image:
     """Make an image message without padding between the rows.
 
     Args:
-        pixels: uint8 (height, width) for mono8, (height, width, 3) for rgb8 and bgr8.
+        pixels: uint8 (height, width) for mono8, (height, width, 3) for rgb8 and bgr8; uint16 (height, width) for
+            mono16, in the machine's byte order.
         encoding: The encoding of the pixels.
         header: The message's header; it is shared, not copied.
     """
     data = array.array("B")
     # rclpy takes an array.array as it is; any other sequence is checked byte by byte.
-    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).data)
+    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     height, width = pixels.shape[:2]
-    return Image(header=header, height=height, width=width, encoding=encoding, step=len(data) // height, data=data)
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == "big"),
+        step=len(data) // height,
+        data=data,
+    )
 
 
 def nanoseconds(seconds: int, nanoseconds_part: int) -> int:

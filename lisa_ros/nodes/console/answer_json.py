@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.msg import DialogueTurn, ObjectMask, Segmentation
+from lisa_ros.nodes.common.masks import mask_of
 from lisa_ros.nodes.console.conversation import DONE, Exchange
 from lisa_ros.segmentation.text import explanation_of
 
@@ -19,11 +20,11 @@ STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _S
 def mask_runs(message: ObjectMask) -> list[int]:
     """A mask as alternating run lengths in row-major order, the first one of pixels outside.
 
-    The sum is width x height, and a mask that begins with a pixel inside has a first run of 0.
+    The sum is width x height, and a mask that begins with a pixel inside has a first run of 0. Empty: the command's
+    sender asked for no masks.
     """
-    image = message.mask
-    rows = np.frombuffer(image.data, dtype=np.uint8)[: image.height * image.step].reshape(image.height, image.step)
-    flat = (rows[:, : image.width] > 0).ravel()
+    mask = mask_of(message)
+    flat = np.zeros(0, dtype=np.bool_) if mask is None else mask.ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else np.zeros(0, dtype=np.intp)
     return [int(run) for run in np.diff(changes, prepend=0, append=flat.size)]
 
@@ -57,7 +58,10 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
 
 def size_of(objects: list[ObjectMask]) -> tuple[int, int] | None:
     """(width, height) of the image that masks were made in; None without any."""
-    return (objects[0].mask.width, objects[0].mask.height) if objects else None
+    for mask in (made for one in objects for made in (one.mask, one.run_length_mask)):
+        if mask.height:
+            return mask.width, mask.height
+    return None
 
 
 def objects_json(objects: list[ObjectMask]) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ class NodeStatus:
         depth_trouble: Why answers have no 3-D position although depth arrives; empty: nothing is wrong.
         depth_offset_s: Difference between the stamps of images and depth images, in seconds; nan: no depth arrives.
         lost_images: Number of images that were lost between the camera and the node.
+        standard_messages: Whether the topics with messages of vision_msgs are published, or why not.
         unwritten_dialogues: Number of operators whose newest turns are not written to dialogue_file yet.
         image_publishers: Number of publishers of the camera's images.
     """
@@ -59,6 +60,7 @@ class NodeStatus:
     depth_trouble: str = ""
     depth_offset_s: float = math.nan
     lost_images: int = 0
+    standard_messages: str = "published"
     unwritten_dialogues: int = 0
     image_publishers: int = 1
 
@@ -106,6 +108,7 @@ class Diagnostics:
             "pending answers": status.pending_answers,
             "stuck commands": status.stuck,
             "tracking": status.tracking,
+            "standard messages": status.standard_messages,
             "unwritten dialogues": status.unwritten_dialogues,
             "callback errors": status.callback_errors,
             "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,

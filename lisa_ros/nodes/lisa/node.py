@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
@@ -27,6 +28,8 @@ from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
+from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
+from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
@@ -62,6 +65,7 @@ DEMONSTRATION = (
     "and nothing else. Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
 )
 
+OpenBuffer = Callable[[Node], TransformBuffer]
 Load = Callable[[NodeParameters], Segmenter]
 
 
@@ -75,12 +79,19 @@ class LisaNode(LifecycleNode):
     A configured node has a model, an active one also has a camera. In all other states, commands are rejected.
     """
 
-    def __init__(self, *, load: Load = load_from_parameters, end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        load: Load = load_from_parameters,
+        end: Callable[[], None] = lambda: None,
+        open_buffer: OpenBuffer = open_tf2_buffer,
+    ) -> None:
         """Open the stored dialogues and create the topics. `on_configure` loads the model.
 
         Args:
             load: Loads the model; tests replace it by one without weights.
             end: Ends the process; called after `failure` is set.
+            open_buffer: Opens the buffer of transforms; tests replace it.
 
         Raises:
             ParameterError: A parameter has an invalid value.
@@ -100,23 +111,28 @@ class LisaNode(LifecycleNode):
         self._statistics = Statistics()
         operators = operator_ids(self._live_parameters.current.operators)
         self._tracking = ObjectTracking(self, self._live_parameters, self._state)
+        self._transforms = Transforms(self, open_buffer)
         self._commands = Commands(
             self,
             self._live_parameters,
             self._state,
             self._dialogues,
             self._statistics,
+            transforms=self._transforms,
             on_answered=self._tracking.answered,
             on_exhausted=self._on_exhausted,
             operators=operators,
         )
+        if self._live_parameters.current.target_frame and (trouble := self._transforms.listen()):
+            self.get_logger().warning(trouble)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
         self._segment_action: SegmentAction | None = None
         if self._live_parameters.current.shared_command:
             self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
             self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
-            self._segment_action = SegmentAction(self, self._commands)
+            aborts = lambda: self._live_parameters.current.no_object_is == "abort"  # noqa: E731
+            self._segment_action = SegmentAction(self, self._commands, aborts)
         DialogueServices(self, self._dialogues)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -294,6 +310,7 @@ class LisaNode(LifecycleNode):
             pending_answers=outbox.pending,
             stuck=model.worker.stuck if model else 0,
             tracking=self._tracking.state,
+            standard_messages=NOT_INSTALLED if vision_messages() is None else "published",
             unwritten_dialogues=self._dialogues.save(),
             image_publishers=self.count_publishers(camera.topic) if camera else 0,
             gpu_memory=model.segmenter.memory() if model else DeviceMemory(),
@@ -322,7 +339,12 @@ class LisaNode(LifecycleNode):
             raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
 
 
-def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters) -> int:
+def main(
+    args: Sequence[str] | None = None,
+    *,
+    load: Load = load_from_parameters,
+    open_buffer: OpenBuffer = open_tf2_buffer,
+) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
@@ -337,7 +359,7 @@ def main(args: Sequence[str] | None = None, *, load: Load = load_from_parameters
             return 0
         use_fastdds_profile()
         start_ros(args, SignalHandlerOptions.NO)
-        node = LisaNode(load=load, end=stop.set)
+        node = LisaNode(load=load, end=stop.set, open_buffer=open_buffer)
         report_overrides(node, args)
     except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.spatial.grip import GRIP_STRATEGIES
 
 
 class ParameterError(LisaError):
@@ -242,6 +243,48 @@ class NodeParameters:
     points_organised: bool = _switch(
         False,
         "True: `~/points` has one point per pixel, NaN outside the object. False: only the object's points.",
+    )
+    target_frame: str = _choice(
+        "",
+        "Frame of poses, boxes, points, detections and grips, for commands that name none, for example base_link; needs"
+        " tf2_ros. Empty: the camera's optical frame.",
+    )
+    transform_timeout: float = _number(
+        0.5,
+        "Maximum time to wait for the transform to target_frame at the image's stamp, in seconds. Without one, objects"
+        " have no 3-D position.",
+        0.0,
+        60.0,
+    )
+    split_objects: str = _choice(
+        "auto",
+        "auto: one mask over several separate things (all the mugs) becomes several objects. never: one mask is one"
+        " object.",
+        "auto",
+        "never",
+    )
+    grip: str = _choice(
+        "top_plane",
+        "How the point to grip is computed, for commands that do not state it; needs depth. centroid: the surface point"
+        " nearest to the centroid. top_plane: the middle of the largest level patch, for a vacuum cup. antipodal: a"
+        " parallel gripper from above. none: not computed.",
+        *GRIP_STRATEGIES,
+    )
+    gripper_opening: float = _number(
+        0.08, "Maximum opening of the parallel gripper, in metres, for grip antipodal.", 0.0, 1.0
+    )
+    gripper_clearance: float = _number(
+        0.005, "Distance of each finger from the object on the way down, in metres, for grip antipodal.", 0.0, 0.1
+    )
+    gripper_reach: float = _number(
+        0.04, "Maximum depth of the finger tips below the object's top, in metres, for grip antipodal.", 0.001, 1.0
+    )
+    no_object_is: str = _choice(
+        "success",
+        "Result of the action's goal when the model found no object (NO_OBJECT). abort: for planners that must not"
+        " continue without an object.",
+        "success",
+        "abort",
     )
     track: bool = _switch(
         True, "Track the most recently answered object on `~/tracked/*` while these topics have a subscriber."

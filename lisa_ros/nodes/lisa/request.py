@@ -22,11 +22,33 @@ from lisa_ros.segmentation.turns import Turn
 class Listener(Protocol):
     """Follows the processing of a command. Its methods are called on the thread that processes the command."""
 
+    def on_start(self) -> None:
+        """The model begins to process the command. Not called for commands that are answered without it."""
+
     def on_event(self, event: Event, header: Header) -> None:
         """A part of the answer is there; the header is that of the image."""
 
     def on_answer(self, answer: Segmentation) -> None:
         """The complete answer is there."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the sender of a command wants of the answer; see Command.msg. Empty texts: as the parameters say.
+
+    Attributes:
+        dialogue: "continue", "none" or empty.
+        outputs: The sum of Command.OUTPUT_* constants.
+        target_frame: Frame of positions in metres.
+        split_objects: "auto", "never" or empty.
+        grip: One of GRIP_STRATEGIES or empty.
+    """
+
+    dialogue: str = ""
+    outputs: int = 0
+    target_frame: str = ""
+    split_objects: str = ""
+    grip: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +63,7 @@ class Request:
         stamp_ns: Time of the command in nanoseconds; 0: not set.
         answer: Kind of answer; empty: as the parameter `answer` says.
         pointing: Points and boxes in the image.
+        options: What its sender wants of the answer.
         listener: Follows the processing; None: no listener.
         frame: The frame nearest to stamp_ns when the command was received; None: the frame is chosen later.
         cancel_requested: Set when the sender cancels the command.
@@ -54,6 +77,7 @@ class Request:
     stamp_ns: int = 0
     answer: str = ""
     pointing: Pointing = NO_POINTING
+    options: Options = Options()
     listener: Listener | None = None
     frame: CameraFrame | None = None
     cancel_requested: threading.Event = field(default_factory=threading.Event)
@@ -73,9 +97,17 @@ class Request:
                 tuple((point.x, point.y) for point in message.points),
                 tuple((box.x_offset, box.y_offset, box.width, box.height) for box in message.boxes),
             ),
+            options=Options(
+                message.dialogue, message.outputs, message.target_frame, message.split_objects, message.grip
+            ),
             listener=listener,
             frame=frame,
         )
+
+    @property
+    def independent(self) -> bool:
+        """Whether it neither sees nor changes a dialogue."""
+        return self.options.dialogue == "none"
 
     @staticmethod
     def from_text(text: str) -> "Request":

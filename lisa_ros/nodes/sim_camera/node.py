@@ -30,7 +30,7 @@ from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
 from lisa_ros.simulation.tabletop import Tabletop
-from lisa_ros.spatial.box import quaternion
+from lisa_ros.spatial.rotation import quaternion
 
 try:
     from tf2_msgs.msg import TFMessage

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.answers import Answers
+from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
@@ -105,7 +106,7 @@ def test_the_overlay_is_drawn_only_for_a_subscriber(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(answers_module, "draw_overlay", counted)
     with talking_node("drawer") as node:
-        answers = Answers(node, LiveParameters(node, lambda: False))
+        answers = Answers(node, LiveParameters(node, lambda: False), Transforms(node))
         encoded = EncodedFrame(Header(frame_id="camera"), camera_images.colours(), None, False)
         found = ObjectMask(pixels_of(encoded.image, "red"), (0, 5))
         outcome = Outcome(Segmentation.OK, header=encoded.header, answer="[SEG]", objects=(found,))

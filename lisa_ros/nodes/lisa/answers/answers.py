@@ -3,6 +3,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
@@ -13,15 +14,23 @@ from std_msgs.msg import Header, String
 
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import to_image_message
-from lisa_ros.nodes.lisa.answers.answer_messages import centroid_point, mask_message, segmentation_message
-from lisa_ros.nodes.lisa.answers.locating import Location, Locator
+from lisa_ros.nodes.lisa.answers.answer_messages import (
+    centroid_point,
+    instances_message,
+    mask_message,
+    segmentation_message,
+)
+from lisa_ros.nodes.lisa.answers.detections import DetectionTopics
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import AnsweredObjects, PlannerTopics
+from lisa_ros.nodes.lisa.answers.positions import Positioner, Positions
+from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.spatial.parts import separate_things
 
 _RELIABLE = QoSProfile(depth=10)
 
@@ -29,13 +38,22 @@ _RELIABLE = QoSProfile(depth=10)
 class Answers:
     """Publishes exactly one Segmentation for each command, and the topics that go with it. Thread-safe."""
 
-    def __init__(self, node: Node, parameters: LiveParameters, operators: Sequence[str] = ()) -> None:
-        """Create the publishers on the node; each of the operators gets a topic of their own for their answers."""
+    def __init__(
+        self, node: Node, parameters: LiveParameters, transforms: Transforms, operators: Sequence[str] = ()
+    ) -> None:
+        """Create the publishers on the node.
+
+        Args:
+            node: The node.
+            parameters: Its parameters.
+            transforms: Between the camera's frame and the planners'.
+            operators: Each of them gets a topic of their own for their answers.
+        """
         self._node = node
         self._unanswered: set[Request] = set()
         self._lock = threading.Lock()
         self.outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
-        self._locator = Locator(lambda: parameters.current.image_rectified)
+        self._parameters, self._positioner = parameters, Positioner(parameters, transforms)
         self._segmentation = node.create_publisher(Segmentation, "~/segmentation", LATCHED)
         self._own = {
             operator: node.create_publisher(Segmentation, f"~/operators/{operator}/answer", LATCHED)
@@ -45,6 +63,10 @@ class Answers:
         self._explanation = node.create_publisher(String, "~/explanation", _RELIABLE)
         self._centroid_pixel = node.create_publisher(PointStamped, "~/centroid_pixel", _RELIABLE)
         self._overlay = node.create_publisher(Image, "~/overlay", _RELIABLE)
+        self._instances = node.create_publisher(Image, "~/instances", _RELIABLE)
+        self._detections = DetectionTopics(
+            lambda kind, topic: node.create_publisher(kind, topic, _RELIABLE), self.outbox.publish
+        )
         compressed = (
             parameters.current.image_transport == "compressed",
             parameters.current.depth_transport == "compressedDepth",
@@ -79,9 +101,9 @@ class Answers:
             BaseException: The message could not be made; the command still needs an answer.
         """
         encoded = processed.encoded if processed is not None and outcome.answered else None
-        locations = self._locate(outcome, encoded) if encoded is not None else ()
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
-        message = segmentation_message(request, outcome, header, locations)
+        positions = self._locate(request, outcome, encoded) if encoded is not None else None
+        message = segmentation_message(request, outcome, header, positions)
         data = serialize_message(message)
         if not self._claim(request):
             return None
@@ -95,8 +117,8 @@ class Answers:
         except BaseException:
             self.register(request)
             raise
-        if encoded is not None:
-            self._publish_topics(request, outcome, encoded, message, locations)
+        if encoded is not None and positions is not None:
+            self._publish_topics(request, outcome, encoded, message, positions)
         return message
 
     def close(self, timeout_s: float) -> None:
@@ -111,8 +133,20 @@ class Answers:
             self._unanswered.discard(request)
             return True
 
-    def _locate(self, outcome: Outcome, encoded: EncodedFrame) -> tuple[Location, ...]:
-        return tuple(self._locator.locate(encoded.source, encoded.image, one.mask) for one in outcome.objects)
+    def split(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> Outcome:
+        """The outcome with one object for each separate thing, if its only mask covers several (split_objects)."""
+        wanted = request.options.split_objects or self._parameters.current.split_objects
+        if wanted == "never" or len(outcome.objects) != 1:
+            return outcome
+        (found,) = outcome.objects
+        parts = separate_things(found.mask, self._positioner.locator.depth_m(encoded.source, found.mask))
+        if len(parts) == 1:
+            return outcome
+        return replace(outcome, objects=tuple(replace(found, mask=part, box=None) for part in parts))
+
+    def _locate(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> Positions:
+        masks = [one.mask for one in outcome.objects]
+        return self._positioner.positions(request.options, encoded.source, encoded.image, masks, encoded.header)
 
     def _publish_topics(
         self,
@@ -120,20 +154,24 @@ class Answers:
         outcome: Outcome,
         encoded: EncodedFrame,
         message: Segmentation,
-        locations: tuple[Location, ...],
+        positions: Positions,
     ) -> None:
         """Publish the topics that repeat parts of an answer. The command has its answer already: errors are logged."""
         height, width = encoded.image.shape[:2]
         union = geometry.union((one.mask for one in outcome.objects), (height, width))
         labels = [one.phrase or request.text for one in outcome.objects]
+        masks = [one.mask for one in outcome.objects]
         post = self.outbox.post
         post(self._mask, lambda: mask_message(union, message.header))
         self.outbox.publish(self._explanation, String(data=message.explanation))
         if union.any():
             point = PointStamped(header=message.header, point=centroid_point(union))
             self.outbox.publish(self._centroid_pixel, point)
+        if self._instances.get_subscription_count():
+            post(self._instances, lambda: instances_message(masks, (height, width), message.header))
+        self._detections.publish(message, positions.header)
         self._planner.publish(
-            AnsweredObjects(outcome.objects, locations, union, labels, encoded.source), message.header
+            AnsweredObjects(outcome.objects, positions, union, labels, encoded.source), message.header
         )
         if self._overlay.get_subscription_count():
             post(self._overlay, lambda: _overlay_message(request, outcome, message, encoded))

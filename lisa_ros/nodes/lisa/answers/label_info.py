@@ -4,11 +4,9 @@
 The class is always called "target": costmaps are configured with fixed class names, not with the texts of commands.
 """
 
-import importlib
-from typing import Any
-
 from rclpy.node import Node
 
+from lisa_ros.nodes.lisa.answers.detections import vision_messages
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED
 
 CLASSES = {0: "background", 1: "target"}
@@ -19,7 +17,7 @@ class LabelInfoTopic:
 
     def __init__(self, node: Node) -> None:
         """Publish it once."""
-        messages = _vision_messages()
+        messages = vision_messages()
         if messages is None:
             return
         classes = [messages.VisionClass(class_id=number, class_name=name) for number, name in CLASSES.items()]
@@ -27,10 +25,3 @@ class LabelInfoTopic:
         message.header.stamp = node.get_clock().now().to_msg()
         self._publisher = node.create_publisher(messages.LabelInfo, "~/label_info", LATCHED)
         self._publisher.publish(message)
-
-
-def _vision_messages() -> Any | None:
-    try:
-        return importlib.import_module("vision_msgs.msg")
-    except ImportError:  # an optional ROS 2 package
-        return None

@@ -70,6 +70,11 @@ class Locator:
             return NotLocated(NotLocatedReason.NO_DEPTH, detail)
         return locate(image, mask, measured.depth_m, measured.camera)
 
+    def depth_m(self, frame: CameraFrame | None, mask: Mask) -> NDArray[np.float32] | None:
+        """Depth of a frame in metres, (H, W) of the mask; None: there is none that fits the mask."""
+        depth_m = self._of(frame).depth_m if frame is not None else None
+        return depth_m if depth_m is not None and depth_m.shape == mask.shape else None
+
     def _of(self, frame: CameraFrame) -> _Measured:
         depth = frame.await_depth()  # outside of the lock: another frame's object must not wait
         with self._lock:

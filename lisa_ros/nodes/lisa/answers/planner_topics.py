@@ -21,12 +21,19 @@ from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.lisa.answers.label_info import LabelInfoTopic
-from lisa_ros.nodes.lisa.answers.locating import Location
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
-from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, marker_message, point, pose_message
+from lisa_ros.nodes.lisa.answers.positions import Positions
+from lisa_ros.nodes.lisa.answers.spatial_messages import (
+    cloud_message,
+    grip_pose,
+    marker_message,
+    point,
+    pose_message,
+)
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.answers import Mask, ObjectMask
+from lisa_ros.spatial.grip import Grip
 from lisa_ros.spatial.locating import Located
 
 _RELIABLE = QoSProfile(depth=10)
@@ -39,21 +46,21 @@ class AnsweredObjects:
 
     Attributes:
         objects: In the order of the answer.
-        locations: One for each object.
+        positions: Their positions and grips.
         union: The union of their masks.
         labels: A name of each object for people.
         source: The camera's messages that were answered; None: the image is from no camera.
     """
 
     objects: Sequence[ObjectMask]
-    locations: Sequence[Location]
+    positions: Positions
     union: Mask
     labels: Sequence[str]
     source: CameraFrame | None
 
 
 class PlannerTopics:
-    """The publishers. With several objects, centroid, pose and points are those of the first with a 3-D position."""
+    """The publishers. With several objects, centroid, pose, points and grip are those of the first that has them."""
 
     def __init__(
         self, node: Node, outbox: Outbox, compressed: tuple[bool, bool], organised: Callable[[], bool]
@@ -70,6 +77,7 @@ class PlannerTopics:
         self._node = node
         self._centroid = self._publisher(PointStamped, "~/centroid")
         self._pose = self._publisher(PoseStamped, "~/pose")
+        self._grip = self._publisher(PoseStamped, "~/grip_point")
         self._points = self._publisher(PointCloud2, "~/points")
         self._markers = self._publisher(MarkerArray, "~/markers")
         self._confidence = self._publisher(Image, "~/confidence")
@@ -89,20 +97,27 @@ class PlannerTopics:
 
     def publish(self, found: AnsweredObjects, header: Header) -> None:
         """Publish the objects of one answer; there may be none."""
-        located = [one for one in found.locations if isinstance(one, Located)]
-        if located:
-            centroid = PointStamped(header=header, point=point(located[0].centroid_m))
-            self._outbox.publish(self._centroid, centroid)
-            self._outbox.publish(self._pose, pose_message(located[0], header))
-            self._if_subscribed(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
-        if self._markers.get_subscription_count():
-            self._outbox.publish(self._markers, _markers(found, header))
+        self._publish_positions(found)
         self._if_subscribed(self._labels, lambda: to_image_message(found.union * _TARGET, "mono8", header))
         probabilities = [one.probability for one in found.objects if one.probability is not None]
         if probabilities or not found.objects:
             self._if_subscribed(self._confidence, lambda: _confidence(probabilities, found.union, header))
         if found.source is not None:
             self._publish_frame(found.source)
+
+    def _publish_positions(self, found: AnsweredObjects) -> None:
+        header = found.positions.header
+        located = [one for one in found.positions.locations if isinstance(one, Located)]
+        if located:
+            centroid = PointStamped(header=header, point=point(located[0].centroid_m))
+            self._outbox.publish(self._centroid, centroid)
+            self._outbox.publish(self._pose, pose_message(located[0], header))
+            self._if_subscribed(self._points, lambda: cloud_message(located[0].points, header, self._organised()))
+        grip = next((one for one in found.positions.grips if isinstance(one, Grip)), None)
+        if grip is not None:
+            self._outbox.publish(self._grip, PoseStamped(header=header, pose=grip_pose(grip)))
+        if self._markers.get_subscription_count():
+            self._outbox.publish(self._markers, _markers(found, header))
 
     def _publish_frame(self, frame: CameraFrame) -> None:
         if frame.info is not None and self._frame_info.get_subscription_count():
@@ -124,7 +139,9 @@ class PlannerTopics:
 
 
 def _markers(found: AnsweredObjects, header: Header) -> MarkerArray:
-    named = [(p, label) for p, label in zip(found.locations, found.labels, strict=True) if isinstance(p, Located)]
+    named = [
+        (p, label) for p, label in zip(found.positions.locations, found.labels, strict=True) if isinstance(p, Located)
+    ]
     return marker_message([located for located, _ in named], header, [label for _, label in named])
 
 

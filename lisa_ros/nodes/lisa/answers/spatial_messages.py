@@ -12,6 +12,8 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from lisa_ros.msg import Grip as GripMessage
+from lisa_ros.spatial.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import ObjectPoints
 
@@ -41,6 +43,30 @@ def pose_of(located: Located) -> Pose:
 def pose_message(located: Located, header: Header) -> PoseStamped:
     """The pose of an object with a header."""
     return PoseStamped(header=header, pose=pose_of(located))
+
+
+def grip_message(grip: Grip | NoGrip | None) -> GripMessage:
+    """A grip, or why there is none, as a message."""
+    if grip is None:
+        return GripMessage()
+    if isinstance(grip, NoGrip):
+        return GripMessage(strategy=grip.strategy, detail=grip.detail)
+    return GripMessage(
+        strategy=grip.strategy,
+        found=True,
+        pose=grip_pose(grip),
+        opening=grip.opening_m,
+        patch_length=grip.patch_size_m[0],
+        patch_width=grip.patch_size_m[1],
+        clear_diameter=grip.clear_diameter_m,
+        flatness=grip.flatness_m,
+    )
+
+
+def grip_pose(grip: Grip) -> Pose:
+    """The pose of a grip."""
+    x, y, z, w = grip.orientation
+    return Pose(position=point(grip.position_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> PointCloud2:

@@ -9,21 +9,22 @@ from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
 
-from lisa_ros.dialogue.dialogues import Dialogues, OperatorError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
+from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.operator_rates import OperatorRates
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
+from lisa_ros.nodes.lisa.commands.refusals import refusal_of
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.worker import Worker
-from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.text import detail_of
@@ -51,6 +52,7 @@ class Commands:
         dialogues: Dialogues,
         statistics: Statistics,
         *,
+        transforms: Transforms,
         on_answered: OnAnswered,
         on_exhausted: Callable[[], None],
         operators: Sequence[str] = (),
@@ -63,6 +65,7 @@ class Commands:
             state: Its state; without a model and a camera, commands are rejected.
             dialogues: The dialogues of all operators.
             statistics: Counts the answers.
+            transforms: Between the camera's frame and the planners'.
             on_answered: Called with each answer of the model, after it is published.
             on_exhausted: Called when so many commands exceeded answer_timeout that no thread is left for others.
             operators: Those whose answers are published on topics of their own, too.
@@ -71,7 +74,7 @@ class Commands:
         self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
         self._processor = Processor(parameters, dialogues)
         self._rates = OperatorRates()
-        self.answers = Answers(node, parameters, operators)
+        self.answers = Answers(node, parameters, transforms, operators)
         self.last_s = time.monotonic()
         self._held: list[Request] | None = None
         self._hold_lock = threading.Lock()
@@ -173,12 +176,16 @@ class Commands:
     def process(self, request: Request, cancelled: Callable[[], bool]) -> None:
         """Process a command and answer it; called on a worker's thread."""
         started_s = time.monotonic()
+        if request.listener is not None:
+            request.listener.on_start()
         outcome, processed = self._process(request, cancelled, started_s)
         timed = dataclasses.replace(
             outcome,
             queued_ms=1000 * (started_s - request.received_s),
             total_ms=1000 * (time.monotonic() - started_s),
         )
+        if processed is not None:
+            timed = self.answers.split(request, timed, processed.encoded)
         if self.finish(request, timed, processed) and processed is not None and timed.answered:
             self._on_answered(request, timed, processed.encoded)
 
@@ -244,21 +251,15 @@ class Commands:
 
     def _refusal(self, request: Request) -> str | None:
         """The reason to reject a command; None: it is accepted."""
-        longest = self._parameters.current.max_text_length
-        if not any(letter.isprintable() and not letter.isspace() for letter in request.text):
-            return "The text is empty (it has no printable character). It must name what to segment."
-        if len(request.text) > longest:
-            return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
-        if request.answer and request.answer not in ANSWER_KINDS:
-            known = ", ".join(repr(kind) for kind in ANSWER_KINDS)
-            return f"The command's answer is {request.answer[:20]!r}; it must be {known}, or empty."
-        try:
-            operator_name(request.operator_id)
-        except OperatorError as error:
-            return str(error)
+        if (refusal := refusal_of(request, self._parameters.current)) is not None:
+            return refusal
         rate = self._parameters.current.max_operator_rate
         if not self._rates.allows(request.operator_id, rate):
             return f"This operator has sent {rate} commands within a minute (max_operator_rate). Send it again later."
+        others = [one for one in self.answers.unanswered() if one is not request]
+        if request.references and not any(one.operator_id == request.operator_id for one in others):
+            # Otherwise the operator's earlier commands may still add the turn; it is checked when its turn comes.
+            return self._processor.reference_refusal(request)
         return None
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError, operator_name
 from lisa_ros.nodes.lisa.camera.camera import Camera, Choice
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.nodes.lisa.commands.inference import InferenceSettings, run_inference
@@ -26,9 +26,19 @@ class Processor:
         self._parameters, self._dialogues = parameters, dialogues
 
     def dialogue(self, request: Request) -> DialogueSnapshot:
-        """The dialogue of the command's operator, now."""
+        """The dialogue of the command's operator, now; an empty one for an independent command."""
+        if request.independent:
+            return DialogueSnapshot((), 0)
         self._dialogues.set_limits(dialogue_limits(self._parameters.current))
         return self._dialogues.snapshot(operator_name(request.operator_id))
+
+    def reference_refusal(self, request: Request) -> str | None:
+        """Why the command's references are not in its operator's dialogue; None: they are."""
+        try:
+            self.dialogue(request).check_kept(request.references)
+        except ForgottenTurnError as error:
+            return str(error)
+        return None
 
     def encode(
         self, request: Request, dialogue: DialogueSnapshot, segmenter: Segmenter, camera: Camera
@@ -63,7 +73,7 @@ class Processor:
             min_score=parameters.min_score,
         )
         outcome, turn = run_inference(segmenter, dialogue, request, encoded, settings, cancelled, started_s)
-        if turn is None:
+        if turn is None or request.independent:
             return Processed(outcome, encoded)
         expected = dialogue.next_number if parameters.max_turns else 0
         remember = lambda: self._remember(request, dialogue, turn, encoded)  # noqa: E731

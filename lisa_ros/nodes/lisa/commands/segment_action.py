@@ -3,6 +3,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -12,9 +14,9 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from lisa_ros.action import Segment
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.nodes.lisa.answers.answer_messages import object_message, sendable
+from lisa_ros.nodes.lisa.answers.answer_messages import name_of, object_message, sendable
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.segmentation.answers import Event, MaskFound, TextDelta
@@ -25,15 +27,35 @@ _RESULT_KEPT_S = 60
 """How long a result, with its masks, is kept for clients that request it late."""
 
 
+class _Server(ActionServer):
+    """Calls a goal's result callback when the answer is there, not when the goal begins to be executed.
+
+    rclpy's executor would call a coroutine that waits for the answer again and again in the meantime.
+    """
+
+    def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Callable[..., Any] | None) -> None:
+        """The goal is executing."""
+
+    def finish(self, goal_handle: ServerGoalHandle) -> None:
+        """Make rclpy call the result callback."""
+        super().notify_execute(goal_handle, None)
+
+
 class SegmentAction:
     """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection."""
 
-    def __init__(self, node: Node, commands: Commands) -> None:
-        """Create the server on the node."""
-        self._commands = commands
+    def __init__(self, node: Node, commands: Commands, no_object_aborts: Callable[[], bool]) -> None:
+        """Create the server on the node.
+
+        Args:
+            node: The node.
+            commands: Take the goals' commands.
+            no_object_aborts: Returns whether a goal whose answer is NO_OBJECT is aborted.
+        """
+        self._commands, self._no_object_aborts = commands, no_object_aborts
         self._accepted: dict[int, _Goal] = {}
         self._running: dict[bytes, _Goal] = {}
-        self._server = ActionServer(
+        self._server = _Server(
             node,
             Segment,
             "~/segment",
@@ -50,7 +72,7 @@ class SegmentAction:
         self._server.destroy()
 
     def _on_goal(self, message: Segment.Goal) -> GoalResponse:
-        goal = _Goal()
+        goal = _Goal(message.command.outputs)
         goal.request = self._commands.request(message.command, listener=goal)
         if not self._commands.accept(goal.request):
             return GoalResponse.REJECT
@@ -60,7 +82,7 @@ class SegmentAction:
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         goal = self._accepted.pop(id(handle.request))
         self._running[bytes(handle.goal_id.uuid)] = goal
-        goal.start(handle)
+        goal.start(handle, self._server)
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         self._commands.cancel(self._running[bytes(handle.goal_id.uuid)].request)
@@ -69,7 +91,9 @@ class SegmentAction:
     def _on_result(self, handle: ServerGoalHandle) -> Segment.Result:
         """Called by rclpy after `execute`."""
         message = self._running.pop(bytes(handle.goal_id.uuid)).answer
-        if message.status in (Segmentation.OK, Segmentation.NO_OBJECT):
+        if message.status == Segmentation.OK or (
+            message.status == Segmentation.NO_OBJECT and not self._no_object_aborts()
+        ):
             handle.succeed()
         elif handle.is_cancel_requested:
             handle.canceled()
@@ -84,22 +108,35 @@ class _Goal:
     request: Request
     answer: Segmentation
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int) -> None:
+        without = outputs & Command.OUTPUT_NO_FEEDBACK_MASKS
+        self._outputs = Command.OUTPUT_NO_MASKS if without else outputs
         self._lock = threading.Lock()
         self._handle: ServerGoalHandle | None = None
+        self._server: _Server | None = None
+        self._started = self._executing = False
         self._pending: list[Segment.Feedback] = []
         self._done = False
         self._text = ""
         self._feedback_s = 0.0
 
-    def start(self, handle: ServerGoalHandle) -> None:
+    def start(self, handle: ServerGoalHandle, server: _Server) -> None:
         """Set the goal's handle, after rclpy has accepted the goal."""
         with self._lock:
-            self._handle = handle
+            self._handle, self._server = handle, server
+            if self._started:
+                self._execute()
             for feedback in self._pending:
                 handle.publish_feedback(feedback)
             if self._done:
-                _execute(handle)
+                self._finish()
+
+    def on_start(self) -> None:
+        """See Listener."""
+        with self._lock:
+            self._started = True
+            if self._handle is not None:
+                self._execute()
 
     def on_event(self, event: Event, header: Header) -> None:
         """See Listener."""
@@ -108,7 +145,7 @@ class _Goal:
             if time.monotonic() - self._feedback_s > _TEXT_PERIOD_S:
                 self._publish(Segment.Feedback(header=header, answer=sendable(self._text)))
         elif isinstance(event, MaskFound):
-            found = object_message(event.object, header)
+            found = object_message(event.object, header, name=self._name(event), outputs=self._outputs)
             self._publish(Segment.Feedback(header=header, answer=sendable(self._text), found=[found]))
 
     def on_answer(self, answer: Segmentation) -> None:
@@ -116,7 +153,22 @@ class _Goal:
         with self._lock:
             self.answer, self._done = answer, True
             if self._handle is not None:
-                _execute(self._handle)
+                self._finish()
+
+    def _name(self, event: MaskFound) -> str:
+        return name_of(event.object, self.request.text)
+
+    def _execute(self) -> None:
+        """The goal becomes EXECUTING, once; under the lock."""
+        if not self._executing:
+            self._executing = True
+            _execute(self._handle)
+
+    def _finish(self) -> None:
+        """The answer is there; under the lock."""
+        assert self._server is not None
+        self._execute()
+        self._server.finish(self._handle)
 
     def _publish(self, feedback: Segment.Feedback) -> None:
         self._feedback_s = time.monotonic()
@@ -128,7 +180,7 @@ class _Goal:
 
 
 def _execute(handle: ServerGoalHandle) -> None:
-    """Make rclpy call `_on_result`."""
+    """Set the goal's state to EXECUTING, unless it is being cancelled."""
     try:
         handle.execute()
     except rclpy_implementation.RCLError:

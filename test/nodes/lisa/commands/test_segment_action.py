@@ -7,8 +7,9 @@ from pathlib import Path
 
 import camera_images
 import pytest
-from action_msgs.msg import GoalStatus
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from node_probe import Probe, pixels, probing
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Segmentation
@@ -60,6 +61,48 @@ def test_an_invalid_goal_is_rejected_and_the_answer_has_the_reason(probe: Probe)
     assert not goal.accepted
     answer = probe.answer_to("empty")
     assert answer.status == Segmentation.REJECTED and "empty" in answer.detail
+
+
+def test_a_goal_is_executing_from_the_start_of_its_processing_and_not_before(probe: Probe, gate: Path) -> None:
+    statuses: list[int] = []
+    topic = "/lisa/segment/_action/status"
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    status_of = lambda message: statuses.append(message.status_list[-1].status)  # noqa: E731
+    subscription = probe.node.create_subscription(GoalStatusArray, topic, status_of, latched)
+    held = probe.send_goal(f"gate {gate}", "gil")
+    wait_at(gate)
+    wait_until(lambda: statuses[-1:] == [GoalStatus.STATUS_EXECUTING], "the state of the goal at the gate")
+    waiting = probe.send_goal("red", "gil")
+    wait_until(lambda: statuses[-1:] == [GoalStatus.STATUS_ACCEPTED], "the state of the waiting goal")
+    gate.touch()
+    assert [goal.result()[0] for goal in (held, waiting)] == [GoalStatus.STATUS_SUCCEEDED] * 2
+    probe.node.destroy_subscription(subscription)
+
+
+def test_what_can_be_refused_at_once_is_not_accepted(probe: Probe, gate: Path) -> None:
+    assert not probe.send_goal("red", "hal", references=[7], id="unknown turn").accepted
+    assert "turn 7" in probe.answer_to("unknown turn").detail
+    held = probe.send_goal(f"gate {gate}", "hal")
+    wait_at(gate)
+    later = probe.send_goal("red", "hal", references=[1])
+    assert later.accepted, "the command before it becomes turn 1"
+    assert probe.set_parameter("queue_size", 1).successful
+    assert not probe.send_goal("red", "ida").accepted
+    assert probe.set_parameter("queue_size", 16).successful
+    gate.touch()
+    assert [goal.result()[1].status for goal in (held, later)] == [Segmentation.NO_OBJECT, Segmentation.OK]
+
+
+def test_goals_without_an_image_or_on_request_without_an_object_are_aborted(probe: Probe) -> None:
+    assert probe.set_parameter("no_object_is", "abort").successful
+    status, answer = probe.send_goal("the unicorn").result()
+    assert (status, answer.status) == (GoalStatus.STATUS_ABORTED, Segmentation.NO_OBJECT)
+    assert probe.send_goal("red").result()[0] == GoalStatus.STATUS_SUCCEEDED
+    assert probe.set_parameter("no_object_is", "success").successful
+    assert probe.set_parameter("max_image_age", 0.001).successful
+    status, answer = probe.send_goal("red").result()
+    assert probe.set_parameter("max_image_age", 0.0).successful
+    assert (status, answer.status) == (GoalStatus.STATUS_ABORTED, Segmentation.NO_IMAGE)
 
 
 def test_cancelling_stops_the_model_and_leaves_no_turn(probe: Probe, gate: Path) -> None:

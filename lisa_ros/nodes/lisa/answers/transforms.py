@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms from the camera's frame to the planners' (`target_frame`), from tf2."""
+
+import importlib
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time as RosTime
+
+from lisa_ros.spatial.rotation import transform_of
+
+
+class NoTransformError(Exception):
+    """The transform is not known; the text is one sentence."""
+
+
+class TransformBuffer(Protocol):
+    """The part of tf2_ros.Buffer that is used."""
+
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Any, timeout: Any) -> TransformStamped:
+        """See tf2_ros; waits at most `timeout`, and raises any exception if there is no such transform."""
+
+
+def open_tf2_buffer(node: Node) -> TransformBuffer:
+    """A tf2 buffer that listens to /tf and /tf_static.
+
+    Raises:
+        NoTransformError: tf2_ros is not installed.
+    """
+    try:
+        tf2_ros = importlib.import_module("tf2_ros")
+    except ImportError as error:
+        sentence = "A target_frame needs tf2_ros, which is not installed (Debian package ros-<distro>-tf2-ros-py)."
+        raise NoTransformError(sentence) from error
+    buffer = tf2_ros.Buffer()
+    buffer.listener = tf2_ros.TransformListener(buffer, node)  # the buffer keeps it alive
+    return buffer  # type: ignore[no-any-return]
+
+
+class Transforms:
+    """The node's transforms. Thread-safe; it listens to /tf only once a transform is wanted, or after `listen`."""
+
+    def __init__(self, node: Node, open_buffer: Callable[[Node], TransformBuffer] = open_tf2_buffer) -> None:
+        """Start without a buffer.
+
+        Args:
+            node: The node.
+            open_buffer: Opens the buffer; tests replace it.
+        """
+        self._node, self._open = node, open_buffer
+        self._lock = threading.Lock()
+        self._buffer: TransformBuffer | None = None
+
+    def listen(self) -> str:
+        """Begin to listen to /tf, if that is not done yet. Returns why that is impossible, in one sentence, or ""."""
+        try:
+            self._opened()
+        except NoTransformError as error:
+            return str(error)
+        return ""
+
+    def matrix(self, target: str, source: str, stamp: Time, timeout_s: float) -> NDArray[np.float64]:
+        """The transform (4, 4) of points of the frame `source` to the frame `target`, at the image's stamp.
+
+        Raises:
+            NoTransformError: It is not known within timeout_s seconds.
+        """
+        buffer = self._opened()
+        try:
+            found = buffer.lookup_transform(
+                target, source, RosTime.from_msg(stamp), Duration(seconds=timeout_s)
+            ).transform
+        except Exception as error:  # tf2's exceptions have no common base class besides Exception
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise NoTransformError(
+                f"There is no transform from {source!r} to {target!r} at the image's stamp after {timeout_s:g} s"
+                f" (transform_timeout): {reason}."
+            ) from error
+        place, axes = found.translation, found.rotation
+        return transform_of((place.x, place.y, place.z), (axes.x, axes.y, axes.z, axes.w))
+
+    def _opened(self) -> TransformBuffer:
+        with self._lock:
+            if self._buffer is None:
+                self._buffer = self._open(self._node)
+            return self._buffer
