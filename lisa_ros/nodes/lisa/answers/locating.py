@@ -19,6 +19,7 @@ from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, loc
 
 DepthMessage: TypeAlias = Image | CompressedImage | SerializedMessage
 """A depth image as it was received."""
+from lisa_ros.spatial.registration import depth_on_grid
 
 Location = Located | NotLocated
 """An object's 3-D position, or the reason why there is none."""
@@ -73,6 +74,8 @@ class Locator:
     def depth_m(self, frame: CameraFrame | None, mask: Mask) -> NDArray[np.float32] | None:
         """Depth of a frame in metres, (H, W) of the mask; None: there is none that fits the mask."""
         depth_m = self._of(frame).depth_m if frame is not None else None
+        if depth_m is not None:
+            depth_m = depth_on_grid(depth_m, (mask.shape[1], mask.shape[0]))
         return depth_m if depth_m is not None and depth_m.shape == mask.shape else None
 
     def _of(self, frame: CameraFrame) -> _Measured:
