@@ -16,10 +16,10 @@ from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, me
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
+from lisa_ros.spatial.registration import depth_on_grid
 
 DepthMessage: TypeAlias = Image | CompressedImage | SerializedMessage
 """A depth image as it was received."""
-from lisa_ros.spatial.registration import depth_on_grid
 
 Location = Located | NotLocated
 """An object's 3-D position, or the reason why there is none."""
