@@ -42,8 +42,6 @@ HARD_NEGATIVES = FollowUpMix(absent=0.35, near=0.7)
 """Most of what was wrongly marked had been asked for in follow-ups, and few of the plain ones are near misses."""
 BLENDED = ("joint", "hard_negatives", "rebalancing")
 """Stages whose mean the next one starts from: each marks or denies too much in a way of its own."""
-READ_AS_IMAGES = ("other_object", "language_randomized")
-"""Stages on hints of a LLaMA that reads images already."""
 LAST_PLAIN = ("joint_a", "joint_b")
 """Stages whose mean is the model of the plain table."""
 MILD = FollowUpMix(absent=0.25, near=0.25)
@@ -170,31 +168,32 @@ class Pipeline:
         self._train_sam("sam_randomized", self._randomized())
 
     def language_randomized(self) -> None:
-        """LLaMA on hints of randomized tables, read as it reads images, with all ways to ask."""
+        """LLaMA and the projector on randomized tables, with all ways to ask; steps without masks are cheap."""
         self._start_randomized()
+        self._take("clip_randomized", "network_part.", self.network.vision_tower)
         self._train_dialogues(
             "language_randomized",
-            views=ViewCache(self.recipe.views / "randomized", self.recipe.randomized_views),
-            batch=20,
+            views=self._randomized(),
+            batch=12,
             turns=4,
-            vision="hints",
+            vision="images",
+            kept=128,
+            trains_clip=False,
             mix=WITH_OTHERS,
             varied=True,
         )
 
     def joint_randomized(self) -> None:
-        """Everything but SAM's encoder on randomized tables, with all ways to ask."""
-        self._start_randomized()
-        self._take_language("language_randomized")
-        self._take("clip_randomized", "network_part.", self.network.vision_tower)
+        """CLIP and LLaMA together, the plain table's views as they are; SAM knows the codes that LLaMA learns."""
+        self._take("language_randomized", "network.", self.network)
         self._take("sam_randomized", "network_part.", self.network.visual_model)
         self._train_dialogues(
             "joint_randomized",
-            DecoderStage,
-            views=self._randomized(),
-            batch=8,
+            views=self._randomized(plain_kept=1.0),
+            batch=12,
             turns=4,
             vision="images",
+            kept=128,
             mix=WITH_OTHERS,
             varied=True,
         )
@@ -207,10 +206,10 @@ class Pipeline:
     def _views(self) -> ViewCache:
         return ViewCache(self.recipe.views / "train", self.recipe.train_views)
 
-    def _randomized(self) -> RandomizedViews:
+    def _randomized(self, **how_plain: float) -> RandomizedViews:
         """Views of randomized and of plain tables."""
         randomized = ViewCache(self.recipe.views / "randomized", self.recipe.randomized_views)
-        return RandomizedViews([randomized], plain=[self._views()])
+        return RandomizedViews([randomized], [self._views()], **how_plain)
 
     def _start_randomized(self) -> None:
         """The network as the randomized stages find it."""
@@ -267,7 +266,7 @@ class Pipeline:
             code_weight=2.0,
             **arguments,
         )
-        if name in READ_AS_IMAGES:
+        if name == "other_object":
             self._read_hints_as_images(stage)
         self._run(name, stage, {**arguments, "kind": kind.__name__})
 

@@ -15,12 +15,12 @@ the simulator alone:
 9. rebalancing: the same with about as many absent objects as evaluation has;
 10. other_object: from the mean of the last three, LLaMA learns on hints what "the other one" means (other_object.py);
 11. joint_a and joint_b: as rebalancing, with some of these pairs; they differ by their random numbers alone;
-12. clip_randomized, sam_randomized and language_randomized: CLIP and SAM learn randomized tables (domain
-    randomization), LLaMA on hints all ways to ask;
-13. joint_randomized: everything together on randomized tables, with all ways to ask;
-14. export: a checkpoint folder.
+12. clip_randomized and sam_randomized: CLIP and SAM learn randomized tables (domain randomization);
+13. language_randomized: LLaMA and the projector learn all ways to ask, about randomized tables, without masks;
+14. joint_randomized: everything together on randomized tables, with all ways to ask;
+15. export: a checkpoint folder.
 
-Stages 2, 3 and 4 with 5 are independent of each other, as are the three of 12: they may run at the same time
+Stages 2, 3 and 4 with 5 are independent of each other, as are the two of 12: they may run at the same time
 (`--stages`). Every stage resumes where it was stopped.
 """
 

@@ -30,7 +30,7 @@ SCHEDULES: dict[str, Schedule] = {
     "clip_randomized": Schedule(steps=3000, learning_rate=1e-3, muon_rate=0.01, warmup=50),
     "sam_randomized": Schedule(steps=900, learning_rate=8e-4, muon_rate=0.008, warmup=30),
     "language_randomized": Schedule(steps=400, learning_rate=6e-4, muon_rate=0.006, warmup=20),
-    "joint_randomized": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.005, warmup=20),
+    "joint_randomized": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.004, warmup=10),
 }
 """How long and how fast each stage learns."""
 

@@ -18,14 +18,23 @@ ELSEWHERE, CROPPED, HIDDEN, DEGRADED = 0.5, 0.4, 0.12, 0.75
 SMALLEST_CROP = 0.5
 """Of the image's sides."""
 PLAIN_KEPT = 0.5
-"""How often a view of the plain table is drawn as it was rendered, so that what was learned of it stays."""
+"""How often a view of the plain table is drawn as it was rendered by default, so that what was learned of it stays."""
 
 
 class RandomizedViews:
     """The views of some caches in one sequence; `varied` changes what the caches hold."""
 
-    def __init__(self, randomized: Sequence[ViewCache], plain: Sequence[ViewCache] = ()) -> None:
-        """Takes caches of randomized tables and of the plain one, one view or more in all."""
+    def __init__(
+        self, randomized: Sequence[ViewCache], plain: Sequence[ViewCache] = (), plain_kept: float = PLAIN_KEPT
+    ) -> None:
+        """Takes caches of randomized tables and of the plain one, one view or more in all.
+
+        Args:
+            randomized: always varied.
+            plain: varied at times.
+            plain_kept: how often a view of these is drawn as it was rendered, 0 to 1.
+        """
+        self._plain_kept = plain_kept
         views = [[cache[i] for cache in caches for i in range(len(cache))] for caches in (randomized, plain)]
         changing, kept = ([view for view in some if view.objects] for some in views)
         self._views, self._plain_from = changing + kept, len(changing)
@@ -41,10 +50,10 @@ class RandomizedViews:
     def varied(self, number: int, rng: np.random.Generator) -> View:
         """A view on another background or after a random crop, behind a random arm, through a random camera.
 
-        Of the plain table half of the draws give the view as it was rendered.
+        Some draws of the plain table give the view as it was rendered.
         """
         view = self._views[number]
-        if number >= self._plain_from and rng.random() < PLAIN_KEPT:
+        if number >= self._plain_from and rng.random() < self._plain_kept:
             return view
         if rng.random() < ELSEWHERE:
             view = on_another_background(view, rng)
