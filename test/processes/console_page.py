@@ -48,14 +48,14 @@ def console(*parameters: str) -> Iterator[str]:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser; skips where there is none."""
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """A browser with further arguments; skips where there is none."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium is installed")
     sandbox = [] if os.getuid() else ["--no-sandbox"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=sandbox)
+        browser = playwright.chromium.launch(executable_path=program, args=[*sandbox, *arguments])
         yield browser
         browser.close()
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from lisa_ros.msg import DialogueTurn, ObjectMask, Segmentation
+from lisa_ros.msg import DialogueTurn, Heard, ObjectMask, Segmentation
 from lisa_ros.nodes.common.masks import mask_of
+from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.console.conversation import DONE, Exchange
 from lisa_ros.segmentation.text import explanation_of
 
 _STATUSES = ("OK", "NO_OBJECT", "REJECTED", "NO_IMAGE", "CANCELLED", "FAILED")
+_MEANINGS = ("COMMAND", "STOP", "RESET", "YES", "NO", "UNSURE", "IGNORED", "WAKE")
+_MEANING_NAMES: dict[int, str] = {getattr(Heard, name): name for name in _MEANINGS}
 STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _STATUSES}
 
 
@@ -56,6 +59,13 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
     }
 
 
+def heard_json(message: Heard) -> dict[str, Any]:
+    """What was heard from an operator: "text", "final", and of final ones "meaning" and "detail"."""
+    meaning = _MEANING_NAMES.get(message.meaning, "") if message.final else ""
+    text = message.used or message.heard
+    return {"type": "heard", "text": text, "final": message.final, "meaning": meaning, "detail": message.detail}
+
+
 def size_of(objects: list[ObjectMask]) -> tuple[int, int] | None:
     """(width, height) of the image that masks were made in; None without any."""
     for mask in (made for one in objects for made in (one.mask, one.run_length_mask)):
@@ -74,6 +84,7 @@ def take_answer(exchange: Exchange, message: Segmentation, objects: list[dict[st
     exchange.status = STATUS_NAMES.get(message.status, str(message.status))
     exchange.detail = message.detail
     exchange.answer = message.explanation
+    exchange.spoken = spoken(message)
     exchange.turn = message.turn
     exchange.references = list(message.references) or exchange.references
     exchange.objects = objects

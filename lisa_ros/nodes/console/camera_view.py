@@ -13,13 +13,21 @@ from typing import Any
 from rclpy.node import Node
 
 from lisa_ros.action import Segment
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import Heard, Segmentation
 from lisa_ros.nodes.common.conversions import ImageError
-from lisa_ros.nodes.console.answer_json import exchange_of_turn, object_json, objects_json, size_of, take_answer
+from lisa_ros.nodes.console.answer_json import (
+    exchange_of_turn,
+    heard_json,
+    object_json,
+    objects_json,
+    size_of,
+    take_answer,
+)
 from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversation, Exchange, Stamp, answered
 from lisa_ros.nodes.console.feed import CameraFeed, encode_jpeg
 from lisa_ros.nodes.console.link import LinkError, LisaLink
 from lisa_ros.nodes.console.presence import SILENT_S
+from lisa_ros.nodes.console.speech_link import SpeechLink
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
 
@@ -60,6 +68,7 @@ class CameraView:
         self.namespace, self._loop = namespace, loop
         self.feed = CameraFeed(node, node.resolve_topic_name(f"{prefix}image"), compressed, loop, on_ros)
         self.link = LisaLink(node, f"{prefix}lisa", compressed, loop, on_ros, self)
+        self.speech = SpeechLink(node, f"{prefix}speech", loop, on_ros, self.on_heard)
         self._conversations: OrderedDict[str, Conversation] = OrderedDict()
         self._frames: OrderedDict[Stamp, bytes] = OrderedDict()
         self._opened_s = time.monotonic()
@@ -71,6 +80,7 @@ class CameraView:
         self._pages += 1
         self._opened_s = time.monotonic()
         self.link.open()
+        self.speech.open(True)
 
     def close_page(self) -> None:
         """It does not any more."""
@@ -110,7 +120,11 @@ class CameraView:
     def cancel(self, operator: str, identity: str) -> None:
         """Takes a command back, if it is this operator's."""
         exchange = self.conversation(operator).get(identity)
-        if exchange is not None and exchange.state != DONE:
+        if exchange is None or exchange.state == DONE:
+            return
+        if exchange.heard:
+            self.speech.cancel(operator)  # the goal is the speech node's
+        else:
             self.link.cancel(identity)
 
     async def reset(self, operator: str) -> None:
@@ -148,6 +162,7 @@ class CameraView:
                 self._begin(self.load(conversation))
         if not self._pages and not any(one.pending() for one in self._conversations.values()):
             self.link.close()
+            self.speech.open(False)
             self._frames.clear()
             for conversation in self._conversations.values():
                 conversation.loaded = False
@@ -157,7 +172,7 @@ class CameraView:
         node = self.link.presence.json()
         if self.link.presence.there and not self.link.ready:
             node["state"] = CONNECTING
-        return {"type": "state", "node": node, "camera": self._camera_state()}
+        return {"type": "state", "node": node, "camera": self._camera_state(), "speech": self.speech.there}
 
     def health(self) -> dict[str, Any]:
         """For /healthz."""
@@ -203,6 +218,21 @@ class CameraView:
         self.link.settled(message.id)
         conversation.put(exchange)
         self._attach(conversation, exchange)
+
+    def on_heard(self, message: Heard) -> None:
+        """What the speech node heard from an operator, and the command that it made of it."""
+        conversation = self._conversations.get(message.operator_id)
+        if conversation is None or not conversation.watched:
+            return
+        if message.command_id:
+            exchange = conversation.get(message.command_id) or Exchange(
+                message.command_id, message.used, sent_s=time.time()
+            )
+            exchange.heard = message.heard
+            conversation.put(exchange)
+        if message.final and message.meaning == Heard.RESET and not message.detail:
+            conversation.forget()
+        conversation.tell(heard_json(message))
 
     def on_frame(self, message: Any) -> None:
         """The image of an answer; it may come before the answer or after it."""

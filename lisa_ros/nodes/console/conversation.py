@@ -29,12 +29,14 @@ class Exchange:
     Attributes:
         id: of the command.
         text: the operator's.
+        heard: the recogniser's text, before it was corrected to `text`; empty: the command was typed.
         references: turns that the command refers to.
         pointing: what was pointed at: {"points": [[u, v] ...], "boxes": [[x, y, width, height] ...]}, pixels.
         state: SENT, ANSWERING, DONE or LOST.
         status: name of the Segmentation's status once it is DONE.
         detail: one sentence, why, where the status is not OK.
         answer: the explanation so far, without marks.
+        spoken: the sentence for a voice, once it is DONE.
         objects: see object_json.
         size: (width, height) of the image, pixels.
         stamp: of the image; None: not known yet.
@@ -54,6 +56,7 @@ class Exchange:
     status: str = ""
     detail: str = ""
     answer: str = ""
+    spoken: str = ""
     objects: list[dict[str, Any]] = field(default_factory=list)
     size: tuple[int, int] | None = None
     stamp: Stamp | None = None
@@ -61,6 +64,7 @@ class Exchange:
     timing_ms: dict[str, float] = field(default_factory=dict)
     late: bool = False
     sent_s: float = 0.0
+    heard: str = ""
     frame: bytes | None = None
 
     def json(self) -> dict[str, Any]:

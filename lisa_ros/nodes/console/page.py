@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lisa_ros.dialogue.dialogues import OperatorError, operator_name
+from lisa_ros.msg import Audio
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import Conversation, Exchange
 from lisa_ros.nodes.console.feed import MOST_FRAMES_A_SECOND, LiveFrame
 from lisa_ros.nodes.console.link import LinkError
+from lisa_ros.nodes.console.speech_link import PageMicrophone, SoundError
 from lisa_ros.segmentation.errors import LisaError
 
 HEARTBEAT_S = 0.5
@@ -40,6 +43,7 @@ class Page:
         self._camera: CameraView | None = None
         self._conversation: Conversation | None = None
         self._viewing = False
+        self._microphone = PageMicrophone(time.time_ns)
         self._unsent: deque[dict[str, Any] | bytes] = deque()
         self._frames: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -62,10 +66,15 @@ class Page:
 
     async def _receive(self) -> None:
         while True:
-            message = await self._socket.receive_text()
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
             try:
-                await self._take(message)
-            except PageError as error:
+                if message.get("text") is not None:
+                    await self._take(message["text"])
+                else:
+                    self._microphone.add(message["bytes"])
+            except (PageError, SoundError) as error:
                 self._post({"type": "bad_message", "detail": str(error)})
 
     async def _take(self, text: str) -> None:
@@ -84,6 +93,7 @@ class Page:
             "cancel": self._cancel,
             "reset": self._reset,
             "undo": self._undo,
+            "talk": self._talk,
         }.get(kind if isinstance(kind, str) else "")
         if handler is None:
             raise PageError("The message has no known type.")
@@ -157,6 +167,19 @@ class Page:
         except LinkError as error:
             self._post({"type": "failed", "what": method, "detail": str(error)})
 
+    async def _talk(self, message: dict[str, Any]) -> None:
+        """The microphone's button: pressed, with the rate of the sound that follows as binary messages; released."""
+        assert self._camera is not None and self._conversation is not None
+        rate, said = message.get("rate"), message.get("said")
+        if isinstance(said, bool):
+            self._microphone.end(Audio.RELEASED if said else Audio.DISCARDED)
+        elif type(rate) is not int:
+            raise PageError("The microphone's sound needs a rate in samples a second.")
+        elif not self._camera.speech.there:
+            self._post({"type": "not_heard"})
+        else:
+            self._microphone.press(self._camera.speech, self._conversation.operator, rate)
+
     def _see(self, visible: bool) -> None:
         """Whether anybody can see the page."""
         if self._camera is not None and visible != self._viewing:
@@ -165,6 +188,7 @@ class Page:
 
     def _leave(self) -> None:
         self._see(False)
+        self._microphone.end(Audio.DISCARDED)
         if self._camera is not None and self._conversation is not None:
             self._conversation.unwatch(self._changed)
             self._camera.close_page()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands to the segmentation node: sent, cancelled, and their answers as sentences to speak."""
+"""Commands to the segmentation node: sent, cancelled, their answers passed on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.speech.language.understanding import Understood
-from lisa_ros.speech.speaking import answer_sentence
 from lisa_ros.srv import ResetDialogue
 
 _WAIT_FOR_NODE_S = 1.0
@@ -132,14 +131,3 @@ def stamp(nanoseconds: int) -> Time:
     """A message's time."""
     seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
-
-
-def spoken(answer: Segmentation) -> str:
-    """The sentence that is spoken of an answer."""
-    if answer.status == Segmentation.CANCELLED:
-        return ""
-    if answer.status not in (Segmentation.OK, Segmentation.NO_OBJECT):
-        return str(answer.detail)
-    positions = [found.pose.position if found.located else None for found in answer.objects]
-    distances = [None if p is None else float((p.x**2 + p.y**2 + p.z**2) ** 0.5) for p in positions]
-    return answer_sentence(answer.explanation, distances, [found.centroid_pixel.x for found in answer.objects])

@@ -29,8 +29,9 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.msg import Audio, Heard, Segmentation
 from lisa_ros.nodes.common.command_line import check_arguments
 from lisa_ros.nodes.common.guarding import guarded
+from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.common.starting import StartError, start_ros
-from lisa_ros.nodes.speech.commanding import Commanding, spoken, stamp
+from lisa_ros.nodes.speech.commanding import Commanding, stamp
 from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Block, Hearing, Settings, Text
 from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recording import Recorder
@@ -106,6 +107,7 @@ class Speech(Node):
     def _open_inputs(self) -> None:
         self.create_subscription(Audio, "~/audio", self._on_audio, _AUDIO_QOS)
         self.create_subscription(Bool, "~/push_to_talk", self._on_button, 10)
+        self.create_subscription(String, "~/cancel", self._on_cancel, 10)
         self.create_service(SetBool, "~/push_to_talk", self._on_button_service)
         self._microphone: Microphone | None = None
         if self._parameters.audio == MICROPHONE:
@@ -170,6 +172,12 @@ class Speech(Node):
         start_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         start_ns = start_ns or self.get_clock().now().nanoseconds
         self._hearing.add(Block(operator, _REMOTE, message.mode, samples, message.sample_rate, start_ns))
+
+    @guarded
+    def _on_cancel(self, message: String) -> None:
+        """What "stop" does, for an operator who does not say it."""
+        self._speaker.hush()
+        self._commanding.cancel(message.data or "default")
 
     @guarded
     def _on_button(self, message: Bool) -> None:

@@ -86,6 +86,7 @@ export class Dialogue {
 function aboutCommand(one) {
   const parts = [];
   if (one.turn) parts.push(t("turn", { turn: one.turn }));
+  if (one.heard) parts.push(t("heard_as", { heard: one.heard }));
   if (one.references.length) parts.push(t("refers_to", { turns: one.references.join(", ") }));
   const pointed = [...(one.pointing.points ?? []).map(pointText), ...(one.pointing.boxes ?? []).map(boxText)];
   if (pointed.length) parts.push(t("points_at", { what: pointed.join(", ") }));

@@ -48,6 +48,10 @@ export class Link {
     return true;
   }
 
+  sendSound(samples) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(samples);
+  }
+
   unpack(data) {
     const length = new DataView(data).getUint32(0);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));

@@ -3,6 +3,7 @@
 
 import { Dialogue, boxText, fillObjects, pointText } from "./dialogue.js";
 import { Link } from "./link.js";
+import { Microphone } from "./microphone.js";
 import { showAlarms, showLatency, showState } from "./state.js";
 import { element, loadTexts, t } from "./texts.js";
 import { View } from "./view.js";
@@ -10,7 +11,8 @@ import { View } from "./view.js";
 const $ = (id) => document.getElementById(id);
 const MAX_POINTS = 16;
 
-let link, view, dialogue;
+let link, view, dialogue, microphone;
+let speechIsThere = false; // the node `speech`
 let operator = localStorage.getItem("operator") || "default";
 let camera = new URLSearchParams(location.search).get("camera") ?? localStorage.getItem("camera") ?? "";
 let draft = { references: [], points: [], boxes: [], stamp: null };
@@ -50,6 +52,8 @@ const handlers = {
   },
   state(message) {
     showState(message, alarms);
+    speechIsThere = message.speech;
+    showTalk();
     $("send").disabled = false;
   },
   dialogue(message) {
@@ -68,12 +72,23 @@ const handlers = {
     refresh();
   },
   exchange({ exchange }) {
+    const before = dialogue.exchanges.get(exchange.id);
     dialogue.put(exchange);
+    if (before && before.state !== "done" && exchange.state === "done") sayAloud(exchange.spoken);
     if (exchange.turn) $("undo").hidden = true;
     const shown = view.exchange?.id === exchange.id && view.mode === "answer";
     if (exchange.objects.length && (follows || shown)) view.showAnswer(exchange);
     if (exchange.state === "done") showLatency(exchange);
     refresh();
+  },
+  heard(message) {
+    const key = message.final ? `heard_${message.meaning}` : "heard_so_far";
+    $("heard").textContent = t(key, { ...message, detail: message.detail || message.text });
+    if (message.final && message.meaning === "UNSURE") sayAloud(message.detail);
+  },
+  not_heard() {
+    microphone.stop(false);
+    note(t("talk_absent"));
   },
   not_sent(message) {
     if (!$("text").value) $("text").value = message.text;
@@ -154,6 +169,29 @@ function send() {
   view.setMode("live");
 }
 
+function showTalk() {
+  const help = !Microphone.possible ? t("talk_insecure") : speechIsThere ? t("talk_help") : t("talk_absent");
+  if ($("talk-help").textContent !== help) $("talk-help").textContent = help;
+  $("talk").disabled = !(Microphone.possible && speechIsThere);
+}
+
+function microphoneState(name) {
+  $("talk").dataset.state = name;
+  $("talk").setAttribute("aria-pressed", String(name === "speaking"));
+  $("talk").textContent = t({ opening: "talk_opening", speaking: "talk_speaking" }[name] ?? "talk");
+  if (["refused", "missing", "failed", "insecure"].includes(name)) note(t(`talk_${name}`));
+  if (name !== "speaking") return;
+  window.speechSynthesis?.cancel();
+  note("");
+}
+
+function sayAloud(sentence) {
+  if (!$("aloud").checked || !sentence || microphone.busy) return;
+  const utterance = new SpeechSynthesisUtterance(sentence);
+  utterance.lang = "en";
+  speechSynthesis.speak(utterance);
+}
+
 function cancel() {
   for (const one of dialogue.pending) link.send({ type: "cancel", id: one.id });
 }
@@ -170,6 +208,10 @@ function listen() {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) (event.preventDefault(), send());
   });
   $("cancel").addEventListener("click", cancel);
+  $("aloud").addEventListener("change", () => {
+    localStorage.setItem("aloud", $("aloud").checked ? "yes" : "");
+    if (!$("aloud").checked) speechSynthesis.cancel();
+  });
   $("reset").addEventListener("click", () => link.send({ type: "reset" }));
   $("undo").addEventListener("click", () => (link.send({ type: "undo" }), $("text").focus()));
   $("who").addEventListener("submit", (event) => {
@@ -231,6 +273,15 @@ async function begin() {
       showAlarms(alarms);
     },
   });
+  microphone = new Microphone($("talk"), {
+    begin: (rate) => link.send({ type: "talk", rate }),
+    block: (samples) => link.sendSound(samples),
+    end: (said) => link.send({ type: "talk", said }),
+    state: microphoneState,
+  });
+  $("aloud").disabled = !("speechSynthesis" in window);
+  $("aloud").checked = !$("aloud").disabled && localStorage.getItem("aloud") === "yes";
+  showTalk();
   listen();
   view.draw();
   $("text").focus();

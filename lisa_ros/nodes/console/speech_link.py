@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console's side of the node `speech`: pages' sound to it, and what it heard back to them."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
+
+from lisa_ros.msg import Audio, Heard
+from lisa_ros.nodes.common.guarding import guarded_by
+
+_QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.RELIABLE)
+_LONGEST_S = 60.0
+_RATES = (8000, 192_000)
+
+
+class SoundError(RuntimeError):
+    """Sound of a page that cannot be used; the text is one sentence."""
+
+
+class SpeechLink:
+    """One node `speech`. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        on_ros: Callable[..., None],
+        hear: Callable[[Heard], None],
+    ) -> None:
+        """Subscribes to nothing yet.
+
+        Args:
+            node: the console's.
+            name: of the speech node, relative or absolute, for example "front/speech".
+            loop: the pages' event loop.
+            on_ros: runs a function on the executor's thread.
+            hear: takes what was heard, on the event loop's thread.
+        """
+        self._node, self._loop, self._on_ros, self._hear = node, loop, on_ros, hear
+        self._topic = f"{name}/heard"
+        self._audio = node.create_publisher(Audio, f"{name}/audio", _QOS)
+        self._cancel = node.create_publisher(String, f"{name}/cancel", 10)
+        self._subscription: Any = None
+        self._open = False
+
+    @property
+    def there(self) -> bool:
+        """Whether a speech node takes the sound."""
+        return bool(self._audio.get_subscription_count())
+
+    def open(self, is_open: bool) -> None:
+        """Whether a page is open that shows what was heard."""
+        if is_open != self._open:
+            self._open = is_open
+            self._on_ros(self._match)
+
+    def cancel(self, operator: str) -> None:
+        """Takes the operator's spoken commands back."""
+        self._cancel.publish(String(data=operator))
+
+    def publish(self, operator: str, mode: int, samples: bytes, rate: int, start_ns: int) -> None:
+        """Sends a block of 16-bit little-endian samples of one channel; see Audio.msg."""
+        message = Audio(operator_id=operator, mode=mode, sample_rate=rate, channels=1, samples=array("h", samples))
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(start_ns, 1_000_000_000)
+        # Not by `on_ros`: its tasks may change their order, and blocks must not.
+        self._audio.publish(message)
+
+    def _match(self) -> None:
+        """On the executor's thread: subscribes if a page is open, else not."""
+        if self._open and self._subscription is None:
+            hear = guarded_by(self._node, lambda message: self._loop.call_soon_threadsafe(self._hear, message))
+            self._subscription = self._node.create_subscription(Heard, self._topic, lambda message: hear(message), _QOS)
+        elif not self._open and self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+
+class PageMicrophone:
+    """The microphone of one page: sound between the press and the release of its button."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        """Takes the clock of the blocks' stamps, nanoseconds; a page's own clock may be wrong."""
+        self._now_ns = now_ns
+        self._link: SpeechLink | None = None
+        self._operator = ""
+        self._rate = self._samples = self._begin_ns = 0
+
+    def press(self, link: SpeechLink, operator: str, rate: int) -> None:
+        """The button is held from now on.
+
+        Args:
+            link: where the sound goes.
+            operator: who speaks.
+            rate: samples a second.
+
+        Raises:
+            SoundError: the rate cannot be.
+        """
+        if not _RATES[0] <= rate <= _RATES[1]:
+            raise SoundError(f"A microphone has {_RATES[0]} to {_RATES[1]} samples a second, not {rate}.")
+        self.end(Audio.DISCARDED)
+        self._link, self._operator, self._rate, self._samples = link, operator, rate, 0
+
+    def add(self, block: bytes) -> None:
+        """The next block; ignored while the button is not held. After a minute the button counts as released.
+
+        Raises:
+            SoundError: it is not made of 16-bit samples.
+        """
+        if len(block) % 2:
+            raise SoundError("Sound must be 16-bit samples.")
+        if self._link is None or not block:
+            return
+        if not self._samples:
+            self._begin_ns = self._now_ns() - self._length_ns(len(block) // 2)
+        self._link.publish(self._operator, Audio.PUSH_TO_TALK, block, self._rate, self._at_ns)
+        self._samples += len(block) // 2
+        if self._samples > _LONGEST_S * self._rate:
+            self.end(Audio.RELEASED)
+
+    def end(self, mode: int) -> None:
+        """The button is released (Audio.RELEASED), or what was said is thrown away (Audio.DISCARDED)."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.publish(self._operator, mode, b"", self._rate, self._at_ns if self._samples else self._now_ns())
+
+    @property
+    def _at_ns(self) -> int:
+        return self._begin_ns + self._length_ns(self._samples)
+
+    def _length_ns(self, samples: int) -> int:
+        return round(samples * 1e9 / self._rate)
