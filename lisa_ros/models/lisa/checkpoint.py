@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,12 @@ from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration
 from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.keys import clip_key, lisa_key, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.models.lisa.prompt import TEMPLATES
+from lisa_ros.models.lisa.prompt import TEMPLATES, template_doubt
 from lisa_ros.models.lisa.sam.network import KEY_PREFIX as SAM_PREFIX
 from lisa_ros.models.lisa.sam.network import Float32Neck, SamSizes, read_sizes
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+
+_log = logging.getLogger(__name__)
 
 LisaType = TypeVar("LisaType", bound=Lisa)
 
@@ -52,10 +55,18 @@ def load_lisa_as(kind: type[LisaType], folder: Path, options: LoadOptions | None
     """
     where = place(folder, options)
     config = read_configuration(folder)
+    _warn_of_template(folder, where.options.template)
     tokenizer = load_tokenizer(folder, config)
     clip = ClipPreprocessing(find_vision_tower(folder, config.vision_tower, where.options.vision_tower))
     network = load_network(folder, config, clip, where)
     return warmed_up(lisa_of(kind, network, config, tokenizer, clip, where), where)
+
+
+def _warn_of_template(folder: Path, template: str) -> None:
+    record = folder / "finetuning.json"
+    doubt = template_doubt(read_json(folder / "config.json"), read_json(record) if record.is_file() else {}, template)
+    if doubt:
+        _log.warning("%s: %s", folder, doubt)
 
 
 def lisa_of(

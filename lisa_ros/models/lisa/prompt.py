@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER
 from lisa_ros.models.lisa.configuration import IMAGE_END_TOKEN, IMAGE_START_TOKEN
@@ -71,3 +72,29 @@ def build_prompt(template: Template, exchanges: Sequence[Exchange], *, wrap_imag
     image = f"{IMAGE_START_TOKEN}{IMAGE_PLACEHOLDER}{IMAGE_END_TOKEN}" if wrap_image else IMAGE_PLACEHOLDER
     (first, answer), *rest = exchanges
     return template.render([(f"{image}\n{first}", answer), *rest])
+
+
+def template_doubt(config: Mapping[str, Any], finetuning: Mapping[str, Any], template: str) -> str:
+    """Why a checkpoint seems to be trained with another template than the chosen one; empty: nothing says so.
+
+    LLaMA 1 and Vicuna have 2048 positions and know no `[INST]`. The reverse cannot be told: the public code runs
+    checkpoints of Llama 2, too, with llava_v1.
+
+    Args:
+        config: config.json.
+        finetuning: finetuning.json of `lisa finetune`; empty: there is none.
+        template: the chosen key of TEMPLATES.
+    """
+    settings = finetuning.get("settings")
+    trained = settings.get("template") if isinstance(settings, Mapping) else None
+    named = {name: config.get(name) for name in ("conv_type", "conv_mode", "conversation_template")}
+    stated = {"finetuning.json": trained, **{f"config.json ({name})": value for name, value in named.items()}}
+    for source, value in stated.items():
+        if value in TEMPLATES and value != template:
+            return f"template is {template}, but {source} says {value}: answers will be worse; set template to {value}."
+    if template == "llava_llama_2" and config.get("max_position_embeddings") == 2048:
+        return (
+            "template is llava_llama_2, for Llama 2, but config.json is that of LLaMA 1 or Vicuna (2048 positions):"
+            " answers will be worse; set template to llava_v1."
+        )
+    return ""

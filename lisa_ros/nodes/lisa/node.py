@@ -29,6 +29,7 @@ from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
+from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION, ModelInfoTopic
 from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
@@ -59,11 +60,6 @@ _POLL_S = 0.02
 _STOP_WORKER_S = 3.0
 _STOP_TRACKING_S = 0.5
 _STOP_OUTBOX_S = 2.0
-
-DEMONSTRATION = (
-    "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table, "
-    "and nothing else. Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
-)
 
 OpenBuffer = Callable[[Node], TransformBuffer]
 Load = Callable[[NodeParameters], Segmenter]
@@ -125,6 +121,7 @@ class LisaNode(LifecycleNode):
         )
         if self._live_parameters.current.target_frame and (trouble := self._transforms.listen()):
             self.get_logger().warning(trouble)
+        self._model_info = ModelInfoTopic(self)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
         self._segment_action: SegmentAction | None = None
@@ -147,6 +144,7 @@ class LisaNode(LifecycleNode):
             self.get_logger().error(self._trouble)
             return TransitionCallbackReturn.FAILURE
         self._state.change(model=self._commands.new_model(segmenter))
+        self._model_info.publish(segmenter, self._live_parameters.current.checkpoint)
         self._trouble = ""
         self._set_lifecycle("inactive")
         return TransitionCallbackReturn.SUCCESS
@@ -179,6 +177,7 @@ class LisaNode(LifecycleNode):
         if model is not None:
             self._commands.end_model(model, _STOP_WORKER_S)
             model.segmenter.release()
+            self._model_info.publish(None, "")
         self._set_lifecycle("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 

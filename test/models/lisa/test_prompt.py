@@ -7,7 +7,7 @@ import pytest
 
 from lisa_ros.models.common import options
 from lisa_ros.models.common.prompt_text import neutralize
-from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt
+from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt, template_doubt
 
 CONTROL = (
     *("[SEG]", "<im_start>", "<im_end>", "<s>", "</s>", "<unk>", "<image>"),
@@ -85,3 +85,23 @@ def test_a_control_text_that_cannot_be_split_is_text(control: str) -> None:
     """A space after its first character would leave it, or make it again."""
     assert neutralize("a bad a b map", [control]) == "a bad a b map"
     assert neutralize("a [SEG]", [control, "[SEG]"]) == "a [ SEG]"
+
+
+@pytest.mark.parametrize(
+    ("config", "finetuning", "template", "said"),
+    [
+        ({"max_position_embeddings": 2048}, {}, "llava_llama_2", "set template to llava_v1"),
+        ({"max_position_embeddings": 2048}, {}, "llava_v1", ""),
+        ({"max_position_embeddings": 4096}, {}, "llava_llama_2", ""),
+        ({"max_position_embeddings": 4096}, {}, "llava_v1", ""),  # as the public code runs Llama 2's
+        ({"conv_type": "llava_llama_2"}, {}, "llava_v1", "config.json (conv_type) says llava_llama_2"),
+        ({"conv_type": "plain"}, {}, "llava_v1", ""),
+        ({}, {"settings": {"template": "llava_llama_2"}}, "llava_v1", "finetuning.json says llava_llama_2"),
+        ({}, {"settings": 3}, "llava_v1", ""),
+    ],
+)
+def test_a_config_that_fits_another_template(
+    config: dict[str, object], finetuning: dict[str, object], template: str, said: str
+) -> None:
+    doubt = template_doubt(config, finetuning, template)
+    assert said in doubt and bool(said) == bool(doubt)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The latched topic `~/model_info`: which model gives the answers."""
+
+from rclpy.node import Node
+
+from lisa_ros.msg import ModelInfo
+from lisa_ros.nodes.lisa.answers.outbox import LATCHED
+from lisa_ros.segmentation.interface import Segmenter
+
+DEMONSTRATION = (
+    "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table, "
+    "and nothing else. Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
+)
+
+
+class ModelInfoTopic:
+    """Publishes the node's model when it changes."""
+
+    def __init__(self, node: Node) -> None:
+        """Publish that there is no model yet."""
+        self._node = node
+        self._publisher = node.create_publisher(ModelInfo, "~/model_info", LATCHED)
+        self.publish(None, "")
+
+    def publish(self, segmenter: Segmenter | None, checkpoint: str) -> None:
+        """Publish the model.
+
+        Args:
+            segmenter: The model; None: there is none.
+            checkpoint: The parameter that names it; empty: the demonstration model.
+        """
+        message = ModelInfo()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        if segmenter is not None:
+            message.model, message.checkpoint = segmenter.name, checkpoint
+            message.demonstration = not checkpoint
+            message.note = DEMONSTRATION if message.demonstration else ""
+        self._publisher.publish(message)
