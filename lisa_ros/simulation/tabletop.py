@@ -134,6 +134,22 @@ class Tabletop:
         """Takes the next images with this camera; its principal point must be the middle of the image."""
         self._camera = camera
 
+    @property
+    def world(self) -> Bullet:
+        """The physics world, for programs that act on the table."""
+        return self._bullet
+
+    def body_of(self, instance: int) -> int:
+        """The body of an object in the world.
+
+        Raises:
+            ValueError: no such object lies on the table.
+        """
+        for item in self._bodies:
+            if item.instance == instance:
+                return item.body
+        raise ValueError(f"no object on the table has the instance {instance}")
+
     def carry(self, instance: int, position_m: arrangement.Vector) -> None:
         """Moves the centre of an object's box to a position in the table frame, free or not; it may hover.
 

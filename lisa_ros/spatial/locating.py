@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 from lisa_ros.spatial.box import OrientedBox, box_around
 from lisa_ros.spatial.camera import CameraModel
-from lisa_ros.spatial.points import Depth, Mask, ObjectPoints, PointSettings, core, measured, object_pixels, points_of
+from lisa_ros.spatial.points import (
+    Depth,
+    Mask,
+    ObjectPoints,
+    PointSettings,
+    core,
+    measured,
+    object_pixels,
+    points_of,
+    without_noise,
+)
 from lisa_ros.spatial.registration import camera_on_grid, depth_on_grid
 from lisa_ros.spatial.rotation import Vector
 from lisa_ros.spatial.support import RING_PX, support_of
@@ -144,6 +154,7 @@ def _window(mask: Mask) -> tuple[slice, slice]:
 def _locate(
     image: NDArray[np.uint8], mask: Mask, depth_m: Depth, camera: CameraModel, settings: LocateSettings
 ) -> Located | NotLocated:
+    depth_m = without_noise(depth_m, mask)
     inner = core(mask, settings.points)
     share = float(np.count_nonzero(measured(depth_m) & inner) / np.count_nonzero(inner))
     points = points_of(object_pixels(mask, depth_m, settings.points), image, depth_m, camera)

@@ -24,6 +24,9 @@ MAX_DEPTH_M = 100.0
 """No depth camera measures farther (16UC1 ends at 65.5 m); drivers and simulators write numbers such as 1e38 or FLT_MAX
 for "nothing measured"."""
 
+NOISY = 0.006
+"""Depth with more noise than this part of it is smoothed first."""
+
 
 @dataclass(frozen=True)
 class PointSettings:
@@ -128,6 +131,37 @@ def points_of(pixels: Mask, image: NDArray[np.uint8], depth_m: Depth, camera: Ca
     good = np.isfinite(xyz).all(axis=1)
     rows, columns = rows[good], columns[good]
     return ObjectPoints(xyz[good], image[rows, columns], rows, columns, (pixels.shape[0], pixels.shape[1]))
+
+
+def noise_of(depth_m: Depth, known: Mask) -> float:
+    """Standard deviation of the depth of one pixel, from second differences along rows, which slopes do not change.
+
+    Args:
+        depth_m: (H, W).
+        known: (H, W) the pixels that count.
+    """
+    whole = known[:, :-2] & known[:, 1:-1] & known[:, 2:]
+    bends = (depth_m[:, :-2] - 2.0 * depth_m[:, 1:-1] + depth_m[:, 2:])[whole]
+    return float(1.4826 * np.median(np.abs(bends)) / np.sqrt(6.0)) if len(bends) else 0.0
+
+
+def without_noise(depth_m: Depth, mask: Mask) -> Depth:
+    """Depth of a noisy camera, smoothed by medians, so that noise is not taken for jumps between surfaces.
+
+    Args:
+        depth_m: (H, W).
+        mask: (H, W) of the object. Depth whose noise on it is at most NOISY of the depth is returned as it is.
+    """
+    known = measured(depth_m)
+    on_object = known & mask
+    z = np.where(known, depth_m, np.float32(0.0)).astype(np.float32)
+    if not on_object.any() or noise_of(z, on_object) <= NOISY * float(np.median(z[on_object])):
+        return depth_m
+    size = (7, 7)
+    around = cv2.blur(z, size) / np.maximum(cv2.blur(known.astype(np.float32), size), 1e-6)
+    filled = np.where(known, z, around).astype(np.float32)
+    smooth = cv2.medianBlur(cv2.medianBlur(filled, 5), 5)
+    return np.where(known, smooth, np.float32(np.nan)).astype(np.float32)
 
 
 def ray_spacing(points: ObjectPoints) -> float:

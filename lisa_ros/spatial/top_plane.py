@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.spatial.grip import CannotGripError, Grip, orientation_along
 from lisa_ros.spatial.locating import Located
-from lisa_ros.spatial.points import Mask, ObjectPoints, ray_spacing
+from lisa_ros.spatial.points import Mask, ObjectPoints, noise_of, ray_spacing
 
 Floats = NDArray[np.float64]
 
@@ -107,20 +107,13 @@ def _surface(points: ObjectPoints) -> _Surface:
     xyz[rows, columns] = points.xyz
     known = np.isfinite(xyz[..., 2])
     z = xyz[..., 2]
-    noise_m = _noise(np.where(known, z, 0.0), known)
+    noise_m = noise_of(np.where(known, z, 0.0).astype(np.float32), known)
     # What was not measured is far away, so that the filter gives it no weight.
     far = np.where(known, z, 1e3).astype(np.float32)
     size = 5 if noise_m < 0.003 else 9
     smooth_z = cv2.bilateralFilter(far, size, max(0.004, 3.0 * noise_m), float(size)).astype(np.float64)
     smooth = xyz * (smooth_z / np.where(known, z, 1.0))[..., None]
     return _Surface(xyz, smooth, known, noise_m / (0.6 * size), ray_spacing(points))
-
-
-def _noise(z: Floats, known: Mask) -> float:
-    """Standard deviation of the depth of one pixel, from second differences along rows, which slopes do not change."""
-    whole = known[:, :-2] & known[:, 1:-1] & known[:, 2:]
-    bends = (z[:, :-2] - 2.0 * z[:, 1:-1] + z[:, 2:])[whole]
-    return float(1.4826 * np.median(np.abs(bends)) / np.sqrt(6.0)) if len(bends) else 0.0
 
 
 def _largest_patch(surface: _Surface, up: Floats, limit_deg: float) -> _Patch | None:
