@@ -6,8 +6,11 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 from ament_index_python.packages import get_packages_with_prefixes
 from paths import ROOT
 from ros_harness import Process, started, talking_node, wait_until
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from lisa_ros.msg import Segmentation
@@ -188,7 +192,7 @@ def test_each_camera_gets_a_node_in_its_own_namespace(monkeypatch: pytest.Monkey
         depth_of_wrist = lambda: node.count_subscribers("/wrist/depth")  # noqa: E731
         wait_until(depth_of_wrist, "the subscription to depth", LOADED_S)
         for name in ("front", "wrist"):
-            ready = f"pictures from /{name}/colour"
+            ready = f"images from /{name}/colour"
             wait_until(lambda ready=ready: ready in process.output, f"the node of {name}", LOADED_S)
             assert f"robot.{name}.lisa" in process.output
     assert len(list((tmp_path / "lisa_ros").glob("*.sqlite"))) == 2
@@ -250,3 +254,24 @@ def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, t
 def rviz_wanted() -> str:
     """Where RViz is installed, it is left out, since it needs a screen."""
     return json.dumps("rviz2" not in get_packages_with_prefixes())
+
+
+@needs_launch
+def test_console_true_starts_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    given = {"console": "true", "console_port": 0, "device": "cpu", "image": "/camera/colour", "namespace": "robot"}
+    with launched(ONE, **given) as process, talking_node("somebody") as node:
+        address = wait_until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", process.output), "the page's address")
+        wait_until(lambda: "Ready:" in process.output, "the node", LOADED_S)
+        camera = node.create_publisher(Image, "/camera/colour", 1)
+        wait_until(lambda: "robot.console" in process.output, "the console's namespace")
+        with urllib.request.urlopen(address.group(), timeout=10.0) as page:
+            assert page.status == 200 and b"<html" in page.read()
+
+        def healthy() -> bool:
+            camera.publish(Image(width=4, height=4, step=12, encoding="rgb8", data=bytes(48)))
+            with suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{address.group()}/healthz") as health:
+                return health.status == 200
+            return False
+
+        wait_until(healthy, "the console's node and camera")
