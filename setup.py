@@ -14,6 +14,8 @@ INSTALL_REQUIRES = [
     # PyPI's aarch64 build is for servers: on a Jetson it is built on the device.
     'bitsandbytes; platform_machine != "aarch64"',
     "huggingface-hub",
+    # What is left of damaged bags; with rosbags and all that both need 11 MB of wheels.
+    "mcap",
     "numpy",
     "opencv-python",
     "pillow",
@@ -21,6 +23,8 @@ INSTALL_REQUIRES = [
     "prompt-toolkit",
     "pycocotools",
     "pyyaml",
+    # `lisa bag`: reads and writes rosbag2 without ROS.
+    "rosbags",
     "safetensors",
     "segment-anything",
     "sentencepiece",
@@ -98,6 +102,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_namespace_packages(include=["lisa_ros", "lisa_ros.*"]),
+    # `lisa bag` writes the definitions of its messages into the bag.
+    data_files=[("share/lisa_ros/msg", [str(file) for file in sorted(Path("msg").glob("*.msg"))])],
     package_data={"lisa_ros": ["py.typed", "checkpoints/**/*", "segmentation/files/*.json"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

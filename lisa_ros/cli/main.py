@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from lisa_ros import __version__
 from lisa_ros.cli import (
+    bag,
     benchmark,
     calibrate,
     chat,
@@ -36,6 +37,7 @@ _SUBCOMMANDS = (
     chat,
     console,
     listen,
+    bag,
     serve,
     evaluate,
     calibrate,

@@ -72,6 +72,19 @@ class ObjectPoints:
         xyz[self.rows, self.columns], rgb[self.rows, self.columns] = self.xyz, self.rgb
         return xyz, rgb
 
+    def packed(self, organised: bool = False) -> NDArray[np.void]:
+        """The points in the layout of PCL and RViz: x, y, z float32, and rgb in 4 bytes, blue first.
+
+        Args:
+            organised: True: (H, W), one per pixel, NaN where there is no point. False: (1, N).
+        """
+        xyz, rgb = self.organised() if organised else (self.xyz[None], self.rgb[None])
+        packed = np.zeros(xyz.shape[:2], dtype=[("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
+        packed["x"], packed["y"], packed["z"] = xyz[..., 0], xyz[..., 1], xyz[..., 2]
+        wide = rgb.astype(np.uint32)
+        packed["rgb"] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        return packed
+
     def shifted(self, down: int, right: int, shape: tuple[int, int]) -> ObjectPoints:
         """The same points in a larger image, in which their own is at this offset, pixels."""
         return replace(self, rows=self.rows + down, columns=self.columns + right, shape=shape)

@@ -4,10 +4,8 @@
 import array
 from collections.abc import Sequence
 
-import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
-from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -17,8 +15,6 @@ from lisa_ros.spatial.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import ObjectPoints
 
-# Layout of PCL and RViz: the colour's bytes, blue first, are in a 4-byte field.
-_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 _FIELDS = [
     PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
     for i, name in enumerate(("x", "y", "z", "rgb"))
@@ -78,10 +74,7 @@ def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> Poin
         organised: True: one point per pixel of the image, NaN outside the object and where depth is missing. False:
             only the object's points, in one row.
     """
-    xyz, rgb = points.organised() if organised else (points.xyz[None], points.rgb[None])
-    packed = np.zeros(xyz.shape[:2], dtype=_POINT)
-    packed["x"], packed["y"], packed["z"] = xyz[..., 0], xyz[..., 1], xyz[..., 2]
-    packed["rgb"] = _packed_colour(rgb)
+    packed = points.packed(organised)
     data = array.array("B")
     data.frombytes(packed.tobytes())
     height, width = packed.shape
@@ -91,8 +84,8 @@ def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> Poin
         width=width,
         fields=_FIELDS,
         is_bigendian=False,
-        point_step=_POINT.itemsize,
-        row_step=_POINT.itemsize * width,
+        point_step=packed.itemsize,
+        row_step=packed.itemsize * width,
         data=data,
         is_dense=not organised,
     )
@@ -108,11 +101,6 @@ def marker_message(objects: Sequence[Located], header: Header, labels: Sequence[
             _label(located, header, number, label),
         ]
     return MarkerArray(markers=markers)
-
-
-def _packed_colour(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    wide = rgb.astype(np.uint32)
-    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], dtype=np.uint32)
 
 
 def _box(located: Located, header: Header, number: int) -> Marker:

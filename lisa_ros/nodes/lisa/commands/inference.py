@@ -10,6 +10,7 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.found import found_objects, is_object, why_no_object
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 
@@ -89,7 +90,7 @@ def run_inference(
         header=encoded.header,
         answer=finished.answer,
         model=finished.model or segmenter.name,
-        objects=_found(finished.objects, settings.min_score),
+        objects=found_objects(finished.objects, settings.min_score),
         references=finished.references,
         history=dialogue.turns,
         frame_known=encoded.known,
@@ -121,26 +122,7 @@ def _collect(events: Iterable[Event]) -> _Collected:
     return _Collected(finished, first_mask_s)
 
 
-def _visible(objects: tuple[ObjectMask, ...]) -> tuple[ObjectMask, ...]:
-    return tuple(found for found in objects if found.mask.any())
-
-
-def is_object(found: ObjectMask, min_score: float) -> bool:
-    """Whether a mask counts as an object: it has a pixel, and its score, if it has one, is not below min_score."""
-    return bool(found.mask.any()) and (found.score is None or found.score >= min_score)
-
-
-def _found(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[ObjectMask, ...]:
-    return tuple(found for found in objects if is_object(found, min_score))
-
-
 def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:
-    if _found(objects, min_score):
+    if found_objects(objects, min_score):
         return Segmentation.OK, ""
-    if weak := _visible(objects):
-        best = max(found.score or 0.0 for found in weak)
-        found_text = "an object, but its" if len(weak) == 1 else f"{len(weak)} objects, but the highest"
-        return Segmentation.NO_OBJECT, f"The model found {found_text} score is {best:.3f}; min_score is {min_score:g}."
-    if objects:
-        return Segmentation.NO_OBJECT, "The model named an object, but its mask is empty."
-    return Segmentation.NO_OBJECT, "The model's answer names no object in the image."
+    return Segmentation.NO_OBJECT, why_no_object(objects, min_score)

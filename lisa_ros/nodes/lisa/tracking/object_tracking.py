@@ -17,12 +17,12 @@ from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_fr
 from lisa_ros.nodes.lisa.answers.locating import Locator
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
-from lisa_ros.nodes.lisa.commands.inference import is_object
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics
 from lisa_ros.segmentation.answers import Mask, MaskFound
+from lisa_ros.segmentation.found import is_object
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.segmentation.turns import Turn
 from lisa_ros.tracking.flow import FlowTracker

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers the commands of a bag, each about its frame and in its operator's dialogue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.bags.commands import BagCommand
+from lisa_ros.bags.frames import BagFrame
+from lisa_ros.bags.reading import Bag
+from lisa_ros.bags.types import deserialize
+from lisa_ros.dialogue.dialogues import Dialogues
+from lisa_ros.images.decoding import depth_from, rgb_from
+from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.found import found_objects, why_no_object
+from lisa_ros.segmentation.interface import EncodedImage, Segmenter
+from lisa_ros.segmentation.turns import Turn, turn_of
+from lisa_ros.spatial.camera import CameraModel
+from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
+from lisa_ros.tracking.stillness import same_scene
+
+Rgb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """Settings of the answers; the node has parameters of the same names.
+
+    Attributes:
+        max_new_tokens: Maximum length of an answer, tokens.
+        max_image_age_s: Maximum age of the image at the command's time; 0: no limit.
+        same_frame_difference: See tracking.stillness.same_scene.
+        image_rectified: Whether P of camera_info applies, and not K and D.
+    """
+
+    max_new_tokens: int = 512
+    max_image_age_s: float = 5.0
+    same_frame_difference: float = 6.0
+    image_rectified: bool = False
+
+
+@dataclass(frozen=True)
+class BagAnswer:
+    """The answer to one command.
+
+    Attributes:
+        command: The command.
+        time_ns: Its time.
+        status: The name of a constant of Segmentation.msg.
+        detail: The reason in one sentence if the status is not OK.
+        frame: The messages of the frame; None: there is none.
+        image: The frame's image, RGB; None: there is none.
+        turn: The dialogue's turn; None: it became none.
+        objects: Those of the turn that count.
+        locations: One for each object.
+        frame_known: Whether the image was encoded before.
+        first_mask_ms: From the start to the first mask; 0: none.
+        total_ms: From the start to the whole answer.
+    """
+
+    command: BagCommand
+    time_ns: int
+    status: str
+    detail: str = ""
+    frame: BagFrame | None = None
+    image: Rgb | None = None
+    turn: Turn | None = None
+    objects: tuple[ObjectMask, ...] = ()
+    locations: tuple[Located | NotLocated, ...] = ()
+    frame_known: bool = False
+    first_mask_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the model answered: what a resumed run does not compute again.
+
+    Attributes:
+        finished: The answer; None: it refused the command.
+        refusal: Why it refused.
+        frame_known: See BagAnswer, as the next two.
+        first_mask_ms: See BagAnswer.
+        total_ms: See BagAnswer.
+    """
+
+    finished: Finished | None
+    refusal: str = ""
+    frame_known: bool = False
+    first_mask_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass
+class Answerer:
+    """Answers commands in the order of their times.
+
+    Attributes:
+        segmenter: The model.
+        bag: The bag.
+        settings: Settings.
+        dialogues: Those of all operators, with the node's limits.
+    """
+
+    segmenter: Segmenter
+    bag: Bag
+    settings: AnswerSettings
+    dialogues: Dialogues = field(default_factory=Dialogues)
+    _encoded: tuple[Rgb, EncodedImage] | None = None
+
+    def answer(
+        self, command: BagCommand, frame: BagFrame | None, earlier: Inferred | None = None
+    ) -> tuple[BagAnswer, Inferred | None]:
+        """Answer one command.
+
+        Args:
+            command: The command.
+            frame: Its frame; None: there was no image yet.
+            earlier: What the model answered in a run that was interrupted; None: it is asked now.
+
+        Returns:
+            The answer, and what the model answered; None: it was not asked.
+        """
+        time_ns = command.time_ns(self.bag.start_ns)
+        try:
+            image = self._image(frame, time_ns)
+            inferred = earlier or self._infer(command, image)
+        except ImageError as error:
+            return BagAnswer(command, time_ns, "NO_IMAGE", str(error), frame), None
+        if inferred.finished is None:
+            return BagAnswer(command, time_ns, "REJECTED", inferred.refusal, frame, image), inferred
+        assert frame is not None
+        return self._answered(command, frame, image, inferred, inferred.finished), inferred
+
+    def _image(self, frame: BagFrame | None, time_ns: int) -> Rgb:
+        if frame is None:
+            raise ImageError("No image was recorded before the command.")
+        age_s, oldest_s = (time_ns - frame.image.time_ns) / 1e9, self.settings.max_image_age_s
+        if 0 < oldest_s < age_s:
+            raise ImageError(f"The newest image is {age_s:.1f} s older than the command; {oldest_s:g} s are allowed.")
+        return rgb_from(self._message(frame.image))
+
+    def _message(self, stored: Any) -> Any:
+        return deserialize(stored.data, self.bag.types[stored.topic])
+
+    def _infer(self, command: BagCommand, image: Rgb) -> Inferred:
+        began = time.perf_counter()
+        known = self._encode(image)
+        assert self._encoded is not None
+        session = self.segmenter.session(self._encoded[1], self.dialogues.turns(command.operator))
+        first_mask_ms, finished = 0.0, None
+        try:
+            for event in session.segment(command.text, max_new_tokens=self.settings.max_new_tokens):
+                if isinstance(event, MaskFound) and not first_mask_ms:
+                    first_mask_ms = 1000 * (time.perf_counter() - began)
+                finished = event if isinstance(event, Finished) else finished
+        except CommandError as error:
+            return Inferred(None, str(error))
+        if finished is None:
+            raise RuntimeError("the model's answer ended without Finished")
+        check_objects(finished.objects, (image.shape[0], image.shape[1]))
+        return Inferred(finished, "", known, first_mask_ms, 1000 * (time.perf_counter() - began))
+
+    def _encode(self, image: Rgb) -> bool:
+        """Encode the image unless it shows the scene that is encoded; returns whether it does."""
+        if self._encoded and same_scene(self._encoded[0], image, self.settings.same_frame_difference):
+            return True
+        self._encoded = (image, self.segmenter.encode(image))
+        return False
+
+    def _answered(
+        self, command: BagCommand, frame: BagFrame, image: Rgb, inferred: Inferred, finished: Finished
+    ) -> BagAnswer:
+        turn = turn_of(command.text, finished)
+        number = self.dialogues.append(command.operator, turn)
+        objects = found_objects(finished.objects, 0.0)
+        return BagAnswer(
+            command,
+            command.time_ns(self.bag.start_ns),
+            "OK" if objects else "NO_OBJECT",
+            "" if objects else why_no_object(finished.objects, 0.0),
+            frame,
+            image,
+            turn_of(command.text, finished, number),
+            objects,
+            self._locations(frame, image, objects),
+            inferred.frame_known,
+            inferred.first_mask_ms,
+            inferred.total_ms,
+        )
+
+    def _locations(
+        self, frame: BagFrame, image: Rgb, objects: tuple[ObjectMask, ...]
+    ) -> tuple[Located | NotLocated, ...]:
+        try:
+            depth_m = depth_from(self._message(frame.depth)) if frame.depth else None
+            camera = self._camera(self._message(frame.camera_info)) if frame.camera_info else None
+        except ValueError as error:  # of depth or of intrinsics
+            return (NotLocated(NotLocatedReason.NO_DEPTH, str(error)),) * len(objects)
+        return tuple(locate(image, one.mask, depth_m, camera) for one in objects)
+
+    def _camera(self, info: Any) -> CameraModel:
+        if self.settings.image_rectified:
+            rows = np.asarray(info.p, dtype=float).reshape(3, 4)[:, :3]
+            return CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
+        return CameraModel.from_info(info.width, info.height, info.k, info.distortion_model, info.d)

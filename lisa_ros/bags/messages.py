@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer to a command as the messages that the node publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lisa_ros.bags.answering import BagAnswer
+from lisa_ros.bags.types import constant, deserialize, make, time_message
+from lisa_ros.segmentation import masks as geometry
+from lisa_ros.segmentation.answers import Mask, ObjectMask
+from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.segmentation.text import detail_of, explanation_of
+from lisa_ros.spatial.locating import Located, NotLocated
+from lisa_ros.spatial.points import ObjectPoints
+
+SEGMENTATION = "lisa_ros/msg/Segmentation"
+IMAGE = "sensor_msgs/msg/Image"
+_FLOAT32 = 7
+
+
+def explanation(answer: BagAnswer) -> str:
+    """The answer for people."""
+    return explanation_of(answer.turn.answer, [one.span for one in answer.objects]) if answer.turn else ""
+
+
+def overlay(answer: BagAnswer) -> NDArray[np.uint8] | None:
+    """The image for people, RGB; None: the answer is about no image."""
+    if answer.image is None:
+        return None
+    said = explanation(answer) or answer.detail
+    caption = f"{answer.command.operator}: {answer.command.text}\n{said}"
+    return draw_overlay(answer.image, [one.mask for one in answer.objects], caption, [o.phrase for o in answer.objects])
+
+
+def messages_of(answer: BagAnswer, identity: str, model: str, image_type: str) -> Iterator[tuple[str, Any]]:
+    """The messages of an answer, with the names of their topics relative to the node.
+
+    Args:
+        answer: The answer.
+        identity: The id of the command.
+        model: The name of the model.
+        image_type: Type of the camera's images in the bag.
+    """
+    header = _header(answer, image_type)
+    yield "segmentation", _segmentation(answer, header, identity, model)
+    if answer.turn is None or answer.image is None:
+        return
+    height, width = answer.image.shape[:2]
+    union = geometry.union((one.mask for one in answer.objects), (height, width))
+    yield "mask", _mask(union, header)
+    yield "labels", _image(union.astype(np.uint8), "mono8", header)
+    yield "explanation", make("std_msgs/msg/String", data=explanation(answer))
+    if union.any():
+        yield "centroid_pixel", make("geometry_msgs/msg/PointStamped", header=header, point=_centroid(union))
+    drawn = overlay(answer)
+    if drawn is not None:
+        yield "overlay", _image(drawn, "rgb8", header)
+    located = next((one for one in answer.locations if isinstance(one, Located)), None)
+    if located is not None:
+        point = _point(located.centroid_m)
+        yield "centroid", make("geometry_msgs/msg/PointStamped", header=header, point=point)
+        yield "pose", make("geometry_msgs/msg/PoseStamped", header=header, pose=_pose(located))
+        yield "points", _cloud(located.points, header)
+
+
+def _header(answer: BagAnswer, image_type: str) -> Any:
+    """That of the image, as every message of an answer has it."""
+    if answer.frame is None:
+        return make("std_msgs/msg/Header", stamp=time_message(answer.time_ns))
+    return deserialize(answer.frame.image.data, image_type).header
+
+
+def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> Any:
+    turn = answer.turn
+    locations = answer.locations or (None,) * len(answer.objects)
+    return make(
+        SEGMENTATION,
+        header=header,
+        id=identity,
+        operator_id=answer.command.operator,
+        text=answer.command.text,
+        status=constant(SEGMENTATION, answer.status),
+        detail=detail_of(answer.detail),
+        answer=_sendable(turn.answer) if turn else "",
+        explanation=explanation(answer),
+        objects=[_object(one, header, where) for one, where in zip(answer.objects, locations, strict=True)],
+        model=model if turn else "",
+        turn=turn.number if turn else 0,
+        references=np.array(turn.references if turn else (), dtype=np.uint32),
+        frame_known=answer.frame_known,
+        first_mask_ms=answer.first_mask_ms,
+        total_ms=answer.total_ms,
+    )
+
+
+def _object(found: ObjectMask, header: Any, location: Located | NotLocated | None) -> Any:
+    x, y, width, height = geometry.bounding_box(found.mask)
+    begin, end = found.span
+    fields = {
+        "mask": _mask(found.mask, header),
+        "bbox": make("sensor_msgs/msg/RegionOfInterest", x_offset=x, y_offset=y, width=width, height=height),
+        "centroid_pixel": _centroid(found.mask),
+        "pixels": int(np.count_nonzero(found.mask)),
+        "span_begin": begin,
+        "span_end": end,
+        "score": -1.0 if found.score is None else found.score,
+        "phrase": _sendable(found.phrase),
+    }
+    return make("lisa_ros/msg/ObjectMask", **fields, **_location(location))
+
+
+def _location(location: Located | NotLocated | None) -> dict[str, Any]:
+    if isinstance(location, Located):
+        return {
+            "located": True,
+            "pose": _pose(location),
+            "box_centre": _point(location.box.centre_m),
+            "box_size": make("geometry_msgs/msg/Vector3", **_xyz(location.box.size_m)),
+            "depth_measured": location.measured,
+        }
+    return {} if location is None else {"location_detail": location.detail}
+
+
+def _sendable(text: str) -> str:
+    """Without lone surrogates, which a message cannot hold; all positions stay the same."""
+    return text.encode(errors="replace").decode()
+
+
+def _mask(mask: Mask, header: Any) -> Any:
+    return _image(mask.view(np.uint8) * np.uint8(255), "mono8", header)
+
+
+def _image(pixels: NDArray[np.uint8], encoding: str, header: Any) -> Any:
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    step = data.size // height
+    return make(IMAGE, header=header, height=height, width=width, encoding=encoding, step=step, data=data)
+
+
+def _centroid(mask: Mask) -> Any:
+    u, v = geometry.centroid_pixel(mask)
+    return make("geometry_msgs/msg/Point", x=float(u), y=float(v))
+
+
+def _xyz(values: Any) -> dict[str, float]:
+    return dict(zip("xyz", map(float, values), strict=True))
+
+
+def _point(values: Any) -> Any:
+    return make("geometry_msgs/msg/Point", **_xyz(values))
+
+
+def _pose(located: Located) -> Any:
+    turned = dict(zip("xyzw", map(float, located.box.orientation), strict=True))
+    orientation = make("geometry_msgs/msg/Quaternion", **turned)
+    return make("geometry_msgs/msg/Pose", position=_point(located.centroid_m), orientation=orientation)
+
+
+def _cloud(points: ObjectPoints, header: Any) -> Any:
+    packed = points.packed()
+    fields = [
+        make("sensor_msgs/msg/PointField", name=name, offset=4 * i, datatype=_FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    height, width = packed.shape
+    return make(
+        "sensor_msgs/msg/PointCloud2",
+        header=header,
+        height=height,
+        width=width,
+        fields=fields,
+        point_step=packed.itemsize,
+        row_step=packed.itemsize * width,
+        data=np.frombuffer(packed.tobytes(), np.uint8),
+        is_dense=True,
+    )

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run over a bag: reads, answers, writes, and can be interrupted and resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.bags.answering import Answerer, AnswerSettings, BagAnswer
+from lisa_ros.bags.commands import BagCommand, in_order
+from lisa_ros.bags.frames import FramesOfCommands, Topics
+from lisa_ros.bags.journal import Journal
+from lisa_ros.bags.messages import overlay
+from lisa_ros.bags.reading import Bag, Stored, open_bag
+from lisa_ros.bags.report import Report
+from lisa_ros.bags.types import deserialize
+from lisa_ros.bags.video import Video
+from lisa_ros.bags.writing import OutputBag, Storage
+from lisa_ros.images.decoding import rgb_from
+from lisa_ros.segmentation.errors import ImageError, LisaError
+from lisa_ros.segmentation.interface import Segmenter
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+INFO_TYPES = ("sensor_msgs/msg/CameraInfo",)
+_VIDEO_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class BagJob:
+    """What is to be done.
+
+    Attributes:
+        source: The bag.
+        output: The bag of the answers; must not exist.
+        topics: The camera's topics.
+        commands: What is asked.
+        settings: Of the answers.
+        model: What identifies the model, for resuming.
+        prefix: Of the topics that are written.
+        storage: Of the bag that is written.
+        compress: Whether it is compressed.
+        video: An .mp4; None: none is made.
+        report: An .html; None: none is made.
+    """
+
+    source: Path
+    output: Path
+    topics: Topics
+    commands: Sequence[BagCommand]
+    settings: AnswerSettings = field(default_factory=AnswerSettings)
+    model: str = ""
+    prefix: str = "/lisa"
+    storage: Storage = "mcap"
+    compress: bool = False
+    video: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: Fraction of the bag that was read, 0 to 1.
+        left_s: Estimated seconds to the end.
+        answer: The newest answer; None: a part of the bag was read without one.
+    """
+
+    done: float
+    left_s: float
+    answer: BagAnswer | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        statuses: Of each command, in order.
+        resumed: How many answers an interrupted run had given already.
+        bag_s: Length of the bag.
+        took_s: Seconds.
+        problems: One sentence for each thing that could not be read.
+    """
+
+    statuses: list[str]
+    resumed: int
+    bag_s: float
+    took_s: float
+    problems: list[str]
+
+
+def run_bag(job: BagJob, segmenter: Segmenter, report_progress: Callable[[Progress], None]) -> Summary:
+    """Answer commands about a bag and write a bag of the answers.
+
+    After an interruption (any exception), the same job asks the model only what it was not asked before.
+
+    Args:
+        job: The job.
+        segmenter: The model.
+        report_progress: Called about once a second, and after each answer.
+
+    Raises:
+        LisaError: The bag, a topic, a command or the output cannot be used.
+    """
+    if job.output.exists():
+        raise LisaError(f"{job.output} exists already; name another output, or delete it")
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    bag = open_bag(job.source)
+    try:
+        _check_topics(bag, job.topics)
+        commands = in_order(job.commands, bag.start_ns, bag.end_ns)
+        journal = Journal(job.output.with_name(f"{job.output.name}.answers.jsonl"), _identity(job, commands))
+        return _Run(job, bag, commands, journal, segmenter, report_progress).run()
+    finally:
+        bag.close()
+
+
+def _check_topics(bag: Bag, topics: Topics) -> None:
+    bag.check_topic(topics.image, "--image", IMAGE_TYPES)
+    if topics.depth:
+        bag.check_topic(topics.depth, "--depth", IMAGE_TYPES)
+    if topics.camera_info:
+        bag.check_topic(topics.camera_info, "--camera-info", INFO_TYPES)
+
+
+def _identity(job: BagJob, commands: Sequence[BagCommand]) -> dict[str, Any]:
+    """Everything that the model's answers depend on."""
+    files = [job.source] if job.source.is_file() else sorted(file for file in job.source.iterdir() if file.is_file())
+    return {
+        "bag": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "topics": [job.topics.image],
+        "commands": [[one.time_s, one.operator, one.text] for one in commands],
+        "settings": asdict(job.settings),
+        "model": job.model,
+    }
+
+
+class _Run:
+    def __init__(
+        self,
+        job: BagJob,
+        bag: Bag,
+        commands: Sequence[BagCommand],
+        journal: Journal,
+        segmenter: Segmenter,
+        report_progress: Callable[[Progress], None],
+    ) -> None:
+        self._job, self._bag, self._journal, self._segmenter = job, bag, journal, segmenter
+        self._frames = FramesOfCommands(bag, job.topics, commands)
+        self._answerer = Answerer(segmenter, bag, job.settings)
+        self._report_progress = report_progress
+        self._output = OutputBag(job.output, job.prefix, job.storage, compress=job.compress)
+        self._video = Video(job.video, _VIDEO_HZ) if job.video else None
+        self._page = Report() if job.report else None
+        self._began_s = self._reported_s = time.monotonic()
+        self._statuses: list[str] = []
+
+    def run(self) -> Summary:
+        """Everything; what was answered stays in the journal if it ends early."""
+        resumed = len(self._journal.earlier)
+        try:
+            for one in self._frames:
+                if isinstance(one, Stored):
+                    self._pass(one)
+                else:
+                    self._answer(*one)
+        except BaseException:
+            self._output.abandon()
+            self._journal.close(delete=False)
+            raise
+        finally:
+            if self._video:
+                self._video.close()
+        problems = self._problems()
+        if self._page and self._job.report:
+            self._page.write(self._job.report, f"Answers about {self._job.source.name}", problems)
+        self._output.finish()
+        self._journal.close(delete=True)
+        bag_s, took_s = (self._bag.end_ns - self._bag.start_ns) / 1e9, time.monotonic() - self._began_s
+        return Summary(self._statuses, resumed, bag_s, took_s, problems)
+
+    def _pass(self, stored: Stored) -> None:
+        """An image that nothing is asked about."""
+        if self._video and self._video.wants(stored.time_ns):
+            try:
+                image = rgb_from(deserialize(stored.data, self._bag.types[stored.topic]))
+            except ImageError:
+                return
+            self._video.add(image, stored.time_ns)
+        if time.monotonic() > self._reported_s + 1.0:
+            self._progress(None)
+
+    def _answer(self, command: BagCommand, frame: Any) -> None:
+        index = len(self._statuses)
+        answer, inferred = self._answerer.answer(command, frame, self._journal.earlier.get(index))
+        if inferred is not None and index not in self._journal.earlier:
+            self._journal.add(index, inferred)
+        types, topics = self._bag.types, self._job.topics
+        self._output.add(answer, str(index + 1), self._segmenter.name, types[topics.image])
+        if answer.turn is not None and frame is not None:
+            for name, stored in (("image", frame.image), ("depth", frame.depth), ("camera_info", frame.camera_info)):
+                if stored is not None:
+                    kind = types[stored.topic]
+                    self._output.copy(_frame_topic(name, kind), stored, kind, answer.time_ns)
+        if self._page:
+            self._page.add(answer, self._bag.start_ns)
+        drawn = overlay(answer) if self._video else None
+        if self._video and drawn is not None:
+            self._video.show(drawn)
+        self._statuses.append(answer.status)
+        self._progress(answer)
+
+    def _progress(self, answer: BagAnswer | None) -> None:
+        self._reported_s = time.monotonic()
+        length_ns = max(1, self._bag.end_ns - self._bag.start_ns)
+        done = min(1.0, max(0.0, (self._frames.now_ns - self._bag.start_ns) / length_ns))
+        left_s = (self._reported_s - self._began_s) * (1.0 - done) / max(done, 1e-3)
+        self._report_progress(Progress(done, left_s, answer))
+
+    def _problems(self) -> list[str]:
+        problems = list(self._bag.problems)
+        if self._frames.damaged:
+            problems.append(f"{self._frames.damaged} messages are damaged and were skipped.")
+        return problems
+
+
+def _frame_topic(name: str, kind: str) -> str:
+    """As the node names them."""
+    if kind.endswith("CompressedImage"):
+        return f"frame/{name}/{'compressedDepth' if name == 'depth' else 'compressed'}"
+    return f"frame/{name}"

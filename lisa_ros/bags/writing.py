@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bag with the answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from lisa_ros.bags.answering import BagAnswer
+from lisa_ros.bags.messages import messages_of
+from lisa_ros.bags.reading import Stored
+from lisa_ros.bags.types import serialize, typestore
+
+Storage = Literal["mcap", "sqlite3"]
+STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
+_VERSION: Literal[8, 9] = 9
+"""Of rosbag2's format: that of Jazzy."""
+
+
+class OutputBag:
+    """A rosbag2 folder that gets its name when it is complete; until then it is in a folder beside it, OUT.part."""
+
+    def __init__(self, path: Path, prefix: str, storage: Storage, *, compress: bool) -> None:
+        """Begin the bag; what an interrupted run left is deleted.
+
+        Args:
+            path: The folder; must not exist.
+            prefix: The node's name, such as "/lisa".
+            storage: The file format.
+            compress: Whether messages are compressed with zstd.
+        """
+        self.path, self._prefix = path, prefix.rstrip("/")
+        # The writer names the files in the bag after its folder, hence the folder in a folder.
+        self._part = path.with_name(f"{path.name}.part")
+        if self._part.is_dir():
+            shutil.rmtree(self._part)
+        self._writer = Writer(self._part / path.name, version=_VERSION, storage_plugin=StoragePlugin[storage.upper()])
+        if compress:
+            mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
+            self._writer.set_compression(mode, CompressionFormat.ZSTD)
+        self._writer.open()
+        self._connections: dict[str, Connection] = {}
+
+    def add(self, answer: BagAnswer, identity: str, model: str, image_type: str) -> None:
+        """Write all messages of an answer, at the time of its command; see messages_of."""
+        for topic, message in messages_of(answer, identity, model, image_type):
+            self._write(topic, answer.time_ns, message.__msgtype__, serialize(message))
+
+    def copy(self, topic: str, stored: Stored, kind: str, time_ns: int) -> None:
+        """Write a message of the camera as it was recorded, at another time."""
+        self._write(topic, time_ns, kind, stored.data)
+
+    def finish(self) -> None:
+        """Write the index and give the folder its name."""
+        self._writer.close()
+        (self._part / self.path.name).rename(self.path)
+        self._part.rmdir()
+
+    def abandon(self) -> None:
+        """Close without an index."""
+        self._writer.abort()
+
+    def _write(self, topic: str, time_ns: int, kind: str, data: Any) -> None:
+        name = f"{self._prefix}/{topic}"
+        if name not in self._connections:
+            self._connections[name] = self._writer.add_connection(name, kind, typestore=typestore())
+        self._writer.write(self._connections[name], time_ns, data)

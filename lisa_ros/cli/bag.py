@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa bag`: answers commands about a recorded bag and writes a bag of the answers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, load_options
+from lisa_ros.cli.parsing import CommandParser
+from lisa_ros.cli.segment import EMBEDDED_NOTE
+from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+
+if TYPE_CHECKING:
+    from lisa_ros.bags.commands import BagCommand
+    from lisa_ros.bags.run import Progress, Summary
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser: CommandParser = commands.add_parser("bag", help="answer commands about a recorded bag (rosbag2)")
+    parser.add_argument("source", type=Path, metavar="IN", help="a rosbag2 folder, or one of its .mcap or .db3 files")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder of the bag with the answers; must not exist")
+    parser.add_argument("--image", required=True, metavar="TOPIC", help="of the camera, raw or compressed")
+    parser.add_argument("--depth", default="", metavar="TOPIC", help="registered to the image: gives 3-D positions")
+    parser.add_argument("--camera-info", default="", metavar="TOPIC", help="the camera's intrinsics")
+    parser.add_argument(
+        "--command",
+        action="append",
+        dest="asked",
+        default=[],
+        metavar="TEXT",
+        help="time, operator and text, such as '12.5s operator1: the red mug'; repeatable",
+    )
+    parser.add_argument("--commands", type=Path, metavar="FILE", help="a file with one such command per line")
+    parser.add_argument("--prefix", default="/lisa", help="of the topics in OUT (default: %(default)s)")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="of OUT (default: %(default)s)")
+    parser.add_argument("--compress", action="store_true", help="compress OUT with zstd")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="an .mp4 of the camera with the answers")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="an .html page with all answers")
+    parser.add_argument("--image-rectified", action="store_true", help="P of camera_info applies, and not K and D")
+    add_checkpoint(parser)
+    add_load_options(parser)
+    add_max_new_tokens(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit status."""
+    from lisa_ros.bags.answering import AnswerSettings
+    from lisa_ros.bags.frames import Topics
+    from lisa_ros.bags.run import BagJob, run_bag
+
+    load = load_options(options)
+    job = BagJob(
+        options.source,
+        options.output,
+        Topics(options.image, options.depth, options.camera_info),
+        _commands(options),
+        AnswerSettings(options.max_new_tokens, image_rectified=options.image_rectified),
+        f"{options.checkpoint} {load}",
+        options.prefix,
+        options.storage,
+        options.compress,
+        options.video,
+        options.report,
+    )
+    if options.checkpoint == embedded_checkpoint():
+        print(EMBEDDED_NOTE, file=sys.stderr)
+    try:
+        summary = run_bag(job, load_segmenter(options.checkpoint, load), _show)
+    except KeyboardInterrupt:
+        print("\nlisa bag: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    _print(summary, options)
+    return 0
+
+
+def _commands(options: argparse.Namespace) -> list[BagCommand]:
+    from lisa_ros.bags.commands import parse_command, read_commands
+
+    asked = [parse_command(line) for line in options.asked]
+    return asked + (read_commands(options.commands) if options.commands else [])
+
+
+def _show(progress: Progress) -> None:
+    """A line on stderr: how far, how long still, and each answer."""
+    line = f"{100 * progress.done:3.0f} %, {progress.left_s:.0f} s left"
+    if progress.answer is not None:
+        answer = progress.answer
+        line += f" | {answer.command.time_s:g} s {answer.command.operator}: {answer.command.text} -> {answer.status}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(summary: Summary, options: argparse.Namespace) -> None:
+    for problem in summary.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    counts = {status: summary.statuses.count(status) for status in dict.fromkeys(summary.statuses)}
+    shown = ", ".join(f"{count} {status}" for status, count in counts.items())
+    resumed = f" ({summary.resumed} from the interrupted run)" if summary.resumed else ""
+    print(f"{len(summary.statuses)} commands{resumed}: {shown}")
+    print(f"{summary.bag_s:.1f} s of recording in {summary.took_s:.1f} s")
+    print("written: " + ", ".join(str(one) for one in (options.output, options.video, options.report) if one))

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about recorded bags: answers, the bag that is written, interruption, and damaged bags."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from recorded_bags import DEPTH, IMAGE, INFO, PERIOD_NS, START_NS, table, write_bag
+from rosbags.highlevel import AnyReader
+from scripted_segmenter import ScriptedSegmenter, pixels_of
+
+from lisa_ros.bags.commands import BagCommand, parse_command, read_commands
+from lisa_ros.bags.frames import Topics
+from lisa_ros.bags.run import BagJob, Progress, Summary, run_bag
+from lisa_ros.segmentation.errors import LisaError
+
+COMMANDS = (BagCommand(0.55, "ann", "two"), BagCommand(0.75, "bob", "history"), BagCommand(1.25, "ann", "history"))
+ALL = Topics(IMAGE, DEPTH, INFO)
+
+
+def run(source: Path, output: Path, segmenter: Any = None, **changes: Any) -> Summary:
+    job = BagJob(source, output, ALL, COMMANDS)
+    return run_bag(dataclasses.replace(job, **changes), segmenter or ScriptedSegmenter(), lambda _: None)
+
+
+def written(bag: Path) -> dict[str, list[tuple[int, Any]]]:
+    """Topic -> times and messages; the reader knows only what the bag itself defines."""
+    found: dict[str, list[tuple[int, Any]]] = {}
+    with AnyReader([bag]) as reader:
+        for connection, time_ns, data in reader.messages():
+            found.setdefault(connection.topic, []).append((time_ns, reader.deserialize(data, connection.msgtype)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("bags") / "recorded")
+
+
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [
+        ("mcap", ""),
+        ("mcap", "storage"),
+        ("mcap", "message"),
+        ("sqlite3", ""),
+        ("sqlite3", "file"),
+        ("sqlite3", "message"),
+    ],
+)
+def test_each_command_is_answered_with_the_frame_of_its_time(tmp_path: Path, storage: str, compression: str) -> None:
+    source = write_bag(tmp_path / "in", storage=storage, compression=compression)
+    summary = run(source, tmp_path / "out", storage="mcap" if storage == "sqlite3" else "sqlite3", compress=True)
+    assert summary.statuses == ["OK", "NO_OBJECT", "NO_OBJECT"] and summary.problems == []
+    found = written(tmp_path / "out")
+    # Messages are recorded 2 ms after their stamps: at 0.55 s after the first one, image 5 is the newest.
+    stamps = [one.header.stamp.sec * 10**9 + one.header.stamp.nanosec for _, one in found["/lisa/segmentation"]]
+    assert stamps == [START_NS + number * PERIOD_NS for number in (5, 7, 12)]
+    assert [time_ns for time_ns, _ in found["/lisa/segmentation"]] == [
+        START_NS + 2_000_000 + round(command.time_s * 1e9) for command in COMMANDS
+    ]
+    _, answer = found["/lisa/segmentation"][0]
+    red = pixels_of(table(), "red")
+    assert np.array_equal(answer.objects[0].mask.data.reshape(red.shape) > 0, red)
+    assert answer.objects[0].pixels == red.sum() and answer.explanation == "The red ① and the blue ②."
+    assert answer.objects[0].located and answer.objects[0].pose.position.z == pytest.approx(0.8)
+    assert found["/lisa/pose"][0][1].pose.position.z == pytest.approx(0.8)
+    assert found["/lisa/frame/image"][0][1].header.stamp.nanosec == answer.header.stamp.nanosec
+    assert len(found["/lisa/points"][0][1].data) == 16 * found["/lisa/points"][0][1].width
+    # Each operator has a dialogue.
+    assert [one.answer for _, one in found["/lisa/segmentation"]][1:] == ["History: ", "History: two"]
+
+
+def test_images_of_mixed_encodings_and_compressed_images_are_read(tmp_path: Path) -> None:
+    mixed = write_bag(tmp_path / "mixed", encodings=("rgb8", "bgr8"))
+    run(mixed, tmp_path / "out", commands=(BagCommand(0.55, "a", "two"), BagCommand(0.65, "a", "two")))
+    first, second = (one for _, one in written(tmp_path / "out")["/lisa/segmentation"])
+    assert np.array_equal(first.objects[0].mask.data, second.objects[0].mask.data)
+    jpeg = write_bag(tmp_path / "jpeg", encodings=("jpeg",))
+    summary = run(jpeg, tmp_path / "out2", topics=Topics(f"{IMAGE}/compressed"))
+    assert summary.statuses[0] == "OK"
+    assert "/lisa/frame/image/compressed" in written(tmp_path / "out2")
+
+
+class Interrupted(ScriptedSegmenter):
+    """Ctrl-C during the third command."""
+
+    def session(self, *arguments: Any, **options: Any) -> Any:
+        if self.asked == 2:
+            raise KeyboardInterrupt
+        self.asked += 1
+        return super().session(*arguments, **options)
+
+    asked = 0
+
+
+def test_an_interrupted_run_goes_on_and_the_model_is_not_asked_twice(tmp_path: Path, recorded: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(recorded, tmp_path / "out", Interrupted())
+    assert not (tmp_path / "out").exists()
+    journal = tmp_path / "out.answers.jsonl"
+    journal.write_text(journal.read_text() + '{"index": 2, "answ')  # as a power cut leaves it
+    with pytest.raises(LisaError, match=r"from another run \(different: commands\)"):
+        run(recorded, tmp_path / "out", commands=COMMANDS[:2])
+    resumed = Interrupted()
+    resumed.asked = 1  # one more command, not two
+    summary = run(recorded, tmp_path / "out", resumed)
+    assert summary.resumed == 2 and resumed.asked == 2
+    assert {file.name for file in tmp_path.iterdir()} == {"out"}
+    run(recorded, tmp_path / "whole")
+    whole, parts = written(tmp_path / "whole"), written(tmp_path / "out")
+    for (_, one), (_, other) in zip(whole["/lisa/segmentation"], parts["/lisa/segmentation"], strict=True):
+        assert (one.answer, one.turn, one.header.stamp.nanosec) == (
+            other.answer,
+            other.turn,
+            other.header.stamp.nanosec,
+        )
+        assert [o.mask.data.tobytes() for o in one.objects] == [o.mask.data.tobytes() for o in other.objects]
+    with pytest.raises(LisaError, match="exists already"):
+        run(recorded, tmp_path / "out")
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_what_is_left_of_a_truncated_bag_is_used(tmp_path: Path, storage: str) -> None:
+    source = write_bag(tmp_path / "in", storage=storage, images=40)
+    (file,) = (one for one in source.iterdir() if one.suffix in (".mcap", ".db3"))
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    (source / "metadata.yaml").unlink()
+    summary = run(source, tmp_path / "out")
+    assert summary.statuses == ["OK", "NO_OBJECT", "NO_OBJECT"]
+    assert any("was not recorded to its end, or lost its index" in problem for problem in summary.problems)
+    assert any("cannot be read after its message of" in problem for problem in summary.problems)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_without_index_is_read(tmp_path: Path, storage: str) -> None:
+    source = write_bag(tmp_path / "in", storage=storage)
+    (source / "metadata.yaml").unlink()
+    (file,) = source.iterdir()
+    assert run(source, tmp_path / "out").statuses[0] == "OK"
+    assert run(file, tmp_path / "out2").statuses[0] == "OK"
+
+
+def test_wrong_topics_bags_and_commands_are_refused_with_what_would_be_right(tmp_path: Path, recorded: Path) -> None:
+    for topics, sentence in (
+        (Topics("/camera/imgae"), f"--image /camera/imgae is not in the bag; .* are: {DEPTH}, {IMAGE}$"),
+        (Topics(INFO), f"--image {INFO} is of type sensor_msgs/msg/CameraInfo; .*"),
+        (Topics(IMAGE, camera_info=DEPTH), f"--camera-info {DEPTH} is of type .* are: {INFO}$"),
+    ):
+        with pytest.raises(LisaError, match=sentence):
+            run(recorded, tmp_path / "out", topics=topics)
+    with pytest.raises(LisaError, match=r"the command at 99 s .* is outside the bag, which is 1\.9 s long"):
+        run(recorded, tmp_path / "out", commands=(BagCommand(99.0, "a", "red"),))
+    (tmp_path / "text.mcap").write_text("no bag")
+    with pytest.raises(LisaError, match=r"nothing can be read of .*text\.mcap, which must be a rosbag2 folder"):
+        run(tmp_path / "text.mcap", tmp_path / "out")
+    with pytest.raises(LisaError, match="there is no bag"):
+        run(tmp_path / "none", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_cannot_be_used_is_an_answer(tmp_path: Path, recorded: Path) -> None:
+    summary = run(recorded, tmp_path / "out", topics=Topics(DEPTH), report=tmp_path / "report.html")
+    assert summary.statuses == ["NO_IMAGE"] * 3
+    answers = [one for _, one in written(tmp_path / "out")["/lisa/segmentation"]]
+    assert all("16UC1" in one.detail for one in answers)
+    assert (tmp_path / "report.html").read_text().count("NO_IMAGE") >= 3
+
+
+def test_commands_are_read_as_they_are_written(tmp_path: Path) -> None:
+    assert parse_command("12.5s operator1: the red mug") == BagCommand(12.5, "operator1", "the red mug")
+    assert parse_command("3 what is left of it: the mug?") == BagCommand(3.0, "default", "what is left of it: the mug?")
+    assert BagCommand(1.7e9, "a", "b").time_ns(START_NS) == START_NS
+    file = tmp_path / "commands.txt"
+    file.write_text("# times\n1 a: x\n\nno time\n")
+    with pytest.raises(LisaError, match="line 4: 'no time' is not a command with its time"):
+        read_commands(file)
+
+
+def test_video_report_and_progress(tmp_path: Path, recorded: Path) -> None:
+    seen: list[Progress] = []
+    job = BagJob(recorded, tmp_path / "out", ALL, COMMANDS, video=tmp_path / "v.mp4", report=tmp_path / "r.html")
+    run_bag(job, ScriptedSegmenter(), seen.append)
+    assert [round(one.done, 2) for one in seen if one.answer] == sorted(
+        round(one.done, 2) for one in seen if one.answer
+    )
+    assert len([one for one in seen if one.answer]) == 3 and all(one.left_s >= 0 for one in seen)
+    video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
+    # 1.9 s of the camera and 2 s for each answer, 10 images a second.
+    assert 75 <= video.get(cv2.CAP_PROP_FRAME_COUNT) <= 82
+    page = (tmp_path / "r.html").read_text()
+    assert "The red ① and the blue ②." in page and page.count("<img") == 3
+
+
+def test_a_copied_bag_is_the_same_to_every_reader(tmp_path: Path, recorded: Path) -> None:
+    run(recorded, tmp_path / "out")
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "out.mcap").is_file()
+    with AnyReader([tmp_path / "elsewhere"]) as reader:
+        (answers,) = [one for one in reader.connections if one.topic == "/lisa/segmentation"]
+    assert "MSG: lisa_ros/ObjectMask" in answers.msgdef.data
+    pytest.importorskip("rclpy")
+    from rclpy.serialization import deserialize_message
+
+    from lisa_ros.msg import Segmentation
+
+    with AnyReader([tmp_path / "elsewhere"]) as reader:
+        data = next(data for one, _, data in reader.messages() if one.topic == "/lisa/segmentation")
+    assert deserialize_message(bytes(data), Segmentation).objects[0].pixels > 0
