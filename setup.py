@@ -50,6 +50,7 @@ EXTRAS_REQUIRE = {
     "test": [
         "axe-playwright-python",
         "catkin-pkg",
+        "hypothesis",
         "import-linter",
         "jsonschema",
         "mypy",

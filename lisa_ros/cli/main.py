@@ -23,10 +23,12 @@ from lisa_ros.cli import (
     download,
     evaluate,
     finetune,
+    forget,
     listen,
     segment,
     serve,
     train,
+    verify,
 )
 from lisa_ros.cli.parsing import CommandParser
 from lisa_ros.models.common.checkpoints.hub import find_folder
@@ -47,7 +49,9 @@ _SUBCOMMANDS = (
     data,
     convert,
     check,
+    verify,
     download,
+    forget,
     doctor,
 )
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""

@@ -154,6 +154,20 @@ class DialogueStore:
         """
         self._execute("delete from turns where operator = ? and number = ?", (operator, number))
 
+    def erase(self, operator: str) -> int:
+        """Erase an operator's turns, also from the file's free pages and its log; returns their number.
+
+        Raises:
+            StoreError: The file cannot be written. Then it is unchanged.
+        """
+        try:
+            erased = self._database.execute("delete from turns where operator = ?", (operator,)).rowcount
+            self._database.execute("vacuum")
+            self._database.execute("pragma wal_checkpoint(truncate)")
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
+        return int(erased)
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

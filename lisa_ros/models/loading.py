@@ -13,6 +13,8 @@ from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
 from lisa_ros.models.registry import ModelDescription, registry
+from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.manifest import differences
 from lisa_ros.segmentation.interface import Segmenter
 
 
@@ -48,6 +50,8 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     # work runs. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = find_folder(checkpoint)
+    if folder == embedded_checkpoint():
+        _check_embedded(folder)
     model = description_of(folder)
     if options is not None:
         model.check_options(options)
@@ -55,6 +59,14 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     if options is not None and options.threads is not None:
         _set_threads(segmenter, options.threads)
     return segmenter
+
+
+def _check_embedded(folder: Path) -> None:
+    if found := differences(folder):
+        raise LisaError(
+            f"The embedded checkpoint {folder} is damaged ({'; '.join(found[:3])}); install the package again, or, if "
+            "it was changed on purpose, run `lisa verify --write` on it"
+        )
 
 
 def _set_threads(segmenter: Segmenter, wanted: int) -> None:
