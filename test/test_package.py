@@ -22,6 +22,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 import lisa_ros
 from lisa_ros.msg import Command, ObjectMask, Segmentation
+from lisa_ros.segmentation import lettering
 from lisa_ros.srv import ResetDialogue
 
 # Modules whose distribution has another name.
@@ -123,6 +124,12 @@ def test_every_name_in_setup_py_is_pinned_for_each_python() -> None:
         ]
         assert names - set(pinned) == set()
         assert len(pinned) == len(set(pinned)), "a package is pinned twice"
+
+
+def test_a_font_of_the_overlays_is_installed_by_rosdep(manifest: Package) -> None:
+    """rosdep's key fonts-roboto brings Roboto-Regular.ttf; it has no key for DejaVu."""
+    assert "fonts-roboto" in {dependency.name for dependency in manifest.exec_depends}
+    assert "Roboto-Regular.ttf" in lettering._FONTS
 
 
 def test_what_the_package_imports_is_named(manifest: Package) -> None:

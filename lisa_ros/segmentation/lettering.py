@@ -29,10 +29,12 @@ PALETTE: tuple[Colour, ...] = (
 )
 
 # OpenCV's own text has ASCII only, and Pillow's built-in font no letter beyond it, not even "ü". DejaVu Sans comes with
-# OpenCV's wheel, and with every desktop and ROS image from Debian or Ubuntu; the others have scripts that it lacks.
+# OpenCV's wheel and with most desktops. Roboto is a dependency in package.xml, so that rosdep installs it on every
+# robot. The others have scripts that these two lack.
 _FONTS = (
     str(Path(cv2.__file__).parent / "qt" / "fonts" / "DejaVuSans.ttf"),
     "DejaVuSans.ttf",
+    "Roboto-Regular.ttf",
     "NotoSans-Regular.ttf",
     "NotoSansCJK-Regular.ttc",
     "wqy-microhei.ttc",
