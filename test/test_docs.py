@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
+import pytest
 import yaml
 from paths import DOCS, ROOT
+
+from lisa_ros.cli.finetune import add_arguments, finetune_options
+from lisa_ros.cli.main import main
+from lisa_ros.cli.parsing import CommandParser
+from lisa_ros.segmentation.files.result_files import schema
 
 
 def test_the_site_builds_and_no_link_is_broken(tmp_path: Path) -> None:
@@ -70,3 +79,35 @@ def test_the_planners_snippet_compiles_and_its_names_exist() -> None:
         for name in names:
             assert hasattr(owner, name) or name in owner.__dataclass_fields__
     assert {"centroid_pixel", "pose"} <= set(FoundObject.__dataclass_fields__)
+
+
+def test_the_first_fine_tuning_of_the_training_page_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images are drawn and checked; of `lisa finetune`, which takes a minute, the arguments are read."""
+    section = (DOCS / "training.md").read_text().partition("### A first small run")[2].partition("### LISA-7B")[0]
+    (drawing,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line)[2:] for line in commands.replace("\\\n", "").splitlines() if "tools/run lisa" in line]
+    assert [arguments[0] for arguments in lines] == ["data", "finetune", "segment"]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(drawing, "training.md", "exec"), {})
+    assert main(lines[0]) == 0
+    said = capsys.readouterr().out
+    assert "images: 8" in said and "problems: 0" in said
+    parser = CommandParser()
+    add_arguments(parser)
+    options = finetune_options(parser.parse_args(lines[1][1:]))
+    assert (options.steps, options.batch, options.replay) == (40, 4, "none")
+    assert all(folder.is_dir() for folder in (*options.data, options.validation or Path()))
+
+
+def test_the_page_of_result_json_describes_every_field_and_its_example_fits() -> None:
+    page = (DOCS / "result_json.md").read_text()
+    (example,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    jsonschema.validate(json.loads(example), schema())
+    definitions = schema()["$defs"]
+    fields = {*schema()["properties"], *definitions["turn"]["properties"], *definitions["object"]["properties"]}
+    table = page.partition("| field |")[2]
+    missing = {name for name in fields if not re.search(rf"[`.]{name}[`.\[]", table)}
+    assert missing == set()

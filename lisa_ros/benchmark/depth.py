@@ -9,7 +9,7 @@ Three truths are compared with, all from the simulator, of the part of an object
 - *its point*: what `locate` promises, from true mask and true depth: on the ray of the pixel centroid, at the median
   depth of all the mask's pixels;
 - *its mean*: the mean of all true visible points;
-- *its middle*: the centre of the thing's upright box, of which the camera sees the front alone. The box's centre is
+- *its middle*: the centre of the object's upright box, of which the camera sees the front alone. The box's centre is
   compared with it, too.
 """
 
@@ -187,7 +187,10 @@ def summary(errors: Sequence[Error]) -> dict[str, float]:
 def table(results: dict[str, dict[str, float]]) -> str:
     """The summaries in Markdown."""
     names = list(next(iter(results.values())))
-    rows = [f"| {case} | " + " | ".join(f"{told[name]:.3g}" for name in names) + " |" for case, told in results.items()]
+    rows = [
+        f"| {case} | " + " | ".join(f"{figures[name]:.3g}" for name in names) + " |"
+        for case, figures in results.items()
+    ]
     return "\n".join(["| depth, mask | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1), *rows])
 
 
@@ -213,8 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     errors[f"{name}, {start}"].append(measure(view, thing, depth_m, camera, mask))
     print(table({case: summary(found) for case, found in errors.items()}))
     if options.json:
-        told = {case: [asdict(error) for error in found] for case, found in errors.items()}
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        figures = {case: [asdict(error) for error in found] for case, found in errors.items()}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

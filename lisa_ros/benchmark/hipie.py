@@ -34,7 +34,7 @@ RELEASED = HipieSizes(
 
 
 def random_hipie(sizes: HipieSizes = RELEASED) -> Hipie:
-    """A network with seeded random weights: its masks mean nothing, its work is the same."""
+    """A network with seeded random weights: its masks mean nothing; its computing time is the same."""
     torch.manual_seed(0)
     hipie = Hipie(sizes).eval().requires_grad_(False)
     for name, parameter in hipie.named_parameters():

@@ -44,7 +44,7 @@ def _disc() -> NDArray[np.uint8]:
 
 
 STARTS: dict[str, Callable[[Mask], Mask]] = {"exact": _as_it_is, "wider": _wider, "narrower": _narrower}
-"""The mask that following starts with: the truth, or one 3 pixels too wide or too narrow, as a model's may be."""
+"""The mask that tracking starts with: the truth, or one that is 3 pixels too wide or too narrow, like a model's."""
 
 
 @dataclass(frozen=True)

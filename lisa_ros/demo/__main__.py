@@ -55,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quantization", choices=("auto", "none", "8bit", "4bit"), default="auto")
     parser.add_argument("--seed", type=int, default=SEED, help="scene; it must fit the commands (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
-    # Pictures of over 512 kB do not fit into Fast DDS's shared memory, and over UDP some are lost on a busy machine.
-    parser.add_argument("--width", type=int, default=320, help="of the pictures (default: %(default)s)")
-    parser.add_argument("--height", type=int, default=240, help="of the pictures (default: %(default)s)")
+    # Images of over 512 kB do not fit into Fast DDS's shared memory, and over UDP some are lost on a busy machine.
+    parser.add_argument("--width", type=int, default=320, help="of the images (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=240, help="of the images (default: %(default)s)")
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -115,7 +115,7 @@ def _ask_all(people: Operators, scene: Scene, options: argparse.Namespace) -> li
     """Each command after the answer to the one before, so that none waits in the queue; stops where no answer comes."""
     shape = scene.instances.shape
     rows: list[report.Row] = []
-    pictures = []
+    images = []
     for number, line in enumerate(LINES, start=1):
         with _progress(f"{line.operator}: {line.text}"):
             answer = people.ask(line, options.timeout)
@@ -123,10 +123,10 @@ def _ask_all(people: Operators, scene: Scene, options: argparse.Namespace) -> li
         masks = report.masks_of(answer, (shape[0], shape[1]))
         report.save_overlay(options.output, row, scene, masks)
         rows.append(row)
-        pictures.append((row, masks))
+        images.append((row, masks))
         if row.status == report.MISSING:
             break
-    report.save_sheet(options.output / "demo.png", scene, pictures)
+    report.save_sheet(options.output / "demo.png", scene, images)
     return rows
 
 
@@ -143,7 +143,7 @@ def _finish(rows: Sequence[report.Row], options: argparse.Namespace) -> int:
     report.save_numbers(options.output / "demo.json", rows, _settings(options))
     print(f"\n{report.table(rows)}\n")
     print(f"Mean IoU of what is on the table: {report.mean_iou(rows):.2f}")
-    print(f"Pictures: {options.output / 'demo.png'}, one per answer in {options.output}/; numbers: demo.json there")
+    print(f"Images: {options.output / 'demo.png'}, one per answer in {options.output}/; numbers: demo.json there")
     unanswered = [f"{row.operator}: {row.command!r} ({row.status}) {row.detail}" for row in rows if not row.answered]
     unanswered += [f"{line.operator}: {line.text!r} (not sent)" for line in LINES[len(rows) :]]
     if unanswered:

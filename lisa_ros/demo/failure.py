@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ends the demo early."""
+"""The error that ends the demo early."""
 
 
 class DemoError(RuntimeError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A planner in small: asks lisa_node for a thing on the simulated table, and says where a gripper would take it.
+"""A small planner: gets an object on the simulated table from lisa_node, and prints where a gripper would take it.
 
 `python -m lisa_ros.demo.grasp "the blue can"`, while `ros2 launch lisa_ros demo.launch.py` runs.
 """
@@ -24,16 +24,16 @@ from lisa_ros.spatial.rotation import transform_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask, and print the grasp.
+    """Sends the command and prints the grasp.
 
     Returns:
-        0; 1 where there is none, after saying why.
+        0; 1 where there is none: stderr has the reason.
     """
     options = _parser().parse_args(arguments)
     rclpy.init(args=[])
     try:
         frame, to_frame = camera_pose(options.camera_pose, options.timeout)
-        pose = find_place(options.text, options.lisa, options.timeout)
+        pose = find_pose(options.text, options.lisa, options.timeout)
         up = (float(to_frame[2, 0]), float(to_frame[2, 1]), float(to_frame[2, 2]))
         gripper = Gripper(opening_m=options.opening)
         grasp = grasp_from_above(pose.box_centre_m, pose.box_size_m, pose.orientation, gripper, up=up)
@@ -57,11 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_place(text: str, lisa: str, timeout_s: float) -> ObjectPose:
-    """Where the first thing is that the text means.
+def find_pose(text: str, lisa: str, timeout_s: float) -> ObjectPose:
+    """The pose of the first object that the text means.
 
     Raises:
-        DemoError: there is no answer, no such thing, or it has no place in metres.
+        DemoError: there is no answer, no such object, or it has no 3-D position.
     """
     with LisaClient(lisa) as client:
         client.segment(text, operator="planner", timeout_s=timeout_s)
@@ -77,10 +77,10 @@ def find_place(text: str, lisa: str, timeout_s: float) -> ObjectPose:
 
 
 def camera_pose(topic: str, timeout_s: float) -> tuple[str, NDArray[np.float64]]:
-    """The frame that sim_camera tells its pose in, and (4, 4) from the optical frame to it. On a robot: ask TF.
+    """The frame of sim_camera's pose, and (4, 4) from the optical frame to it. On a robot, use TF.
 
     Raises:
-        DemoError: nothing came in time.
+        DemoError: no message came in time.
     """
     node, came = rclpy.create_node("grasp_camera_pose"), Future()
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -88,10 +88,10 @@ def camera_pose(topic: str, timeout_s: float) -> tuple[str, NDArray[np.float64]]
     rclpy.spin_until_future_complete(node, came, timeout_sec=timeout_s)
     node.destroy_node()
     if not came.done():
-        raise DemoError(f"Nothing came on {topic}; does sim_camera run?")
-    told = came.result()
-    p, q = told.pose.position, told.pose.orientation
-    return str(told.header.frame_id), transform_of((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+        raise DemoError(f"No message came on {topic}; is sim_camera running?")
+    received = came.result()
+    p, q = received.pose.position, received.pose.orientation
+    return str(received.header.frame_id), transform_of((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
 
 
 def describe(where: str, grasp: Grasp) -> str:

@@ -25,24 +25,24 @@ from lisa_ros.msg import Command, Segmentation
 from lisa_ros.srv import ResetDialogue
 
 _POLL_S = 0.1
-_PICTURES_BEFORE_ASKING = 2
+_IMAGES_BEFORE_COMMAND = 2
 
 
 class Operators:
-    """Speaks for all operators, over DDS."""
+    """Sends the commands of all operators, over ROS 2."""
 
     def __init__(self, node: Node, executor: SingleThreadedExecutor, check: Callable[[], None]) -> None:
         self._node, self._executor, self._check = node, executor, check
         self._got: dict[str, Any] = {}
         self._answers: dict[str, Any] = {}
         self._numbers = count(1)
-        self._pictures = 0
+        self._images = 0
         self._command = node.create_publisher(Command, "lisa/command", 10)
         node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, 10)
         self._reset = node.create_client(ResetDialogue, "lisa/reset_dialogue")
 
     def see(self, timeout_s: float) -> Scene:
-        """One picture of the camera with the truth; the camera is not listened to any longer, which would cost time.
+        """One image of the camera with its true masks. The subscription ends then, because it would cost time.
 
         Raises:
             DemoError: none came in time; or whatever `check` raises.
@@ -65,27 +65,27 @@ class Operators:
         return Scene.from_messages(*(self._got[topic] for topic, _, _ in wanted))
 
     def wait_for_lisa(self, timeout_s: float) -> None:
-        """Until the node takes commands.
+        """Waits until the node takes commands.
 
         Raises:
-            DemoError: it did not get so far in time; or whatever `check` raises.
+            DemoError: it was not ready in time; or whatever `check` raises.
         """
         if not self._wait(self._lisa_listens, timeout_s):
-            raise DemoError(f"lisa_node was not ready in {timeout_s:g} s; --timeout gives it longer.")
+            raise DemoError(f"lisa_node was not ready in {timeout_s:g} s; --timeout sets a longer wait.")
         self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data)
 
     def ask(self, line: Line, timeout_s: float) -> Any | None:
-        """Send a command and wait for its Segmentation; None when none came in time.
+        """Sends a command and waits for its Segmentation; None when none came in time.
 
-        Cameras send best effort: a picture may be lost on its way. So the camera is given time for a new one first,
-        and a command is sent again as long as lisa_node has no picture for it.
+        Camera topics are best effort, so an image may be lost. This waits for new images first,
+        and sends the command again as long as lisa_node has no image for it.
 
         Raises:
-            DemoError: the camera sends no pictures any more; or whatever `check` raises.
+            DemoError: the camera stopped sending images; or whatever `check` raises.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            self._wait_for_pictures(_PICTURES_BEFORE_ASKING, timeout_s)
+            self._wait_for_images(_IMAGES_BEFORE_COMMAND, timeout_s)
             answer = self._send(line, timeout_s)
             lost = answer is not None and answer.status == Segmentation.NO_IMAGE
             if not lost or time.monotonic() > deadline:
@@ -105,9 +105,9 @@ class Operators:
             and self._node.count_subscribers("image")
         )
 
-    def _wait_for_pictures(self, number: int, timeout_s: float) -> None:
-        wanted = self._pictures + number
-        if not self._wait(lambda: self._pictures >= wanted, timeout_s):
+    def _wait_for_images(self, number: int, timeout_s: float) -> None:
+        wanted = self._images + number
+        if not self._wait(lambda: self._images >= wanted, timeout_s):
             raise DemoError(f"sim_camera stopped sending: nothing on camera_info in {timeout_s:g} s.")
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -127,7 +127,7 @@ class Operators:
         self._answers[message.id] = message
 
     def _on_camera_info(self, _: Any) -> None:
-        self._pictures += 1
+        self._images += 1
 
 
 @contextmanager

@@ -51,9 +51,9 @@ def isolate() -> None:
 
 
 def share_memory() -> None:
-    """For this process and its children: pictures of any size through shared memory, as docs/interfaces.md tells it.
+    """For this process and its children: images of any size through shared memory, see docs/interfaces.md.
 
-    Unless the terminal has settings of its own. Fast DDS's default holds 512 kB: already a colour and a depth picture
+    Unless the terminal has settings of its own. Fast DDS's default holds 512 kB: already a colour and a depth image
     of 320 x 240 together are more, and some are lost.
     """
     profiles = str(Path(get_package_share_directory("lisa_ros")) / "config" / "fastdds.xml")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came of the demo: a table, pictures and a file with the numbers."""
+"""The demo's results: a table, images and a JSON file."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Row:
         iou: of the mask with the true one; None when nothing was meant and nothing marked.
         first_mask_ms: None without a mask.
         total_ms: None without an answer.
-        frame_known: whether the model had looked at the picture, or the same still scene, before.
-        stamp_ns: of the picture that was answered about, nanoseconds.
-        overlay: file name of the picture.
+        frame_known: whether the image, or the same still scene, was encoded before.
+        stamp_ns: of the image that the answer is about, nanoseconds.
+        overlay: file name of the image.
     """
 
     operator: str
@@ -82,7 +82,7 @@ class Row:
 
     @property
     def caption(self) -> str:
-        """For the overlay: who asked what, and the answer."""
+        """For the overlay: operator, command and answer."""
         return f"{self.operator}: {self.command} -> {self.answer or self.detail or self.status}"
 
 
@@ -91,7 +91,7 @@ def masks_of(answer: Any | None, shape: tuple[int, int]) -> list[Mask]:
     masks = [rgb_image_from(found.mask)[:, :, 0] > 0 for found in answer.objects] if answer is not None else []
     for mask in masks:
         if mask.shape != shape:
-            raise ValueError(f"A mask is {mask.shape}, the picture {shape} (height, width); they must be the same.")
+            raise ValueError(f"A mask is {mask.shape}, the image {shape} (height, width); they must be the same.")
     return masks
 
 
@@ -130,16 +130,16 @@ def _iou(marked: Mask, truth: Mask) -> float | None:
 
 
 def mean_iou(rows: Iterable[Row]) -> float:
-    """Over the commands that mean something on the table; nan where there are none."""
+    """Over the commands about present objects; nan where there are none."""
     found = [row.iou for row in rows if row.true_centroid is not None and row.iou is not None]
     return float(np.mean(found)) if found else float("nan")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for a terminal, about 130 letters wide."""
+    """The rows for a terminal, about 130 characters wide."""
     cells = [_TITLES, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(_TITLES))]
-    numbers_from = 3  # numbers stand at the right of their column
+    numbers_from = 3  # numbers are right-aligned
     lines = [
         "  ".join(
             cell.rjust(width) if i >= numbers_from else cell.ljust(width)
@@ -147,19 +147,19 @@ def table(rows: Sequence[Row]) -> str:
         ).rstrip()
         for line in cells
     ]
-    note = ["* about a picture that an earlier command was about, or the same still scene: it is not looked at again"]
+    note = ["* image, or the same still scene, of an earlier command: it is not encoded again"]
     shared = any(row.frame_known for row in rows)
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *(note if shared else []), _times(rows)])
 
 
 def _times(rows: Sequence[Row]) -> str:
-    """How long the first masks took, on a new picture and on one that was known."""
-    told = []
-    for known, where in ((False, "a new picture"), (True, "a picture that was known")):
+    """Time to the first mask, on new images and on encoded ones."""
+    parts = []
+    for known, where in ((False, "a new image"), (True, "an encoded image")):
         times = [row.first_mask_ms for row in rows if row.frame_known == known and row.first_mask_ms is not None]
         if times:
-            told.append(f"{_milliseconds(median(times))} on {where}")
-    return f"First mask: {', '.join(told)} (median)." if told else "No mask was found."
+            parts.append(f"{_milliseconds(median(times))} on {where}")
+    return f"First mask: {', '.join(parts)} (median)." if parts else "No mask was found."
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -196,13 +196,13 @@ def save_numbers(file: Path, rows: Sequence[Row], settings: dict[str, Any]) -> N
 
 
 def save_overlay(folder: Path, row: Row, scene: Scene, masks: Sequence[Mask]) -> None:
-    """The picture with the answer drawn in, as FOLDER/<row.overlay>."""
+    """The image with the answer drawn in, as FOLDER/<row.overlay>."""
     _save(folder / row.overlay, draw_overlay(scene.image, masks, row.caption, [""] * len(masks)))
 
 
 def save_sheet(file: Path, scene: Scene, answered: Iterable[tuple[Row, Sequence[Mask]]]) -> None:
-    """All answers in one picture, after what the camera sees, small enough for a README."""
-    cells = [_cell(scene.image, (), "What the camera sees")]
+    """All answers in one image, the camera's own image first, small enough for a README."""
+    cells = [_cell(scene.image, (), "The camera's image")]
     cells += [_cell(scene.image, masks, row.caption) for row, masks in answered]
     rows = [_side_by_side(cells[i : i + _SHEET_COLUMNS]) for i in range(0, len(cells), _SHEET_COLUMNS)]
     widest = max(row.shape[1] for row in rows)
@@ -216,7 +216,7 @@ def _side_by_side(cells: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _cell(image: NDArray[np.uint8], masks: Sequence[Mask], caption: str) -> NDArray[np.uint8]:
-    """Made small before it is drawn on, so that lines and letters stay readable."""
+    """Made small before drawing, so that lines and letters stay readable."""
     height = max(1, round(len(image) * _SHEET_CELL_WIDTH / image.shape[1]))
     size = (_SHEET_CELL_WIDTH, height)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -226,4 +226,4 @@ def _cell(image: NDArray[np.uint8], masks: Sequence[Mask], caption: str) -> NDAr
 
 def _save(file: Path, rgb: NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(file), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"The picture {file} could not be written.")
+        raise OSError(f"The image {file} could not be written.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who says what in the demo, and what is meant."""
+"""The commands of the demo, and the objects that they mean."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SEED = 92
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something on the table, as people tell it from the others."""
+class ObjectName:
+    """An object on the table, by colour and kind."""
 
     colour: str
     kind: str
@@ -25,27 +25,27 @@ class Line:
     """One command.
 
     Attributes:
-        operator: who says it; each has a dialogue of their own.
-        text: what is said.
-        meant: the thing that is meant.
-        absent: whether there is no such thing on the table.
+        operator: who gives the command; each operator has a dialogue.
+        text: of the command.
+        meant: the object that is meant.
+        absent: whether the table has no such object.
     """
 
     operator: str
     text: str
-    meant: Thing
+    meant: ObjectName
     absent: bool = False
 
 
 # Ann and Bob take turns. Both ask for a thing "of the same colour", and Ann means blue while Bob means yellow: a node
-# that mixed up their dialogues would look for the wrong thing.
+# that mixed up their dialogues would find the wrong object.
 LINES = (
-    Line("ann", "Where is the blue bottle?", Thing("blue", "bottle")),
-    Line("bob", "the yellow ring", Thing("yellow", "ring")),
-    Line("ann", "and the teddy bear of the same colour?", Thing("blue", "teddy bear")),
-    Line("bob", "and the plate of the same colour?", Thing("yellow", "plate")),
-    Line("ann", "the bottle right of the cube", Thing("purple", "bottle")),
-    Line("bob", "give me the rightmost blue thing", Thing("blue", "can")),
-    Line("ann", "Find something to build with and explain why.", Thing("green", "cube")),
-    Line("bob", "the red mug", Thing("red", "mug"), absent=True),
+    Line("ann", "Where is the blue bottle?", ObjectName("blue", "bottle")),
+    Line("bob", "the yellow ring", ObjectName("yellow", "ring")),
+    Line("ann", "and the teddy bear of the same colour?", ObjectName("blue", "teddy bear")),
+    Line("bob", "and the plate of the same colour?", ObjectName("yellow", "plate")),
+    Line("ann", "the bottle right of the cube", ObjectName("purple", "bottle")),
+    Line("bob", "give me the rightmost blue thing", ObjectName("blue", "can")),
+    Line("ann", "Find something to build with and explain why.", ObjectName("green", "cube")),
+    Line("bob", "the red mug", ObjectName("red", "mug"), absent=True),
 )

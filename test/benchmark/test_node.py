@@ -68,25 +68,25 @@ def test_answers_that_are_missing_double_or_refused_are_counted() -> None:
 def test_added_time_is_of_pairs() -> None:
     pairs = [Pair(wall=100.0 + n, model=90.0, queued=1.0, total=95.0, node_processor=97.0, model_processor=90.0)
              for n in range(20)]  # fmt: skip
-    told = summarise(pairs)
-    assert (told.pairs, told.added, told.added_p95) == (20, 19.5, 28.0)
-    assert (told.beside_the_model, told.outside, told.added_processor) == (5.0, 13.5, 7.0)
-    (bar,) = bars({"added_time": asdict(told)}, 30.0)
+    figures = summarise(pairs)
+    assert (figures.pairs, figures.added, figures.added_p95) == (20, 19.5, 28.0)
+    assert (figures.beside_the_model, figures.outside, figures.added_processor) == (5.0, 13.5, 7.0)
+    (bar,) = bars({"added_time": asdict(figures)}, 30.0)
     assert not bar.held and "19.5 ms" in bar.measured
 
 
-def test_idling_without_pictures_is_no_success() -> None:
-    idling = {"node_percent": 3.0, "picture_rate_hz": 26.0}
+def test_idling_without_images_is_no_success() -> None:
+    idling = {"node_percent": 3.0, "image_rate_hz": 26.0}
     assert not bars({"idling": idling}, 30.0)[0].held
-    assert bars({"idling": idling | {"picture_rate_hz": 29.0}}, 30.0)[0].held
-    assert not bars({"idling": {"node_percent": 21.0, "picture_rate_hz": 30.0}}, 30.0)[0].held
+    assert bars({"idling": idling | {"image_rate_hz": 29.0}}, 30.0)[0].held
+    assert not bars({"idling": {"node_percent": 21.0, "image_rate_hz": 30.0}}, 30.0)[0].held
 
 
 def test_a_dialogue_that_began_anew_is_no_success() -> None:
-    told = {"first_turn": 1, "next_turn": 1, "first_iou": 1.0, "next_iou": 1.0}
-    assert not bars({"restarting": told}, 30.0)[0].held
-    assert bars({"restarting": told | {"next_turn": 2}}, 30.0)[0].held
-    assert "| no |" in table(bars({"restarting": told}, 30.0))
+    figures = {"first_turn": 1, "next_turn": 1, "first_iou": 1.0, "next_iou": 1.0}
+    assert not bars({"restarting": figures}, 30.0)[0].held
+    assert bars({"restarting": figures | {"next_turn": 2}}, 30.0)[0].held
+    assert "| no |" in table(bars({"restarting": figures}, 30.0))
 
 
 def test_iou_by_hand() -> None:
@@ -130,22 +130,22 @@ def small_scale(output: Path, *parts: str) -> tuple[dict[str, Any], str]:
 
 
 def test_a_small_flood(tmp_path: Path) -> None:
-    told, printed = small_scale(tmp_path / "node.json", "flood")
-    assert (told["flood"]["sent"], told["flood"]["answers"], told["flood"]["twice"]) == (6, 6, 0)
-    assert [bar["name"].split(":")[0] for bar in told["bars"]] == ["flood"] * 3
+    figures, printed = small_scale(tmp_path / "node.json", "flood")
+    assert (figures["flood"]["sent"], figures["flood"]["answers"], figures["flood"]["twice"]) == (6, 6, 0)
+    assert [bar["name"].split(":")[0] for bar in figures["bars"]] == ["flood"] * 3
     assert "| flood: answers | 6 of 6, 0 twice, 0 refused | 6, none twice | yes |" in printed
 
 
 @pytest.mark.slow
 def test_the_whole_on_a_small_scale(tmp_path: Path) -> None:
-    told, printed = small_scale(tmp_path / "new" / "node.json", *NODE_PARTS)
-    assert (told["flood"]["sent"], told["flood"]["answers"], told["flood"]["refused"]) == (6, 6, 0)
-    assert told["flood"]["mean_wait_s"] > 0 and told["flood"]["longest_mean_ratio"] >= 1.0
-    assert told["added_time"]["pairs"] == 2 and told["added_time"]["model"] > 0
-    assert math.isfinite(told["added_time"]["added"])
-    assert told["idling"]["node_percent"] > 0 and told["idling"]["picture_rate_hz"] > 0
-    assert (told["restarting"]["first_turn"], told["restarting"]["next_turn"]) == (1, 2)
-    assert len(told["bars"]) == 6 and printed.count("|") > 30
+    figures, printed = small_scale(tmp_path / "new" / "node.json", *NODE_PARTS)
+    assert (figures["flood"]["sent"], figures["flood"]["answers"], figures["flood"]["refused"]) == (6, 6, 0)
+    assert figures["flood"]["mean_wait_s"] > 0 and figures["flood"]["longest_mean_ratio"] >= 1.0
+    assert figures["added_time"]["pairs"] == 2 and figures["added_time"]["model"] > 0
+    assert math.isfinite(figures["added_time"]["added"])
+    assert figures["idling"]["node_percent"] > 0 and figures["idling"]["image_rate_hz"] > 0
+    assert (figures["restarting"]["first_turn"], figures["restarting"]["next_turn"]) == (1, 2)
+    assert len(figures["bars"]) == 6 and printed.count("|") > 30
 
 
 @pytest.mark.parametrize(

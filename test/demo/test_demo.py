@@ -82,18 +82,18 @@ def test_the_still_table_is_looked_at_once(finished: tuple[subprocess.CompletedP
     run, output = finished
     known = [row["frame_known"] for row in json.loads((output / "demo.json").read_text())["rows"]]
     assert not known[0] and all(known[1:])
-    assert re.search(r"First mask: \d+ ms on a new picture, \d+ ms on a picture that was known", run.stdout)
+    assert re.search(r"First mask: \d+ ms on a new image, \d+ ms on an encoded image", run.stdout)
 
 
-def test_there_is_a_picture_of_every_answer(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_there_is_a_image_of_every_answer(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     _, output = finished
     rows = json.loads((output / "demo.json").read_text())["rows"]
     assert len({row["overlay"] for row in rows}) == len(LINES)
     for row in rows:
-        picture = cv2.imread(str(output / row["overlay"]))
-        assert picture is not None
-        assert picture.shape[1] == SIZE["width"]
-        assert picture.shape[0] > SIZE["height"]  # the caption is below
+        image = cv2.imread(str(output / row["overlay"]))
+        assert image is not None
+        assert image.shape[1] == SIZE["width"]
+        assert image.shape[0] > SIZE["height"]  # the caption is below
     assert cv2.imread(str(output / "demo.png")) is not None
 
 

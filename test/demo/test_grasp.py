@@ -53,7 +53,7 @@ def plan(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def first_success(*arguments: str) -> str:
-    """The first pictures may still be on their way."""
+    """The first images may still be on their way."""
     tried: list[subprocess.CompletedProcess[str]] = []
 
     def succeeded() -> bool:
@@ -112,4 +112,4 @@ def test_without_a_camera_it_says_so(tmp_path: Path) -> None:
         "0.3",
     ]
     ran = subprocess.run(command, env=private_environment(), capture_output=True, text=True, check=False)
-    assert ran.returncode == 1 and "Nothing came on /nowhere; does sim_camera run?" in ran.stderr
+    assert ran.returncode == 1 and "No message came on /nowhere; is sim_camera running?" in ran.stderr

@@ -20,14 +20,13 @@ WARMING_UP = 3
 class AddedTime:
     """What the node adds to the model's own time, milliseconds; medians over all pairs.
 
-    A pair is one command, asked twice, one after the other: the node, and the same model on the same picture in this
-    process, without ROS. Both do so with the same commands in the same order, each from an operator who has not spoken
-    before, so that both have read and cached the same; the picture is one that both have looked at. So the difference
-    holds all that is not the model: the way there and back over DDS, the queue, the picture's decoding and its
-    comparison with the one looked at, the dialogue's file, the messages.
+    A pair is one command, given twice in a row: to the node, and to the same model about the same image in this
+    process, without ROS. Both get the same commands in the same order, each from a new operator, so that both have the
+    same prompts cached; both have encoded the image before. The difference is everything but the model: DDS in both
+    directions, the queue, decoding the image and comparing it with the encoded one, the dialogue file, the messages.
 
-    Where other programs keep the cores busy, each of the node's threads waits for a core, and the time on the clock
-    says more of them than of the node; the processor time does not.
+    Where other programs use the cores, each of the node's threads waits for a core, and wall time depends more on them
+    than on the node; processor time does not.
 
     Attributes:
         pairs: that were counted.
@@ -35,11 +34,11 @@ class AddedTime:
         model: the model's own, in this process.
         added: of the differences of each pair, which is not the difference of the medians.
         added_p95: 95 % of the differences are not larger.
-        queued: what the node said of waiting in its queue.
+        queued: time in the node's queue, as reported.
         beside_the_model: the node's work on a command (total_ms) less the model's own time.
-        outside: the rest: messages made and sent, the thread they go through, DDS both ways.
+        outside: the rest: making and sending messages, DDS in both directions.
         added_processor: processor time of all the node's threads, from before the command to after the answer, less
-            that of the model in this process; the pictures that came meanwhile are in it.
+            that of the model in this process; the images that came meanwhile are included.
     """
 
     pairs: int
@@ -68,14 +67,14 @@ class Pair:
 def measure_added_time(
     asker: Asker, process_id: int, model: Model, texts: Sequence[str], pairs: int, timeout_s: float
 ) -> AddedTime:
-    """Ask the node and the model by turns; nothing else may be asked meanwhile.
+    """Gives commands to the node and the model in turn; no other command may be sent meanwhile.
 
     Args:
         asker: the node's.
         process_id: the node's.
         model: the node's model in this process.
-        texts: asked one after the other, and again.
-        pairs: to be counted.
+        texts: the commands, used in turn.
+        pairs: to count.
         timeout_s: longest wait for an answer.
     """
 
@@ -94,13 +93,13 @@ def measure_added_time(
 
 @dataclass(frozen=True)
 class Model:
-    """A model without ROS, and what it saw in the picture that the node gets."""
+    """A model without ROS, and the encoded image of the node's camera."""
 
     segmenter: Segmenter
     frame: EncodedImage
 
     def answer(self, text: str) -> tuple[float, float]:
-        """Answer a command of somebody who has not spoken before: seconds on the clock, and of the processor."""
+        """Answers a command of a new operator; returns wall and processor seconds."""
         began_s, processor_s = time.monotonic(), time.process_time()
         for _ in self.segmenter.session(self.frame, ()).segment(text):
             pass

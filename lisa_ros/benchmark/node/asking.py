@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators' side of a measurement: commands out, answers in, with the moments at which they came."""
+"""The operators' side of a measurement: sends commands, receives answers, and records when they came."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _ANSWERED = (Segmentation.OK, Segmentation.NO_OBJECT)
 
 @dataclass(frozen=True)
 class Heard:
-    """One answer on ~/segmentation; moments are monotonic seconds of this process.
+    """One answer on ~/segmentation; times are monotonic seconds of this process.
 
     Attributes:
         status: a constant of Segmentation.
         turn: in the operator's dialogue.
         sent_s: just before its command was published.
-        came_s: it was here, unpacked.
-        total_ms, queued_ms: what the node said.
+        came_s: it was received and deserialized.
+        total_ms, queued_ms: as reported by the node.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Mask:
-    """One message of ~/mask: when it was here, and its bytes, not unpacked."""
+    """One message of ~/mask: when it was received, and its serialized bytes."""
 
     came_s: float
     packed: bytes
@@ -72,48 +72,48 @@ class Mask:
 
 
 class Asker:
-    """Speaks for all operators. A thread of its own takes the messages, so that their moments are right."""
+    """Sends the commands of all operators. A thread of its own receives the messages, so that their times are right."""
 
     def __init__(self, node: Node, operators: int, depth: int, check: Callable[[], None]) -> None:
-        """Open the topics.
+        """Opens the topics.
 
         Args:
             node: in lisa_node's namespace.
             operators: publishers of commands: each operator has one.
-            depth: commands that each may have on their way.
-            check: called during every wait, to raise when there is nothing left to wait for.
+            depth: commands that each may have in flight.
+            check: called during every wait; raises when waiting is pointless.
         """
         self._node, self._check = node, check
         self._sent_s: dict[str, float] = {}
         self._numbers = count(1)
         self._mask: Mask | None = None
         self.heard: list[Heard] = []
-        self.picture_rate_hz = 0.0
-        """What the node counts, over the newest five seconds."""
+        self.image_rate_hz = 0.0
+        """Images per second that the node counted in the last five seconds."""
         qos = QoSProfile(depth=depth)
         self._commands = [node.create_publisher(Command, "lisa/command", qos) for _ in range(operators)]
-        # As bytes: to unpack a mask takes this program's time, not the node's.
+        # Serialized: deserializing a mask would add this program's time to the node's.
         node.create_subscription(Image, "lisa/mask", self._on_mask, _ALL, raw=True)
         node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, _ALL)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def wait_for_lisa(self, timeout_s: float) -> None:
-        """Until the node takes commands and gets pictures.
+        """Waits until the node takes commands and receives images.
 
         Raises:
-            DemoError: it did not get so far in time.
+            DemoError: it was not ready in time.
         """
-        self.picture_rate_hz = 0.0
+        self.image_rate_hz = 0.0
 
         def ready() -> bool:
             listening = all(publisher.get_subscription_count() for publisher in self._commands)
-            return listening and self._node.count_publishers("lisa/segmentation") > 0 and self.picture_rate_hz > 0
+            return listening and self._node.count_publishers("lisa/segmentation") > 0 and self.image_rate_hz > 0
 
         if not self.wait(ready, timeout_s):
-            raise DemoError(f"lisa_node was not ready, or had no pictures, in {timeout_s:g} s; see its log.")
+            raise DemoError(f"lisa_node was not ready, or had no images, in {timeout_s:g} s; see its log.")
 
     def ask(self, operator: str, text: str, timeout_s: float) -> tuple[Heard, Mask]:
-        """Send one command; its answer and its mask. No other command may be on its way.
+        """Sends one command; returns its answer and its mask. No other command may be in flight.
 
         Raises:
             DemoError: they did not come in time, or the node refused the command.
@@ -129,7 +129,7 @@ class Asker:
         return heard, self._mask
 
     def send(self, publisher: int, operator: str, text: str) -> str:
-        """Send a command and do not wait; its id."""
+        """Sends a command without waiting; returns its id."""
         command = Command(id=f"{operator}-{next(self._numbers)}", operator_id=operator, text=text)
         self._sent_s[command.id] = time.monotonic()
         self._commands[publisher].publish(command)
@@ -146,7 +146,7 @@ class Asker:
         return True
 
     def pause(self, seconds: float) -> None:
-        """Let time pass."""
+        """Waits."""
         self.wait(lambda: False, seconds)
 
     def _on_mask(self, message: bytes) -> None:
@@ -171,7 +171,7 @@ class Asker:
         for status in message.status:
             for value in status.values:
                 if value.key == "image rate (Hz)":
-                    self.picture_rate_hz = float(value.value)
+                    self.image_rate_hz = float(value.value)
 
 
 @contextmanager

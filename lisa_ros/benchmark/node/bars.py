@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wanted of the node, and whether it was measured so."""
+"""The bars of the node, and whether the measurement meets them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ ADDED_MS = 15.0
 IDLE_PERCENT = 20.0
 WAIT_RATIO = 2.0
 WANTED_RATE = 0.9
-"""Of the camera's pictures, this part must have reached the node, or its idling says nothing."""
+"""Of the camera's images, this part must have reached the node, or its idling means nothing."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One figure that is wanted.
+    """One bar.
 
     Attributes:
         measured, wanted: for people.
-        held: whether it is so.
+        held: whether the measurement meets it.
     """
 
     name: str
@@ -29,22 +29,27 @@ class Bar:
     held: bool
 
 
-def bars(told: Mapping[str, Any], rate_hz: float) -> list[Bar]:
-    """Of what was measured: `told` has the parts' figures by the parts' names."""
+def bars(figures: Mapping[str, Any], rate_hz: float) -> list[Bar]:
+    """The bars of what was measured.
+
+    Args:
+        figures: by the part's name.
+        rate_hz: of the camera.
+    """
     found: list[Bar] = []
-    if (idling := told.get("idling")) is not None:
+    if (idling := figures.get("idling")) is not None:
         share = idling["node_percent"]
-        rate = idling["picture_rate_hz"]
+        rate = idling["image_rate_hz"]
         held = share <= IDLE_PERCENT and rate >= WANTED_RATE * rate_hz
-        measured = f"{share:.1f} %, {rate:.1f} pictures/s came"
+        measured = f"{share:.1f} %, {rate:.1f} images/s received"
         found.append(Bar(f"a {rate_hz:g} Hz camera, no command", measured, f"≤ {IDLE_PERCENT:g} % of a core", held))
-    if (added := told.get("added_time")) is not None:
+    if (added := figures.get("added_time")) is not None:
         name = "added to the model's own time, median"
         measured = f"{added['added']:.1f} ms ({added['added_processor']:.1f} ms of processor time)"
         found.append(Bar(name, measured, f"≤ {ADDED_MS:g} ms", added["added"] <= ADDED_MS))
-    if (flood := told.get("flood")) is not None:
+    if (flood := figures.get("flood")) is not None:
         found += _flood_bars(flood)
-    if (restarting := told.get("restarting")) is not None:
+    if (restarting := figures.get("restarting")) is not None:
         turns = restarting["first_turn"], restarting["next_turn"]
         measured = f"turns {turns[0]} and {turns[1]}, IoU {restarting['next_iou']:.2f}"
         found.append(Bar("kill -9: the dialogue goes on", measured, "turns 1 and 2", turns == (1, 2)))

@@ -12,31 +12,31 @@ from statistics import fmean
 from lisa_ros.benchmark.node.asking import Asker, Heard
 from lisa_ros.demo.failure import DemoError
 
-# Longer than the node's outbox waits for anybody: a second answer would be here by then.
+# Longer than the node's outbox waits for anybody: a second answer would have come by then.
 _UNTIL_QUIET_S = 6.0
 
 
 @dataclass(frozen=True)
 class Flood:
-    """What came of it.
+    """The result of a flood.
 
-    All commands of the first operator are sent, then all of the second, and so on, as fast as they can be: in the order
-    of their coming, the last operator's first command would be answered after everybody else's last. A command's wait
-    is from just before its publishing to its Segmentation's arrival, so that it holds its own model time, too.
+    All commands of the first operator are sent, then all of the second, and so on, as fast as they can be: in order
+    of arrival, the last operator's first command would be answered after all commands of the others. A command's wait
+    is from just before its publishing to its Segmentation's arrival, and includes its own model time.
 
     Attributes:
         sent: commands.
         answers: to them.
-        twice: answers that came for a command that had one.
+        twice: second answers to a command.
         refused: answers without the model: REJECTED, NO_IMAGE, CANCELLED, FAILED.
         seconds: from the first command to the last answer.
         mean_wait_s: of all commands.
         longest_wait_s: of all commands.
-        longest_mean_ratio: the longest mean wait of an operator, over the mean wait of all. 1: all wait alike.
+        longest_mean_ratio: the longest mean wait of an operator, over the mean wait of all. 1: all wait equally long.
         longest_last_ratio: the longest wait of an operator's longest-waiting command, over the mean of those of all
             operators. 1: all are done at the same time.
         longest_command_ratio: the longest wait of a single command, over the mean wait of all. In a flood that is
-            worked off at an even pace it is 2, whoever is served first: the last command waits for all others.
+            answered at an even pace it is 2, whoever is served first: the last command waits for all others.
         first_answer_spread_s: from the first operator's first answer to the last operator's first.
     """
 
@@ -54,7 +54,7 @@ class Flood:
 
 
 def measure_flood(asker: Asker, operators: int, commands: int, texts: Sequence[str], timeout_s: float) -> Flood:
-    """Send operators x commands, and count what comes.
+    """Sends operators x commands, and counts the answers.
 
     Raises:
         DemoError: no answer came for timeout_s, though some were missing.
@@ -71,7 +71,7 @@ def measure_flood(asker: Asker, operators: int, commands: int, texts: Sequence[s
 
 
 def _wait_for(asker: Asker, before: int, wanted: set[str], timeout_s: float) -> None:
-    """Until each has an answer, or none has come for a while."""
+    """Waits until each has an answer, or none has come for timeout_s."""
     while True:
         known = len(asker.heard)
         if wanted <= {heard.id for heard in asker.heard[before:]}:
@@ -82,7 +82,7 @@ def _wait_for(asker: Asker, before: int, wanted: set[str], timeout_s: float) -> 
 
 
 def judge(sent: Sequence[str], heard: Sequence[Heard]) -> Flood:
-    """What the answers say; `sent` are the commands' ids."""
+    """The figures of a flood; `sent` are the commands' ids."""
     counted = Counter(answer.id for answer in heard)
     waits: Mapping[str, list[float]] = defaultdict(list)
     for answer in heard:

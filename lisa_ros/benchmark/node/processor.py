@@ -33,12 +33,12 @@ def running_threads_s(process_id: int) -> float:
 
 def threads_s(process_id: int) -> dict[str, float]:
     """The same by thread; those of one name together."""
-    told: dict[str, float] = {}
+    found: dict[str, float] = {}
     for thread in Path(f"/proc/{process_id}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             name, seconds = (thread / "comm").read_text().strip(), _seconds(thread / "stat")
-            told[name] = told.get(name, 0.0) + seconds
-    return told
+            found[name] = found.get(name, 0.0) + seconds
+    return found
 
 
 def machine_s() -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that is killed goes on with its dialogues."""
+"""A killed node resumes its dialogues."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from lisa_ros.benchmark.node.asking import Asker
 from lisa_ros.demo.processes import Child
-from lisa_ros.demo.script import LINES, Thing
+from lisa_ros.demo.script import LINES, ObjectName
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.simulation.scene import View
 
-# Ann's first two of the demo: the second says "of the same colour", which means nothing without the first.
+# Ann's first two of the demo: the second says "of the same colour", which has no meaning without the first.
 _FIRST, _NEXT = (line for line in LINES if line.operator == "ann" and line.meant.colour == "blue")
 
 
 @dataclass(frozen=True)
 class Restarting:
-    """A first command, SIGKILL, a new process, and a command that goes on from the first.
+    """A first command, SIGKILL, a new process, and a command that refers to the first.
 
     Attributes:
-        first_turn, next_turn: of the dialogue, as the answers said. 1 and 2: it went on.
-        first_iou, next_iou: of the masks with the true ones, in the simulated picture.
+        first_turn, next_turn: of the dialogue, as reported by the answers. 1 and 2: it was resumed.
+        first_iou, next_iou: of the masks with the true ones, in the simulated image.
     """
 
     first_turn: int
@@ -38,11 +38,11 @@ class Restarting:
 def measure_restarting(
     asker: Asker, start: Callable[[str], AbstractContextManager[list[Child]]], view: View, timeout_s: float
 ) -> Restarting:
-    """Start a node, kill it after its first answer, and go on with another one.
+    """Starts a node, kills it after its first answer, and continues with a new one.
 
     Args:
         asker: of both nodes.
-        start: runs a node with the same file of dialogues, as long as the block lasts; is told a name for it.
+        start: runs a node with the same file of dialogues, as long as the block lasts; takes a name for its log.
         view: what the camera shows.
         timeout_s: longest wait.
     """
@@ -62,7 +62,7 @@ def measure_restarting(
     )
 
 
-def true_mask(view: View, meant: Thing) -> NDArray[np.bool_]:
-    """(H, W): the pixels of all things of that kind and colour."""
-    numbers = [thing.instance for thing in view.objects if (thing.colour, thing.kind) == (meant.colour, meant.kind)]
+def true_mask(view: View, meant: ObjectName) -> NDArray[np.bool_]:
+    """(H, W): the pixels of all objects of that kind and colour."""
+    numbers = [one.instance for one in view.objects if (one.colour, one.kind) == (meant.colour, meant.kind)]
     return np.isin(view.instances, np.array(numbers, dtype=np.uint8))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole of `lisa benchmark node`: starts the camera and the node, measures, prints a table and writes a JSON."""
+"""`lisa benchmark node`: starts the camera and the node, measures, prints a table and writes a JSON file."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
     """Measures lisa_node beside a simulated camera, in processes and a ROS domain of their own.
 
     Returns:
-        what stands in the JSON: "machine", "options", "load" (average over a minute, before and after), the parts'
+        what the JSON file holds: "machine", "options", "load" (average over a minute, before and after), the parts'
         figures ("idling", "added_time", "flood", "restarting"), and "bars".
 
     Raises:
         ValueError: an option cannot be used.
-        DemoError: a node ended early, or something did not come in time.
+        DemoError: a node ended early, or a message did not come in time.
         OSError: a file cannot be written.
         KeyboardInterrupt: SIGINT or SIGTERM came; all processes have ended.
     """
@@ -54,13 +54,13 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
     share_memory()
     load_before = os.getloadavg()[0]
     with _deferred_signals() as interrupted, tempfile.TemporaryDirectory(prefix="lisa_benchmark_") as folder:
-        told = _Measuring(options, Path(folder), interrupted).all()
-    found = bars(told, options.rate_hz)
+        figures = _Measuring(options, Path(folder), interrupted).all()
+    found = bars(figures, options.rate_hz)
     report = {
         "machine": machine(torch.device("cpu")),
         "options": {name: str(value) for name, value in dataclasses.asdict(options).items()},
         "load": {"before": load_before, "after": os.getloadavg()[0]},
-        **told,
+        **figures,
         "bars": [dataclasses.asdict(bar) for bar in found],
     }
     write_json(options.output / "benchmark_node.json", report)
@@ -71,7 +71,7 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
 
 @contextmanager
 def _deferred_signals() -> Iterator[threading.Event]:
-    """Notes SIGINT and SIGTERM, which every wait looks at: an exception at any moment could lose a process."""
+    """Records SIGINT and SIGTERM for the waits to check: an exception at any moment could lose a process."""
     noted = threading.Event()
     before = {number: signal.signal(number, lambda *_: noted.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -126,7 +126,7 @@ class _Measuring:
         options = self._options
         with self._node("flood"):
             asker.wait_for_lisa(options.timeout_s)
-            asker.ask("nobody", self._texts[0], options.timeout_s)  # the picture has been looked at once
+            asker.ask("nobody", self._texts[0], options.timeout_s)  # the image is encoded once
             return measure_flood(asker, options.operators, options.commands, self._texts, options.timeout_s)
 
     def _restarting(self, asker: Asker) -> Any:
@@ -134,7 +134,7 @@ class _Measuring:
 
     @contextmanager
     def _node(self, name: str) -> Iterator[list[Child]]:
-        """A lisa_node of its own for each part: what one has cached, the next has not."""
+        """A new lisa_node for each part, so that nothing is cached from the part before."""
         with running({f"lisa_node_{name}": self._command()}, self._folder) as children, self._watched(*children):
             yield children
 
@@ -146,11 +146,11 @@ class _Measuring:
             "device": load.device,
             "template": load.template,
             "cache_mib": load.cache_mib,
-            # JSON is YAML: a path of any letters stays one text.
+            # JSON is YAML: any path stays one string.
             "vision_tower": json.dumps(load.vision_tower or ""),
             "checkpoint": json.dumps(str(checkpoint.expanduser().resolve()) if checkpoint else ""),
             "dialogue_file": json.dumps(str(self._folder / "dialogues.sqlite")),
-            # A flood waits here.
+            # Holds the whole flood.
             "queue_size": max(16, self._options.operators * self._options.commands),
         }
         return node_command("lisa_node", _NAMESPACE, parameters)
