@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -111,3 +112,17 @@ def test_the_page_of_result_json_describes_every_field_and_its_example_fits() ->
     table = page.partition("| field |")[2]
     missing = {name for name in fields if not re.search(rf"[`.]{name}[`.\[]", table)}
     assert missing == set()
+
+
+def test_the_architecture_page_has_every_package_in_its_layer_and_a_paragraph_for_each() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layers = [set(layer.split(" : ")) for layer in contract["layers"]]
+    page = (DOCS / "architecture.md").read_text()
+    drawn = [set(names.split()) for names in re.findall(r"subgraph L\d\[.*\]\n((?: {4}\w+\n)+)", page)]
+    assert drawn == layers
+    described = {
+        name for names in re.findall(r"^- \*\*([\w, ]+)\*\*:", page, re.MULTILINE) for name in names.split(", ")
+    }
+    assert described == set.union(*layers)
+    files = re.findall(r"^\d\. \[`([\w/]+\.py)`\]", page, re.MULTILINE)
+    assert len(files) == 3 and all((ROOT / "lisa_ros" / file).is_file() for file in files)

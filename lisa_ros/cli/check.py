@@ -11,7 +11,7 @@ from lisa_ros.cli.options import add_checkpoint, add_vision_tower, of_models
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("check", help="tell whether a checkpoint would load, without reading its weights")
+    parser = commands.add_parser("check", help="check whether a checkpoint would load, without reading its weights")
     add_checkpoint(parser, "the checkpoint; of SegLLM its index file in a folder is enough", required=True)
     add_vision_tower(parser, of_models("vision_tower"))
     parser.set_defaults(run=run)

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupted.
     """
     options = _parser().parse_args(arguments)
-    # Only noted, and looked at during every wait: an exception at any moment could come between a process and its end.
+    # Only recorded, and checked during every wait: an exception at any moment could leave a process behind.
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())

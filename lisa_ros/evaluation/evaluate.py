@@ -267,7 +267,7 @@ def _resolved(wanted: Evaluation) -> LoadOptions:
         # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
         resolve_quantization(wanted.checkpoint, "none")
     quantization = resolve_quantization(wanted.checkpoint, wanted.options.quantization)
-    # The data set tells what a round refers to, whatever its text is.
+    # The data set says what a round refers to, whatever its text is.
     explicit = model_of(wanted.checkpoint) == "segllm"
     return dataclasses.replace(wanted.options, quantization=quantization, explicit_references=explicit)
 

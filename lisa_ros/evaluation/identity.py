@@ -26,7 +26,7 @@ def check_claim(folder: Path, identity: Mapping[str, Any]) -> None:
     """Checks that a folder is the output of a run, or can become it. Nothing is written.
 
     Args:
-        folder: need not exist; run.json in it tells which run it belongs to.
+        folder: need not exist; its run.json says which run it belongs to.
         identity: what must be the same, plain values by name.
 
     Raises:
@@ -38,7 +38,7 @@ def check_claim(folder: Path, identity: Mapping[str, Any]) -> None:
         return
     foreign = [name for name in ("items.jsonl", "results.json") if (folder / name).exists()]
     if foreign:
-        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no {_FILE} that tells of which run; name another")
+        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no {_FILE} , so the run is unknown; name another")
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:

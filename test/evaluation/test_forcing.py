@@ -44,7 +44,7 @@ def test_a_seg_in_an_earlier_turn_is_masked_as_upstream_does(lisa: Lisa, golden_
     assert np.abs(logits - case.mask_logits[0]).max() <= 1e-2
 
 
-def test_the_doorway(lisa: Lisa, golden_lisa: Path) -> None:
+def test_the_segmenters_interface(lisa: Lisa, golden_lisa: Path) -> None:
     case = read_case(golden_lisa, 0)
     segmenter = LisaSegmenter(lisa)
     assert segmenter.capabilities == Capabilities(teacher_forcing=True)

@@ -72,7 +72,7 @@ def test_giou_is_a_mean_and_ciou_a_share() -> None:
     assert found.ciou == pytest.approx(40 / 60, abs=1e-6)
 
 
-def test_each_mask_of_a_picture_counts_as_much_as_any() -> None:
+def test_each_mask_of_an_image_counts_equally() -> None:
     # Upstream takes the mean of a picture's masks and weighs it with their number.
     found = score([[Overlap(1, 2), Overlap(0, 5), Overlap(0, 0)], [Overlap(4, 4)]])
     assert found.giou == pytest.approx((0.5 + 0 + 1 + 1) / 4, abs=5e-6)

@@ -14,7 +14,7 @@ COLOURS = {"red": (200, 20, 20), "grün": (20, 160, 40), "blue": (30, 60, 220)}
 
 
 def make_folder(folder: Path, count: int = 4, size: tuple[int, int] = (60, 80), **changes: Any) -> Path:
-    """Pictures of one coloured square each, with two texts; `changes` go into every annotation."""
+    """Images of one coloured square each, with two texts; `changes` go into every annotation."""
     folder.mkdir(parents=True)
     for i in range(count):
         name, colour = list(COLOURS.items())[i % len(COLOURS)]
@@ -32,9 +32,9 @@ def make_folder(folder: Path, count: int = 4, size: tuple[int, int] = (60, 80), 
     return folder
 
 
-def explain(data: Path, pictures: dict[str, str]) -> None:
-    """Writes explanatory/train.json beside a folder: picture -> what is to be said of it."""
+def explain(data: Path, texts: dict[str, str]) -> None:
+    """Writes explanatory/train.json beside a folder: image -> its explanation."""
     folder = data.parent / "explanatory"
     folder.mkdir()
-    entries = [{"image": image, "query": "?", "outputs": text} for image, text in pictures.items()]
+    entries = [{"image": image, "query": "?", "outputs": text} for image, text in texts.items()]
     (folder / "train.json").write_text(json.dumps(entries), encoding="utf-8")

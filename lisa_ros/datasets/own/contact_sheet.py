@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A data set to look at: questions with their masks, as one image and as a page."""
+"""Contact sheet of a data set: questions with their masks, as one image and as a page."""
 
 from __future__ import annotations
 

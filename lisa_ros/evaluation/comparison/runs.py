@@ -22,7 +22,7 @@ class FinishedRun:
 
     Attributes:
         folder: its output.
-        label: tells it from the others: the checkpoint and, where that is not enough, more.
+        label: the checkpoint and, where two runs share it, the folder; unique.
         settings: its results.json but rows and items.
         items: its items, in the data set's order.
     """

@@ -11,7 +11,7 @@ from lisa_ros.segmentation.errors import LisaError
 
 
 class OutputError(LisaError):
-    """An output folder cannot be used; the text tells why, and what would be right."""
+    """An output folder cannot be used; the text says why, and what would be right."""
 
 
 def make_output_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ def score_held_out(segmenter: Segmenter, samples: Sequence[Sample]) -> Score:
         DataError: an image or its truth cannot be read.
     """
     ask = generate(segmenter, "upstream", MAX_NEW_TOKENS)
-    bar = tqdm(samples, desc="held out", unit="picture", mininterval=10.0)
+    bar = tqdm(samples, desc="held out", unit="image", mininterval=10.0)
     return score([[_judge(segmenter, ask, sample)] for sample in bar])
 
 
