@@ -16,9 +16,11 @@ from lisa_ros.datasets.samples import Sample
 from lisa_ros.datasets.tabletop import read_tabletop
 from lisa_ros.evaluation.items import Item, ItemLog
 from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.segmentation.text import explanation_of
 
 FAMILIES = ("direct", "attribute", "relation", "use", "several", "explain", "follow", "absent")
 TRUE_COLOUR = (255, 255, 255)
+EDGE = (200, 200, 200)
 
 
 def main() -> None:
@@ -34,7 +36,7 @@ def main() -> None:
         items = [item for item in log.items.values() if item.failed is None]
     rng = np.random.default_rng(chosen.seed)
     pairs = [pair(family, [item for item in items if item.group == family], samples, rng) for family in FAMILIES]
-    rows = [np.concatenate(pairs[i : i + 2], axis=1) for i in range(0, len(pairs), 2)]
+    rows = [side_by_side(pairs[i : i + 2]) for i in range(0, len(pairs), 2)]
     cv2.imwrite(str(chosen.output), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
 
 
@@ -43,24 +45,26 @@ def pair(family: str, items: list[Item], samples: dict[str, Sample], rng: np.ran
     good = [item for item in items if item.iou >= 0.75]
     bad = sorted(items, key=lambda item: item.iou)[: max(1, len(items) // 50)]
     drawn = [draw(some[int(rng.integers(len(some)))], samples) for some in (good or items, bad)]
-    return np.concatenate(drawn, axis=1)
+    return side_by_side(drawn)
+
+
+def side_by_side(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """One image. Captions have different numbers of lines; what is missing at the bottom becomes grey."""
+    height = max(image.shape[0] for image in images)
+    filled = [cv2.copyMakeBorder(i, 0, height - i.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=EDGE) for i in images]
+    return np.concatenate(filled, axis=1)
 
 
 def draw(item: Item, samples: dict[str, Sample]) -> NDArray[np.uint8]:
     """RGB: what was found as an overlay, what is true as an outline, question and answer below."""
     sample = samples[item.sample]
     assert callable(sample.image)
-    image = draw_overlay(sample.image(), [decode_mask(item.found, item.size)])
+    caption = f"{item.group}, IoU {item.iou:.2f}\n{item.round}: {item.asked}\n→ {explanation_of(item.answer)}"
+    framed = draw_overlay(sample.image(), [decode_mask(item.found, item.size)], caption)
     truth = sample.rounds[item.round - 1].truth()
     outlines, _ = cv2.findContours(truth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(image, outlines, -1, TRUE_COLOUR, 1)
-    words = np.full((64, image.shape[1], 3), 250, np.uint8)
-    said = [f"{item.group}, IoU {item.iou:.2f}", f"{item.round}: {item.asked}", f"> {item.answer.removesuffix('</s>')}"]
-    for row, text in enumerate(said):
-        size = 0.36 if len(text) < 50 else 0.36 * 50 / len(text)
-        cv2.putText(words, text, (4, 16 + 20 * row), cv2.FONT_HERSHEY_SIMPLEX, size, (30, 30, 30), 1, cv2.LINE_AA)
-    framed = np.concatenate([image, words])
-    return cv2.copyMakeBorder(framed, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(200, 200, 200))
+    cv2.drawContours(framed, outlines, -1, TRUE_COLOUR, 1)
+    return cv2.copyMakeBorder(framed, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=EDGE)
 
 
 if __name__ == "__main__":

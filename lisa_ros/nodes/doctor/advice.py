@@ -91,8 +91,11 @@ def _about_depth(facts: SystemFacts) -> Iterator[str]:
             "to the image. Use the driver's option (RealSense: align_depth.enable:=true), or depth_image_proc's "
             "register node."
         )
-    if image.width and (depth.width, depth.height) != (image.width, image.height):
-        yield f"{depth.name} is {depth.width}x{depth.height}, the image {image.width}x{image.height} pixels."
+    if image.width and depth.width * image.height != image.width * depth.height:
+        yield (
+            f"{depth.name} is {depth.width}x{depth.height}, the image {image.width}x{image.height} pixels: another aspect,"
+            " so depth is not registered to the image."
+        )
     if facts.depth_offset_s is not None and facts.depth_offset_s > SYNC_TOLERANCE_S:
         yield (
             f"Depth images are {1000 * facts.depth_offset_s:.0f} ms from the nearest image, and sync_tolerance is "
