@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from lisa_ros.bags.commands import BagCommand
 from lisa_ros.bags.frames import BagFrame
-from lisa_ros.bags.reading import Bag
+from lisa_ros.bags.reading import Bag, Stored
 from lisa_ros.bags.types import deserialize
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.images.decoding import depth_from, rgb_from
-from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, ObjectMask, check_objects
-from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.answers import CommandError, Finished, Mask, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.found import found_objects, why_no_object
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
+from lisa_ros.spatial.parts import separate_things
+from lisa_ros.spatial.registration import depth_on_grid
 from lisa_ros.tracking.stillness import same_scene
 
 Rgb = NDArray[np.uint8]
@@ -144,9 +146,10 @@ class Answerer:
         age_s, oldest_s = (time_ns - frame.image.time_ns) / 1e9, self.settings.max_image_age_s
         if 0 < oldest_s < age_s:
             raise ImageError(f"The newest image is {age_s:.1f} s older than the command; {oldest_s:g} s are allowed.")
-        return rgb_from(self._message(frame.image))
+        return rgb_from(self.message(frame.image))
 
-    def _message(self, stored: Any) -> Any:
+    def message(self, stored: Stored) -> Any:
+        """A message of the bag."""
         return deserialize(stored.data, self.bag.types[stored.topic])
 
     def _infer(self, command: BagCommand, image: Rgb) -> Inferred:
@@ -179,7 +182,8 @@ class Answerer:
     ) -> BagAnswer:
         turn = turn_of(command.text, finished)
         number = self.dialogues.append(command.operator, turn)
-        objects = found_objects(finished.objects, 0.0)
+        positions = _Positions(self, frame)
+        objects = positions.separated(found_objects(finished.objects, 0.0), image)
         return BagAnswer(
             command,
             command.time_ns(self.bag.start_ns),
@@ -189,24 +193,47 @@ class Answerer:
             image,
             turn_of(command.text, finished, number),
             objects,
-            self._locations(frame, image, objects),
+            tuple(positions.of(image, one.mask) for one in objects),
             inferred.frame_known,
             inferred.first_mask_ms,
             inferred.total_ms,
         )
 
-    def _locations(
-        self, frame: BagFrame, image: Rgb, objects: tuple[ObjectMask, ...]
-    ) -> tuple[Located | NotLocated, ...]:
-        try:
-            depth_m = depth_from(self._message(frame.depth)) if frame.depth else None
-            camera = self._camera(self._message(frame.camera_info)) if frame.camera_info else None
-        except ValueError as error:  # of depth or of intrinsics
-            return (NotLocated(NotLocatedReason.NO_DEPTH, str(error)),) * len(objects)
-        return tuple(locate(image, one.mask, depth_m, camera) for one in objects)
-
-    def _camera(self, info: Any) -> CameraModel:
+    def camera(self, info: Any) -> CameraModel:
+        """The camera of a CameraInfo. Raises a LisaError for one that is not calibrated."""
         if self.settings.image_rectified:
             rows = np.asarray(info.p, dtype=float).reshape(3, 4)[:, :3]
             return CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
         return CameraModel.from_info(info.width, info.height, info.k, info.distortion_model, info.d)
+
+
+class _Positions:
+    """Depth and intrinsics of one frame."""
+
+    def __init__(self, answerer: Answerer, frame: BagFrame) -> None:
+        self._depth_m: NDArray[np.float32] | None = None
+        self._camera: CameraModel | None = None
+        self._trouble: NotLocated | None = None
+        try:
+            self._camera = answerer.camera(answerer.message(frame.camera_info)) if frame.camera_info else None
+        except LisaError as error:
+            self._trouble = NotLocated(NotLocatedReason.NO_CAMERA, f"The camera_info cannot be used: {error}.")
+        try:
+            self._depth_m = depth_from(answerer.message(frame.depth)) if frame.depth else None
+        except ImageError as error:
+            self._trouble = NotLocated(NotLocatedReason.NO_DEPTH, str(error))
+
+    def separated(self, objects: tuple[ObjectMask, ...], image: Rgb) -> tuple[ObjectMask, ...]:
+        """One object for each separate thing, if the only mask covers several, as the node's split_objects."""
+        if len(objects) != 1:
+            return objects
+        size = (image.shape[1], image.shape[0])
+        depth_m = None if self._depth_m is None else depth_on_grid(self._depth_m, size)
+        if depth_m is not None and depth_m.shape != image.shape[:2]:
+            depth_m = None
+        parts = separate_things(objects[0].mask, depth_m)
+        return objects if len(parts) == 1 else tuple(replace(objects[0], mask=part, box=None) for part in parts)
+
+    def of(self, image: Rgb, mask: Mask) -> Located | NotLocated:
+        """An object's position, or the reason why there is none."""
+        return self._trouble or locate(image, mask, self._depth_m, self._camera)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.bags.answering import BagAnswer
 from lisa_ros.bags.types import constant, deserialize, make, time_message
+from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.overlay import draw_overlay
@@ -88,17 +89,21 @@ def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> 
         detail=detail_of(answer.detail),
         answer=_sendable(turn.answer) if turn else "",
         explanation=explanation(answer),
-        objects=[_object(one, header, where) for one, where in zip(answer.objects, locations, strict=True)],
+        objects=[
+            _object(one, header, where, answer.command.text)
+            for one, where in zip(answer.objects, locations, strict=True)
+        ],
         model=model if turn else "",
         turn=turn.number if turn else 0,
         references=np.array(turn.references if turn else (), dtype=np.uint32),
         frame_known=answer.frame_known,
         first_mask_ms=answer.first_mask_ms,
         total_ms=answer.total_ms,
+        position_frame=header.frame_id,
     )
 
 
-def _object(found: ObjectMask, header: Any, location: Located | NotLocated | None) -> Any:
+def _object(found: ObjectMask, header: Any, location: Located | NotLocated | None, text: str) -> Any:
     x, y, width, height = geometry.bounding_box(found.mask)
     begin, end = found.span
     fields = {
@@ -110,6 +115,7 @@ def _object(found: ObjectMask, header: Any, location: Located | NotLocated | Non
         "span_end": end,
         "score": -1.0 if found.score is None else found.score,
         "phrase": _sendable(found.phrase),
+        "name": _sendable(found.phrase.strip()) or noun_phrase(_sendable(text)),
     }
     return make("lisa_ros/msg/ObjectMask", **fields, **_location(location))
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa bag` gives the answers that the node gives when the same bag is played to it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy.serialization
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from recorded_bags import DEPTH, IMAGE, INFO, START_NS, write_bag
+from ros_harness import scripted_node, started, talking_node, wait_until
+from rosbags.highlevel import AnyReader
+from rosgraph_msgs.msg import Clock
+from scripted_segmenter import ScriptedSegmenter
+from sensor_msgs.msg import CameraInfo, Image
+
+from lisa_ros.bags.commands import BagCommand
+from lisa_ros.bags.frames import Topics
+from lisa_ros.bags.run import BagJob, run_bag
+from lisa_ros.msg import Command, Segmentation
+
+pytestmark = pytest.mark.ros
+
+COMMANDS = (
+    BagCommand(0.55, "ann", "two"),
+    BagCommand(0.95, "ann", "history"),
+    BagCommand(1.05, "bob", "the blue one"),
+    BagCommand(1.25, "bob", "nothing"),
+)
+
+
+class Player:
+    """Plays a bag with /clock, and gives each command at its time."""
+
+    def __init__(self, node: Node) -> None:
+        self.answers: list[Segmentation] = []
+        self._clock = node.create_publisher(Clock, "/clock", 1)
+        self._commands = node.create_publisher(Command, "/played/command", 10)
+        self._camera = {
+            topic: node.create_publisher(kind, topic, qos_profile_sensor_data)
+            for topic, kind in ((IMAGE, Image), (DEPTH, Image), (INFO, CameraInfo))
+        }
+        self._kinds = {IMAGE: Image, DEPTH: Image, INFO: CameraInfo}
+        node.create_subscription(Segmentation, "/played/segmentation", self.answers.append, 10)
+
+    def play(self, bag: Path) -> None:
+        publishers = (self._commands, *self._camera.values())
+        wait_until(lambda: all(one.get_subscription_count() for one in publishers), "the node")
+        coming = list(COMMANDS)
+        with AnyReader([bag]) as reader:
+            for connection, time_ns, data in reader.messages():
+                while coming and coming[0].time_ns(START_NS + 2_000_000) < time_ns:
+                    self._ask(coming.pop(0))
+                self._tick(time_ns)
+                message = rclpy.serialization.deserialize_message(bytes(data), self._kinds[connection.topic])
+                self._camera[connection.topic].publish(message)
+                time.sleep(0.05)
+
+    def _ask(self, command: BagCommand) -> None:
+        time_ns = command.time_ns(START_NS + 2_000_000)
+        self._tick(time_ns)
+        time.sleep(0.2)  # the images before it have arrived
+        before = len(self.answers)
+        self._commands.publish(Command(operator_id=command.operator, text=command.text, stamp=stamp(time_ns)))
+        wait_until(lambda: len(self.answers) > before, f"the answer to {command.text!r}")
+
+    def _tick(self, time_ns: int) -> None:
+        self._clock.publish(Clock(clock=stamp(time_ns)))
+
+
+def stamp(time_ns: int) -> Time:
+    return Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
+
+
+def answers_of(bag: Path) -> list[Any]:
+    with AnyReader([bag]) as reader:
+        wanted = [one for one in reader.connections if one.topic == "/lisa/segmentation"]
+        return [reader.deserialize(data, one.msgtype) for one, _, data in reader.messages(wanted)]
+
+
+def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
+    source = write_bag(tmp_path / "in", images=16, size=(320, 240))  # small: cameras are best effort
+    run_bag(BagJob(source, tmp_path / "out", Topics(IMAGE, DEPTH, INFO), COMMANDS), ScriptedSegmenter(), lambda _: None)
+    remapped = [
+        word
+        for name, topic in (("image", IMAGE), ("depth", DEPTH), ("camera_info", INFO))
+        for word in ("-r", f"{name}:={topic}")
+    ]
+    arguments = ("-r", "__node:=played", "-p", "use_sim_time:=true", *remapped)
+    with talking_node("player") as node, started(scripted_node(*arguments)):
+        player = Player(node)
+        player.play(source)
+    ours = answers_of(tmp_path / "out")
+    assert len(ours) == len(player.answers) == len(COMMANDS)
+    for from_bag, from_node in zip(ours, player.answers, strict=True):
+        for field in ("operator_id", "text", "status", "detail", "answer", "explanation", "turn", "position_frame"):
+            assert getattr(from_bag, field) == getattr(from_node, field), field
+        assert from_bag.header.stamp.sec == from_node.header.stamp.sec
+        assert from_bag.header.stamp.nanosec == from_node.header.stamp.nanosec
+        assert len(from_bag.objects) == len(from_node.objects)
+        for one, other in zip(from_bag.objects, from_node.objects, strict=True):
+            assert np.array_equal(one.mask.data, np.asarray(other.mask.data))
+            for field in ("pixels", "phrase", "name", "located", "location_detail", "score", "span_begin"):
+                assert getattr(one, field) == getattr(other, field), field
+            for axis in "xyz":
+                assert getattr(one.pose.position, axis) == getattr(other.pose.position, axis)
+                assert getattr(one.box_size, axis) == getattr(other.box_size, axis)
+    assert len(ours[0].objects) == 2 and ours[0].objects[0].located
