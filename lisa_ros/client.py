@@ -236,7 +236,10 @@ class LisaClient:
 
         Raises:
             RuntimeError: The last command has no answer yet; wait for it or cancel it first.
+            ValueError: `masks` is none of its values.
         """
+        if masks not in _OUTPUTS:
+            raise ValueError(f"masks is {masks!r}; it must be {', '.join(map(repr, _OUTPUTS))}")
         if self._result_future is not None and not self._result_future.done():
             raise RuntimeError("the last command has no answer yet; wait until is_complete() or call cancel()")
         self._id, self._feedback, self._result_future, self._final = uuid.uuid4().hex, Feedback("", ()), None, None

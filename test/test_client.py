@@ -57,6 +57,8 @@ def test_what_a_planner_wants_of_the_answer(probe: Probe, client: LisaClient) ->
     (found,) = client.result().objects
     assert found.mask is None and found.bbox[2] > 0
     assert client.result().frame == "base_link" and found.pose is None and found.grip is None
+    with pytest.raises(ValueError, match="'image', 'rle', 'none'"):
+        client.segment("red", masks="png")  # type: ignore[arg-type]
     assert not client.segment("red", grip="magnet") and "grip" in client.result().message
 
 
