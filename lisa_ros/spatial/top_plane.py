@@ -77,7 +77,7 @@ def top_plane_grip(located: Located) -> Grip:
     if clear_m < MIN_CLEAR_M:
         least = f"{1000 * MIN_CLEAR_M:.0f} mm"
         raise CannotGripError(
-            f"The largest level patch has room for {1000 * clear_m:.0f} mm across; {least} is the least."
+            f"The largest level patch has room for {1000 * clear_m:.1f} mm across; {least} is the least."
         )
     normal, middle = _local_plane(surface, patch.pixels, point, clear_m / 2.0, up)
     x, y, z = (float(value) for value in point * (normal @ middle) / (normal @ point))
