@@ -37,6 +37,8 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # The simulated tabletop camera, and with it `make demo`.
     "sim": ["pybullet"],
+    # The tracker edgetam: timm has its vision encoder.
+    "edgetam": ["timm"],
     # The operators' page.
     "console": ["segno", "starlette", "uvicorn", "websockets"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.

@@ -3,8 +3,8 @@
 
 A `Tracker` propagates a mask from one frame to the next. The masks of a slow segmenter are about frames of seconds
 ago; a `Follower` propagates them to the newest frame and reports when the segmenter should be run again. The types are
-those of numpy, so that another kind of tracker (SAM 2, for example) fits the same interface;
-`lisa_ros.tracking.flow` has one by optical flow.
+those of numpy, so that each kind of tracker fits the same interface: `lisa_ros.tracking.flow` has one by optical flow,
+`lisa_ros.tracking.video_models` has SAM 2, EdgeTAM and SAM 3.
 
 Nothing here is safe for use from several threads at once.
 """
@@ -51,7 +51,8 @@ class Tracked:
 
     Attributes:
         mask: (H, W); empty if and only if the state is LOST, so that no old mask is taken for a new one.
-        state: TRACKED or LOST. LOST stays until the tracker is started again.
+        state: TRACKED or LOST. With the flow tracker, LOST stays until it is started again; a video model may find the
+            object again by itself.
         confidence: 0 to 1, how well motion and colours agree with the mask; 0 if LOST. It compares frames and is not a
             probability.
         reason: why it was lost; None while TRACKED.

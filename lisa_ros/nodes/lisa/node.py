@@ -48,7 +48,11 @@ from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
+from lisa_ros.nodes.lisa.tracking.trackers import tracker_from_parameters
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
+from lisa_ros.tracking.flow import FlowTracker
+from lisa_ros.tracking.interface import Tracker
 
 # Commands are small, so all of them are kept until the executor takes them, whatever their number.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
@@ -137,6 +141,8 @@ class LisaNode(LifecycleNode):
         self._set_lifecycle("configuring")
         try:
             with loading_reports(self):
+                # The tracker first: it is loaded faster, so that what is wrong with it is known sooner.
+                tracker = self._load_tracker()
                 segmenter = self._load()
         except LoadError as error:
             self._trouble = str(error)
@@ -145,6 +151,7 @@ class LisaNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._state.change(model=self._commands.new_model(segmenter))
         self._model_info.publish(segmenter, self._live_parameters.current.checkpoint)
+        self._tracking.use(tracker)
         self._trouble = ""
         self._set_lifecycle("inactive")
         return TransitionCallbackReturn.SUCCESS
@@ -178,6 +185,7 @@ class LisaNode(LifecycleNode):
             self._commands.end_model(model, _STOP_WORKER_S)
             model.segmenter.release()
             self._model_info.publish(None, "")
+        self._tracking.use(FlowTracker())  # frees the memory of a video model
         self._set_lifecycle("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
@@ -322,6 +330,12 @@ class LisaNode(LifecycleNode):
             return open_dialogues(parameters.dialogue_file, name, limits)
         except StoreError as error:
             raise LoadError(f"Parameter dialogue_file: {error}") from error
+
+    def _load_tracker(self) -> Tracker:
+        try:
+            return tracker_from_parameters(self._live_parameters.current)
+        except LisaError as error:
+            raise LoadError(f"Could not load the tracker: {error}") from error
 
     def _load(self) -> Segmenter:
         parameters = self._live_parameters.current

@@ -289,6 +289,18 @@ class NodeParameters:
     track: bool = _switch(
         True, "Track the most recently answered object on `~/tracked/*` while these topics have a subscriber."
     )
+    tracker: str = _configured(
+        "flow",
+        "Tracker of `~/tracked/*`. flow: optical flow, on the CPU, without a checkpoint. edgetam, sam2, sam3: a video"
+        " model, which needs tracker_checkpoint and on a camera's rate a GPU.",
+        "flow",
+        "edgetam",
+        "sam2",
+        "sam3",
+    )
+    tracker_checkpoint: str = _configured(
+        "", "Folder or Hugging Face id of the tracker's model, such as facebook/sam2.1-hiera-tiny for sam2."
+    )
     track_again_after: float = _number(
         5.0,
         "Interval at which the model segments the tracked object anew to correct the tracker, in seconds, while no"

@@ -26,7 +26,7 @@ from lisa_ros.segmentation.found import is_object
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.segmentation.turns import Turn
 from lisa_ros.tracking.flow import FlowTracker
-from lisa_ros.tracking.interface import Follower, LossReason, Tracked, TrackState, lost
+from lisa_ros.tracking.interface import Follower, LossReason, Tracked, Tracker, TrackState, lost
 
 _SHOWN_CHARACTERS = 64
 _SAME_OBJECT_IOU = 0.3
@@ -72,6 +72,7 @@ class ObjectTracking:
         self.outbox = Outbox(lambda sentence: node.get_logger().error(sentence))
         self._topics = TrackedTopics(node, self.outbox, locator, lambda: parameters.current.points_organised)
         self._follower = Follower(FlowTracker())
+        self._next_tracker: Tracker | None = None
         self._woken, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._correction: _Detection | None = None
         self._answer: _Detection | None = None
@@ -91,6 +92,12 @@ class ObjectTracking:
         if answer is None or newest is None:
             return "no object"
         return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_CHARACTERS]}"
+
+    def use(self, tracker: Tracker) -> None:
+        """Track with another tracker from now on; the object of the last answer is tracked from its frame again."""
+        with self._lock:
+            self._next_tracker = tracker
+        self.wake()
 
     def answered(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> None:
         """Track the first object of a new answer from now on."""
@@ -141,6 +148,11 @@ class ObjectTracking:
                 self._answer = self._correction = None
 
     def _step(self) -> None:
+        with self._lock:
+            tracker, self._next_tracker = self._next_tracker, None
+        if tracker is not None:
+            self._drop()
+            self._follower = Follower(tracker)
         with self._lock:
             answer, begun = self._answer, self._begun
             self._tracked_answer = answer

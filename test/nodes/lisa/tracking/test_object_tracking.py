@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,15 @@ from ros_harness import scripted_node, started, talking_node, wait_until
 from scripted_segmenter import pixels_of
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from toy_checkpoints import tracker_checkpoint
 
 from lisa_ros.msg import Segmentation, TrackedObject
 from lisa_ros.nodes.common.conversions import to_image_message
+from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.tracking.trackers import tracker_from_parameters
+from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.tracking.flow import FlowTracker
+from lisa_ros.tracking.video_models import load_video_tracker
 
 DEPTH = np.full((HEIGHT, WIDTH), 0.8, dtype=np.float32)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -195,3 +202,33 @@ def test_the_model_finds_what_was_lost() -> None:
         again = shown_until(camera, scene(90), in_state(received, TrackedObject.TRACKED), "the object elsewhere")
         assert iou(pixels(again.object.mask), pixels_of(scene(90), "red")) > 0.8
         assert (again.found.sec, again.found.nanosec) > (lost.found.sec, lost.found.nanosec)
+
+
+def test_a_video_model_tracks_in_the_nodes_place_of_optical_flow(tmp_path: Path) -> None:
+    checkpoint = tracker_checkpoint(tmp_path / "sam2", "sam2", seed=2)
+    tracker = ["-p", "tracker:=sam2", "-p", f"tracker_checkpoint:={checkpoint}", "-p", "device:=cpu"]
+    node = scripted_node("-r", "__node:=video", "-p", "track_again_after:=0.0", *tracker)
+    with probing("video") as probe, started(node) as process, subscribed("video") as received:
+        probe.wait_for_node(process)
+        camera = DepthCamera(probe)
+        begin(camera)
+        image = scene(20)
+        found = shown_until(camera, image, received.of, "the object")
+        expected = load_video_tracker("sam2", checkpoint, "cpu")
+        expected.start(scene(20), pixels_of(scene(20), "red"))
+        # The frames are alike, and the model's answer depends on how many it has seen: it is one of the first.
+        # How many frames the model has seen is the node's own matter: the answer is one of the first.
+        answers = [expected.update(image) for _ in range(40)]
+        assert found.state == TrackedObject.TRACKED
+        assert iou(pixels(found.object.mask), pixels_of(image, "red")) < 0.5, "the flow tracker would find the object"
+        assert any((pixels(found.object.mask) == answer.mask).all() for answer in answers)
+
+
+def test_a_tracker_that_cannot_be_loaded_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="tracker is sam2; tracker_checkpoint must name its model, such as face"):
+        tracker_from_parameters(NodeParameters(tracker="sam2"))
+    with pytest.raises(ParameterError, match="but tracker is flow, which has none"):
+        tracker_from_parameters(NodeParameters(tracker_checkpoint="x"))
+    with pytest.raises(LisaError, match="which tracker edgetam needs"):
+        tracker_from_parameters(NodeParameters(tracker="edgetam", tracker_checkpoint=str(tmp_path)))
+    assert isinstance(tracker_from_parameters(NodeParameters()), FlowTracker)

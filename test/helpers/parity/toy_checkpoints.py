@@ -145,8 +145,8 @@ def _qwen(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
 def _scatter(model: torch.nn.Module) -> None:
     """Weights so large that inputs matter: transformers' own initial ones make every answer the same."""
     with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() > 1:
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1 and "timm_model" not in name:  # such a deep network would saturate
                 weight.normal_(0.0, 0.3)
 
 
@@ -162,3 +162,111 @@ def _learn(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2Tokenizer,
         model.lm_head.weight.zero_()
         for token, following in itertools.pairwise(chain):
             model.lm_head.weight[following] += embedded[token]
+
+
+MEMORY = {
+    "image_size": 64,
+    "num_maskmem": 4,
+    "max_object_pointers_in_encoder": 6,
+    "memory_attention_hidden_size": 128,
+    "memory_attention_num_layers": 1,
+    "memory_encoder_hidden_size": 128,
+    "memory_encoder_output_channels": 64,
+    "mask_downsampler_embed_dim": 128,
+    "memory_fuser_num_layers": 1,
+    "memory_fuser_embed_dim": 128,
+    "memory_fuser_intermediate_dim": 16,
+}
+"""Of a tracker for images of 64 x 64 pixels."""
+
+
+def tracker_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A video model: "sam2", "edgetam" (needs timm) or "sam3"."""
+    import transformers
+
+    torch.manual_seed(seed)
+    size, mask_size = {"height": 64, "width": 64}, {"height": 16, "width": 16}
+    # transformers' memory attention takes memories of 64 channels and no others, and features of more.
+    prompts, decoder = {**PROMPT_ENCODER, "hidden_size": 128}, {**MASK_DECODER, "hidden_size": 128}
+    memory = dict(MEMORY)
+    if kind == "sam3":
+        images = transformers.Sam3ImageProcessor(size=size, mask_size=mask_size)
+        processor = transformers.Sam3TrackerVideoProcessor(images, transformers.Sam2VideoVideoProcessor(size=size))
+        memory |= {"memory_attention_feed_forward_hidden_size": 16, "memory_attention_rope_feat_sizes": [4, 4]}
+        model = transformers.Sam3TrackerVideoModel(
+            transformers.Sam3TrackerVideoConfig(
+                vision_config=SAM3_VISION, prompt_encoder_config=prompts, mask_decoder_config=decoder, **memory
+            )
+        )
+    else:
+        images = Sam2ImageProcessor(size=size, mask_size=mask_size)
+        processor = transformers.Sam2VideoProcessor(images, transformers.Sam2VideoVideoProcessor(size=size))
+        if kind == "sam2":
+            memory |= {"memory_attention_feed_forward_hidden_size": 16, "memory_attention_rope_feat_sizes": [4, 4]}
+            model = transformers.Sam2VideoModel(
+                transformers.Sam2VideoConfig(
+                    vision_config={**VISION, "fpn_hidden_size": 128},
+                    prompt_encoder_config=prompts,
+                    mask_decoder_config=decoder,
+                    **memory,
+                )
+            )
+        else:
+            model = _edgetam(prompts, decoder, memory)
+    _scatter(model)
+    with torch.no_grad():  # the object is seen: random weights would say so by chance
+        last = list(model.mask_decoder.pred_obj_score_head.parameters())[-1]
+        last.fill_(8.0)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+SAM3_VISION = {
+    "model_type": "sam3_vision_model",
+    "backbone_config": {
+        "model_type": "sam3_vit_model",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 16,
+        "window_size": 2,
+        "global_attn_indexes": [1],
+        "pretrain_image_size": 64,
+    },
+    "fpn_hidden_size": 128,
+    "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+}
+
+
+def _edgetam(prompts: dict[str, object], decoder: dict[str, object], memory: dict[str, object]) -> torch.nn.Module:
+    import transformers
+
+    backbone = {
+        "model_type": "timm_wrapper",
+        "architecture": "repvit_m1",
+        "num_classes": 2,
+        "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    }
+    vision = {
+        "model_type": "edgetam_vision_model",
+        "backbone_config": backbone,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 128,
+    }
+    memory |= {
+        "memory_attention_mlp_hidden_size": 16,
+        "memory_attention_rope_feat_sizes": [4, 4],
+        "memory_attention_rope_k_sizes": [2, 2],
+        "perceiver_resampler_num_latents": 4,
+        "perceiver_resampler_num_latents_2d": 4,
+        "perceiver_resampler_hidden_size": 64,
+        "perceiver_resampler_mlp_intermediate_size": 16,
+        "perceiver_resampler_attention_head_dim": 64,
+    }
+    config = transformers.EdgeTamVideoConfig(
+        vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder, **memory
+    )
+    return transformers.EdgeTamVideoModel(config)
