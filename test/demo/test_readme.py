@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's blocks about a running node, as they are written, with the simulated camera and the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from ros_harness import private_environment
+
+from lisa_ros.demo.processes import node_command
+
+ENDED_S = 60
+
+
+def block(language: str, word: str) -> str:
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (found,) = [one for one in blocks if word in one]
+    return found
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[None]:
+    commands = (
+        node_command("sim_camera", "/", {"seed": 92, "width": 320, "height": 240}),
+        node_command("lisa_node", "/", {"dialogue_file": json.dumps("")}),
+    )
+    children = [subprocess.Popen(command, env=private_environment()) for command in commands]
+    yield
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.wait(ENDED_S)
+
+
+def test_the_planners_snippet_gets_an_answer(nodes: None, tmp_path: Path) -> None:
+    program = tmp_path / "planner.py"
+    program.write_text(block("python", "LisaClient").replace("the red mug", "the blue bottle") + "print(result)\n")
+    done = subprocess.run(
+        [sys.executable, program], env=private_environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The blue bottle" in done.stdout and "Status.OK" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("ros2") is None, reason="no ros2 command line here")
+def test_echo_and_pub_print_the_answer(nodes: None) -> None:
+    echo = subprocess.Popen(
+        ["bash", "-c", f"exec {block('bash', 'topic echo')}"],
+        env=private_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(5)  # a person starts the second terminal later
+        command = block("bash", "topic pub").replace("hand me something to drink from", "the blue bottle")
+        subprocess.run(["bash", "-c", command], env=private_environment(), check=True, timeout=120)
+        assert echo.stdout is not None
+        assert "The blue bottle" in echo.stdout.readline()
+    finally:
+        echo.terminate()
+        echo.wait(ENDED_S)
