@@ -93,8 +93,8 @@ def _about_depth(facts: SystemFacts) -> Iterator[str]:
         )
     if image.width and depth.width * image.height != image.width * depth.height:
         yield (
-            f"{depth.name} is {depth.width}x{depth.height}, the image {image.width}x{image.height} pixels: another aspect,"
-            " so depth is not registered to the image."
+            f"{depth.name} is {depth.width}x{depth.height}, the image {image.width}x{image.height} pixels: another"
+            " aspect, so depth is not registered to the image."
         )
     if facts.depth_offset_s is not None and facts.depth_offset_s > SYNC_TOLERANCE_S:
         yield (
