@@ -44,8 +44,9 @@ test: lint ## Lint, types and all tests but the slow ones
 test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 	@tools/run --private pytest -q -m slow
 
-fuzz: setup ## 50,000 random messages of all kinds to one node; prints what was found (about ten minutes)
+fuzz: setup ## 50,000 random messages to one node, then 20 times the suite's hostile texts and files
 	@PYTHONPATH=test/processes:test/helpers tools/run --private python test/processes/fuzzing.py
+	@HOSTILE_SCALE=20 tools/run --private pytest -q --timeout=0 test/hostile
 
 lint: setup ## ruff (lint and format) and mypy --strict
 	@$(VENV)/ruff check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sqlite3
 import time
 import zlib
@@ -223,11 +224,16 @@ class DialogueStore:
         rows = self._database.execute("select * from turns order by operator, number").fetchall()
         by_operator: dict[str, list[Any]] = {}
         for row in rows:
+            _check_row(row)
             by_operator.setdefault(row[0], []).append(row)
         found = [
             StoredDialogue(operator, tuple(_turn(row[1], *row[3:]) for row in own), max(row[2] for row in own))
             for operator, own in by_operator.items()
         ]
+        for dialogue in found:
+            first = dialogue.turns[0].number
+            if [turn.number for turn in dialogue.turns] != list(range(first, first + len(dialogue.turns))):
+                raise ValueError(f"the turns of {dialogue.operator!r} are not consecutive")
         return sorted(found, key=lambda dialogue: dialogue.last_turn_s)
 
     def _set_aside(self, error: Exception) -> list[StoredDialogue]:
@@ -261,6 +267,16 @@ def _is_damage(error: sqlite3.Error) -> bool:
     """Whether the content is to blame, and not the disk, a lock or the rights. Extended codes have more bits."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is None or code & 0xFF not in _NOT_DAMAGE
+
+
+def _check_row(row: tuple[Any, ...]) -> None:
+    """Raise a ValueError for a row with values of other types: SQLite does not enforce the columns' types."""
+    operator, number, spoken_s, command, answer, objects, masks, refers = row
+    texts = all(isinstance(value, str) for value in (operator, command, answer, objects, refers))
+    if not (texts and isinstance(number, int) and number > 0 and isinstance(masks, bytes)):
+        raise ValueError("a turn has values of other types")
+    if not (isinstance(spoken_s, float) and math.isfinite(spoken_s)):
+        raise ValueError(f"a turn has the time {spoken_s!r}")
 
 
 def _insertion(operator: str, turn: Turn, last_turn_s: float) -> tuple[str, tuple[Any, ...]]:

@@ -74,7 +74,7 @@ def read_wav(file: Path) -> Samples:
             data = opened.readframes(opened.getnframes())
     except OSError as error:
         raise AudioError(f"The sound file {file} cannot be read: {error.strerror or error}.") from error
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # wave raises a bare RuntimeError for impossible sizes
         raise AudioError(f"The file {file} is no WAV file of PCM ({error or 'it ends too soon'}).") from error
     if width != 2:
         raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it must have 16.")
