@@ -199,8 +199,14 @@ class Pipeline:
         )
 
     def export(self) -> None:
-        """Writes the checkpoint folder."""
-        self._take("joint_randomized", "network.", self.network)
+        """Writes the checkpoint folder; CLIP and LLaMA keep `start_share` of what they started from."""
+        if self.recipe.start_share:
+            self._start_randomized()
+            before = {key: value.clone() for key, value in self.network.state_dict().items()}
+            learned = self._learned("joint_randomized", "network.")
+            self.network.load_state_dict(between(before, learned, self.recipe.start_share))
+        else:
+            self._take("joint_randomized", "network.", self.network)
         export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
 
     def _views(self) -> ViewCache:
@@ -327,3 +333,19 @@ def mean_weights(learned: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, tor
         learned: tensors by name, the same names and shapes in each.
     """
     return {key: torch.stack([one[key].float() for one in learned]).mean(0) for key in learned[0]}
+
+
+def between(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], share: float
+) -> dict[str, torch.Tensor]:
+    """Weights between a network and what it became (Wortsman et al., arXiv 2109.01903); SAM's are those after.
+
+    Args:
+        before: tensors by name.
+        after: the same names and shapes.
+        share: of `before`, 0 to 1.
+    """
+    return {
+        key: value if key.startswith("visual_model.") else torch.lerp(value.float(), before[key].float(), share)
+        for key, value in after.items()
+    }

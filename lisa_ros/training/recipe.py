@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         randomized_views=chosen.randomized_views,
         schedules=schedules,
         start=chosen.start,
+        start_share=chosen.start_share,
     )
     recipe.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -86,9 +87,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--start", type=Path, help="checkpoint folder that the randomized stages start from")
     parser.add_argument(
+        "--start-share",
+        type=_share,
+        default=defaults.start_share,
+        help="how much of the weights before the randomized stages CLIP and LLaMA keep in the export, 0 to 1",
+    )
+    parser.add_argument(
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"
     )
     return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
 
 
 def _steps(text: str) -> tuple[str, int]:

@@ -48,6 +48,7 @@ class Recipe:
         workers: processes that render.
         schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.
         start: a checkpoint folder that the randomized stages start from; None: the mean of joint_a and joint_b.
+        start_share: how much of the weights before the randomized stages CLIP and LLaMA keep in the export, 0 to 1.
     """
 
     views: Path = DEFAULT_CACHE
@@ -59,6 +60,7 @@ class Recipe:
     workers: int = 2
     schedules: tuple[tuple[str, Schedule], ...] = ()
     start: Path | None = None
+    start_share: float = 0.0
 
     def schedule(self, stage: str) -> Schedule:
         """How long and how fast a stage learns."""

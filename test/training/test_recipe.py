@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_view
 from lisa_ros.training.embedded.codes import waves
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import Schedule
-from lisa_ros.training.pipeline import Pipeline
+from lisa_ros.training.pipeline import Pipeline, between
 from lisa_ros.training.recipe import main
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 from lisa_ros.training.stages import hint_reading
@@ -153,3 +154,28 @@ def test_hints_are_read_as_images_are(recipe: Recipe, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pipeline.network, "visual_tokens", lambda pixels: next(tokens))
     found_weight, found_bias = hint_reading.read_as_images(pipeline.network, views, pipeline.clip)
     assert torch.allclose(seen @ found_weight.T + found_bias, seen @ weight.T + bias, atol=0.05)
+
+
+def test_an_export_keeps_a_share_of_the_start_but_in_sam(recipe: Recipe, tmp_path: Path) -> None:
+    Pipeline(replace(recipe, start_share=0.25, output=tmp_path)).export()
+    kept = load_lisa(tmp_path, LoadOptions(device="cpu", precision="fp32")).network.state_dict()
+    before = [learned(recipe, stage) for stage in ("joint_a", "joint_b")]
+    after = learned(recipe, "joint_randomized")
+    name = "language.layers.0.mlp.up_proj.weight"
+    mean = (before[0][name] + before[1][name]) / 2
+    assert torch.allclose(kept[name], 0.25 * mean + 0.75 * after[name], atol=1e-3)
+    name = "visual_model.image_encoder.blocks.0.mlp.lin1.weight"
+    assert torch.allclose(kept[name], after[name], atol=1e-3)
+
+
+def test_weights_between_two_networks() -> None:
+    before, after = ({"lm_head": torch.full((2,), 4.0 * x), "visual_model.x": torch.tensor(x)} for x in (0.0, 1.0))
+    mixed = between(before, after, 0.25)
+    assert torch.equal(mixed["lm_head"], torch.full((2,), 3.0)) and mixed["visual_model.x"] == 1.0
+
+
+@pytest.mark.parametrize("share", ["1.1", "-0.1", "half", "nan"])
+def test_a_share_outside_of_0_to_1_is_refused(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([f"--start-share={share}"])
+    assert "is not a number from 0 to 1" in capsys.readouterr().err
