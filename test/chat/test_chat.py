@@ -72,3 +72,10 @@ def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
     assert "The dialogue of 1 turns is forgotten" in printed and "The dialogue has 1 turns now." in printed
     assert "The dialogue has 0 turns now." in printed and "! the node's camera gives the images" in printed
     assert (tmp_path / "turn1_mask1.png").is_file()
+
+
+def test_a_camera_that_is_not_there_is_named() -> None:
+    command = [sys.executable, "-m", "lisa_ros.cli", "chat", "--camera", "63"]
+    ended = subprocess.run(command, env=private_environment(), capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 2 and "camera 63 cannot be opened (/dev/video63)" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -30,8 +30,9 @@ class LisaConfig(LlavaConfig):
     Attributes:
         wrap_image: whether `<im_start>` and `<im_end>` stand around the image.
         out_dim: width of the `[SEG]` embedding that SAM's mask decoder is prompted with.
-        point_prompts: whether SAM's decoder was trained with points and boxes, as that of the released checkpoints was;
-            config.json of a checkpoint that was not has `"lisa_ros_point_prompts": false`.
+        point_prompts: whether SAM's decoder was trained with points and boxes; that of the released checkpoints was by
+            SAM, before LISA trained it further with `[SEG]` alone. config.json of a checkpoint whose decoder was never
+            so trained has `"lisa_ros_point_prompts": false`.
     """
 
     wrap_image: bool

@@ -5,6 +5,8 @@ import http.client
 import json
 import re
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from console_page import address_of, chromium, console_command
 from paths import ROOT
-from ros_harness import started
+from ros_harness import started, wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -157,3 +159,30 @@ def test_every_text_of_the_page_is_in_the_file_for_translators() -> None:
         keys |= set(re.findall(r"\bt\(\"(\w+)\"", script.read_text()))
     assert keys - set(texts) == set()
     assert all(isinstance(text, str) for text in texts.values())
+
+
+def test_other_machines_need_the_link_and_get_tls(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    with started(console_command("host:=0.0.0.0", f"tls_cert:={certificate}", f"tls_key:={key}")) as process:
+        link = urlsplit(address_of(process))
+        token = link.query.removeprefix("token=")
+        assert link.scheme == "https" and len(token) >= 24
+        wait_until(
+            lambda: sum(bool(set(line) & set("█▀▄")) for line in process.output.splitlines()) > 10, "the QR code"
+        )
+        trusted = ssl.create_default_context(cafile=certificate)
+
+        def status(path: str) -> http.client.HTTPResponse:
+            connection = http.client.HTTPSConnection("127.0.0.1", link.port, timeout=30, context=trusted)
+            connection.request("GET", path)
+            return connection.getresponse()
+
+        assert status("/").status == 401
+        answer = status(f"/?token={token}")
+        assert answer.status == 200 and "Secure" in answer.headers["set-cookie"]
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(link.port or 0, "/healthz")  # plain HTTP
+        assert process.output.count(token) == 1
