@@ -270,3 +270,35 @@ def _edgetam(prompts: dict[str, object], decoder: dict[str, object], memory: dic
         vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder, **memory
     )
     return transformers.EdgeTamVideoModel(config)
+
+
+def sam3_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """SAM 3 for images of 64 x 64 pixels."""
+    import transformers
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    torch.manual_seed(seed)
+    small = {"hidden_size": 32, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    characters = list(bytes_to_unicode().values())
+    tokens = [*characters, *(one + "</w>" for one in characters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = transformers.CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[])
+    text = {
+        **{"model_type": "clip_text_model", "vocab_size": len(tokens), "hidden_size": 32, "intermediate_size": 32},
+        **{"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 32, "projection_dim": 32},
+        **{"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1, "pad_token_id": len(tokens) - 1},
+    }
+    config = transformers.Sam3Config(
+        vision_config={**SAM3_VISION, "fpn_hidden_size": 32},
+        text_config=text,
+        geometry_encoder_config=small,
+        detr_encoder_config=small,
+        detr_decoder_config={**small, "num_queries": 6},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2},
+    )
+    model = transformers.Sam3Model(config)
+    _scatter(model)
+    model.save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    images = transformers.Sam3ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
+    transformers.Sam3Processor(images, tokenizer).save_pretrained(folder)
+    return folder
