@@ -126,3 +126,14 @@ def test_the_architecture_page_has_every_package_in_its_layer_and_a_paragraph_fo
     assert described == set.union(*layers)
     files = re.findall(r"^\d\. \[`([\w/]+\.py)`\]", page, re.MULTILINE)
     assert len(files) == 3 and all((ROOT / "lisa_ros" / file).is_file() for file in files)
+
+
+def test_every_test_that_the_page_about_faults_names_exists() -> None:
+    """Paths below test/, with a function after `::` where one is named."""
+    page = (ROOT / "docs" / "reliability.md").read_text() + (ROOT / "SECURITY.md").read_text()
+    named = re.findall(r"`((?:test/)?[\w/]+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 40
+    for path, function in named:
+        file = ROOT / "test" / path.removeprefix("test/")
+        assert file.is_file(), path
+        assert f"def {function}(" in file.read_text() if function else True, f"{path}::{function}"
