@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,12 @@ def test_what_it_cannot_answer_is_said(segmenter: Sam3Segmenter, folder: Path) -
         load_segmenter(folder, LoadOptions(model_options=("threshold=2",)))
     with pytest.raises(LisaError, match="SAM 3 is not quantized"):
         load_segmenter(folder, LoadOptions(quantization="4bit"))
+
+
+def test_lisa_evaluate_takes_it(folder: Path, tmp_path: Path) -> None:
+    from lisa_ros.cli.main import main
+
+    data = ["--dataset", "tabletop", "--split", "test", "--protocol", "generate", "--limit", "1", "--union"]
+    assert main(["evaluate", *data, "--checkpoint", str(folder), "--output", str(tmp_path / "run")]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["checkpoint"], results["images"]) == (folder.name, 1)
