@@ -12,7 +12,7 @@ from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
 from lisa_ros.segmentation.errors import LisaError
 
-_MODEL = with_value("what", "model", text="to `lisa benchmark model`")
+_MODEL = with_value("what", "model", text="to `lisa benchmark model`", positional=True)
 
 
 def add(commands: Any) -> None:
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         choices=NODE_PARTS,
         nargs="+",
         default=NODE_PARTS,
-        applies=with_value("what", "node", text="to `lisa benchmark node`"),
+        applies=with_value("what", "node", text="to `lisa benchmark node`", positional=True),
         help="of the node's measurements (default: all)",
     )
     parser.add_argument(

@@ -37,19 +37,20 @@ class Condition:
     found: Callable[[argparse.Namespace], str] = lambda options: ""
 
 
-def with_value(name: str, *values: Any, text: str = "") -> Condition:
+def with_value(name: str, *values: Any, text: str = "", positional: bool = False) -> Condition:
     """The option applies only with certain values of another one.
 
     Args:
         name: The other option's name in the namespace, for example "protocol".
         values: The values it may have.
         text: See Condition; empty: made from the name and the values.
+        positional: Whether the other one is an argument without a flag; then the message does not name it.
     """
     flag = f"--{name.replace('_', '-')}"
     return Condition(
         text or f"with {flag} {' or '.join(map(str, values))}",
         lambda options: getattr(options, name) in values,
-        lambda options: "" if getattr(options, name) is None else f"{flag} is {getattr(options, name)}",
+        lambda options: "" if positional or getattr(options, name) is None else f"{flag} is {getattr(options, name)}",
     )
 
 

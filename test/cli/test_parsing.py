@@ -82,7 +82,7 @@ def folders(tmp_path: Path) -> dict[str, str]:
             "--limit applies only without",
         ),
         (["benchmark", "--shape", "mini", "--checkpoint", "{lisa}"], "--shape applies only without --checkpoint"),
-        (["benchmark", "--parts", "flood"], "--parts applies only to `lisa benchmark node`"),
+        (["benchmark", "--parts", "flood"], "--parts applies only to `lisa benchmark node`\n"),
         (["benchmark", "node", "--tokens", "8"], "--tokens applies only to `lisa benchmark model`"),
         ([*FINETUNE, "--rank", "0", "--alpha", "3"], "--alpha applies only with LoRA; --rank is 0"),
         (

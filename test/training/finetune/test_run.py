@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ import pytest
 import torch
 from paths import PROCESSES
 from reason_folder import explain, make_folder
+from running import running
 
 from lisa_ros.cli.main import main
 from lisa_ros.models.common.options import LoadOptions
@@ -106,18 +103,6 @@ def unstopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tenso
     return tensors(folder / "out")
 
 
-@contextmanager
-def running(folder: Path, arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    program = [sys.executable, str(SCRIPT), str(folder), *arguments]
-    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.parametrize(
     ("number", "status", "saved"), [(signal.SIGKILL, -9, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 4)]
 )
@@ -125,7 +110,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(
     data: Path, tmp_path: Path, unstopped: dict[str, torch.Tensor], number: signal.Signals, status: int, saved: int
 ) -> None:
     arguments = command(data, tmp_path / "out", *LONG)
-    with running(tmp_path, arguments) as process:
+    with running(SCRIPT, str(tmp_path), *arguments) as process:
         while not (tmp_path / "waiting").exists():
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
@@ -135,7 +120,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(
     assert process.returncode == status, said
     assert not (tmp_path / "out").exists()
     assert torch.load(tmp_path / "out.work" / "finetune.pt", weights_only=True)["step"] == saved
-    with running(tmp_path, arguments) as again:
+    with running(SCRIPT, str(tmp_path), *arguments) as again:
         said = again.communicate()[1]
     assert again.returncode == 0, said
     assert equal(tensors(tmp_path / "out"), unstopped)

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from paths import HELPERS
+from running import running
 from tiny_training import SCHEDULE, SETTINGS, TinyStage
 
 from lisa_ros.training.loop.states import StateError, StateFile
@@ -34,18 +34,6 @@ def fit(folder: Path, stage: TinyStage | None = None, schedule: Schedule = SCHED
     stage = stage or TinyStage()
     train("tiny", stage, stage.step, schedule, folder, **{"settings": SETTINGS, **options})
     return stage
-
-
-@contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    program = [sys.executable, str(SCRIPT), str(folder), *arguments]
-    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
@@ -87,14 +75,14 @@ def unstopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_process_goes_on_to_the_same_weights(
     tmp_path: Path, unstopped: Path, number: signal.Signals, status: int, saved: int
 ) -> None:
-    with running(tmp_path, str(WAIT_AT)) as process:
+    with running(SCRIPT, str(tmp_path), str(WAIT_AT)) as process:
         wait_for(tmp_path / "waiting", process)
         process.send_signal(number)
         (tmp_path / "go").touch()
         said = process.communicate()[1]
     assert process.returncode == status, said
     assert torch.load(tmp_path / "tiny.pt", weights_only=True)["step"] == saved
-    with running(tmp_path) as again:
+    with running(SCRIPT, str(tmp_path)) as again:
         said = again.communicate()[1]
     assert again.returncode == 0, said
     ours, theirs = weights(tmp_path), weights(unstopped)
