@@ -16,6 +16,7 @@ from scripted_segmenter import ScriptedSegmenter, ScriptedSession
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.answers import answers as answers_module
+from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.camera import Camera
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.commands import Commands
@@ -31,6 +32,9 @@ class Listener:
 
     def __init__(self) -> None:
         self.answers: list[Segmentation] = []
+
+    def on_start(self) -> None:
+        """Nothing is shown."""
 
     def on_event(self, event: Event, header: object) -> None:
         """Parts of the answer are not needed."""
@@ -50,6 +54,7 @@ class Bench:
         state = NodeState()
         self.commands = Commands(
             *(node, parameters, state, self.dialogues, Statistics()),
+            transforms=Transforms(node),
             on_answered=lambda *_: None,
             on_exhausted=lambda: None,
         )
