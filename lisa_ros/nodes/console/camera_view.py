@@ -34,6 +34,8 @@ from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
 _MOST_CONVERSATIONS = 64
 _MOST_FRAMES = 4
 _WIDEST_FRAME = 1920
+_CAMERA_SILENT_S = 1.4
+"""A camera without an image for so long is lost. Pages hear of it with the next heartbeat, 0.5 s later at most."""
 _REASON_S = 2.0
 """How long the answer that says why a command was refused may take after the refusal."""
 
@@ -180,6 +182,7 @@ class CameraView:
         return {
             "camera": self.feed.publishers() > 0,
             "camera_topic": self.feed.topic,
+            "jpeg_files": self.feed.encoded,
             "node": node.there,
             "node_state": node.state,
             "model": node.state == "active",
@@ -294,7 +297,7 @@ class CameraView:
         if not self.feed.subscribed:
             state = "unwatched"
         elif seen_s is not None:
-            state = "lost" if now_s - seen_s > SILENT_S else "ok"
+            state = "lost" if now_s - seen_s > _CAMERA_SILENT_S else "ok"
         elif now_s - self._opened_s < SILENT_S:
             state = "waiting"
         else:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page when things go wrong: hostile text, cancelling, a node and a camera that are lost and come back."""
 
+import json
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import camera_images
 import pytest
@@ -168,7 +171,9 @@ def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browse
             ann = Operator(browser, address, "ann")
             with filming(probe):
                 ann.wait_for_camera()
+            lost_s = time.monotonic()
             ann.until(lambda: "The camera sends no images" in ann.alarms(), "the camera's alarm")
+            assert time.monotonic() - lost_s < 2.0
             with filming(probe):
                 ann.until(lambda: "The camera" not in ann.alarms(), "the end of the camera's alarm")
             port = address.rstrip("/").rsplit(":", 1)[1]
@@ -178,6 +183,8 @@ def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browse
         with console(f"port:={port}"), filming(probe):
             ann.until(lambda: "connection to the console is lost" not in ann.alarms(), "the new connection")
             ann.wait_for_camera()
+            ann.page.wait_for_timeout(3000)  # the new console has heard the node's report, which comes once a second
+            ann.until(lambda: ann.page.get_attribute("body", "data-node") == "active", "the node's state")
             assert ann.ask("the red part")["status"] == "OK"
         ann.close()
 
@@ -199,4 +206,16 @@ def test_nothing_is_subscribed_while_nobody_looks(browser: Browser, probe: Probe
         ann.close()
         ben.close()
         wait_until(lambda: subscribed() == (0, 0), "the end of the subscriptions")
-        time.sleep(0.1)
+
+        def jpeg_files() -> int:
+            try:
+                with urlopen(f"{address}healthz") as response:
+                    health = json.load(response)
+            except HTTPError as error:
+                health = json.load(error)
+            return int(health["cameras"]["default"]["jpeg_files"])
+
+        made = jpeg_files()
+        assert made > 0
+        time.sleep(1.0)  # ten images of the camera
+        assert jpeg_files() == made
