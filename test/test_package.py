@@ -132,6 +132,13 @@ def test_a_font_of_the_overlays_is_installed_by_rosdep(manifest: Package) -> Non
     assert "Roboto-Regular.ttf" in lettering._FONTS
 
 
+def test_make_setup_installs_every_extra() -> None:
+    """What a target alone needs is in the other ones' arguments; build and ros are added where there is no ROS."""
+    line = next(line for line in (ROOT / "tools/setup_python.bash").read_text().splitlines() if "all_extras=" in line)
+    _, extras = setup_lists()
+    assert set(line.split('"')[1].split()) == set(extras) - {"build", "ros"}
+
+
 def test_what_the_package_imports_is_named(manifest: Package) -> None:
     required, extras = setup_lists()
     named = [*required, *extras["console"], *extras["fleet"], *extras["sim"], *extras["speech"], *extras["train"]]
