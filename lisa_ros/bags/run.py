@@ -76,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         statuses: Of each command, in order.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the camera and the node, lets two operators ask, and shows what came of it."""
+"""Starts the camera and the node, lets two operators ask, and shows the results."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """The models: ours, and those that installed packages bring with an entry point. Imports no torch.
 
 A package of somebody else declares an entry point of the group `lisa_ros.models` that names a `ModelDescription`;
-docs/own_models.md has an example. Nothing else has to be told: node, command line and Python find the model by its
+docs/own_models.md has an example. Nothing else has to be changed: node, command line and Python find the model by its
 checkpoint's config.json.
 """
 

@@ -68,7 +68,7 @@ class Tabletop:
             ValueError: the image would be smaller than 16 pixels a side.
         """
         if width < 16 or height < 16:
-            raise ValueError(f"a picture of {width}x{height} pixels is too small: both sides must be 16 or more")
+            raise ValueError(f"an image of {width}x{height} pixels is too small: both sides must be 16 or more")
         self._width, self._height, self._avoid = width, height, frozenset(avoid)
         self._objects_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
         self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")

@@ -143,7 +143,7 @@ class _Json(_Lines):
         """See _Lines."""
         if isinstance(event, Final):
             one = event.understood
-            told = {
+            described = {
                 "heard": one.heard,
                 "used": one.used,
                 "confidence": round(one.confidence, 3),
@@ -151,7 +151,7 @@ class _Json(_Lines):
                 "start_s": round(event.start_ns / 1e9, 3),
                 "detail": one.detail,
             }
-            print(json.dumps(told), flush=True)
+            print(json.dumps(described), flush=True)
 
     def trouble(self, sentence: str) -> None:
         """Goes to standard error."""

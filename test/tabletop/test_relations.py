@@ -132,7 +132,7 @@ def test_a_follow_up_leans_on_the_place_of_what_was_meant_before() -> None:
 
 def test_the_middle_of_things() -> None:
     assert middle(ROW, 1) == (0.1, 0.5)
-    with pytest.raises(ValueError, match="not in the picture"):
+    with pytest.raises(ValueError, match="not in the image"):
         middle(ROW, 9)
 
 

@@ -32,7 +32,7 @@ class Recorder:
         if self._folder is None or not len(event.samples):
             return
         understood = event.understood
-        told = {
+        described = {
             "operator": operator,
             "start_ns": event.start_ns,
             "heard": understood.heard,
@@ -44,7 +44,7 @@ class Recorder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_wav(self._folder / f"{name}.wav", event.samples)
-            (self._folder / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            (self._folder / f"{name}.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
             self._fault("")
         except OSError as error:
             self._fault(f"Utterances cannot be stored in {self._folder}: {error.strerror}.")

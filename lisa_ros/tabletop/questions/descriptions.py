@@ -57,7 +57,7 @@ def middle(view: View, *instances: int) -> tuple[float, float]:
     wanted[list(instances)] = True
     rows, columns = np.nonzero(wanted[view.instances])
     if not len(rows):
-        raise ValueError(f"objects {instances} are not in the picture")
+        raise ValueError(f"objects {instances} are not in the image")
     height, width = view.instances.shape
     return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
 

@@ -207,7 +207,7 @@ SUPERLATIVES = {
 """What one object can be more than all others."""
 
 COLOUR_NOUNS = ("thing", "object")
-"""What an object is called when only its colour is told."""
+"""What an object is called when only its colour is said."""
 
 SEVERAL_WORDINGS = ("all the {xs}", "all {xs}", "the {xs}", "the {number} {xs}", "both {xs}")
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}

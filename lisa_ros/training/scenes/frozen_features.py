@@ -77,5 +77,5 @@ def image_of(sample: Sample) -> NDArray[np.uint8]:
         image = read_image(sample.image) if isinstance(sample.image, Path) else sample.image()
         check_image(image)
     except (ValueError, OSError) as error:
-        raise DataError(f"the picture of {sample.name} cannot be used: {error}") from error
+        raise DataError(f"the image of {sample.name} cannot be used: {error}") from error
     return image

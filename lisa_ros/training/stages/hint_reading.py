@@ -57,7 +57,7 @@ def _pairs(
     network: LisaNetwork, views: Sequence[View], clip: ClipPreprocessing
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Of some views at a time: hints with a one behind them, (patches, READ_WIDTH + 1), and tokens; float64."""
-    for start in tqdm(range(0, len(views), AT_ONCE), desc="reading hints as pictures", unit=f"{AT_ONCE} views"):
+    for start in tqdm(range(0, len(views), AT_ONCE), desc="reading hints as images", unit=f"{AT_ONCE} views"):
         some = views[start : start + AT_ONCE]
         hints = stacked(some, waves).flatten(0, 1)
         tokens = network.visual_tokens(clip_batch(some, clip)).flatten(0, 1)

@@ -26,7 +26,7 @@ MAX_ROWS = 16
 
 @dataclass(eq=False)
 class _Ticket:
-    """One row that waits for its step, and what came of it."""
+    """One row that waits for its step, and its result."""
 
     row: Row
     output: StepOutput | None = None
