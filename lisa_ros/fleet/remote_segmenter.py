@@ -227,6 +227,8 @@ class RemoteSession:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
         again, finished = _Progress(), False
         for line in self._segmenter.lines(query, self._encoded, cancelled):
+            if finished:
+                continue  # the answer is whole, whatever became of the replica
             event = _event(line)
             if isinstance(event, MaskFound):
                 again.objects += (event.object,)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A planner in its own process: `listening_planner.py TOPIC` prints a line for each answer, or mask, it receives."""
 
+import os
 import sys
 
 import rclpy
@@ -11,6 +12,9 @@ from lisa_ros.msg import Segmentation
 
 
 def main(topic: str) -> None:
+    # On Fast DDS's own settings, a process that is frozen counts as gone after 20 s; on config/fastdds.xml after 4 s.
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        os.environ.pop(name, None)
     rclpy.init()
     node = rclpy.create_node("planner")
     kind = Image if topic.endswith("/mask") else Segmentation

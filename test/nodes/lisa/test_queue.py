@@ -23,9 +23,9 @@ from lisa_ros.nodes.common.conversions import to_image_message
 
 def test_a_command_does_not_wait_for_another_operators_command(probe: Probe, gate: Path) -> None:
     probe.ask_about(camera_images.message("rgb8"), "red")
-    held = probe.send(f"gate {gate}", "slow")
+    held = probe.send(f"gate {gate}", "slow_at_the_gate")
     wait_at(gate)
-    after = probe.send("history", "slow")
+    after = probe.send("history", "slow_at_the_gate")
     assert probe.ask("red", "quick").status == Segmentation.OK
     assert not [a for a in probe.answers if a.id in (held, after)]
     gate.touch()

@@ -35,6 +35,8 @@ def segllm_node(checkpoint: Path, dialogues: Path) -> list[str]:
         *parameters,
         "-p",
         "max_image_age:=0.0",
+        "-p",
+        "split_objects:=never",
         "-r",
         "__node:=segllm",
     ]
