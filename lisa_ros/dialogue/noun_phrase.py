@@ -2,7 +2,7 @@
 """The noun phrase of a command: "red mug" of "Can you find the red mug left of the plate?".
 
 Rules, not a parser: spaCy and NLTK need a model file of their own on every robot, and commands have one pattern: a
-request, an article, adjectives and a noun, and then what tells the object from others. The rules are English. Any
+request, an article, adjectives and a noun, and then what sets the object apart. The rules are English. Any
 other text, and one without a noun, is returned as it is, so that the result is never empty.
 """
 

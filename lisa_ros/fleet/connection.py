@@ -108,7 +108,7 @@ class Connection:
         """Sends a request and yields the lines of its answer.
 
         Raises:
-            Cancelled: `cancelled` returned True; the server was told by closing the connection.
+            Cancelled: `cancelled` returned True; the closed connection says so to the server.
             UnreachableError, LisaError: as for `describe`.
         """
         lines: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()

@@ -52,13 +52,13 @@ class Ingress:
         if not _fits(request.headers.get("content-length", "")):
             return JSONResponse({"error": f"a request needs its content-length, at most {MOST_BODY_BYTES}"}, 413)
         self._access.begin(robot)
+        body = None
         try:
             body = await _body(request)
-        except BaseException:
-            self._access.end(robot)
-            raise
+        finally:
+            if body is None:
+                self._access.end(robot)
         if body is None:
-            self._access.end(robot)
             return JSONResponse({"error": f"a request has at most {MOST_BODY_BYTES} bytes"}, 413)
         frame = request.headers.get(FRAME_HEADER, "")[:64]
         return StreamingResponse(self._lines(robot, frame, body), media_type="application/x-ndjson")

@@ -36,9 +36,7 @@ class Server:
 
     def replicas(self) -> list[int]:
         """Process ids of the model's replicas: those of this server alone."""
-        rows = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-        found = {int(row.split(None, 2)[0]): row.split(None, 2) for row in rows.splitlines()}
-        return [pid for pid, row in found.items() if _REPLICA in row[2] and self._started(pid, found)]
+        return descendants(self.process.pid, _REPLICA)
 
     def kill_replica(self, replicas: int, timeout_s: float) -> None:
         """Kill one replica, once all of them run."""
@@ -49,12 +47,18 @@ class Server:
             time.sleep(0.2)
         os.kill(running[0], signal.SIGKILL)
 
-    def _started(self, pid: int, found: dict[int, list[str]]) -> bool:
-        while pid in found:
-            if pid == self.process.pid:
-                return True
+
+def descendants(ancestor: int, title: str) -> list[int]:
+    """Process ids of an ancestor's children, their children and so on, whose command line contains the title."""
+    rows = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    found = {int(row.split(None, 2)[0]): row.split(None, 2) for row in rows.splitlines()}
+
+    def is_ours(pid: int) -> bool:
+        while pid in found and pid != ancestor:
             pid = int(found[pid][1])
-        return False
+        return pid == ancestor
+
+    return [pid for pid, row in found.items() if title in row[2] and is_ours(pid)]
 
 
 @contextmanager

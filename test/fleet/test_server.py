@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from std_msgs.msg import Header
 
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import MOST_BODY_BYTES, Query, pack
+from lisa_ros.fleet.server_process import descendants
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.msg import Segmentation
@@ -181,19 +181,8 @@ def test_a_cancelled_answer_ends_at_once(remote: RemoteSegmenter) -> None:
     assert ask(remote, encoded, "the red mug").reason == "end"
 
 
-def descendants(server: Process, name: str) -> list[int]:
-    """Processes of Ray by their title: those of this server alone."""
-    rows = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    parents = {int(row.split()[0]): (int(row.split()[1]), row) for row in rows.splitlines()}
-
-    def ours(pid: int) -> bool:
-        while pid > 1:
-            if pid == server.pid:
-                return True
-            pid = parents.get(pid, (0, ""))[0]
-        return False
-
-    return [pid for pid, (_, row) in parents.items() if name in row and ours(pid)]
+REPLICA, PROXY = "ServeReplica:table:model", "ray::ProxyActor"
+"""Titles of Ray's processes."""
 
 
 def test_a_lost_replica_loses_no_command(server: Process, remote: RemoteSegmenter, local: Segmenter) -> None:
@@ -203,8 +192,8 @@ def test_a_lost_replica_loses_no_command(server: Process, remote: RemoteSegmente
     def kill() -> None:
         for _ in range(2):
             done.wait(chance.uniform(0.3, 0.6))
-            wait_until(lambda: len(descendants(server, "ServeReplica:table:model")) == 2, "both replicas", 120)
-            os.kill(chance.choice(descendants(server, "ServeReplica:table:model")), signal.SIGKILL)
+            wait_until(lambda: len(descendants(server.pid, REPLICA)) == 2, "both replicas", 120)
+            os.kill(chance.choice(descendants(server.pid, REPLICA)), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -234,7 +223,7 @@ def test_a_node_falls_back_and_returns(server: Process, remote: RemoteSegmenter,
             answer.model.startswith("lisa://")
             and answer.answer == ask(remote, remote.encode(image(0)), answer.text).answer
         )
-        for pid in descendants(server, "ray::ProxyActor"):  # Ray starts it again after some seconds
+        for pid in descendants(server.pid, PROXY):  # Ray starts it again after some seconds
             os.kill(pid, signal.SIGKILL)
         answer = probe.ask_about(message, "something to drink from")
         assert answer.status in (Segmentation.OK, Segmentation.NO_OBJECT)

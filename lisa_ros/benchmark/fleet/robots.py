@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -71,7 +71,7 @@ def one_robot(remote: RemoteSegmenter, local: Segmenter, images: Sequence[Image]
     for image in tqdm(images, desc="one robot", unit="image"):
         encoded = [(name, model, model.encode(image)) for name, model in (("remote", remote), ("local", local))]
         for number, text in enumerate(COMMANDS):
-            found = {name: ask(model, picture, text) for name, model, picture in encoded}
+            found = {name: ask(model, known, text) for name, model, known in encoded}
             for name, answer in found.items():
                 kind = "known image" if number else "new image"
                 times.setdefault(f"first event, {kind}, {name}, ms", []).append(1000 * answer.first_s)
@@ -114,8 +114,6 @@ def many_robots(
     expected: Sequence[Sequence[Finished]],
     robots: int,
     commands: int,
-    *,
-    disturb: Callable[[], None] | None = None,
 ) -> Fleet:
     """Robots that each send a command when the one before is answered.
 
@@ -125,7 +123,6 @@ def many_robots(
         expected: The right answers by image and command.
         robots: Number of robots.
         commands: Of each robot.
-        disturb: Called on a thread of its own meanwhile.
     """
     fleet, lock = Fleet(), threading.Lock()
     bar = tqdm(total=robots * commands, desc=f"{robots} robots", unit="command")
@@ -150,9 +147,8 @@ def many_robots(
         remote.release()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(robots)]
-    disturber = threading.Thread(target=disturb, daemon=True) if disturb else None
     began_s = time.perf_counter()
-    for thread in (*threads, *([disturber] if disturber else [])):
+    for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()

@@ -77,7 +77,7 @@ def build_prompt(template: Template, exchanges: Sequence[Exchange], *, wrap_imag
 def template_doubt(config: Mapping[str, Any], finetuning: Mapping[str, Any], template: str) -> str:
     """Why a checkpoint seems to be trained with another template than the chosen one; empty: nothing says so.
 
-    LLaMA 1 and Vicuna have 2048 positions and know no `[INST]`. The reverse cannot be told: the public code runs
+    LLaMA 1 and Vicuna have 2048 positions and know no `[INST]`. The reverse cannot be seen: the public code runs
     checkpoints of Llama 2, too, with llava_v1.
 
     Args:
