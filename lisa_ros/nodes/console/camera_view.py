@@ -113,6 +113,7 @@ class CameraView:
         Raises:
             LinkError: the node is not there.
         """
+        self.tick()  # a node that was restarted within the last quarter of a second is not ready yet
         if not self.link.ready:
             raise LinkError(NODE_LOST)
         exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,9 @@ class Presence:
         now_s = time.monotonic() if now_s is None else now_s
         restarted = bool(endpoints - self._endpoints) and bool(self._endpoints)
         self._endpoints = self._endpoints | endpoints
-        self.restarts += restarted
+        if restarted:
+            self.restarts += 1
+            self._heard_s = -math.inf  # what is known is of the process before
         silent = self._heard_s is None or now_s - self._heard_s > SILENT_S
         if not endpoints or silent:
             self.state = ABSENT if self._heard_s is None else LOST
