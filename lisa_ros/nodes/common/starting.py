@@ -9,6 +9,8 @@ import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
+from lisa_ros.nodes.common.memory import keep_freed_memory
+
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """The environment variables of Fast DDS 2 and Fast DDS 3 that name a profile."""
 NO_PROFILE_VARIABLE = "LISA_ROS_NO_FASTDDS_PROFILE"
@@ -20,7 +22,7 @@ class StartError(RuntimeError):
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:
-    """Call rclpy.init.
+    """Call rclpy.init, with memory kept for images.
 
     Args:
         args: The command line, with --ros-args; None: the process's own.
@@ -29,6 +31,7 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
     Raises:
         StartError: The arguments after --ros-args are invalid.
     """
+    keep_freed_memory()
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=signals)
     except RuntimeError as error:
