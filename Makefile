@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz lint format clean
+.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz lock licences sbom audit lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,18 @@ test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 fuzz: setup ## 50,000 random messages to one node, then 20 times the suite's hostile texts and files
 	@PYTHONPATH=test/processes:test/helpers tools/run --private python test/processes/fuzzing.py
 	@HOSTILE_SCALE=20 tools/run --private pytest -q --timeout=0 test/hostile
+
+lock: ## Writes requirements.lock: every version of the environment, with hashes
+	@tools/supply/make_lists lock
+
+licences: setup ## Writes docs/licences.md: the licence of every Python package
+	@tools/supply/make_lists licences
+
+sbom: setup ## Writes output/sbom.cdx.json: a bill of materials (CycloneDX) of the environment
+	@tools/supply/make_lists sbom
+
+audit: ## Looks up known vulnerabilities of all packages in requirements.lock (pip-audit)
+	@tools/supply/make_lists audit
 
 lint: setup ## ruff (lint and format) and mypy --strict
 	@$(VENV)/ruff check .

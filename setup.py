@@ -66,6 +66,8 @@ EXTRAS_REQUIRE = {
     ],
     # Builds a colcon workspace where ROS's own tools are not installed. setuptools: colcon and rosidl import it.
     "build": ["catkin-pkg", "cmake", "colcon-common-extensions", "empy", "lark-parser", "setuptools"],
+    # `make lock`, `make licences`, `make sbom`, `make audit`; in an environment of their own.
+    "supply": ["cyclonedx-bom", "pip-audit", "pip-licenses", "uv"],
     # ROS 2 Jazzy as wheels, where none is sourced. The wheels do not declare every need of each other,
     # hence names below that nothing here uses by itself.
     "ros": [

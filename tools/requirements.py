@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints what setup.py requires, one requirement a line: `python tools/requirements.py [EXTRA...]`.
+"""Prints what setup.py requires, one requirement a line: `python tools/requirements.py [--only] [EXTRA...]`.
+
+--only: of the extras alone, without the package's own requirements.
 
 Reads setup.py without running it: a fresh virtual environment of Python 3.12 has no setuptools yet.
 """
@@ -18,15 +20,17 @@ def literals(source: str) -> dict[str, object]:
     return found
 
 
-def main(extras: list[str]) -> int:
-    """Prints the requirements of the package and of `extras`; returns an exit code."""
+def main(arguments: list[str]) -> int:
+    """Prints the requirements of the package and of the extras; returns an exit code."""
+    only, extras = "--only" in arguments, [one for one in arguments if one != "--only"]
     known = literals((Path(__file__).parent.parent / "setup.py").read_text())
     per_extra = known["EXTRAS_REQUIRE"]
     unknown = [extra for extra in extras if extra not in per_extra]
     if unknown:
         print(f"no such extra in setup.py: {', '.join(unknown)}; there are: {', '.join(per_extra)}", file=sys.stderr)
         return 2
-    names = [*known["INSTALL_REQUIRES"], *(name for extra in extras for name in per_extra[extra])]
+    own = [] if only else known["INSTALL_REQUIRES"]
+    names = [*own, *(name for extra in extras for name in per_extra[extra])]
     print("\n".join(dict.fromkeys(names)))
     return 0
 

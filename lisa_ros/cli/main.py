@@ -25,6 +25,7 @@ from lisa_ros.cli import (
     finetune,
     forget,
     listen,
+    policy,
     segment,
     serve,
     train,
@@ -52,6 +53,7 @@ _SUBCOMMANDS = (
     verify,
     download,
     forget,
+    policy,
     doctor,
 )
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""

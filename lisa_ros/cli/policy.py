@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lisa policy`: writes access rules for SROS2 from the nodes that run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser("policy", help="write a policy file for SROS2 from the nodes that run")
+    parser.add_argument("--node", default="/lisa", help="the LISA node's full name (default: %(default)s)")
+    parser.add_argument("--console", default="/console", help="the console's full name (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("lisa.policy.xml"), help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to wait for them (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit status."""
+    from lisa_ros.nodes.access.graph import read_rights
+    from lisa_ros.nodes.access.policy import policy_of
+    from lisa_ros.nodes.access.rights import rights_of_all
+
+    lisa, console = read_rights(options.node, options.console, options.seconds)
+    everybody = rights_of_all(lisa, console)
+    options.output.write_text(policy_of(everybody))
+    print(f"{options.output} written; its enclaves:")
+    for one in everybody:
+        print(f"  {one.enclave}")
+    if console is None:
+        print(f"  none for a console: there is no node {options.console}")
+    return 0
