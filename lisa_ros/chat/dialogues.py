@@ -77,13 +77,13 @@ class ModelDialogue:
     def reset(self) -> str:
         """See ChatDialogue."""
         self._before_reset, self._turns = self._turns, []
-        return f"The dialogue of {len(self._before_reset)} turns is forgotten; /undo keeps it again."
+        return f"The dialogue with its turns ({len(self._before_reset)}) is forgotten; /undo keeps it again."
 
     def undo(self) -> str:
         """See ChatDialogue."""
         if self._before_reset and not self._turns:
             self._turns, self._before_reset = self._before_reset, []
-            return f"The dialogue of {len(self._turns)} turns is kept again."
+            return f"The dialogue with its turns ({len(self._turns)}) is kept again."
         if not self._turns:
             raise LisaError("there is nothing to undo")
         turn = self._turns.pop()

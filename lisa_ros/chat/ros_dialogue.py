@@ -83,7 +83,7 @@ class RosDialogue:
         """See ChatDialogue."""
         turns = self._call(ResetDialogue, operator_id=self._operator).turns
         self._undo_resets = True
-        return f"The dialogue of {turns} turns is forgotten; /undo keeps it again."
+        return f"The dialogue with its turns ({turns}) is forgotten; /undo keeps it again."
 
     def undo(self) -> str:
         """See ChatDialogue."""

@@ -16,6 +16,7 @@ from lisa_ros.chat.dialogues import ChatDialogue
 from lisa_ros.chat.saving import save, save_overlay
 from lisa_ros.chat.sources import Source
 from lisa_ros.chat.terminal_images import Protocol, rendered
+from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.models.model import Answer
 from lisa_ros.segmentation.errors import LisaError
 
@@ -106,7 +107,8 @@ class ChatSession:
             self._out.write(rendered(answer.overlay(), self._protocol, self._columns()))
         for number, found in enumerate(answer.objects, start=1):
             score = "" if found.score is None else f", score {found.score:.2f}"
-            self._print(f"  {number}: {found.phrase or 'object'}, {int(found.mask.sum())} pixels{score}")
+            name = found.phrase or noun_phrase(answer.command)
+            self._print(f"  {number}: {name}, {int(found.mask.sum())} pixels{score}")
 
     def _image(self, name: str) -> None:
         if self._source is None:

@@ -132,7 +132,7 @@ export function fillObjects(body, exchange, refer) {
       "tr",
       {},
       element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
-      element("td", { "data-column": t("column_name") }, object.phrase || t("unnamed")),
+      element("td", { "data-column": t("column_name") }, object.name || t("unnamed")),
       element("td", { "data-column": t("column_score") }, object.score === null ? t("no_score") : object.score.toFixed(2)),
       element("td", { "data-column": t("column_pixel") }, object.centroid.map(Math.round).join(", ")),
       element("td", { "data-column": t("column_distance") }, distance),
