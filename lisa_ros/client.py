@@ -107,6 +107,7 @@ class FoundObject:
         pose: In metres; None: not known.
         no_pose: Why the pose is not known, in one sentence.
         score: Confidence of the mask, 0 to 1; None: the model reports none.
+        score_calibrated: Whether the score comes from a calibration. If not, it is no probability.
         phrase: The phrase of the answer that names the object; empty: the model reports none.
         name: Its phrase or, without one, the noun phrase of the command; never empty.
         grip: Where to grip it; None: not known.
@@ -123,6 +124,7 @@ class FoundObject:
     name: str = ""
     grip: ObjectGrip | None = None
     no_grip: str = ""
+    score_calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -350,6 +352,7 @@ def _found(message: ObjectMask) -> FoundObject:
         message.name,
         _grip(message),
         "" if message.grip.found else message.grip.detail,
+        bool(message.score_calibrated),
     )
 
 

@@ -52,11 +52,19 @@ def test_what_a_planner_wants_of_the_answer(probe: Probe, client: LisaClient) ->
     assert found.mask is not None and (found.mask == truth).all()
     assert found.name == "red mug" and client.result().segmentation.turn == 0
     assert client.feedback().objects[0].mask is None
-    assert client.segment("the red mug", masks="none", frame="base_link", grip="centroid", split_objects="never")
+    assert not found.score_calibrated and found.score is None
+    assert client.segment(
+        "the red mug 0.25 calibrated", masks="none", frame="base_link", grip="centroid", split_objects="never"
+    )
     finish(client)
     (found,) = client.result().objects
     assert found.mask is None and found.bbox[2] > 0
+    assert (found.score, found.score_calibrated) == (0.25, True)
     assert client.result().frame == "base_link" and found.pose is None and found.grip is None
+    assert client.segment("the red mug 0.25", masks="none")
+    finish(client)
+    (found,) = client.result().objects
+    assert (found.score, found.score_calibrated) == (0.25, False)
     with pytest.raises(ValueError, match="'image', 'rle', 'none'"):
         client.segment("red", masks="png")  # type: ignore[arg-type]
     assert not client.segment("red", grip="magnet") and "grip" in client.result().message

@@ -114,6 +114,7 @@ def _object(found: ObjectMask, header: Any, location: Located | NotLocated | Non
         "span_begin": begin,
         "span_end": end,
         "score": -1.0 if found.score is None else found.score,
+        "score_calibrated": found.score is not None and found.score_calibrated,
         "phrase": _sendable(found.phrase),
         "name": _sendable(found.phrase.strip()) or noun_phrase(_sendable(text)),
     }

@@ -96,7 +96,9 @@ class RosDialogue:
     def _answer(self, text: str, result: Result) -> Answer:
         message: Any = result.segmentation
         objects = tuple(
-            ObjectMask(found.mask, (one.span_begin, one.span_end), found.score, phrase=found.phrase)
+            ObjectMask(
+                found.mask, (one.span_begin, one.span_end), found.score, found.score_calibrated, phrase=found.phrase
+            )
             for found, one in zip(result.objects, message.objects, strict=True)
             if found.mask is not None
         )

@@ -45,6 +45,8 @@ def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
         if not cv2.imwrite(str(folder / name), found.mask.astype(np.uint8) * np.uint8(255)):
             raise OSError(f"{folder / name} cannot be written")
         centroid = list(centroid_pixel(found.mask)) if found.mask.any() else None
-        masks.append({"file": name, "bbox": list(bounding_box(found.mask)), "centroid": centroid, "score": found.score})
+        box, calibrated = list(bounding_box(found.mask)), found.score is not None and found.score_calibrated
+        score = {"score": found.score, "score_calibrated": calibrated}
+        masks.append({"file": name, "bbox": box, "centroid": centroid, **score})
     save_overlay(answer, folder / f"turn{number}_overlay.png")
     return {"text": answer.command, "answer": answer.text, "explanation": answer.explanation, "masks": masks}

@@ -19,6 +19,7 @@ from lisa_ros.chat.terminal_images import Protocol, rendered
 from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.models.model import Answer
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.text import score_text
 
 PROMPT = "> "
 HELP = """Type what you look for, for example: the red mug
@@ -106,7 +107,7 @@ class ChatSession:
         else:
             self._out.write(rendered(answer.overlay(), self._protocol, self._columns()))
         for number, found in enumerate(answer.objects, start=1):
-            score = "" if found.score is None else f", score {found.score:.2f}"
+            score = "" if found.score is None else f", {score_text(found.score, found.score_calibrated)}"
             name = found.phrase or noun_phrase(answer.command)
             self._print(f"  {number}: {name}, {int(found.mask.sum())} pixels{score}")
 

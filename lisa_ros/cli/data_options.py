@@ -32,9 +32,9 @@ def add_data_options(
     )
     parser.add_argument(
         "--split",
-        default="val",
+        metavar="NAME",
         applies=with_value("dataset", *(name for name in DATASETS if name != "folder"), text="to published data sets"),
-        help="(default: %(default)s)",
+        help="part of the data set, see docs/evaluation.md (default: val; tabletop: validation)",
     )
     parser.add_argument(
         "--partition",
@@ -66,11 +66,13 @@ def add_output(parser: CommandParser) -> None:
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What `add_data_options`, `add_output` and the model's options parsed, by the fields of Evaluation."""
+    from lisa_ros.datasets.catalogue import DATASETS as READERS
     from lisa_ros.datasets.catalogue import Source
 
+    split = options.split or READERS[options.dataset].split
     return {
         "dataset": options.dataset,
-        "source": Source(options.data, options.split, options.partition, options.images, options.limit),
+        "source": Source(options.data, split, options.partition, options.images, options.limit),
         "output": options.output,
         "checkpoint": options.checkpoint,
         "options": load_options(options),

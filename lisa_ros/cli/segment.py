@@ -22,6 +22,7 @@ from lisa_ros.cli.parsing import CommandParser, with_value
 from lisa_ros.models.loading import description_of, embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.text import score_text
 
 EMBEDDED_NOTE = (
     "note: this is the embedded demonstration model, which knows only the objects of the simulated table; "
@@ -168,9 +169,7 @@ def _object(mask: dict[str, Any], output: Path) -> str:
 
 
 def _score(mask: dict[str, Any]) -> str:
-    if mask["score"] is None:
-        return ""
-    return f", score {mask['score']:.2f}{'' if mask['score_calibrated'] else ' (not calibrated)'}"
+    return "" if mask["score"] is None else f", {score_text(mask['score'], mask['score_calibrated'])}"
 
 
 def _times(timing_ms: dict[str, float | None]) -> str:

@@ -59,6 +59,7 @@ class DataSet:
         resolve: fills in what a Source leaves open, so that it names exactly what is read.
         first_text: whether only the first of an image's texts is asked, as upstream's validation does, unless all are
             wanted.
+        split: the split that is read where none is named: the one for validation.
         plain: whether its texts are whole commands, put as they are when answers are generated; otherwise they are
             noun phrases and sentences that upstream's questions are made of.
         explicit_absence: whether it names absent objects on purpose (gRefCOCO's N-acc, T-acc).
@@ -69,6 +70,7 @@ class DataSet:
     total: Callable[[Source], int] | None = None
     resolve: Callable[[Source], Source] = lambda source: source
     first_text: bool = False
+    split: str = "val"
     plain: bool = False
     explicit_absence: bool = False
     scored_by_round: bool = False
@@ -120,6 +122,6 @@ DATASETS: dict[str, DataSet] = {
         for name in refer.NAMES
     },
     "mr_refcoco": DataSet(_read_mr_refcoco, plain=True, scored_by_round=True),
-    "tabletop": DataSet(_read_tabletop, _total_tabletop, plain=True),
+    "tabletop": DataSet(_read_tabletop, _total_tabletop, split="validation", plain=True),
     "folder": DataSet(_read_own, first_text=True),
 }

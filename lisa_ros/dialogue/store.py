@@ -296,6 +296,7 @@ def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
 
 def _entry(found: ObjectMask) -> dict[str, Any]:
     entry: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
+    entry["score_calibrated"] = found.score_calibrated
     if found.region is not None:
         entry["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
     return entry
@@ -332,7 +333,8 @@ def _object(entry: dict[str, Any], bits: BytesIO) -> ObjectMask:
     if (stored := entry.get("region")) is not None:
         x0, y0, x1, y1 = stored["box"]
         region = Region(_mask(bits, stored["shape"]), (x0, y0, x1, y1))
-    return ObjectMask(mask, tuple(entry["span"]), score=entry.get("score"), region=region)
+    calibrated = entry.get("score_calibrated", False)  # files of earlier versions do not have it
+    return ObjectMask(mask, tuple(entry["span"]), entry.get("score"), calibrated, region=region)
 
 
 def _bits(mask: Mask) -> bytes:

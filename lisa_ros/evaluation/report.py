@@ -21,6 +21,7 @@ from lisa_ros.evaluation.tables import Row, as_csv, cells_of, markdown, rows_of
 from lisa_ros.segmentation.files.atomic_files import write_text
 from lisa_ros.segmentation.files.html_page import escape, figure, page, table
 from lisa_ros.segmentation.overlay import draw_overlay
+from lisa_ros.segmentation.text import score_text
 
 _MOST_FAILURES = 200
 
@@ -143,8 +144,7 @@ def _article(item: Item, report: RunReport) -> str:
     group = f" · {item.group}" if item.group else ""
     where = f"{item.variant} " if item.variant else ""
     where += f"{item.sample}, {'turn' if item.dialogue else 'question'} {item.round}"
-    uncalibrated = "" if item.score_calibrated else " (not calibrated)"
-    score = "" if item.score is None else f" · score {item.score:.3f}{uncalibrated}"
+    score = "" if item.score is None else f" · {score_text(item.score, item.score_calibrated, 3)}"
     expected = f"<p><b>expected:</b> {escape(item.expected)}</p>" if item.expected is not None else ""
     cut = " <span class=note>(cut at its maximum length)</span>" if item.cut else ""
     return (

@@ -28,6 +28,11 @@ def number_of(symbol: str) -> int:
     return _CIRCLED.index(symbol) + 1 if symbol in _CIRCLED else int(symbol.strip("()"))
 
 
+def score_text(score: float, calibrated: bool, digits: int = 2) -> str:
+    """A mask's score for people: "score 0.96", and "(not calibrated)" after one that is no probability."""
+    return f"score {score:.{digits}f}{'' if calibrated else ' (not calibrated)'}"
+
+
 def explanation_of(answer: str, spans: Iterable[tuple[int, int]] | None = None) -> str:
     """Make a readable explanation of a raw answer: each `[SEG]` becomes the number of its object.
 

@@ -106,7 +106,16 @@ def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
         assert len(from_bag.objects) == len(from_node.objects)
         for one, other in zip(from_bag.objects, from_node.objects, strict=True):
             assert np.array_equal(one.mask.data, np.asarray(other.mask.data))
-            for field in ("pixels", "phrase", "name", "located", "location_detail", "score", "span_begin"):
+            for field in (
+                "pixels",
+                "phrase",
+                "name",
+                "located",
+                "location_detail",
+                "score",
+                "score_calibrated",
+                "span_begin",
+            ):
                 assert getattr(one, field) == getattr(other, field), field
             for axis in "xyz":
                 assert getattr(one.pose.position, axis) == getattr(other.pose.position, axis)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lisa_ros.cli.main import main
+from lisa_ros.cli.data_options import data_arguments
+from lisa_ros.cli.main import _parser, main
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 
@@ -150,3 +151,16 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("lisa_ros.cli.main.find_folder", interrupted)
     assert main(["check", "--checkpoint", "x"]) == 130
     assert capsys.readouterr().err == "lisa check: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "split"),
+    [
+        (["--dataset", "tabletop"], "validation"),
+        (["--dataset", "refcoco"], "val"),
+        (["--dataset", "tabletop", "--split", "far"], "far"),
+    ],
+)
+def test_each_data_set_has_its_own_usual_split(given: list[str], split: str, folders: dict[str, str]) -> None:
+    options = _parser().parse_args([*EVALUATE, *given, "--protocol", "generate", "--checkpoint", folders["lisa"]])
+    assert data_arguments(options)["source"].split == split

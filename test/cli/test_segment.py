@@ -122,14 +122,6 @@ def test_everything_that_a_model_reports_fits_the_schema(tmp_path: Path) -> None
     assert not Draft202012Validator(schema()).is_valid(broken), "the schema is not empty"
 
 
-def test_a_score_without_a_calibration_is_marked() -> None:
-    from lisa_ros.cli.segment import _score
-
-    assert _score({"score": 0.964, "score_calibrated": False}) == ", score 0.96 (not calibrated)"
-    assert _score({"score": 0.964, "score_calibrated": True}) == ", score 0.96"
-    assert _score({"score": None, "score_calibrated": False}) == ""
-
-
 def test_references_to_turns_that_are_not_there(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

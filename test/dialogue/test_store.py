@@ -70,7 +70,7 @@ def test_a_restart_continues_the_dialogues(file: Path) -> None:
 def test_what_a_later_turn_needs_is_stored(file: Path) -> None:
     region = Region(np.eye(9, dtype=np.bool_), (-1.5, 0.0, 8.25, 9.0))
     plain, full = masked_turn(1), masked_turn(2)
-    objects = (replace(full.objects[0], region=region, score=0.75), full.objects[1])
+    objects = (replace(full.objects[0], region=region, score=0.75, score_calibrated=True), full.objects[1])
     dialogues = opened(file)
     dialogues.append("anna", plain)
     dialogues.append("anna", replace(full, objects=objects, references=(1,)))
@@ -81,7 +81,8 @@ def test_what_a_later_turn_needs_is_stored(file: Path) -> None:
     assert (first.references, second.references) == ((), (1,))
     one, other = second.objects
     assert one.region is not None and np.array_equal(one.region.mask, region.mask)
-    assert (one.region.box, one.score, other.region, other.score) == (region.box, 0.75, None, None)
+    assert (one.region.box, one.score, one.score_calibrated) == (region.box, 0.75, True)
+    assert (other.region, other.score, other.score_calibrated) == (None, None, False)
     again.close()
 
 

@@ -119,8 +119,7 @@ class ScriptedSession:
         if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
             yield Finished("", (), "cancelled")
             return
-        scores = [float(word) for word in command.split() if word.startswith("0.")]
-        yield from self._answer(*self._script(command, references), placed="misplaced" not in command, scores=scores)
+        yield from self._answer(*self._script(command, references), placed="misplaced" not in command, command=command)
 
     def _wait_for(self, gate: Path) -> None:
         gate.with_suffix(".reached").touch()
@@ -163,15 +162,17 @@ class ScriptedSession:
                 return f"The {colour} part is {SEG}.", [pixels_of(image, colour)]
         return "There is no such object.", []
 
-    def _answer(self, answer: str, masks: list[Mask], placed: bool, scores: Sequence[float] = ()) -> Iterator[Event]:
-        """A word such as 0.25 is the score of a mask; further masks have none."""
+    def _answer(self, answer: str, masks: list[Mask], placed: bool, command: str = "") -> Iterator[Event]:
+        """A word such as 0.25 of the command is the score of a mask; further masks have none."""
+        scores = [float(word) for word in command.split() if word.startswith("0.")]
+        calibrated = "calibrated" in command.split()
         objects: list[ObjectMask] = []
         begin = 0
         for i, mask in enumerate(masks):
             score = scores[i] if i < len(scores) else None
             begin = answer.index(SEG, begin)
             span = (begin, begin + len(SEG)) if placed else ()
-            objects.append(ObjectMask(mask, (-1, 4) if self.negative else span, score=score))
+            objects.append(ObjectMask(mask, (-1, 4) if self.negative else span, score, score_calibrated=calibrated))
             begin += len(SEG)
             yield MaskFound(objects[-1])
         yield TextDelta(answer)

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from lisa_ros.segmentation.text import MAX_DETAIL, detail_of, explanation_of, number_symbol, spoken_explanation
+from lisa_ros.segmentation.text import (
+    MAX_DETAIL,
+    detail_of,
+    explanation_of,
+    number_symbol,
+    score_text,
+    spoken_explanation,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +84,8 @@ def test_a_detail_is_cut() -> None:
     assert detail_of(exact) == exact
     cut = detail_of("word " * 20_000)
     assert len(cut) <= MAX_DETAIL and cut.endswith("word…")
+
+
+def test_a_score_without_a_calibration_is_marked() -> None:
+    assert score_text(0.964, calibrated=False) == "score 0.96 (not calibrated)"
+    assert score_text(0.964, calibrated=True, digits=3) == "score 0.964"

@@ -41,8 +41,8 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
 
     Returns:
         "number", "runs" (see mask_runs), "bbox" [x, y, width, height] and "centroid" [u, v] in pixels, "pixels",
-        "score" (None: the model reports none), "name" (see ObjectMask.msg), "distance_m" (from the camera; None: not
-        known) and "no_distance", one sentence, why.
+        "score" (None: the model reports none), "score_calibrated" (False: the score is no probability), "name" (see
+        ObjectMask.msg), "distance_m" (from the camera; None: not known) and "no_distance", one sentence, why.
     """
     box, point = message.bbox, message.pose.position
     distance_m = math.hypot(point.x, point.y, point.z) if message.located else None
@@ -53,6 +53,7 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
         "centroid": [message.centroid_pixel.x, message.centroid_pixel.y],
         "pixels": message.pixels,
         "score": None if message.score < 0 else round(float(message.score), 4),
+        "score_calibrated": bool(message.score_calibrated),
         "name": message.name,
         "distance_m": distance_m,
         "no_distance": message.location_detail,

@@ -192,7 +192,8 @@ class NodeParameters:
     max_new_tokens: int = _number(512, "Maximum length of an answer, in tokens.", 1, 4096)
     min_score: float = _number(
         0.0,
-        "Minimum score of a mask, 0 to 1. Masks below it are not reported. Masks without a score always are.",
+        "Minimum score of a mask, 0 to 1. Masks below it are not reported. Masks without a score always are. A score "
+        "is a probability only if the checkpoint is calibrated (docs/score.md).",
         0.0,
         1.0,
     )

@@ -7,7 +7,7 @@ forgetting), and replay of earlier examples is the usual cure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def read_replay(replay: General, images: int, seed: int) -> GeneralSet:
     Raises:
         DataError: they cannot be read.
     """
-    return _read(replay.name, {TABLETOP: "train"}, "train", images, seed)
+    return _read(replay.name, "train", images, seed)
 
 
 def read_check(check: General, seed: int) -> GeneralSet:
@@ -93,17 +93,18 @@ def read_check(check: General, seed: int) -> GeneralSet:
         DataError: they cannot be read.
     """
     images = CHECK_IMAGES if check.number is None else int(check.number)
-    return _read(check.name, {TABLETOP: "validation"}, "val", images, seed)
+    return _read(check.name, None, images, seed)
 
 
-def _read(name: str, splits: Mapping[str, str], split: str, images: int, seed: int) -> GeneralSet:
+def _read(name: str, split: str | None, images: int, seed: int) -> GeneralSet:
+    """A split of a data set, at most so many images of it; None: the split for validation."""
     dataset, equals, folder = name.partition("=")
     if not equals and name != TABLETOP:
         dataset, folder = "folder", name
     if dataset not in DATASETS:
         raise DataError(f"there is no data set {dataset!r}; there are {', '.join(DATASETS)}")
     data = DATASETS[dataset]
-    source = Source(Path(folder) if folder else None, splits.get(dataset, split))
+    source = Source(Path(folder) if folder else None, split or data.split)
     if data.total is not None:  # it is rendered, no more of it than is needed
         source = Source(source.folder, source.split, limit=images)
     samples = usable(data.read(data.resolve(source)))

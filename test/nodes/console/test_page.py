@@ -23,6 +23,15 @@ from lisa_ros.nodes.console.feed import encode_jpeg
 
 OBJECT = "the blue bottle"
 
+ROW_OF_A_SCORE_WITHOUT_CALIBRATION = """async () => {
+  const { fillObjects } = await import("/static/dialogue.js");
+  const object = { number: 1, score: 0.25, score_calibrated: false, centroid: [1, 2], distance_m: null };
+  const body = document.createElement("tbody");
+  fillObjects(body, { turn: 1, objects: [object] }, () => {});
+  return body.textContent;
+}"""
+"""The embedded model's scores are calibrated, so the page's own code is given an object of another model."""
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
@@ -95,6 +104,8 @@ def test_two_operators_see_their_own_answers_where_the_node_found_them(
     assert (drawn & expected).sum() / (drawn | expected).sum() > 0.9
     assert f"{round(u)}, {round(v)}" in ann.page.inner_text("#objects")
     assert "not known" in ann.page.inner_text("#objects") or " m" in ann.page.inner_text("#objects")
+    assert answer.objects[0].score_calibrated and "(not calibrated)" not in ann.page.inner_text("#objects")
+    assert "0.25 (not calibrated)" in ann.page.evaluate(ROW_OF_A_SCORE_WITHOUT_CALIBRATION)
 
     assert OBJECT not in ben.page.inner_text("main")
     second = Operator(browser, address, "ann")

@@ -116,6 +116,11 @@ function aboutAnswer(one) {
   return parts.filter(Boolean);
 }
 
+function scoreOf(object) {
+  if (object.score === null) return t("no_score");
+  return object.score_calibrated ? object.score.toFixed(2) : t("score_not_calibrated", { value: object.score.toFixed(2) });
+}
+
 export function fillObjects(body, exchange, refer) {
   const rows = (exchange?.objects ?? []).map((object) => {
     const colour = colourOf(object.number);
@@ -133,7 +138,7 @@ export function fillObjects(body, exchange, refer) {
       {},
       element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
       element("td", { "data-column": t("column_name") }, object.name || t("unnamed")),
-      element("td", { "data-column": t("column_score") }, object.score === null ? t("no_score") : object.score.toFixed(2)),
+      element("td", { "data-column": t("column_score") }, scoreOf(object)),
       element("td", { "data-column": t("column_pixel") }, object.centroid.map(Math.round).join(", ")),
       element("td", { "data-column": t("column_distance") }, distance),
       element("td", {}, button),

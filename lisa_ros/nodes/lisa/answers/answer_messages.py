@@ -102,6 +102,7 @@ def object_message(
         span_begin=begin,
         span_end=end,
         score=-1.0 if found.score is None else found.score,
+        score_calibrated=found.score is not None and found.score_calibrated,
         phrase=sendable(found.phrase),
         name=name or sendable(found.phrase) or "object",
         grip=grip_message(grip),
