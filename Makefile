@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz lock licences sbom audit lint format clean
+.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz soak lock licences sbom audit lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 fuzz: setup ## 50,000 random messages to one node, then 20 times the suite's hostile texts and files
 	@PYTHONPATH=test/processes:test/helpers tools/run --private python test/processes/fuzzing.py
 	@HOSTILE_SCALE=20 tools/run --private pytest -q --timeout=0 test/hostile
+
+soak: setup ## 30 minutes of everything together (SOAK_MINUTES=N): memory, files, threads, times; output/soak has a plot
+	@PYTHONPATH=test/processes:test/helpers:test/soak tools/run --private python test/soak/soak.py --minutes $${SOAK_MINUTES:-30}
 
 lock: ## Writes requirements.lock: every version of the environment, with hashes
 	@tools/supply/make_lists lock

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An operator on another machine: `operator_elsewhere.py COMMANDS GOALS OUTPUTS`; prints one JSON object.
+
+Sends commands on the topic, and goals one after the other: how often each command was answered, the goals' statuses,
+and the seconds until all was answered.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+
+import rclpy
+from rclpy.qos import HistoryPolicy, QoSProfile
+
+from lisa_ros.client import LisaClient
+from lisa_ros.msg import Command, Segmentation
+
+_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+_DEADLINE_S = 50.0
+
+
+def statuses_of_goals(client: LisaClient, goals: int, outputs: int) -> list[str]:
+    """Sends goals one after the other."""
+    statuses = []
+    for _ in range(goals):
+        client.segment("red", operator="goals", masks="none" if outputs else "image", timeout_s=60.0)
+        client.is_complete(60.0)
+        statuses.append(client.result().status.name)
+    return statuses
+
+
+def main(commands: int, goals: int, outputs: int) -> None:
+    rclpy.init()
+    node, client = rclpy.create_node("elsewhere"), LisaClient()
+    answers: Counter[str] = Counter()
+    node.create_subscription(Segmentation, "/lisa/segmentation", lambda answer: answers.update([answer.id]), _ALL)
+    publisher = node.create_publisher(Command, "/lisa/command", _ALL)
+    end_s = time.monotonic() + _DEADLINE_S
+    while not (publisher.get_subscription_count() and node.count_publishers("/lisa/segmentation")):
+        rclpy.spin_once(node, timeout_sec=0.1)
+        if time.monotonic() > end_s:
+            raise SystemExit("the node was not discovered")
+    while statuses_of_goals(client, 1, outputs) == ["NO_IMAGE"]:
+        time.sleep(0.1)
+    print("connected", flush=True)
+    answers.clear()
+    began_s = time.monotonic()
+    for number in range(commands):
+        publisher.publish(Command(id=str(number), operator_id=f"operator {number % 4}", text="two", outputs=outputs))
+        rclpy.spin_once(node, timeout_sec=0.02)
+    while sum(one.isdigit() for one in answers) < commands and time.monotonic() < end_s:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    counted = {one: times for one, times in answers.items() if one.isdigit()}
+    statuses = statuses_of_goals(client, goals, outputs)
+    print(json.dumps({"answers": counted, "goals": statuses, "seconds": time.monotonic() - began_s}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
