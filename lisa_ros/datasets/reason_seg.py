@@ -53,9 +53,10 @@ class PaintedTruth:
             DataError: a shape lies outside the image, or the image cannot be read.
         """
         try:
+            truth = paint(self.shapes, image_size(self.image))
             if cut := self.cut_shapes():
                 _warn_once(f"{self.file}: {_listed(cut)} the image and is cut at its edge")
-            return paint(self.shapes, image_size(self.image))
+            return truth
         except ValueError as error:
             text = str(error)
             raise DataError(text if str(self.image) in text else f"{self.file}: {text}") from error

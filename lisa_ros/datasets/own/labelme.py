@@ -28,7 +28,7 @@ def read_labelme(image: Path, file: Path, content: dict[str, Any], texts: Texts)
     """
     try:
         shapes = parse_shapes(content["shapes"])
-        _check_size(image, content)
+        _check_size(image, file, content)
         rounds = _by_label(image, file, shapes, texts) + _by_description(image, file, shapes)
         if not rounds:
             raise DataError("it has no shape, so there is nothing to ask")
@@ -62,12 +62,12 @@ def _by_description(image: Path, file: Path, shapes: Sequence[Shape]) -> list[Ro
     return rounds
 
 
-def _check_size(image: Path, content: dict[str, Any]) -> None:
+def _check_size(image: Path, file: Path, content: dict[str, Any]) -> None:
     """Shapes that were drawn on an image of another size would lie in wrong places."""
     height, width = image_size(image)
     drawn_on = content.get("imageWidth"), content.get("imageHeight")
     if None not in drawn_on and drawn_on != (width, height):
         raise DataError(
-            f"its shapes were drawn on an image of {drawn_on[0]} x {drawn_on[1]} pixels, but {image} has "
-            f"{width} x {height}"
+            f"{file}: the shapes were drawn on an image of {drawn_on[0]} x {drawn_on[1]} pixels, but {image} has "
+            f"{width} x {height}; put the image that was annotated beside the file"
         )

@@ -91,7 +91,8 @@ def _read_coco(folder: Path, texts: Texts) -> list[Sample]:
     home = files[0].parent
     roots = dict.fromkeys([home, *([folder] if folder.is_dir() else [home.parent])])
     inside = [entry for root in roots for entry in sorted(root.iterdir()) if entry.is_dir()]
-    return read_coco(files[0], [*(root / "images" for root in roots), *roots, *inside], texts)
+    homes = dict.fromkeys([*(root / "images" for root in roots), *roots, *inside])
+    return read_coco(files[0], list(homes), texts)
 
 
 def _coco_files(folder: Path) -> list[Path]:

@@ -168,7 +168,7 @@ def test_labelme_files_that_do_not_fit(tmp_path: Path) -> None:
     write_image(folder / "pictures" / "b.png")
     (folder / "elsewhere.json").write_text(json.dumps(content | {"imagePath": "pictures\\b.png"}))
     samples = {sample.name: sample.problem for sample in read_folder(folder)}
-    assert "drawn on an image of 640 x 480 pixels" in (samples["a.png"] or "")
+    assert f"{folder / 'a.json'}: the shapes were drawn on an image of 640 x 480 pixels" in (samples["a.png"] or "")
     assert "no JSON file bare.json" in (samples["bare.png"] or "")
     assert "has no image" in (samples["orphan.json"] or "") and "gone.png" in (samples["orphan.json"] or "")
     assert samples["b.png"] is None
@@ -178,12 +178,12 @@ def test_coco_files_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFix
     folder = write_coco(tmp_path)
     file = folder / "annotations" / "instances.json"
     read_folder(file)
-    assert "1 images have no annotation and are left out" in caplog.text
+    assert "images without an annotation are left out: 1 of them" in caplog.text
     content = json.loads(file.read_text())
     content["images"][0]["file_name"] = "gone.png"
     file.write_text(json.dumps(content))
     (sample,) = read_folder(folder)
-    assert "gone.png, lies in none of" in (sample.problem or "")
+    assert "gone.png, is in none of" in (sample.problem or "")
     content["annotations"][0]["category_id"] = 99
     file.write_text(json.dumps(content))
     with pytest.raises(DataError, match="annotation 1 has no image_id, or no category"):
@@ -191,6 +191,30 @@ def test_coco_files_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFix
     (folder / "annotations" / "val.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="several instances files; name one of them"):
         read_folder(folder)
+
+
+@pytest.mark.parametrize("empty", [[], [[900.0, 900.0, 950.0, 900.0, 950.0, 950.0]]], ids=["box alone", "outside"])
+def test_a_coco_annotation_without_a_pixel_is_no_absent_object(tmp_path: Path, empty: list[Any]) -> None:
+    folder = write_coco(tmp_path)
+    file = folder / "annotations" / "instances.json"
+    content = json.loads(file.read_text())
+    content["annotations"][1]["segmentation"] = empty
+    file.write_text(json.dumps(content))
+    (sample,) = read_folder(folder)
+    with pytest.raises(DataError, match=r"annotation 2 marks no pixel .* a box is not enough"):
+        sample.rounds[1].truth()
+    assert sample.rounds[0].truth().any()
+
+
+def test_a_shape_outside_of_its_image_is_not_called_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_labelme(tmp_path)
+    content = json.loads((folder / "a.json").read_text())
+    content["shapes"] = [{"label": "box", "shape_type": "rectangle", "points": [[900, 900], [950, 950]]}]
+    (folder / "a.json").write_text(json.dumps(content))
+    (sample,) = read_folder(folder)
+    with pytest.raises(DataError, match="lies outside the image"):
+        sample.rounds[0].truth()
+    assert "is cut" not in caplog.text
 
 
 def indexed() -> NDArray[np.uint8]:
