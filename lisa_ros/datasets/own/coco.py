@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,39 @@ from lisa_ros.datasets.own.texts import Texts, rounds_of
 from lisa_ros.datasets.samples import DataError, Sample, Truth
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoTruth:
+    """The mask of objects of one category, when called.
+
+    Attributes:
+        instances: the annotations.
+        annotations: numbers of the objects.
+        size: (H, W) of the image.
+    """
+
+    instances: Instances
+    annotations: tuple[int, ...]
+    size: tuple[int, int]
+
+    @property
+    def file(self) -> Path:
+        """Where the annotations were read."""
+        return self.instances.file
+
+    def __call__(self) -> Truth:
+        """The truth. Raises a DataError where an annotation is damaged or marks no pixel."""
+        truths = [self.instances.truth([number], self.size) for number in self.annotations]
+        for number, truth in zip(self.annotations, truths, strict=True):
+            if not truth.any():
+                height, width = self.size
+                raise DataError(
+                    f"{self.file}: annotation {number} marks no pixel of the image of {width} x {height}; a "
+                    "segmentation of polygons or run lengths is needed, a box is not enough"
+                )
+        together: Truth = np.maximum.reduce(truths)
+        return together
 
 
 def looks_like_coco(file: Path) -> bool:
@@ -70,18 +102,6 @@ def _sample(instances: Instances, number: int, labels: dict[str, list[int]], hom
     rounds = [
         one
         for label, annotations in labels.items()
-        for one in rounds_of(label, partial(_truth, instances, annotations, image.size), texts)
+        for one in rounds_of(label, CocoTruth(instances, tuple(annotations), image.size), texts)
     ]
     return Sample(image.file_name, found, tuple(rounds))
-
-
-def _truth(instances: Instances, annotations: Sequence[int], size: tuple[int, int]) -> Truth:
-    """The mask of objects, (H, W) = size. Raises a DataError where one of them marks no pixel, or is damaged."""
-    truths = [instances.truth([number], size) for number in annotations]
-    for number, truth in zip(annotations, truths, strict=True):
-        if not truth.any():
-            raise DataError(
-                f"{instances.file}: annotation {number} marks no pixel of the image of {size[1]} x {size[0]}; a "
-                "segmentation of polygons or run lengths is needed, a box is not enough"
-            )
-    return np.maximum.reduce(truths)

@@ -156,14 +156,14 @@ def settings_of(options: FinetuneOptions, load: LoadOptions, sets: Sets) -> Sett
     replay: Settings = {}
     if sets.replay is not None:
         found = one_fingerprint(samples_fingerprint(sets.replay.samples))
-        replay = {"replay": sets.replay.name, "replay_share": sets.share, "replay_examples": found}
+        replay = {"replay": {"dataset": sets.replay.name, "share": sets.share, "examples": found}}
     return {
         "data": samples_fingerprint(_named_alike(sets.own, options.data)),
         **replay,
         **computed(load),
         "batch": options.batch,
         "questions": options.questions,
-        "whole": options.whole,
+        "trained_whole": options.whole,
         **{f"lora_{key}": value for key, value in asdict(options.lora).items()},
     }
 

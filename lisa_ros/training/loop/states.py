@@ -143,6 +143,10 @@ def _as_json(settings: Settings) -> dict[str, Any]:
 def _difference(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs in a setting; of one that has entries by name, such as files, their names."""
     old, new = before.get(key), now.get(key)
+    if isinstance(new, dict) and old is None:
+        return f"there was no {key}"
+    if isinstance(old, dict) and new is None:
+        return f"there is no {key} now"
     if not isinstance(old, dict) or not isinstance(new, dict):
         return f"{key} was {_shown(before, key)} and is now {_shown(now, key)}"
     kinds = {
@@ -160,4 +164,4 @@ def _some(names: Collection[str]) -> str:
 
 
 def _shown(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "not there"
+    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "not set"

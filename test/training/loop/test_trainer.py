@@ -164,7 +164,11 @@ def test_an_endless_gradient_stops_it_with_all_its_batches(tmp_path: Path) -> No
         (lambda: {"schedule": replace(SCHEDULE, learning_rate=0.1)}, "learning_rate was 0.05 and is now 0.1"),
         (lambda: {"schedule": replace(SCHEDULE, seed=4)}, "seed was 3 and is now 4"),
         (lambda: {"settings": {"data": "other"}}, 'data was "noise" and is now "other"'),
-        (lambda: {"settings": {}}, 'data was "noise" and is now not there'),
+        (lambda: {"settings": {}}, 'data was "noise" and is now not set'),
+        (
+            lambda: {"settings": {**SETTINGS, "replay": {"examples": "3f5d"}}},
+            r"other settings: there was no replay\. Use",
+        ),
     ],
 )
 def test_a_state_of_other_settings_is_refused(
