@@ -16,6 +16,8 @@ from lisa_ros.datasets.own.reading import read_folder
 from lisa_ros.datasets.reason_seg import read_reason_seg
 from lisa_ros.datasets.samples import DataError, Sample
 
+REASON_SEG_SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -78,8 +80,12 @@ class DataSet:
 
 def _read_reason_seg(source: Source) -> list[Sample]:
     home, split = source.home, source.split
+    if split not in REASON_SEG_SPLITS:
+        raise DataError(f"ReasonSeg has no split {split!r}; there are {', '.join(REASON_SEG_SPLITS)}")
     names = (split, f"ReasonSeg/{split}", f"reason_seg/ReasonSeg/{split}")
-    itself = [home] if any(file.suffix.lower() in IMAGE_SUFFIXES for file in home.iterdir()) else []
+    of_another = home.resolve().name in set(REASON_SEG_SPLITS) - {split}
+    has_images = any(file.suffix.lower() in IMAGE_SUFFIXES for file in home.iterdir())
+    itself = [home] if has_images and not of_another else []
     return read_reason_seg(first_folder([home / name for name in names] + itself, f"folder of split {split!r}"))
 
 

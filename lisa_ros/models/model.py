@@ -13,7 +13,7 @@ dialogue.segment("and the one left of it")
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -56,7 +56,7 @@ def load(checkpoint: str | Path | None = None, **options: Any) -> Model:
         ValueError: the checkpoint or an option cannot be used; the text says what would be right.
         TypeError: there is no such option.
     """
-    known = [field.name for field in fields(LoadOptions)]
+    known = [one.name for one in fields(LoadOptions)]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"load() has no option {', '.join(unknown)}; there are {', '.join(known)}")
@@ -75,7 +75,7 @@ class Answer:
         reason: "end", "length" (the answer was cut at max_new_tokens) or "cancelled".
     """
 
-    image: Image
+    image: Image = field(repr=False)
     command: str
     text: str
     objects: tuple[ObjectMask, ...]
@@ -147,6 +147,8 @@ class Dialogue:
         """
         if answer not in get_args(AnswerKind):
             raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
+        if references and not self._segmenter.capabilities.references:
+            raise CommandError(f"{self._segmenter.name} uses no references; name the earlier object in the command")
         session = self._segmenter.session(self._encoded, self.turns)
         for event in session.segment(
             command, references, max_new_tokens=max_new_tokens, cancelled=cancelled, answer=answer

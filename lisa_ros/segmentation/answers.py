@@ -75,12 +75,12 @@ class ObjectMask:
         attributes: family of words -> word -> logit of that word at the `[SEG]`, for inspection only.
     """
 
-    mask: Mask
+    mask: Mask = field(repr=False)
     span: tuple[int, int]
     score: float | None = None
     score_calibrated: bool = False
     evidence: Mapping[str, float] | None = None
-    probability: Callable[[], NDArray[np.float32]] | None = None
+    probability: Callable[[], NDArray[np.float32]] | None = field(default=None, repr=False)
     region: Region | None = None
     phrase: str = ""
     refined: Mask | None = None

@@ -33,10 +33,12 @@ class Capabilities:
     Attributes:
         teacher_forcing: It has the method of `TeacherForcing`.
         referring: It has the method of `Referring`.
+        references: It uses the references of a command. Others ignore them.
     """
 
     teacher_forcing: bool = False
     referring: bool = False
+    references: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,18 @@ class Releasable(Protocol):
 
 
 class Session(Protocol):
-    """One dialogue about one encoded image. To be used by one thread at a time."""
+    """The turns of a dialogue so far, and one encoded image. To be used by one thread at a time.
+
+    A session does not remember what is asked of it. The caller keeps the turns, so that one dialogue can go on about
+    other images. A dialogue of two turns:
+
+        turns = []
+        for command in ("the red mug", "and the one left of it"):
+            *_, finished = segmenter.session(encoded, turns).segment(command)
+            turns.append(turn_of(command, finished, len(turns) + 1))
+
+    `lisa_ros.models.model.Dialogue` does this for Python programs.
+    """
 
     def segment(
         self,
@@ -139,7 +152,7 @@ class Segmenter(Protocol):
         ...
 
     def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> Session:
-        """Open a dialogue about an encoded image.
+        """Continue a dialogue about an encoded image.
 
         Args:
             encoded: From `encode`.

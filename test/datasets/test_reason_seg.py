@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_datasets import BLUE_BOX, HEIGHT, RED_BOX, WIDTH, box_mask, reason, shape, write_image, write_reason_seg
 
+from lisa_ros.datasets.catalogue import DATASETS, Source
 from lisa_ros.datasets.reason_seg import read_reason_seg
 from lisa_ros.datasets.samples import DataError, usable
 
@@ -165,3 +166,15 @@ def test_several_objects_of_an_image(tmp_path: Path) -> None:
     assert not sample.dialogue
     assert np.array_equal(sample.rounds[1].truth() == 1, box_mask(RED_BOX))
     assert np.array_equal(sample.rounds[2].truth() == 1, box_mask(BLUE_BOX))
+
+
+def test_a_folder_of_another_split_is_not_taken_for_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    read = DATASETS["reason_seg"].read
+    folder = write_reason_seg(tmp_path / "train", {"a": reason("the red square", is_sentence=False)})
+    assert len(read(Source(folder, "train"))) == len(read(Source(tmp_path, "train"))) == 1
+    with pytest.raises(DataError, match="no folder of split 'val'"):
+        read(Source(folder, "val"))
+    with pytest.raises(DataError, match="no split 'valid'; there are train, val, test"):
+        read(Source(tmp_path, "valid"))
+    (tmp_path / "train").rename(tmp_path / "mine")
+    assert len(read(Source(tmp_path / "mine", "val"))) == 1, "a folder of any other name is the split itself"

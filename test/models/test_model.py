@@ -50,6 +50,15 @@ def test_a_dialogue_remembers_its_turns(model: Model, table: np.ndarray) -> None
     assert fresh.text != follow_up.text or not np.array_equal(fresh.masks, follow_up.masks)
 
 
+def test_references_are_refused_where_a_model_uses_none(model: Model, table: np.ndarray) -> None:
+    dialogue = model.dialogue(table)
+    answer = dialogue.segment("the blue bottle")
+    assert len(repr(answer)) < 500, "an answer is printed without its pixels"
+    with pytest.raises(CommandError, match="uses no references"):
+        dialogue.segment("the other one", references=[1])
+    assert len(dialogue.turns) == 1
+
+
 def test_events_as_they_come_and_cancelling(model: Model, table: np.ndarray) -> None:
     dialogue = model.dialogue(table)
     events = list(dialogue.stream("the blue bottle"))

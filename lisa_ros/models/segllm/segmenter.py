@@ -28,6 +28,7 @@ from lisa_ros.segmentation.answers import (
     Region,
     TextDelta,
 )
+from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.masks import union
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import pixel_probability
@@ -49,6 +50,8 @@ def load(checkpoint: Path, options: LoadOptions | None) -> SegllmSegmenter:
 
 class SegllmSegmenter(LoadedSegmenter):
     """SegLLM as a Segmenter."""
+
+    capabilities = Capabilities(references=True)
 
     def __init__(self, segllm: Segllm, refer: Refer = from_text) -> None:
         """Takes the model, and the rule that finds references in the text of a command without explicit ones."""
