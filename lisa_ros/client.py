@@ -194,6 +194,7 @@ class LisaClient:
     def close(self) -> None:
         """Destroy the client's node. A command that is being processed is not cancelled."""
         self._executor.shutdown()
+        self._action.destroy()  # the node does not destroy it, and would stay in ROS's graph as long as it is there
         self._node.destroy_node()
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> bool:

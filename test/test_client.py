@@ -114,12 +114,15 @@ def test_a_command_can_be_cancelled_and_no_other_sent_meanwhile(
     assert client.result().explanation == "History:"
 
 
-def test_without_a_node_the_status_is_no_node() -> None:
+def test_without_a_node_the_status_is_no_node_and_a_closed_client_leaves_nothing() -> None:
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=private_domain())
     with LisaClient("/nobody", context=context) as client:
         assert not client.segment("red", timeout_s=0.2)
         assert client.result().status is Status.NO_NODE and "/nobody/segment" in client.result().message
+    observer = rclpy.create_node("observer", context=context)
+    wait_until(lambda: observer.get_node_names() == ["observer"], "the end of the client's node")
+    observer.destroy_node()
     rclpy.shutdown(context=context)
 
 

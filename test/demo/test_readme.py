@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
-from ros_harness import private_environment
+from ros_harness import private_environment, wait_until
 
 from lisa_ros.demo.processes import node_command
 
@@ -29,12 +30,16 @@ def block(language: str, word: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[None]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A person opens the other terminals once the log says "Ready"."""
+    log = tmp_path_factory.mktemp("nodes") / "log"
     commands = (
         node_command("sim_camera", "/", {"seed": 92, "width": 320, "height": 240}),
         node_command("lisa_node", "/", {"dialogue_file": json.dumps("")}),
     )
-    children = [subprocess.Popen(command, env=private_environment()) for command in commands]
+    with log.open("w") as output:
+        children = [subprocess.Popen(one, env=private_environment(), stderr=output) for one in commands]
+    wait_until(lambda: "Ready: " in log.read_text(), "the node", deadline_s=120)
     yield
     for child in children:
         child.terminate()
@@ -55,7 +60,7 @@ def test_the_planners_snippet_gets_an_answer(nodes: None, tmp_path: Path) -> Non
             check=False,
             timeout=120,
         )
-        # The node may be ready before the camera.
+        # The node may be ready before the camera sends.
         if "NO_IMAGE" not in done.stdout or time.monotonic() > deadline_s:
             break
     assert done.returncode == 0, done.stderr
@@ -74,11 +79,11 @@ def test_echo_and_pub_print_the_answer(nodes: None) -> None:
         text=True,
     )
     try:
-        time.sleep(5)  # a person starts the second terminal later
-        command = block("bash", "topic pub").replace("hand me something to drink from", "the blue bottle")
-        subprocess.run(["bash", "-c", command], env=private_environment(), check=True, timeout=120)
+        subprocess.run(["bash", "-c", block("bash", "topic pub")], env=private_environment(), check=True, timeout=120)
         assert echo.stdout is not None
-        assert "The blue bottle" in echo.stdout.readline()
+        answer = "".join(itertools.takewhile(lambda line: line != "---\n", echo.stdout))
+        assert "text: hand me something to drink from\n" in answer and "status: 0\n" in answer
+        assert "explanation: Sure, it is ①" in answer and "objects: '<sequence type" in answer
     finally:
         echo.terminate()
         echo.wait(ENDED_S)

@@ -32,6 +32,9 @@ WARM_UP = 0.4
 """Part of the messages after which memory must not grow."""
 MAX_GROWTH_MB = 30.0
 """What may be added after that."""
+_MEASUREMENTS = 10
+_FEW_FRAMES = {"frame_buffer": 0.0, "command_frame": "newest"}
+"""While memory is measured: otherwise up to 64 frames are kept, or none, by chance."""
 _MAX_OUTSTANDING = 64
 _MAX_SERVICE_CALLS = 8
 _END_S = 10.0
@@ -98,6 +101,7 @@ class Fuzzer:
         for client in (self._change, self._get, self._undo):
             wait_until(client.service_is_ready, client.srv_name)
         self._sent: list[str] = []
+        self._memory_mb: list[int] = []
         self._calls: deque[Any] = deque()
         kinds, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()))
         self._kinds, self._shares = kinds, weights / weights.sum()
@@ -105,15 +109,13 @@ class Fuzzer:
 
     def run(self, count: int) -> list[str]:
         """Send the messages; returns the problems that were found."""
-        warm_mb = 0.0
         for number in range(count):
-            if number == int(WARM_UP * count):
-                self._settle_down()
-                warm_mb = self._memory_mb()
+            if number % (count // _MEASUREMENTS) == 0:
+                self._measure()
             self._send[str(self._random.choice(self._kinds, p=self._shares))]()
             self._pace()
-        self._settle_down()
-        return [*self._answer_problems(), *self._memory_problems(warm_mb), *self._end_problems()]
+        self._measure()
+        return [*self._answer_problems(), *self._memory_problems(), *self._end_problems()]
 
     def _pace(self) -> None:
         """Few commands and service calls are open at a time, as with real operators."""
@@ -134,10 +136,10 @@ class Fuzzer:
         wrong = [identity for identity in self._sent if counts[identity] != 1]
         return [f"{len(wrong)} of {len(self._sent)} commands have not exactly one answer"] if wrong else []
 
-    def _memory_problems(self, warm_mb: float) -> list[str]:
-        now_mb = self._memory_mb()
-        print(f"memory: {warm_mb:.0f} MB after the warm-up, {now_mb:.0f} MB at the end")
-        return [f"memory grew from {warm_mb:.0f} to {now_mb:.0f} MB"] if now_mb > warm_mb + MAX_GROWTH_MB else []
+    def _memory_problems(self) -> list[str]:
+        print(f"memory in MB, at the start and after each {100 // _MEASUREMENTS} % of the messages: {self._memory_mb}")
+        warm_mb, now_mb = self._memory_mb[int(WARM_UP * _MEASUREMENTS)], self._memory_mb[-1]
+        return [f"memory grew from {warm_mb} to {now_mb} MB"] if now_mb > warm_mb + MAX_GROWTH_MB else []
 
     def _end_problems(self) -> list[str]:
         self._process.send_signal(signal.SIGTERM)
@@ -147,9 +149,16 @@ class Fuzzer:
         print(f"end: exit code {code}, {took_s:.1f} s after SIGTERM")
         return [f"it ended with {code} after {took_s:.1f} s"] if code or took_s > _END_S else []
 
-    def _memory_mb(self) -> float:
+    def _measure(self) -> None:
+        """Keeps the node's resident memory, when all commands are answered and few frames are kept."""
+        for name, value in _FEW_FRAMES.items():
+            self._calls.append(self._probe.set_parameter_async(name, value))
+        for _ in range(3):
+            self._send_image()
+        self._settle_down()
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * 4096 / 1e6
+        self._memory_mb.append(round(pages * 4096 / 1e6))
+        print(f"memory: {self._memory_mb[-1]} MB", flush=True)
 
     def _one(self, values: Any) -> Any:
         return values[int(self._random.integers(len(values)))]

@@ -60,6 +60,8 @@ _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=Reliabilit
 _QUIET_PERIOD_S = 0.3
 _MAX_UNTIL_QUIET_S = 2.0
 _POLL_S = 0.02
+# When the node has become active: its camera's first image is there by then, unless none is sent.
+_FIRST_IMAGE_S = 2.0
 # Together less than process.MAX_END_S.
 _STOP_WORKER_S = 3.0
 _STOP_TRACKING_S = 0.5
@@ -135,6 +137,8 @@ class LisaNode(LifecycleNode):
             aborts = lambda: self._live_parameters.current.no_object_is == "abort"  # noqa: E731
             self._segment_action = SegmentAction(self, self._commands, aborts)
         DialogueServices(self, self._dialogues)
+        if self._live_parameters.current.autostart:
+            self._commands.hold()  # before the executor takes the first command
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model. The reason of a failure is in the log."""
@@ -205,7 +209,6 @@ class LisaNode(LifecycleNode):
         Commands that arrive meanwhile wait, and are answered when the node is active.
         """
         if self._live_parameters.current.autostart:
-            self._commands.hold()
             self._starter = threading.Thread(target=self._start, name="lisa_start", daemon=True)
             self._starter.start()
 
@@ -254,7 +257,16 @@ class LisaNode(LifecycleNode):
         except BaseException as error:  # another transition was requested meanwhile, or the node is being destroyed
             if not self._state.now.stopping:
                 self._fail(f"The node could not be started: {type(error).__name__}: {error}")
+        self._await_first_image()
         self._commands.release()
+
+    def _await_first_image(self) -> None:
+        """Return when an image has arrived or none can be expected: the camera was subscribed to a moment ago."""
+        until_s = time.monotonic() + _FIRST_IMAGE_S
+        while (camera := self._state.now.camera) is not None and camera.age_s() is None:
+            if time.monotonic() > until_s or not self.count_publishers(camera.topic):
+                return
+            time.sleep(_POLL_S)
 
     def _fail(self, reason: str) -> None:
         self.failure = reason

@@ -29,7 +29,7 @@ def test_commands_that_have_arrived_before_a_sigint_are_answered() -> None:
         assert "Traceback" not in process.output
 
 
-def test_commands_that_arrive_while_the_model_loads_wait_for_it(tmp_path: Path) -> None:
+def test_commands_that_arrive_while_the_model_loads_wait_for_it_and_for_the_first_image(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with probing("early") as probe:
         arguments = ("-r", "__node:=early", "-p", f"checkpoint:=gate {gate}", "-p", "queue_size:=2")
@@ -38,8 +38,11 @@ def test_commands_that_arrive_while_the_model_loads_wait_for_it(tmp_path: Path) 
             probe.wait_for_node(process, active=False)
             sent = [probe.send("red") for _ in range(2)]
             assert "configuring" in probe.ask("one too many").detail
+            image = camera_images.message("rgb8")
+            camera = probe.node.create_timer(0.2, lambda: probe.show(image))  # without a stamp: as old as its arrival
             gate.touch()
-            assert [probe.answer_to(one).status for one in sent] == [Segmentation.NO_IMAGE] * 2
+            assert [probe.answer_to(one).status for one in sent] == [Segmentation.OK] * 2
+            probe.node.destroy_timer(camera)
 
 
 @pytest.mark.parametrize("stuck", ["a command", "the loading of the model"])
