@@ -88,7 +88,7 @@ def measure_grasp(found: Located, thing: SceneObject, table: Tabletop, view: Vie
     return Measured(thing.kind, True, lifted=lifted)
 
 
-def run(scenes: int, seed: int, depth: str, picture: Path | None = None) -> dict[str, list[Measured]]:
+def run(scenes: int, seed: int, depth: str, figure: Path | None = None) -> dict[str, list[Measured]]:
     """Measure all objects of some scenes with one kind of depth."""
     results: dict[str, list[Measured]] = {"top_plane": [], "antipodal": []}
     rng, drawn = np.random.default_rng(seed), []
@@ -113,9 +113,9 @@ def run(scenes: int, seed: int, depth: str, picture: Path | None = None) -> dict
             drawn.append(image)
             table.rearrange()
             table.move_camera()
-    if picture is not None:
+    if figure is not None:
         rows = [np.hstack(drawn[i : i + 2]) for i in range(0, len(drawn) - len(drawn) % 2, 2)][:2]
-        cv2.imwrite(str(picture), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(figure), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
     return results
 
 
@@ -174,10 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--depth", choices=list(KINDS), default="10 % holes")
-    parser.add_argument("--picture", type=Path, help="also draw the grips of the first four scenes here")
+    parser.add_argument("--image", type=Path, help="also draw the grips of the first four scenes here")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    results = run(options.scenes, options.seed, options.depth, options.picture)
+    results = run(options.scenes, options.seed, options.depth, options.image)
     print(report(results))
     return int(any(value < BARS[name] for name, value in shares(results).items()))
 

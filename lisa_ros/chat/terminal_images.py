@@ -57,12 +57,12 @@ def rendered(image: NDArray[np.uint8], protocol: Protocol, columns: int) -> str:
         return ""
     if protocol == "blocks":
         return _half_blocks(image, columns)
-    picture = Image.fromarray(image)
-    picture.thumbnail((min(_WIDEST, columns * _CELL_WIDTH), _WIDEST))
+    shown = Image.fromarray(image)
+    shown.thumbnail((min(_WIDEST, columns * _CELL_WIDTH), _WIDEST))
     if protocol == "sixel":
-        return _sixel(picture)
+        return _sixel(shown)
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    shown.save(file, "PNG")
     data = base64.b64encode(file.getvalue()).decode()
     return _kitty(data) if protocol == "kitty" else f"\x1b]1337;File=inline=1;preserveAspectRatio=1:{data}\x07\n"
 
@@ -93,9 +93,9 @@ def _half_blocks(image: NDArray[np.uint8], columns: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sixel(picture: Image.Image) -> str:
+def _sixel(shown: Image.Image) -> str:
     """DEC's sixel graphics: bands of six rows, for each colour of a band one bit a row and column."""
-    paletted = picture.quantize(_SIXEL_COLOURS)
+    paletted = shown.quantize(_SIXEL_COLOURS)
     palette = np.asarray(paletted.getpalette(), dtype=float).reshape(-1, 3) / 255 * 100
     indices = np.asarray(paletted)
     height, width = indices.shape

@@ -37,7 +37,7 @@ def main() -> None:
     segmenter = load_segmenter(embedded_checkpoint())
     encoded = segmenter.encode(seen)
     dialogues: dict[str, list[Turn]] = {}
-    pictures: list[NDArray[np.uint8]] = []
+    images: list[NDArray[np.uint8]] = []
     for line in LINES:
         turns = dialogues.setdefault(line.operator, [])
         events = segmenter.session(encoded, turns).segment(line.text)
@@ -45,18 +45,18 @@ def main() -> None:
         turns.append(turn_of(line.text, finished, len(turns) + 1))
         asked = f"{line.operator}: {line.text}"
         said = explanation_of(finished.answer, [one.span for one in finished.objects])
-        pictures.append(draw_overlay(seen, [], f"{asked}\n..."))
-        pictures.append(draw_overlay(seen, [one.mask for one in finished.objects], f"{asked}\n{said}"))
-    save(pictures, chosen.output)
+        images.append(draw_overlay(seen, [], f"{asked}\n..."))
+        images.append(draw_overlay(seen, [one.mask for one in finished.objects], f"{asked}\n{said}"))
+    save(images, chosen.output)
 
 
-def save(pictures: list[NDArray[np.uint8]], file: Path) -> None:
-    """The pictures with one palette, all as high as the highest."""
-    height = max(one.shape[0] for one in pictures)
-    padded = [np.pad(one, ((0, height - one.shape[0]), (0, 0), (0, 0)), constant_values=24) for one in pictures]
+def save(images: list[NDArray[np.uint8]], file: Path) -> None:
+    """The images with one palette, all as high as the highest."""
+    height = max(one.shape[0] for one in images)
+    padded = [np.pad(one, ((0, height - one.shape[0]), (0, 0), (0, 0)), constant_values=24) for one in images]
     palette = Image.fromarray(np.concatenate(padded[1::4])).quantize(128)
-    images = [Image.fromarray(one).quantize(palette=palette, dither=Image.Dither.NONE) for one in padded]
-    images[0].save(file, save_all=True, append_images=images[1:], duration=[ASKED_MS, SHOWN_MS] * len(LINES), loop=0)
+    first, *rest = (Image.fromarray(one).quantize(palette=palette, dither=Image.Dither.NONE) for one in padded)
+    first.save(file, save_all=True, append_images=rest, duration=[ASKED_MS, SHOWN_MS] * len(LINES), loop=0)
 
 
 if __name__ == "__main__":

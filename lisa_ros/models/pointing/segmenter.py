@@ -62,8 +62,8 @@ class PointingImage(ImageHandle):
         self._networks, self._lock = networks, threading.Lock()
         self._sam2: Sam2Image | None = None
         square = networks.convention.square
-        picture = PilImage.fromarray(image)
-        self.picture = picture.resize((square, square), PilImage.Resampling.BILINEAR) if square else picture
+        whole = PilImage.fromarray(image)
+        self.pil = whole.resize((square, square), PilImage.Resampling.BILINEAR) if square else whole
         self.frame = (square, square) if square else _input_size(networks.processor, self.size)
 
     def sam2(self) -> Sam2Image:
@@ -168,7 +168,7 @@ class PointingSession:
     def _processed(self, chat: list[dict[str, Any]], begun: str) -> dict[str, Any]:
         processor = self._networks.processor
         prompt = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) + begun
-        batch = processor(text=[prompt], images=[self._image.picture], return_tensors="pt")
+        batch = processor(text=[prompt], images=[self._image.pil], return_tensors="pt")
         return dict(batch.to(self._networks.device))
 
     def _written(

@@ -17,16 +17,14 @@ from lisa_ros.training.embedded.architecture import CLIP
 from lisa_ros.training.embedded.codes import waves
 from lisa_ros.training.loop.trainer import Scalars
 from lisa_ros.training.scenes.batches import (
-    IGNORED,
     Views,
-    clip_batch,
     draw_view,
     in_strange_colours,
     step_rng,
     view_numbers,
 )
 from lisa_ros.training.stages.hints import NAMED, stacked
-from lisa_ros.training.stages.pretraining import PatchLabels, chosen, dense_labels, informative_patches, patch_features
+from lisa_ros.training.stages.pretraining import PatchLabels, chosen, informative_patches, label_loss
 
 TABLE_WEIGHT = 0.1
 """Of the token of a patch that shows no object; one full of an object has a weight of 1."""
@@ -84,12 +82,7 @@ class ClipRandomizedStage(nn.Module):
         views[strange] = [in_strange_colours(view, rng) for view in views[strange]]
         hints = stacked(views, waves)
         kept = informative_patches(hints, self._kept, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
-        features = features.float()
-        kinds, colours = (chosen(truth, kept) for truth in dense_labels(views))
-        colours[strange] = IGNORED
-        dense, right = self.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
+        features, dense, right = label_loss(self, views, self._clip, kept, strange)
         tokens = self._token_loss(features, chosen(hints, kept), strange)
         return dense + TOKEN_LOSS * tokens, {"dense": dense.item(), **right, "tokens": tokens.item()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -52,6 +52,13 @@ FINENESS = 4
 HINT_WEIGHT = 4.0
 CODE_NOISE = 0.15
 """Standard deviation of the noise on codes that SAM learns from: LLaMA does not produce them without error."""
+
+
+class LabelStage(Protocol):
+    """A stage that trains CLIP with the labels of patches."""
+
+    network_part: nn.Module
+    head: PatchLabels
 
 
 class PatchLabels(nn.Module):
@@ -252,16 +259,35 @@ class ClipStage(nn.Module):
         views[odd] = [in_strange_colours(view, rng) for view in views[odd]]
         wanted = stacked(views, self._placed)
         kept = informative_patches(wanted, self._kept, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = patch_features(self.network_part, clip_batch(views, self._clip), kept)
-        features = features.float()
-        kinds, colours = (chosen(truth, kept) for truth in dense_labels(views))
-        colours[odd] = IGNORED
-        dense, right = self.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
+        features, dense, right = label_loss(self, views, self._clip, kept, odd)
         found, true = self.hints(features), chosen(wanted, kept)
         true[odd, :, COLOUR_HINTS] = found[odd, :, COLOUR_HINTS].detach()
         error = hint_loss(found, true)
         return dense + HINT_WEIGHT * error, {"dense": dense.item(), **right, "hints": error.item()}
+
+
+def label_loss(
+    stage: LabelStage, views: Sequence[View], clip: ClipPreprocessing, kept: torch.Tensor, strange: slice
+) -> tuple[torch.Tensor, torch.Tensor, Scalars]:
+    """CLIP's features of some patches, and the loss of the labels that are read off them.
+
+    Args:
+        stage: its CLIP and its labels.
+        views: of the batch.
+        clip: CLIP's preprocessing.
+        kept: (B, count) int64, the patches.
+        strange: the views with other colours, whose colours are not learned.
+
+    Returns:
+        features (B, count, width) float32, the loss, and the share of right labels.
+    """
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = patch_features(stage.network_part, clip_batch(views, clip), kept)
+    features = features.float()
+    kinds, colours = (chosen(truth, kept) for truth in dense_labels(views))
+    colours[strange] = IGNORED
+    loss, right = stage.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
+    return features, loss, right
 
 
 def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
