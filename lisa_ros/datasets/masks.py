@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lisa_ros.datasets.samples import DataError
+from lisa_ros.segmentation.run_lengths import runs_of_text
 
 Mask = NDArray[np.bool_]
 """(H, W)."""
@@ -79,24 +80,10 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 def _check_runs(counts: bytes, pixels: int) -> None:
-    """Raises a DataError unless compressed runs fill the image; pycocotools would read past them in memory.
-
-    The code (cocoapi, maskApi.c, rleFrString): a character from "0" on holds 5 bits, the sixth bit means that more
-    follow; from the fourth run on, a number is the difference to the run two before.
-    """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for character in counts:
-        bits = character - 48
-        if not 0 <= bits < 64:
-            raise DataError("a compressed run-length code has a character that is not part of the code")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value, shift = 0, 0
-    if shift or any(run < 0 for run in runs) or sum(runs) != pixels:
+    """Raises a DataError unless compressed runs fill the image; pycocotools would read past them in memory."""
+    try:
+        runs = runs_of_text(counts)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if sum(runs) != pixels:
         raise DataError(f"a compressed run-length code does not fill its image of {pixels} pixels")

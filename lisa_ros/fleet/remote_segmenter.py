@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from lisa_ros.fleet.connection import Cancelled, Connection, LostReplicaError, UnreachableError
 from lisa_ros.fleet.messages import event_from
+from lisa_ros.fleet.pixel_budget import PixelBudget
 from lisa_ros.fleet.requests import MOST_MASK_PIXELS, Query, compress_image, frame_id, pack
-from lisa_ros.fleet.run_lengths import PixelBudget
 from lisa_ros.segmentation.answers import (
     AnswerKind,
     CommandError,

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from lisa_ros.fleet.messages import event_from, event_json
+from lisa_ros.fleet.pixel_budget import PixelBudget
 from lisa_ros.fleet.requests import (
     MOST_BODY_BYTES,
     Query,
@@ -21,7 +22,6 @@ from lisa_ros.fleet.requests import (
     pack,
     unpack,
 )
-from lisa_ros.fleet.run_lengths import PixelBudget, mask_of, runs_of
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask, Region, TextDelta
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.turns import Turn
@@ -55,23 +55,6 @@ def same(one: ObjectMask, other: ObjectMask) -> bool:
         and (one.span, one.score, one.score_calibrated, one.evidence, one.phrase, one.box, one.attributes)
         == (other.span, other.score, other.score_calibrated, other.evidence, other.phrase, other.box, other.attributes)
     )
-
-
-@pytest.mark.parametrize("mask", [MASK, ~MASK, np.zeros((3, 4), bool), np.ones((3, 4), bool), np.ones((1, 1), bool)])
-def test_run_lengths_are_cocos(mask: Any) -> None:
-    from pycocotools import mask as coco
-
-    runs = runs_of(mask)
-    assert np.array_equal(mask_of(runs, mask.shape), mask)
-    height, width = mask.shape
-    theirs = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-    assert np.array_equal(coco.decode(theirs).astype(bool), mask)
-
-
-@pytest.mark.parametrize("runs", [None, [1], [-1, 13], [6, 7], ["6", 6], [12.0], [True, 11], [10**30], {"a": 1}])
-def test_other_run_lengths_are_refused(runs: Any) -> None:
-    with pytest.raises(ValueError, match="run lengths"):
-        mask_of(runs, (3, 4))
 
 
 def test_a_query_arrives_as_it_was_sent() -> None:

@@ -5,8 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from lisa_ros.images.image_headers import MAX_PIXELS
 from lisa_ros.msg import ObjectMask, RunLengthMask
 from lisa_ros.nodes.common.conversions import ImageError, rgb_image_from
+from lisa_ros.segmentation.run_lengths import mask_of as mask_of_runs
+from lisa_ros.segmentation.run_lengths import runs_of_text
 
 
 def run_length_message(mask: NDArray[np.bool_]) -> RunLengthMask:
@@ -30,9 +33,13 @@ def mask_of(message: ObjectMask) -> NDArray[np.bool_] | None:
     return rgb_image_from(message.mask)[:, :, 0] > 0
 
 
-def _decoded(runs: RunLengthMask) -> NDArray[np.bool_]:
+def _decoded(message: RunLengthMask) -> NDArray[np.bool_]:
+    height, width = message.height, message.width
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"The run-length mask has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} million are decoded."
+        )
     try:
-        pixels = coco.decode({"size": [runs.height, runs.width], "counts": runs.counts.encode("ascii")})
-    except (ValueError, UnicodeError) as error:
+        return mask_of_runs(runs_of_text(message.counts.encode("ascii")), (height, width))
+    except ValueError as error:
         raise ImageError(f"The run-length mask cannot be decoded: {error}.") from error
-    return np.asarray(pixels > 0)
