@@ -15,6 +15,8 @@ from lisa_ros.models.common.options import (
     MODELS_WITH,
     PRECISIONS,
     QUANTIZATIONS,
+    REFINEMENTS,
+    SEGMENTERS,
     TEMPLATES,
     TITLES,
     LoadOptions,
@@ -142,6 +144,36 @@ def add_load_options(parser: CommandParser) -> None:
         action="append",
         metavar="NAME=VALUE",
         help="an option that only the checkpoint's own model has, see docs/models.md; repeatable",
+    )
+    _add_second_models(parser, defaults)
+
+
+def _add_second_models(parser: CommandParser, defaults: LoadOptions) -> None:
+    """Adds the options of models/combined."""
+    parser.add_argument(
+        "--refine",
+        dest="refine_masks",
+        choices=REFINEMENTS,
+        default=defaults.refine_masks,
+        help="sam2: SAM 2 makes each mask finer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--refine-checkpoint",
+        metavar="FOLDER|ID",
+        default=defaults.refine_checkpoint,
+        help="SAM 2 for --refine (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--segmenter",
+        choices=SEGMENTERS,
+        default=defaults.segmenter,
+        help="auto: commands that only name things go to SAM 3, all others to the checkpoint (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--names-checkpoint",
+        metavar="FOLDER|ID",
+        default=defaults.names_checkpoint,
+        help="SAM 3 for --segmenter auto (default: %(default)s)",
     )
 
 

@@ -42,6 +42,28 @@ _LONG_END = re.compile(
     re.IGNORECASE,
 )
 
+_MOST_WORDS = 4
+_NO_PLAIN_NAME = re.compile(
+    r"\b(?:this|that|these|those|its?|my|your|our|his|her|their|one|ones|two|three|four|five|six|seven|eight|nine|ten|"
+    r"\d+|first|second|third|last|next|other|another|same|else|again|most|least|what|who|whom|how|why|when|which|left|"
+    r"right|(?:some|any|every|no)(?:thing|one|body)|things?|objects?|items?|them|\w{2,}est|\w+['\u2019]s)\b",
+    re.IGNORECASE,
+)
+"""What points beyond the name: the dialogue, a comparison, a number, a place, or a thing that must be guessed."""
+
+
+def plain_name(text: str) -> str | None:
+    """The name of things, where a command is a request, an article and this name, and nothing else.
+
+    "Can you find every red mug?" gives "red mug". None where more is said, so that a model without reasoning would miss
+    it: "the mug left of the plate", "the biggest mug", "the other one", "something to drink from".
+    """
+    line = re.sub(r"[\s,]*\bplease\b[\s,]*$", "", " ".join(text.split()).rstrip(" .!?"), flags=re.IGNORECASE)
+    rest = _REQUEST.sub("", line).strip()
+    body = _DETERMINER.sub("", rest).strip(" '\"-")
+    is_name = bool(body) and _before(_END, body) == body and len(body.split()) <= _MOST_WORDS
+    return noun_phrase(body) if is_name and re.search(r"\w", body) and not _NO_PLAIN_NAME.search(rest) else None
+
 
 def noun_phrase(text: str) -> str:
     """The noun of a command with its adjectives, in lower case, without article.

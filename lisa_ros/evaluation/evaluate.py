@@ -308,6 +308,7 @@ def _identity(wanted: Evaluation, selection: Selection, weights: str) -> dict[st
         "max_new_tokens": wanted.max_new_tokens if generated else None,
         **(_of_answers(wanted) if generated else {}),
         **({"model_options": list(wanted.options.model_options)} if wanted.options.model_options else {}),
+        **wanted.options.second_models(),
     }
 
 

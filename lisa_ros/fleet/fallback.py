@@ -164,7 +164,7 @@ class FallbackSession:
                 pointing=pointing,
             )
             name = self._segmenter.name_of(local)
-            return (replace(one, model=name) if isinstance(one, Finished) else one for one in events)
+            return (replace(one, model=one.model or name) if isinstance(one, Finished) else one for one in events)
 
         given = 0
         if not self._segmenter.is_local:

@@ -114,6 +114,7 @@ def event_json(event: Event) -> Json:
         "objects": [object_json(found) for found in event.objects],
         "reason": event.reason,
         "references": list(event.references),
+        "model": event.model,
     }
 
 
@@ -130,6 +131,7 @@ def event_from(given: Any, budget: PixelBudget) -> Event:
         objects=tuple(object_from(one, budget) for one in given["objects"]),
         reason=given["reason"],
         references=tuple(int(one) for one in given["references"]),
+        model=str(given.get("model", "")),
     )
 
 

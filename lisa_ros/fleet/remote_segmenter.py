@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from lisa_ros.fleet.connection import Cancelled, Connection, LostReplicaError, UnreachableError
@@ -242,7 +242,8 @@ class RemoteSession:
                     yield TextDelta(new)
             else:
                 finished = True
-                yield event
+                model = f"{self._segmenter.server} ({event.model})" if event.model else ""
+                yield replace(event, model=model)
         if not finished:
             raise LostReplicaError(f"{self._segmenter.server} ended its answer too early")
 

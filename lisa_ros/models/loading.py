@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter
 from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import config_of
-from lisa_ros.models.common.options import MEASURED_THREADS, LoadOptions
+from lisa_ros.models.common.options import DEFAULT_SAM3, MEASURED_THREADS, LoadOptions
 from lisa_ros.models.registry import ModelDescription, registry
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.manifest import differences
@@ -58,7 +59,47 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     segmenter = model.load(folder, options)
     if options is not None and options.threads is not None:
         _set_threads(segmenter, options.threads)
+    return combined(segmenter, options or LoadOptions())
+
+
+def combined(segmenter: Segmenter, options: LoadOptions) -> Segmenter:
+    """The model with SAM 3 for names of things and SAM 2 for finer masks, as the options say; else as it is.
+
+    Args:
+        segmenter: any model, a server's included.
+        options: segmenter, names_checkpoint, refine_masks, refine_checkpoint; device and precision are for all.
+
+    Raises:
+        LisaError: one of the checkpoints cannot be used.
+    """
+    options.check()
+    if options.segmenter == "auto":
+        segmenter = _with_names(segmenter, options)
+    if options.refine_masks == "sam2":
+        segmenter = _with_refinement(segmenter, options)
     return segmenter
+
+
+def _with_names(reasoning: Segmenter, options: LoadOptions) -> Segmenter:
+    from lisa_ros.models.combined.by_name import ByNameSegmenter
+
+    folder = find_folder(options.names_checkpoint, "names_checkpoint")
+    model = description_of(folder)
+    if model.name != "sam3":
+        raise LisaError(f"names_checkpoint {folder} holds {model.title}; SAM 3 is expected, such as {DEFAULT_SAM3}")
+    own = LoadOptions(precision=options.precision, device=options.device)
+    return ByNameSegmenter(reasoning, model.load(folder, own))
+
+
+def _with_refinement(model: Segmenter, options: LoadOptions) -> Segmenter:
+    from lisa_ros.models.combined.refined import RefinedSegmenter
+    from lisa_ros.models.common.devices import choose_device, choose_dtype
+    from lisa_ros.models.common.sam2 import load_sam2
+
+    device = choose_device(options.device)
+    dtype = choose_dtype(replace(options, quantization="none"), device)
+    sam2 = load_sam2(options.refine_checkpoint, device, dtype)
+    return RefinedSegmenter(model, sam2, Path(options.refine_checkpoint).name)
 
 
 def _check_embedded(folder: Path) -> None:

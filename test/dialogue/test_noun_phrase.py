@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from lisa_ros.dialogue.noun_phrase import MAX_LENGTH, noun_phrase
+from lisa_ros.dialogue.noun_phrase import MAX_LENGTH, noun_phrase, plain_name
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.descriptions import every_description
 
@@ -59,3 +59,33 @@ def test_groups_are_named_in_the_plural() -> None:
 def test_a_phrase_is_never_longer_than_its_limit() -> None:
     assert len(noun_phrase("wordy " * 100)) <= MAX_LENGTH
     assert noun_phrase("x" * 200) == "x" * MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("the red mug", "red mug"),
+        ("Can you find every red mug?", "red mug"),
+        ("all the bottles, please.", "bottles"),
+        ("where is the mug?", "mug"),
+        ("red mug", "red mug"),
+        ("the mug left of the plate", None),
+        ("the biggest mug", None),
+        ("the other one", None),
+        ("this mug", None),
+        ("my mug", None),
+        ("two mugs", None),
+        ("the second mug", None),
+        ("something to drink from", None),
+        ("what would a child play with?", None),
+        ("what is this?", None),
+        ("why?", None),
+        ("the mug and the plate", None),
+        ("the red mug. Explain why.", None),
+        ("the thing that one drinks from", None),
+        ("...", None),
+        ("", None),
+    ],
+)
+def test_a_plain_name_is_a_request_an_article_and_a_name(command: str, name: str | None) -> None:
+    assert plain_name(command) == name

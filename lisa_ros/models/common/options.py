@@ -14,6 +14,11 @@ CONVERTED_TO = ("none", "8bit", "4bit")
 """What `lisa convert` can write."""
 
 DEVICES = ("auto", "cpu", "cuda")
+REFINEMENTS = ("none", "sam2")
+SEGMENTERS = ("checkpoint", "auto")
+DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
+"""Hub id of the SAM 2 that the public code of the pointing models uses, in transformers' format."""
+DEFAULT_SAM3 = "facebook/sam3"
 
 TITLES = {"lisa": "LISA", "segllm": "SegLLM", "lira": "LIRA"}
 """Models that have options in MODELS_WITH -> their names for people. Options of other models are `model_options`."""
@@ -64,6 +69,10 @@ class LoadOptions:
         refine: LIRA only: LIRA marks each object a second time after a close-up view; decode that mask, too.
         attributes: LIRA only: report, for each object, the logits of words for its colour, position and kind.
         model_options: "NAME=VALUE" of each option that only the checkpoint's own model has, see docs/models.md.
+        refine_masks: "sam2": SAM 2 makes each mask finer, with the mask and its box as its prompt; "none": no.
+        refine_checkpoint: SAM 2's folder or hub id.
+        segmenter: "checkpoint": the checkpoint answers everything; "auto": commands that only name things go to SAM 3.
+        names_checkpoint: SAM 3's folder or hub id.
     """
 
     template: str = "llava_v1"
@@ -81,6 +90,10 @@ class LoadOptions:
     refine: bool = False
     attributes: bool = False
     model_options: tuple[str, ...] = ()
+    refine_masks: str = "none"
+    refine_checkpoint: str = DEFAULT_SAM2
+    segmenter: str = "checkpoint"
+    names_checkpoint: str = DEFAULT_SAM3
 
     def check(self) -> None:
         """Raises a LisaError that names an unknown choice, and the known ones."""
@@ -111,6 +124,12 @@ class LoadOptions:
             options[name.strip()] = value.strip()
         return options
 
+    def second_models(self) -> dict[str, str]:
+        """The checkpoints that take part besides the model's own: option -> folder or hub id. Mostly none."""
+        refined = {"refine_checkpoint": self.refine_checkpoint} if self.refine_masks != "none" else {}
+        named = {"names_checkpoint": self.names_checkpoint} if self.segmenter == "auto" else {}
+        return {**named, **refined}
+
     def check_for(self, model: str, title: str) -> None:
         """Raises a LisaError for an option that differs from its default and that the model does not have.
 
@@ -125,4 +144,11 @@ class LoadOptions:
                 raise LisaError(f"{name} is {value!r}, but only {names} has this option; the checkpoint is {title}'s")
 
 
-_CHOICES = {"template": TEMPLATES, "precision": PRECISIONS, "quantization": QUANTIZATIONS, "device": DEVICES}
+_CHOICES = {
+    "template": TEMPLATES,
+    "precision": PRECISIONS,
+    "quantization": QUANTIZATIONS,
+    "device": DEVICES,
+    "refine_masks": REFINEMENTS,
+    "segmenter": SEGMENTERS,
+}

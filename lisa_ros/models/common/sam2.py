@@ -16,9 +16,7 @@ from transformers import Sam2Model, Sam2Processor
 from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
-
-DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
-"""Hub id of the checkpoint that the public code of the pointing models uses, in transformers' format."""
+from lisa_ros.models.common.options import DEFAULT_SAM2
 
 _MODEL_TYPES = ("sam2", "sam2_video")
 """model_type of the released folders: the video model's weights have all of the image model's."""

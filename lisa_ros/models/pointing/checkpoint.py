@@ -15,8 +15,8 @@ import transformers
 
 from lisa_ros.models.common.devices import choose_device, choose_dtype
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
-from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.common.sam2 import DEFAULT_SAM2, Sam2, load_sam2
+from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
+from lisa_ros.models.common.sam2 import Sam2, load_sam2
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.pointing.conventions import Convention, convention_for
 from lisa_ros.segmentation.errors import LisaError

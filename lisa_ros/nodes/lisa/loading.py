@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -15,7 +16,7 @@ from lisa_ros.fleet.connection import UnreachableError, is_remote
 from lisa_ros.fleet.fallback import FallbackSegmenter
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.models.loading import combined, embedded_checkpoint, load_segmenter
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.interface import Segmenter
 
@@ -26,7 +27,7 @@ _LONGEST_ANSWER_S = 3600.0
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
     """Load the checkpoint that the parameters name, or connect to the server that they name."""
     if is_remote(parameters.checkpoint):
-        return _connect(parameters)
+        return combined(_connect(parameters), _load_options(parameters))
     return load_segmenter(parameters.checkpoint or embedded_checkpoint(), _load_options(parameters))
 
 
@@ -42,6 +43,10 @@ def _load_options(parameters: NodeParameters) -> LoadOptions:
         memory_limit_mib=parameters.memory_limit_mib,
         deterministic=parameters.deterministic,
         model_options=tuple(one.strip() for one in parameters.model_options.split(";") if one.strip()),
+        refine_masks=parameters.refine,
+        refine_checkpoint=parameters.refine_checkpoint,
+        segmenter=parameters.segmenter,
+        names_checkpoint=parameters.names_checkpoint,
     )
 
 
@@ -59,7 +64,8 @@ def _connect(parameters: NodeParameters) -> Segmenter:
         remote.check()
         return remote
     checkpoint = embedded_checkpoint() if parameters.fallback == "embedded" else parameters.fallback
-    local = load_segmenter(checkpoint, _load_options(parameters))
+    alone = replace(_load_options(parameters), refine_masks="none", segmenter="checkpoint")
+    local = load_segmenter(checkpoint, alone)  # the second models are for both
     both = FallbackSegmenter(remote, local, get_logger("lisa").warning)
     try:
         remote.check()

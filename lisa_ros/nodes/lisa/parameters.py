@@ -107,6 +107,23 @@ class NodeParameters:
     model_options: str = _configured(
         "", "Options that only the checkpoint's own model has, as NAME=VALUE, separated by semicolons."
     )
+    refine: str = _configured(
+        "none",
+        "Refinement of the model's masks. sam2: SAM 2 makes each mask finer; its encoder runs once for each frame.",
+        "none",
+        "sam2",
+    )
+    refine_checkpoint: str = _configured(
+        "facebook/sam2.1-hiera-large", "Folder or Hugging Face id of SAM 2, for refine sam2."
+    )
+    segmenter: str = _configured(
+        "checkpoint",
+        "Model that answers. checkpoint: the checkpoint. auto: SAM 3 answers commands that only name things, the"
+        " checkpoint all others.",
+        "checkpoint",
+        "auto",
+    )
+    names_checkpoint: str = _configured("facebook/sam3", "Folder or Hugging Face id of SAM 3, for segmenter auto.")
     image_transport: str = _fixed(
         "raw", "Subscribe to `image` (raw) or to `image/compressed` (compressed).", "raw", "compressed"
     )

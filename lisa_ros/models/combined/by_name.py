@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two models in one: commands that only name things go to SAM 3, all others to the model that can reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lisa_ros.dialogue.noun_phrase import plain_name
+from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Reference
+from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, Segmenter
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
+from lisa_ros.segmentation.turns import Turn
+
+
+@dataclass(frozen=True, eq=False)
+class BothImages:
+    """What both models made of an image. Each computes when its first command comes."""
+
+    reasoning: Any
+    names: Any
+
+    def release(self) -> None:
+        """See Releasable."""
+        self.reasoning.release()
+        self.names.release()
+
+
+class ByNameSegmenter:
+    """A model that can reason, and one that takes names of things; see Segmenter.
+
+    A command goes to the second where it is a name and nothing else (`dialogue.noun_phrase.plain_name`) and has neither
+    references nor points. `Finished.model` says which one answered.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(self, reasoning: Segmenter, names: Segmenter) -> None:
+        """Takes both models."""
+        self.reasoning, self.names = reasoning, names
+
+    @property
+    def name(self) -> str:
+        """Of both."""
+        return f"{self.reasoning.name}; names of things: {self.names.name}"
+
+    def encode(self, image: Image) -> BothImages:
+        """See Segmenter.encode."""
+        return BothImages(self.reasoning.encode(image), self.names.encode(image))
+
+    def session(self, encoded: BothImages, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> ByNameSession:
+        """See Segmenter.session."""
+        return ByNameSession(self, encoded, tuple(turns), max_history_tokens)
+
+    def memory(self) -> DeviceMemory:
+        """See Segmenter.memory; of the process, and so of both where both run here."""
+        each = self.reasoning.memory(), self.names.memory()
+        return max(each, key=lambda one: one.allocated_bytes)
+
+    def release(self) -> None:
+        """See Segmenter.release."""
+        self.reasoning.release()
+        self.names.release()
+
+
+class ByNameSession:
+    """One dialogue about one image, with both models."""
+
+    def __init__(
+        self, segmenter: ByNameSegmenter, encoded: BothImages, turns: tuple[Turn, ...], max_history_tokens: int
+    ) -> None:
+        """See ByNameSegmenter.session."""
+        self._segmenter, self._encoded, self._turns = segmenter, encoded, turns
+        self._max_history_tokens = max_history_tokens
+
+    def segment(
+        self,
+        command: str,
+        references: Sequence[Reference] = (),
+        *,
+        max_new_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+        answer: AnswerKind = "full",
+        pointing: Pointing = NO_POINTING,
+    ) -> Iterator[Event]:
+        """See Session.segment."""
+        by_name = not references and pointing == NO_POINTING and plain_name(command) is not None
+        model = self._segmenter.names if by_name else self._segmenter.reasoning
+        encoded = self._encoded.names if by_name else self._encoded.reasoning
+        session = model.session(encoded, self._turns, max_history_tokens=self._max_history_tokens)
+        events = session.segment(
+            command,
+            references,
+            max_new_tokens=max_new_tokens,
+            cancelled=cancelled,
+            answer=answer,
+            pointing=pointing,
+        )
+        for event in events:
+            yield replace(event, model=event.model or model.name) if isinstance(event, Finished) else event
