@@ -41,6 +41,31 @@ cannot be loaded.
 `config/jetson_orin.yaml` and `config/cpu_embedded.yaml` have the values that differ on such machines, with the reasons.
 """
 
+_QOS = """### QoS of topics
+
+`qos_overrides.TOPIC.publisher.POLICY` and `qos_overrides.TOPIC.subscription.POLICY` set the QoS of one topic when the
+process starts. POLICY is `reliability` (`reliable`, `best_effort`), `history` (`keep_last`, `keep_all`) or `depth`.
+TOPIC is the topic's full name after all remappings:
+
+```yaml
+/**:
+  ros__parameters:
+    qos_overrides:
+      /camera/camera/color/image_raw:
+        subscription: {reliability: reliable, depth: 2}
+```
+
+A topic that the node does not have is ignored, as everywhere in ROS 2: `ros2 param list /lisa` shows the names that are
+used. `~` is the node's name, `/lisa` by default.
+"""
+
+_QOS_INPUTS = ("image", "depth", "camera_info")
+_QOS_OUTPUTS = (
+    *("centroid", "pose", "points", "grip_point", "markers", "confidence", "labels"),
+    *("detections", "detections_2d", "frame/image", "frame/depth", "frame/camera_info"),
+    *("tracked/mask", "tracked/centroid_pixel", "tracked/centroid", "tracked/pose", "tracked/points"),
+)
+
 _SIM_CAMERA = """## sim_camera
 
 All parameters are read when the process starts.
@@ -86,8 +111,34 @@ def manual() -> str:
     )
     camera = (_row(entry, parameter_descriptor(entry), "start") for entry in dataclasses.fields(SimCameraParameters))
     speech = (_row(entry, speech_descriptor(entry), "start") for entry in dataclasses.fields(SpeechParameters))
-    tables = [_LISA_NODE, *_table(lisa_node), "", _SIM_CAMERA, *_table(camera), "", _SPEECH, *_table(speech)]
+    tables = [
+        _LISA_NODE,
+        *_table(lisa_node),
+        "",
+        _QOS,
+        *_qos_table(),
+        "",
+        _SIM_CAMERA,
+        *_table(camera),
+        "",
+        _SPEECH,
+        *_table(speech),
+    ]
     return "\n".join([_HEAD, *tables, ""])
+
+
+def _qos_table() -> list[str]:
+    """The topics whose QoS can be set; a test compares them with a running node's."""
+    inputs = ", ".join(f"`{name}`" for name in _QOS_INPUTS)
+    outputs = ", ".join(f"`~/{name}`" for name in _QOS_OUTPUTS)
+    fixed = "the commands, `~/segmentation`, `~/mask` and all other topics: no answer may be lost"
+    return [
+        "| | topics |",
+        "|---|---|",
+        f"| subscription | {inputs} (with their transport's ending: `image/compressed`, `depth/compressedDepth`) |",
+        f"| publisher | {outputs} |",
+        f"| fixed | {fixed} |",
+    ]
 
 
 def _changeable(name: str) -> str:

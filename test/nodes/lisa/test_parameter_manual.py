@@ -2,9 +2,13 @@
 """docs/parameters.md is generated from the parameters' declarations."""
 
 import dataclasses
+import re
 from pathlib import Path
 
+from node_probe import Probe
 from paths import DOCS
+from rcl_interfaces.srv import ListParameters
+from ros_harness import wait_until
 
 from lisa_ros.nodes.lisa import parameter_manual
 from lisa_ros.nodes.lisa.parameter_manual import manual
@@ -37,6 +41,21 @@ def test_rows_have_type_default_values_and_when_it_can_be_changed() -> None:
     assert row("autostart")[1:5] == ["bool", "`true`", "", "start"]
     assert row("seed", "sim_camera")[1:5] == ["integer", "`0`", "0 to 2147483647", "start"]
     assert row("checkpoint")[2] == '`""`'
+
+
+def test_the_topics_whose_qos_can_be_set_are_those_of_a_running_node(scripted_probe: Probe) -> None:
+    client = scripted_probe.node.create_client(ListParameters, "/lisa/list_parameters")
+    wait_until(client.service_is_ready, "list_parameters")
+    listed = client.call_async(ListParameters.Request(prefixes=["qos_overrides"]))
+    wait_until(listed.done, "the names")
+    names = (re.fullmatch(r"qos_overrides\.(.+)\.(\w+)\.\w+", name) for name in listed.result().result.names)
+    declared = {(found[2], found[1].replace("/lisa/", "~/").removeprefix("/")) for found in names if found}
+    section = manual().partition("### QoS of topics")[2].partition("## sim_camera")[0]
+    rows = dict(re.findall(r"^\| (subscription|publisher) \| (.*) \|$", section, re.MULTILINE))
+    written = {(kind, name) for kind, cell in rows.items() for name in re.findall(r"`([^`]+)`", cell.split(" (")[0])}
+    optional = {("publisher", name) for name in ("~/detections", "~/detections_2d")}  # where vision_msgs is installed
+    ours = {(kind, name) for kind, name in declared if name not in ("parameter_events", "clock", "rosout")}
+    assert written - optional == ours - optional
 
 
 def test_it_is_written_to_a_file(tmp_path: Path) -> None:

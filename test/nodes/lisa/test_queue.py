@@ -149,8 +149,12 @@ def test_a_frozen_subscriber_of_the_answers_does_not_cost_others_an_answer(loade
 
 
 def test_a_subscriber_of_all_image_topics_gets_every_answer(loaded: tuple[Probe, Process]) -> None:
-    program = [sys.executable, str(PROCESSES / "recording_client.py"), "held", "80", "20.0"]
+    """Once each, of 300, and 95 of 100 at most 50 ms later than to a client of the answers alone, or twice as late."""
+    program = [sys.executable, str(PROCESSES / "recording_client.py"), "held", "300", "20.0"]
     with started(program) as client:
         assert client.wait() == 0
     received = json.loads(client.output.splitlines()[-1])
-    assert len(received["delays_ms"]) == 80 and received["others"] > 80
+    assert len(received["delays_ms"]) == 300 and received["others"] > 300
+    alone_ms, beside_all_ms = (np.percentile(received[key], 95) for key in ("alone_ms", "delays_ms"))
+    # Twice as late on a machine whose processor is taken by others, where even the answers alone wait.
+    assert beside_all_ms <= max(alone_ms + 50.0, 2 * alone_ms)
