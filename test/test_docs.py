@@ -118,7 +118,9 @@ def test_the_architecture_page_has_every_package_in_its_layer_and_a_paragraph_fo
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     layers = [set(layer.split(" : ")) for layer in contract["layers"]]
     page = (DOCS / "architecture.md").read_text()
-    drawn = [set(names.split()) for names in re.findall(r"subgraph L\d\[.*\]\n((?: {4}\w+\n)+)", page)]
+    drawn = [
+        set(names.split()) for names in re.findall(r"subgraph L\d\[.*\]\n(?: {4}direction TB\n)?((?: {4}\w+\n)+)", page)
+    ]
     assert drawn == layers
     described = {
         name for names in re.findall(r"^- \*\*([\w, ]+)\*\*:", page, re.MULTILINE) for name in names.split(", ")

@@ -28,7 +28,7 @@ def add_data_options(
         "--dataset", choices=DATASETS, required=required, help="folder: your own images, in any format of `lisa data`"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="where the data set lies (tabletop: where rendered views are kept)"
+        "--data", type=Path, metavar="FOLDER", help="the data set's folder (tabletop: folder of rendered views)"
     )
     parser.add_argument(
         "--split",
@@ -53,14 +53,18 @@ def add_data_options(
         "--phrasing",
         choices=PHRASINGS,
         applies=phrasing_applies or (),
-        help="how questions are put (default: the data set's way)",
+        help="how questions are phrased (default: as usual for the data set)",
     )
 
 
 def add_output(parser: CommandParser) -> None:
     """Adds --output."""
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="for the results; a rerun resumes there"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder of the results; the same command resumes there",
     )
 
 

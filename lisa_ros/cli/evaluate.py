@@ -33,12 +33,12 @@ def add(commands: Any) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="output folders of earlier runs: one table, one page, with confidence intervals; nothing is computed anew",
+        help="output folders of earlier runs: one table, one page, with confidence intervals; no model is run",
     )
     add_data_options(parser, _GENERATED, required=False)
     add_output(parser)
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, help="how questions are put and judged, see docs/evaluation.md"
+        "--protocol", choices=PROTOCOLS, help="how questions are asked and which mask is scored, see docs/evaluation.md"
     )
     parser.add_argument(
         "--answer",
@@ -48,14 +48,17 @@ def add(commands: Any) -> None:
         help="mask_only: one mask and no text (default: %(default)s)",
     )
     parser.add_argument(
-        "--union", action="store_true", applies=_GENERATED, help="judge all masks of an answer together, not the first"
+        "--union",
+        action="store_true",
+        applies=_GENERATED,
+        help="score the union of all masks of an answer, not the first mask alone",
     )
     parser.add_argument(
         "--references",
         choices=REFERENCES,
         default="own",
         applies=(_GENERATED, with_value("dataset", "mr_refcoco"), of_models("references")),
-        help="masks that the model gets of the rounds that a round refers to: its own, the true ones, none",
+        help="masks of earlier rounds that the model gets where a round refers to them: its own, the true ones, none",
     )
     parser.add_argument(
         "--all-texts",

@@ -26,8 +26,8 @@ _DEFAULT = "(default: %(default)s)"
 _ADAPTED = Condition("with LoRA", lambda options: options.rank != 0, lambda options: f"--rank is {options.rank}")
 
 _DESCRIPTION = (
-    "Train a checkpoint on your own images. A model that learns from few images alone forgets the rest of what it "
-    "knew: mix general examples in with --replay, and measure it with --check."
+    "Train a checkpoint on your own images. A model that is fine-tuned on few images forgets much of what it could do: "
+    "mix general examples in with --replay, and measure the effect with --check."
 )
 
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def add_arguments(parser: CommandParser) -> None:
     """Adds the arguments that `finetune_options` reads."""
-    add_checkpoint(parser, "the LISA to begin with", required=True)
+    add_checkpoint(parser, "the LISA checkpoint to start from", required=True)
     _add_data(parser)
     _add_schedule(parser)
     _add_model(parser)
@@ -63,8 +63,15 @@ def _add_data(parser: CommandParser) -> None:
         metavar="FOLDER",
         help="images with masks, in any format of `lisa data`",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="to write; new, or empty")
-    parser.add_argument("--validation", type=Path, metavar="FOLDER", help="as --data; gIoU on it before and after")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="checkpoint folder to write; new, or empty"
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        metavar="FOLDER",
+        help="images as for --data; their gIoU is measured before and after",
+    )
     parser.add_argument(
         "--replay",
         default="auto",
@@ -78,52 +85,82 @@ def _add_data(parser: CommandParser) -> None:
         dest="check_data",
         default="auto",
         metavar="DATASET[:IMAGES]",
-        help="general questions that are judged before and after, named as for --replay; so many IMAGES of it "
+        help="general questions for an evaluation before and after, named as for --replay; number of IMAGES "
         f"(default {CHECK_IMAGES}). none: without. auto: as for --replay (default: auto)",
     )
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for states and logs (default: OUTPUT.work)")
+    parser.add_argument(
+        "--work", type=Path, metavar="FOLDER", help="folder of saved states and logs (default: OUTPUT.work)"
+    )
 
 
 def _add_schedule(parser: CommandParser) -> None:
     start = FinetuneOptions(Path(), (), Path())
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, default=start.epochs, help=f"passes over the images {_DEFAULT}")
-    length.add_argument("--steps", type=int, help="of the optimizer, instead of epochs")
-    parser.add_argument("--batch", type=int, default=start.batch, help=f"images at once {_DEFAULT}")
-    parser.add_argument("--accumulate", type=int, default=start.accumulate, help=f"batches in a step {_DEFAULT}")
-    parser.add_argument("--questions", type=int, default=start.questions, help=f"at most, about an image {_DEFAULT}")
-    parser.add_argument("--learning-rate", type=float, default=start.learning_rate, help=f"the highest {_DEFAULT}")
-    parser.add_argument("--seed", type=int, default=start.seed, help=f"of all random numbers {_DEFAULT}")
-    parser.add_argument("--save-every", type=int, default=start.save_every, help=f"steps between states {_DEFAULT}")
+    length.add_argument("--steps", type=int, help="optimizer steps, instead of --epochs")
+    parser.add_argument("--batch", type=int, default=start.batch, help=f"images in a batch {_DEFAULT}")
+    parser.add_argument(
+        "--accumulate", type=int, default=start.accumulate, help=f"batches of an optimizer step {_DEFAULT}"
+    )
+    parser.add_argument(
+        "--questions",
+        type=int,
+        default=start.questions,
+        help=f"maximum number of questions about an image in a step {_DEFAULT}",
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, default=start.learning_rate, help=f"peak learning rate {_DEFAULT}"
+    )
+    parser.add_argument("--seed", type=int, default=start.seed, help=f"seed of all random numbers {_DEFAULT}")
+    parser.add_argument(
+        "--save-every", type=int, default=start.save_every, help=f"steps between two saved states {_DEFAULT}"
+    )
 
 
 def _add_model(parser: CommandParser) -> None:
     lora, load = LoraOptions(), LoadOptions()
-    parser.add_argument("--rank", type=int, default=lora.rank, help=f"of LoRA; 0: without {_DEFAULT}")
-    parser.add_argument("--alpha", type=int, default=lora.alpha, applies=_ADAPTED, help=f"of LoRA {_DEFAULT}")
-    parser.add_argument("--dropout", type=float, default=lora.dropout, applies=_ADAPTED, help=f"of LoRA {_DEFAULT}")
+    parser.add_argument("--rank", type=int, default=lora.rank, help=f"rank of LoRA; 0: no LoRA {_DEFAULT}")
+    parser.add_argument("--alpha", type=int, default=lora.alpha, applies=_ADAPTED, help=f"alpha of LoRA {_DEFAULT}")
+    parser.add_argument(
+        "--dropout", type=float, default=lora.dropout, applies=_ADAPTED, help=f"dropout of LoRA {_DEFAULT}"
+    )
     parser.add_argument(
         "--targets",
         nargs="+",
         default=lora.targets,
         metavar="LAYER",
         applies=_ADAPTED,
-        help="layers of LLaMA that get LoRA (default: q_proj v_proj)",
+        help="LLaMA layers with LoRA (default: q_proj v_proj)",
     )
     parser.add_argument(
-        "--freeze", nargs="+", default=(), choices=tuple(WHOLE_PARTS), help="parts that are not trained; else they are"
+        "--freeze",
+        nargs="+",
+        default=(),
+        choices=tuple(WHOLE_PARTS),
+        help="parts that are not trained (default: all are trained)",
     )
     parser.add_argument(
-        "--quantization", choices=QUANTIZATIONS, default=load.quantization, help="of the frozen base; auto: none"
+        "--quantization",
+        choices=QUANTIZATIONS,
+        default=load.quantization,
+        help="quantization of the frozen weights; auto: none",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default=load.precision, help="auto: CPU fp32, GPU bf16")
-    parser.add_argument("--device", choices=DEVICES, default=load.device, help="auto: the GPU where there is one")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=load.precision,
+        help="precision of the frozen weights; auto: fp32 on a CPU, bf16 on a GPU",
+    )
+    parser.add_argument("--device", choices=DEVICES, default=load.device, help="auto: the GPU, if there is one")
     parser.add_argument("--template", choices=TEMPLATES, default=load.template, help=_DEFAULT)
     parser.add_argument(
         "--vision-tower", metavar="FOLDER|ID", help="CLIP (default: the one that the checkpoint's config.json names)"
     )
     parser.add_argument(
-        "--recompute", choices=RECOMPUTE, default="auto", help="of activations: saves memory, takes time; auto: GPU"
+        "--recompute",
+        choices=RECOMPUTE,
+        default="auto",
+        help="recompute activations in the backward pass: less memory, more time; auto: on a GPU",
     )
 
 

@@ -53,17 +53,17 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is read and its questions are put.
+    """How a data set is read and its questions are asked.
 
     Attributes:
         read: Source -> its samples, all of them unless `total` is given; raises a DataError.
         total: Source -> number of images or dialogues, for a data set whose `read` makes no more than `limit`.
-        resolve: fills in what a Source leaves open, so that it names exactly what is read.
+        resolve: fills in the fields that a Source leaves open.
         first_text: whether only the first of an image's texts is asked, as upstream's validation does, unless all are
             wanted.
         split: the split that is read where none is named: the one for validation.
-        plain: whether its texts are whole commands, put as they are when answers are generated; otherwise they are
-            noun phrases and sentences that upstream's questions are made of.
+        plain: whether its texts are whole commands, which are asked unchanged; otherwise they are noun phrases and
+            sentences, which upstream's question is made of.
         explicit_absence: whether it names absent objects on purpose (gRefCOCO's N-acc, T-acc).
         scored_by_round: whether SegLLM's scores of each round are reported.
     """

@@ -23,7 +23,7 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
 
 
 def draw_truth(image: NDArray[np.uint8], truth: Truth, caption: str = "") -> NDArray[np.uint8]:
-    """The truth as a mask on an image; pixels that are not judged are greyed out. RGB."""
+    """The truth as a mask on an image; ignored pixels are greyed out. RGB."""
     shown = image.copy()
     shown[truth == IGNORE] = shown[truth == IGNORE] // 3 + np.uint8(85)
     return draw_overlay(shown, [truth == 1], caption)

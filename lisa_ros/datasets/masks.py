@@ -22,7 +22,7 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> Mask:
     Args:
         segmentation: a list of polygons [x, y, x, y, ...] in pixels; a run-length code {"size": [H, W], "counts": ...},
             its counts a list or COCO's compressed text; or a list of such codes. All parts together are the mask.
-            An empty list is an empty mask, as COCO's tools have it.
+            An empty list is an empty mask.
         size: (H, W) of the image.
 
     Raises:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form that every data set is read into: an image, and questions about it with their true masks."""
+"""What every data set is read into: an image, and questions about it with their true masks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Round:
         group: family of questions that it is counted with; "" where the data set has none.
         tags: further rows of the result table that it is counted in.
         must_say: text that a right answer contains, in any case; None: only the mask counts.
-        is_command: whether `text` is put to a model as it stands, whatever the phrasing; turns of dialogues are.
+        is_command: whether `text` is asked unchanged, whatever the phrasing; turns of dialogues are.
     """
 
     text: str
@@ -62,8 +62,8 @@ class Sample:
         image: the image.
         rounds: the questions, in order; at least one, unless there is a problem.
         dialogue: whether the rounds are the turns of one dialogue; otherwise each is asked by itself.
-        problem: why the sample cannot be used, where its files are damaged or incomplete. Such a sample stays in its
-            place, so that it can be counted and shown, not silently dropped.
+        problem: why the sample cannot be used, where its files are damaged or incomplete. Such a sample is kept, so
+            that it is counted and reported.
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes of an annotation file, as LabelMe means them, painted into a mask.
+"""Shapes of an annotation file, painted into a mask as LabelMe does.
 
 LabelMe (labelme/utils/shape.py, `shape_to_mask`): "polygon" is the default; "rectangle" has two opposite corners;
 "circle" has the centre and a point on its edge; "mask" has a bounding box and a base64 PNG of that size. "line",

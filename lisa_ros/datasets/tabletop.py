@@ -30,7 +30,7 @@ HELD_OUT = "held-out"
 
 @dataclass(frozen=True)
 class Table:
-    """An evaluation family: views of one kind, asked about in all the ways that people type.
+    """A split of views of one kind, with questions in all phrasings.
 
     Attributes:
         folder: of the rendered views, below the data set's folder.

@@ -37,7 +37,7 @@ FEWEST = 20
 """Right masks, and wrong ones, below which a fit would be a guess: it has three weights and a bias."""
 
 _RIDGE = 1.0
-"""Strength of the pull towards weights of 0, in units of one mask; it keeps a fit finite where a line separates all."""
+"""Strength of the L2 penalty, in units of one mask. It keeps the fit finite where right and wrong are separable."""
 _NEWTON_STEPS = 30
 
 
@@ -46,7 +46,7 @@ class Calibrating:
     """The input of a calibration.
 
     Attributes:
-        dataset, source, phrasing: the questions, see Evaluation; not those that the model is later judged by.
+        dataset, source, phrasing: the questions, see Evaluation. Use others than those of the evaluation.
         output: folder for the answers, a folder for each kind of answer; an interrupted run resumes there.
         checkpoint, options, max_new_tokens: the model. The calibration is written into the checkpoint's folder.
         force: replace a calibration of the same weights that was fitted to more masks.
@@ -78,12 +78,12 @@ class Calibrating:
 
 
 def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
-    """Asks the data set's questions, once for each kind of answer, fits a line to each, and writes score.json.
+    """Asks the data set's questions, once for each kind of answer, fits a logistic regression, writes score.json.
 
     An earlier score.json is kept beside it as score.json.bak.
 
     Returns:
-        the exit status: 0; 1, some questions could not be judged; 130 after Ctrl-C, then nothing is written.
+        the exit status: 0; 1, some questions failed; 130 after Ctrl-C, then nothing is written.
 
     Raises:
         ValueError: as run_evaluation; or there are too few masks of either outcome; or the checkpoint has a
@@ -143,7 +143,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegression, dict[str, int]]:
-    """A line for the masks among a run's items, and how many of them were right and wrong."""
+    """The logistic regression of a run's masks, and how many of them are right and wrong."""
     masks = [item for item in items if item["failed"] is None and item["found_pixels"] and item["evidence"]]
     if not masks:
         raise LisaError(f"no answer ({kind}) has a mask with evidence that a score could be made from")

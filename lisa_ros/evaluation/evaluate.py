@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run: the questions of a data set put to a model by one protocol, judged and reported in a folder."""
+"""One evaluation run: a model is asked the questions of a data set by one protocol, scored and reported."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Evaluation:
         all_texts: ask every text that an image has, not the first alone.
         report_images: how many questions the report shows.
         answer: one of segmentation.answers.ANSWER_KINDS, where answers are generated.
-        judges_scores: False: the masks' scores are still to be calibrated, so that a run resumes with whatever
-            calibration the checkpoint has.
+        judges_scores: whether the quality of the masks' confidences is reported. False in a calibration, which
+            resumes whatever calibration the checkpoint has.
     """
 
     dataset: str
@@ -85,7 +85,7 @@ class Evaluation:
 
     @property
     def used_phrasing(self) -> str:
-        """How questions are put, one of evaluation.options.PHRASINGS."""
+        """How questions are phrased, one of evaluation.options.PHRASINGS."""
         if self.protocol in _PUBLISHED:
             return "upstream"
         return self.phrasing or ("plain" if self.data.plain else "upstream")
@@ -122,13 +122,13 @@ class Selection:
 def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
     """Evaluates, prints the table and writes the output folder's files, see Evaluation.output.
 
-    What was judged before in the same folder by the same run is not judged again. Ctrl-C ends with a partial table.
+    A run resumes in its folder: questions that were scored are not asked again. Ctrl-C ends with a partial table.
 
     Returns:
-        the exit status: 0; 1, some questions could not be judged; 130 after Ctrl-C.
+        the exit status: 0; 1, some questions failed; 130 after Ctrl-C.
 
     Raises:
-        ValueError: the data set, the checkpoint or the output folder cannot be used, or no question could be judged.
+        ValueError: the data set, the checkpoint or the output folder cannot be used, or all questions failed.
     """
     check_answer_kind(wanted.answer)
     if wanted.answer != "full" and wanted.protocol != "generate":
@@ -165,11 +165,11 @@ class _Run:
         self._passes: list[tuple[str, list[Sample]]] = []
 
     def judge(self, log: ItemLog) -> None:
-        """One pass, judged by the data set's truth."""
+        """One pass, scored against the data set's masks."""
         self._pass(self._selection.samples, log, self._wanted.options)
 
     def compare(self, log: ItemLog) -> None:
-        """A pass without quantization, whose answers are the truth that each quantized pass is judged by."""
+        """A pass without quantization; its answers are the reference of each quantized pass."""
         samples = self._selection.samples
         with ItemLog(self._wanted.output / "reference.jsonl") as reference:
             plain = dataclasses.replace(self._wanted.options, quantization="none")
@@ -207,7 +207,7 @@ class _Run:
         return generate(segmenter, wanted.used_phrasing, wanted.max_new_tokens, wanted.answer, wanted.references)
 
     def report(self, log: ItemLog, finished: bool) -> int:
-        """Prints the table and writes the files; returns how many questions could not be judged."""
+        """Prints the table and writes the files; returns how many questions failed."""
         wanted = self._wanted
         keys = (key for variant, samples in self._passes for key in keys_of(samples, variant))
         items = in_order(log.items, keys)
@@ -232,7 +232,7 @@ class _Run:
             print(f"{len(failed)} of {len(items)} questions failed; the first: {failed[0].failed}", file=sys.stderr)
         if finished and len(failed) == len(items):
             why = failed[0].failed if failed else "there are none"
-            raise DataError(f"none of the questions could be judged; the first: {why}")
+            raise DataError(f"all questions failed; the first: {why}")
         return len(failed)
 
     def _settings(self, finished: bool) -> dict[str, Any]:
@@ -255,7 +255,7 @@ class _Run:
         if not selection.is_whole:
             remarks.append(f"Limited to the first {len(selection.samples)} of {selection.total} images or dialogues.")
         if failed:
-            remarks.append(f"{failed} of {items} questions failed and are in no number.")
+            remarks.append(f"{failed} of {items} questions failed and are not counted.")
         return remarks
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identity of a run: two runs that differ in any of it must not share a folder, let alone a table."""
+"""What identifies a run. Runs that differ in any of these values must not share an output folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def check_claim(folder: Path, identity: Mapping[str, Any]) -> None:
         return
     foreign = [name for name in ("items.jsonl", "results.json") if (folder / name).exists()]
     if foreign:
-        raise OutputError(f"{folder} has {' and '.join(foreign)}, but no {_FILE} , so the run is unknown; name another")
+        raise OutputError(
+            f"{folder} has {' and '.join(foreign)}, but no {_FILE}, so the run is unknown; name another --output"
+        )
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
@@ -64,6 +66,4 @@ def _compare(file: Path, identity: Mapping[str, Any]) -> None:
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if differing:
         changes = "; ".join(f"{name} was {before.get(name)!r:.90}, now {now.get(name)!r:.90}" for name in differing)
-        raise OutputError(
-            f"{file.parent} belongs to another run, and results of two must not mix: {changes}. Name another --output."
-        )
+        raise OutputError(f"{file.parent} belongs to another run: {changes}. Name another --output.")

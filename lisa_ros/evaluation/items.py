@@ -34,10 +34,10 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One question, its answer and how good that was.
+    """One question, its answer, and the scores of the answer.
 
     Attributes:
-        sample, round: which; rounds are counted from 1.
+        sample, round: name of the sample, and number of the round, from 1.
         variant: which model, where a run compares several; else "".
         dialogue: whether the round is a turn of a dialogue.
         group: family of questions; "" where the data set has none.
@@ -46,23 +46,23 @@ class Item:
             model was not free to choose it.
         image: the image's file; "" where there is none.
         text: as the data set has it.
-        asked: as it was put to the model.
+        asked: the text that the model was given.
         expected: the answer to compare with, where there is one.
         answer: the raw answer.
         masks: how many masks it has.
         cut: whether it was cut at its maximum length.
         size: (H, W) of the image.
-        intersection, union: in pixels, of the judged mask and the truth.
+        intersection, union: in pixels, of the scored mask and the true one.
         iou: upstream's, 1 where both are empty.
         box_iou: of the model's own box, else the one around its mask, and the one around the truth; None where the
             truth is empty.
         found_pixels, true_pixels: sizes of the mask and of the truth.
         found: the mask, see `datasets.masks.decode_mask`.
-        score: the model's confidence in the judged mask; None: it has none.
+        score: the model's confidence in the scored mask; None: it reports none.
         score_calibrated: whether the score comes from a calibration.
         evidence: what the score was made of, by name.
         seconds: time of the answer.
-        failed: why it could not be judged; then the numbers mean nothing.
+        failed: why the question could not be asked or scored; the other numbers are then undefined.
     """
 
     sample: str
@@ -145,7 +145,7 @@ class ItemLog:
             self._stream = None
 
     def append(self, item: Item) -> None:
-        """Adds an item; it is in the file when this returns."""
+        """Adds an item and writes it to the file before returning."""
         if self._stream is None:
             self._stream = self._opened()
         self._stream.write(json.dumps(dataclasses.asdict(item)) + "\n")

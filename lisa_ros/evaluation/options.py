@@ -7,13 +7,13 @@ DATASETS = ("reason_seg", "refcoco", "refcoco+", "refcocog", "grefcoco", "mr_ref
 """The names in datasets.catalogue."""
 
 PROTOCOLS = ("teacher_forced", "referring", "generate", "quantization")
-"""How questions are put to a model and what its answers are compared with, see protocols.py."""
+"""How questions are asked and which mask is scored, see protocols.py."""
 
 PHRASINGS = ("upstream", "plain")
 """upstream: the question of LISA's validation, made of the data set's text. plain: the text alone."""
 
 REFERENCES = ("own", "true", "none")
-"""Masks that a model is given of the rounds that a round refers to: those it found itself, the true ones, none."""
+"""Masks of earlier rounds that a model gets where a round refers to them: its own, the true ones, none."""
 
 MASK_RULES = ("first", "union")
-"""Which of several masks of an answer is judged: the first, as upstream's chat.py draws it, or all together."""
+"""Which of several masks of an answer is scored: the first, as upstream's chat.py draws it, or all together."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How questions are put to a model. Numbers of different protocols measure different things: never in one table.
+"""The evaluation protocols: how a question is asked, and which mask is scored. Results of two protocols do not compare.
 
-* teacher_forced: what LISA's paper measures. Upstream's question, and the given answer "[SEG]." (teacher forcing).
-* referring: what LIRA's paper measures. "Please segment ...", and the first mask of the answer, which ends there.
-* generate: what an operator gets. The model generates its answer; no `[SEG]` is an empty mask.
-* quantization: generate, with 4-bit and 8-bit weights, compared with the same model's answers with 16-bit ones.
+* teacher_forced: the protocol of LISA's paper. Upstream's question, and the given answer "[SEG]." (teacher forcing).
+* referring: the protocol of LIRA's paper. "Please segment ..."; generation ends at the first mask.
+* generate: as an operator uses the model. It generates its answer; an answer without `[SEG]` is an empty mask.
+* quantization: as generate, with 8-bit and 4-bit weights; the reference is the same model with 16-bit weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Reply:
     """A model's answer to a question.
 
     Attributes:
-        turn: the question as it was put, and the answer with its masks, for the rounds that follow.
+        turn: the question as it was asked, and the answer with its masks: the history of later rounds.
         masks: its masks, in the order of the answer.
         cut: whether the answer was cut at its maximum length.
         seconds: from the question to the end of the answer.
@@ -46,14 +46,14 @@ class Reply:
     worded: bool = True
 
     def mask(self, rule: str, size: tuple[int, int]) -> Mask:
-        """The mask that is judged, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
+        """The mask that is scored, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
         chosen = self.masks if rule == "union" else self.masks[:1]
         if len(chosen) == 1:
             return chosen[0]
         return union(chosen, size) if chosen else np.zeros(size, dtype=np.bool_)
 
     def score(self, rule: str) -> tuple[float | None, dict[str, float] | None]:
-        """The judged mask's score and evidence, if the model has them. Of a union: the lowest score, no evidence."""
+        """The mask's confidence and its evidence, if the model has them. Of a union: the lowest one, no evidence."""
         objects = self.turn.objects
         if rule == "union" and len(objects) > 1:
             scores = [found.score for found in objects if found.score is not None]
@@ -70,12 +70,12 @@ class Reply:
 
     @property
     def box(self) -> Box | None:
-        """The model's own box, in the image's pixels, where the answer is one mask and the model has a box."""
+        """The model's own box, in the image's pixels, where the answer is one mask and the model predicts a box."""
         return self.turn.objects[0].box if len(self.masks) == 1 and self.turn.objects else None
 
 
 Asking = Callable[[EncodedImage, Round, Sequence[Turn]], Reply]
-"""Puts a round to a model, about an encoded image and after earlier turns. Raises a CommandError if it cannot."""
+"""Asks a model one round, about an encoded image and after earlier turns. Raises a CommandError for an invalid one."""
 
 
 def upstream_question(asked: Round) -> str:
@@ -105,10 +105,10 @@ def teacher_forced(segmenter: Segmenter) -> Asking:
 
 
 def referring(segmenter: Segmenter) -> Asking:
-    """The protocol of LIRA's paper, for referring expressions; every round is asked by itself.
+    """The protocol of LIRA's paper, for referring expressions; every round is asked without the earlier ones.
 
-    A question that the model answers without a mask is judged by an empty one. LIRA's own script leaves such a question
-    out of cIoU, so that a model gains by answering without a mask.
+    An answer without a mask counts as an empty mask. LIRA's own script leaves such a question out of cIoU, which
+    rewards a model for answering without a mask.
 
     Raises:
         LisaError: the model has no prompt for referring expressions.
@@ -135,10 +135,10 @@ def generate(
 ) -> Asking:
     """The operator's protocol: the model's own answers, also as the history of a dialogue.
 
-    Questions are put by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` puts them;
-    commands as they stand (Round.is_command). With the answer "mask_only" the model gives one mask and no text.
-    A round's references are handed on as one of options.REFERENCES says; LISA ignores them. True masks replace the
-    answers' in the rounds that follow.
+    Questions are phrased by one of options.PHRASINGS, in the prompt of upstream's chat.py, as `lisa segment` does;
+    commands are asked unchanged (Round.is_command). With the answer "mask_only" the model gives one mask and no text.
+    The masks of a round's references are those of options.REFERENCES; LISA ignores them. With "true", the true mask
+    replaces the model's in the history.
     """
 
     def ask(encoded: EncodedImage, asked: Round, turns: Sequence[Turn]) -> Reply:

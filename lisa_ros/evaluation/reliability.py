@@ -93,7 +93,7 @@ class Reliability:
 
 
 def reliability(items: Iterable[Item]) -> Reliability | None:
-    """Of all masks that were judged; None where none has a score."""
+    """Of all masks of a run; None where none has a score."""
     scored = [item for item in items if item.failed is None and item.found_pixels and item.score is not None]
     if not scored:
         return None
@@ -115,7 +115,7 @@ def reliability(items: Iterable[Item]) -> Reliability | None:
 
 
 def auroc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
-    """The area under the receiver's curve (Mann-Whitney's U); None where all are right, or none is."""
+    """The area under the ROC curve (Mann-Whitney's U); None where all masks are right, or none is."""
     hits, misses = int(right.sum()), int((~right).sum())
     if not hits or not misses:
         return None

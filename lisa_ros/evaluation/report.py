@@ -38,7 +38,7 @@ class RunReport:
         data: the data set.
         samples: (variant, sample's name) -> the sample, for images and truths.
         truth_title: caption of the second image.
-        notes: what a reader must know before the numbers, a sentence each.
+        notes: sentences above the table, such as that the run is partial.
         judges_scores: whether the quality of the masks' scores is reported.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the questions of a data set to a model, and judges the answers."""
+"""Asks a model the questions of a data set, and scores the answers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lisa_ros.segmentation.turns import Turn
 
 
 def keys_of(samples: Sequence[Sample], variant: str = "") -> Iterator[Key]:
-    """The keys of all items that an evaluation of these samples ends with; a broken sample has one."""
+    """The keys of all items of an evaluation of these samples; a damaged sample has one."""
     for sample in samples:
         for number in range(1, max(1, len(sample.rounds)) + 1):
             yield variant, sample.name, number
 
 
 def unfinished(samples: Sequence[Sample], log: ItemLog, variant: str = "") -> list[Sample]:
-    """The samples that still have a question to judge."""
+    """The samples that still have a question to ask."""
     return [one for one in samples if not all(log.judged(key) for key in keys_of([one], variant))]
 
 
@@ -43,15 +43,15 @@ def evaluate(
     variant: str = "",
     title: str = "images",
 ) -> None:
-    """Judges whatever the log has not judged yet, and adds it to the log at once.
+    """Asks and scores each question that is not in the log yet, and adds it to the log at once.
 
-    A sample that cannot be read, or a question that cannot be put, becomes an item with the reason; the run continues.
+    A sample that cannot be read, or a question that cannot be asked, becomes an item with the reason; the run goes on.
 
     Args:
         samples: images with their questions.
         segmenter: encodes the images.
-        ask: puts a question to it.
-        log: what was judged before, and where the rest goes.
+        ask: asks it a question.
+        log: the items of earlier runs; new ones are added.
         rule: one of options.MASK_RULES.
         variant: for the items.
         title: of the progress bar.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From items to the numbers of a table: all of them, by variant, by family of questions, by turn of a dialogue."""
+"""The rows of a result table: all questions, each variant, each family of questions, each turn of the dialogues."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def row_of(label: str, items: Sequence[Item]) -> Row:
     """The numbers of some items.
 
     Returns:
-        items, failed: how many were judged, and how many could not be.
-        giou, ciou: upstream's; None where every object is absent: there is nothing to mark then. Where models are
+        items, failed: number of questions that were scored, and that failed.
+        giou, ciou: as upstream computes them; None where every object is absent. Where models are
             compared, two empty masks agree.
         present, absent: how many have an object to mark, and how many have none.
         refused_present, refused_absent: the share of each in which nothing was marked.

@@ -59,7 +59,7 @@ def test_runs_that_cannot_be_compared(
     other = tmp_path / "forced"
     run_evaluation(replace(wanted, protocol="teacher_forced", output=other), Loader([TeacherForcedModel()]))
     for folders, sentence in (
-        ((runs[0], other), "their numbers differ in meaning: protocol 'generate' and 'teacher_forced'"),
+        ((runs[0], other), "since they differ in: protocol 'generate' and 'teacher_forced'"),
         ((runs[0], tmp_path), "has no results.json"),
         ((runs[0],), "two runs or more"),
     ):

@@ -156,7 +156,7 @@ def test_broken_items_are_counted_shown_and_tried_again(wanted: Evaluation, caps
 def test_if_nothing_can_be_judged_the_reason_is_given(wanted: Evaluation) -> None:
     for file in (wanted.source.home / "val").glob("*.jpg"):
         file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of the questions could be judged.*a\.jpg"):
+    with pytest.raises(DataError, match=r"all questions failed.*a\.jpg"):
         run_evaluation(wanted, Loader())
     assert results(wanted)["rows"][0]["giou"] is None
 
@@ -182,7 +182,7 @@ def test_nothing_to_read_or_to_load(wanted: Evaluation, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"source": Source(None, "val")}, "--data"),
         ({"source": Source(tmp_path / "nowhere", "val")}, "there is no folder"),
-        ({"source": Source(tmp_path / "data", "tset")}, "folder of split 'tset'"),
+        ({"source": Source(tmp_path / "data", "tset")}, "ReasonSeg has no split 'tset'"),
         ({"checkpoint": tmp_path / "data"}, "no weights"),
         ({"checkpoint": tmp_path / "nowhere"}, "no checkpoint folder"),
         ({"answer": "masks_only"}, "it can be 'full' or 'mask_only'"),

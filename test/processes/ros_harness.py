@@ -17,8 +17,9 @@ from typing import Any
 
 import rclpy
 from paths import HELPERS, PROCESSES
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+
+from lisa_ros.demo.spun_node import spun_node
 
 DEADLINE_S = 60.0
 
@@ -133,18 +134,9 @@ def ros_context() -> Iterator[rclpy.Context]:
 @contextmanager
 def talking_node(name: str) -> Iterator[Node]:
     """A node of the test, spun by a thread, in the private domain."""
-    with ros_context() as context:
-        node = rclpy.create_node(name, context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        try:
-            yield node
-        finally:
-            executor.shutdown()
-            thread.join(10)
-            node.destroy_node()
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    with spun_node(name, domain_id=private_domain()) as node:
+        yield node
 
 
 def scripted_node(*arguments: str) -> list[str]:

@@ -3,26 +3,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from lisa_ros.demo.failure import DemoError
+from lisa_ros.demo.spun_node import spun_node
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import rgb_image_from
 
@@ -177,22 +174,5 @@ class Asker:
 @contextmanager
 def asking(namespace: str, operators: int, depth: int, check: Callable[[], None]) -> Iterator[Asker]:
     """The operators' node and its thread, as long as the block lasts."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("operators", namespace=namespace)
-    asker = Asker(node, operators, depth, check)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), name="operators", daemon=True)
-    thread.start()
-    try:
-        yield asker
-    finally:
-        executor.shutdown()
-        thread.join(10.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with suppress(ExternalShutdownException):
-        executor.spin()
+    with spun_node("operators", namespace=namespace) as node:
+        yield Asker(node, operators, depth, check)

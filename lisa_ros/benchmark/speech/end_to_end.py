@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from lisa_ros.benchmark.speech.commands import HEIGHT, WIDTH, Table
 from lisa_ros.demo.processes import Child, node_command, running
+from lisa_ros.demo.spun_node import spun_node
 from lisa_ros.msg import Audio, Command, Heard, Segmentation
 from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.speech.audio.samples import RATE, Samples
@@ -179,7 +177,7 @@ def spoken_to(
     # The bars are for one core.
     one_core = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
     commands["speech"] = [*one_core, *node_command("speech", _NAMESPACE, {"audio": "topic", "listen": listen})]
-    with running(commands, folder) as children, _spun() as node:
+    with running(commands, folder) as children, spun_node("speaking_operators") as node:
         speech = children[-1]
         operators = Operators(node, speech.process.pid, timeout_s)
         operators.wait_until_ready()
@@ -212,21 +210,3 @@ def _wait(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
             raise TimeoutError(f"{what} did not come within {timeout_s:g} s")
         time.sleep(0.002)
     return value
-
-
-@contextmanager
-def _spun() -> Iterator[Node]:
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("speaking_operators", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        thread.join(10)
-        node.destroy_node()
-        rclpy.shutdown(context=context)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's instances as a data set of one's own: every category on an image is a question for all its objects.
+"""COCO's instances as your own data set: every category on an image is a question for all its objects.
 
-An annotation that marks no pixel, such as one with a box alone, is refused: as an empty mask it would teach the model
+An annotation without a pixel, such as a box without a segmentation, is refused: its empty mask would teach the model
 that the object is absent.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set of any format as a folder of images with a JSON file each: what `lisa data convert` writes.
 
-The JSON is ReasonSeg's, with several objects of an image side by side; masks are LabelMe's "mask" shapes, so that
-they are the source's to the pixel.
+The JSON is ReasonSeg's, with several objects of an image side by side; masks are LabelMe's "mask" shapes, which keep
+every pixel.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _free_name(stem: str, names: set[str]) -> str:
 
 
 def _by_truth(rounds: Sequence[Round]) -> list[list[Round]]:
-    """Texts that mean the same pixels, and are of the same kind, are texts of one object."""
+    """Groups texts of the same mask and kind: they belong to one object."""
     groups: dict[tuple[int, bool], list[Round]] = {}
     for one in rounds:
         groups.setdefault((id(one.truth), one.is_sentence), []).append(one)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of one's own images, in whichever of the formats it has."""
+"""Reads a folder of your own images, in any of the supported formats."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def share(items: Sequence[Item], hits: Sequence[bool]) -> Interval | None:
 
 
 def difference(one: Sequence[Item], other: Sequence[Item]) -> Interval | None:
-    """Mean IoU of `one` less that of `other`, -1 to 1, over the questions that both runs judged; None for none."""
+    """Mean IoU of `one` minus that of `other`, -1 to 1, over the questions of both runs; None for none."""
     theirs = {item.key[1:]: item for item in other if item.failed is None}
     pairs = [(item, theirs[item.key[1:]]) for item in one if item.failed is None and item.key[1:] in theirs]
     return _interval([item.sample for item, _ in pairs], [item.iou - them.iou for item, them in pairs])

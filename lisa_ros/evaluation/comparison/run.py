@@ -37,7 +37,7 @@ def compare_runs(folders: Sequence[Path], output: Path, images: int) -> int:
         the exit status, 0.
 
     Raises:
-        OutputError: a folder cannot be used, or the runs cannot stand in one table.
+        OutputError: a folder cannot be used, or the runs do not compare.
     """
     make_output_folder(output)
     runs = read_runs(folders)
@@ -67,9 +67,9 @@ def compare_runs(folders: Sequence[Path], output: Path, images: int) -> int:
 def _sentence(label: str, first: str, found: Interval | None) -> str:
     if found is None:
         return f"{label} and {first} have no question in common"
-    verdict = "a real difference" if found.excludes_zero else "no difference that these questions could show"
+    verdict = "significant" if found.excludes_zero else "not significant"
     return (
-        f"gIoU of {label} less {first}: {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {verdict} "
+        f"gIoU of {label} minus {first}: {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {verdict} "
         f"({found.images} images or dialogues of both)"
     )
 

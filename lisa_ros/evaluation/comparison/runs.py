@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finished runs, read from their folders, and whether they can stand in one table."""
+"""Finished runs, read from their folders, and whether they can be compared."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
         folders: outputs of `lisa evaluate`, two or more.
 
     Raises:
-        OutputError: a folder is no finished run, or two runs were asked or judged in different ways.
+        OutputError: a folder is no finished run, or two runs differ in questions or protocol.
     """
     if len(folders) < 2:
         raise OutputError("--compare takes the folders of two runs or more")
@@ -72,7 +72,7 @@ def _check_same(first: Path, settings: Mapping[str, Any], folder: Path, others: 
     differing = [name for name in _SAME if settings.get(name) != others.get(name)]
     if differing:
         changes = "; ".join(f"{name} {settings.get(name)!r} and {others.get(name)!r}" for name in differing)
-        raise OutputError(f"{first} and {folder} cannot stand in one table, their numbers differ in meaning: {changes}")
+        raise OutputError(f"{first} and {folder} cannot be compared, since they differ in: {changes}")
 
 
 def _labels(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[str]:

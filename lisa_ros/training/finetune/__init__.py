@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa finetune`: LoRA and whole parts of a checkpoint, trained on folders of images."""
+"""`lisa finetune`: trains LoRA adapters and some parts of a checkpoint on folders of images."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""General data sets beside one's own: examples that are mixed in (replay), and questions judged before and after.
+"""General data sets: examples that are mixed into a fine-tuning (replay), and an evaluation before and after it.
 
-A model that learns from a few images alone forgets the rest: it is a known effect of fine-tuning (catastrophic
-forgetting), and replay of earlier examples is the usual cure.
+A model that is fine-tuned on a few images forgets much of what it could do (catastrophic forgetting). Replay of
+earlier examples is the usual remedy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class GeneralSet:
     Attributes:
         name: as given.
         samples: all usable.
-        phrasing: how its questions are put, one of evaluation.options.PHRASINGS.
+        phrasing: how its questions are phrased, one of evaluation.options.PHRASINGS.
     """
 
     name: str
@@ -115,16 +115,16 @@ def _read(name: str, split: str | None, images: int, seed: int) -> GeneralSet:
 
 
 def judge(segmenter: Segmenter, general: GeneralSet, log: Path, title: str) -> Figures:
-    """The numbers of a check, in the protocol `generate`.
+    """The numbers of a check, by the protocol `generate`.
 
     Args:
         segmenter: the model.
         general: the questions.
-        log: file of the items; what was judged there before is not judged again.
+        log: file of the items; questions in it are not asked again.
         title: of the progress bar.
 
     Returns:
-        those of TITLES that mean something for this data set, and "questions" and "failed".
+        those of TITLES that are defined for this data set, and "questions" and "failed".
     """
     ask = generate(segmenter, general.phrasing, MAX_NEW_TOKENS)
     with ItemLog(log) as items:
@@ -148,7 +148,7 @@ def falls(before: Figures, after: Figures, name: str) -> list[str]:
     """A sentence for each number that fell by more than FALL."""
     return [
         f"on {name}, {title} fell from {100 * before[key]:.1f} to {100 * after[key]:.1f} points: the model has "
-        "forgotten some of what it knew"
+        "forgotten some of what it could do"
         for key, title in TITLES.items()
         if key in before and key in after and before[key] - after[key] > FALL
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inputs of a fine-tuning, read and checked before anything heavy is done."""
+"""The inputs of a fine-tuning, read and checked before the model is loaded."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Sets:
     """The data of a fine-tuning.
 
     Attributes:
-        own: the images to learn from.
+        own: the training images.
         held_out: the validation's; may be empty.
         replay: general examples that are mixed in; None: none.
-        share: of each batch's images, that are replayed.
-        check: general questions that are judged before and after; None: none.
+        share: share of each batch's images that are replayed.
+        check: general questions for an evaluation before and after; None: none.
     """
 
     own: Sequence[Sample]
@@ -48,12 +48,12 @@ class Sets:
 
 
 def schedule(options: FinetuneOptions, images: int, share: float = 0.0) -> Schedule:
-    """Length and learning rate for this many images of one's own; betas and decay are upstream's.
+    """Number of steps and learning rate for this many training images; betas and decay are upstream's.
 
     Args:
         options: see there.
-        images: number of one's own.
-        share: of each batch, that is replayed.
+        images: number of training images.
+        share: share of each batch that is replayed.
     """
     own_in_step = options.batch * options.accumulate * (1 - share)
     steps = options.steps or max(1, math.ceil(options.epochs * images / own_in_step))
@@ -86,7 +86,7 @@ def read_samples(folders: Sequence[Path]) -> list[Sample]:
 
 
 def check_images(samples: Sequence[Sample]) -> None:
-    """Reads every image and truth once, now rather than after hours.
+    """Reads every image and mask once, so that an error shows now and not after hours.
 
     Raises:
         DataError: one cannot be used; the text names the first, and how many there are.

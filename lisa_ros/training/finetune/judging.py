@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a fine-tuning before and after it."""
+"""Evaluation before and after a fine-tuning."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Judging:
-    """The figures before and after, on the validation's images and on the general check's.
+    """Evaluates before and after the training, on the validation images and on the general check.
 
     Attributes:
-        work: keeps those before, for a resumed call.
+        work: folder that keeps the results from before, for a resumed call.
         sets: the data.
         base: identifies the checkpoint and how it is computed.
         report: receives lines for people.
@@ -38,7 +38,7 @@ class Judging:
     report: Report
 
     def before(self, lisa: Lisa) -> dict[str, Figures]:
-        """Of the checkpoint as it was."""
+        """Results of the checkpoint before the training."""
         found: dict[str, Figures] = {}
         if self.sets.held_out:
             key = {**self.base, "held_out": one_fingerprint(samples_fingerprint(self.sets.held_out))}
@@ -51,7 +51,7 @@ class Judging:
         return found
 
     def after(self, folder: Path, load: LoadOptions) -> dict[str, Figures]:
-        """Of the folder that was written, which is what its users will load."""
+        """Results of the folder that was written."""
         found: dict[str, Figures] = {}
         if not self.sets.held_out and self.sets.check is None:
             return found
@@ -74,7 +74,7 @@ class Judging:
         return judge(LisaSegmenter(lisa), self.sets.check, self.work / f"{name}.jsonl", name.replace("_", " "))
 
     def _kept(self, name: str, key: Settings, compute: Callable[[], Figures]) -> Figures:
-        """Figures of an earlier call, where they are of the same; computed and kept otherwise."""
+        """Results of an earlier call with the same key; computed and kept otherwise."""
         file = self.work / name
         kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if kept.get("of") != key:

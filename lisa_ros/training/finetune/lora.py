@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LoRA (arXiv 2106.09685) on LISA's language model, by peft, and what is trained whole beside it.
+"""LoRA (arXiv 2106.09685) on LISA's language model, by peft, and the parts that are trained without it.
 
 As upstream trains (dvlab-research/LISA at 3cb2d43, train_ds.py): adapters on LLaMA's q_proj and v_proj, and as a whole
 the token embeddings, the output layer, `text_hidden_fcs` and SAM's mask decoder. CLIP, the projector and SAM's encoder
@@ -32,7 +32,7 @@ def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], fol
     """Makes a loaded network trainable, in place: adds the adapters and unfreezes the parts that are trained whole.
 
     Trained weights are float32 whatever the rest is, since small steps vanish in 16 bits; the whole parts are read
-    from the checkpoint again, so that they begin with its exact numbers.
+    from the checkpoint again, which has their exact values.
 
     Args:
         network: from `load_network`, in any precision or quantization of its linear layers.

@@ -86,15 +86,15 @@ class FinetuneOptions:
     """The input of `lisa finetune`.
 
     Attributes:
-        checkpoint: the LISA folder to begin with.
+        checkpoint: the LISA folder to start from.
         data: folders of images with masks, in any format of `lisa data`.
         output: the checkpoint folder to write; does not exist yet, or is empty.
-        validation: a folder, as `data`, that is judged before and after.
+        validation: a folder, as `data`, for an evaluation before and after.
         replay: AUTO, NONE, or a general data set (General's text) whose examples are mixed in.
-        check_data: AUTO, NONE, or a general data set that is judged before and after.
+        check_data: AUTO, NONE, or a general data set for an evaluation before and after.
         work: folder for states and logs; None: beside `output`, named after it.
         steps: of the optimizer; None: as many as `epochs` take.
-        epochs: how often each image of `data` is learned from.
+        epochs: passes over the images of `data`.
         batch: images in a batch.
         accumulate: batches in a step.
         questions: the most that are asked about an image at once.

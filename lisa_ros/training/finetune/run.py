@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]:
     """Fine-tunes a checkpoint and writes the result as a plain checkpoint folder.
 
-    Resumes where an interrupted call with the same options was. The output appears when everything is done, complete.
+    Resumes an interrupted call with the same options. The output folder appears when it is complete.
 
     Args:
         options: see there.
@@ -127,7 +127,7 @@ def _result(
     before: dict[str, Figures],
     after: dict[str, Figures],
 ) -> dict[str, Any]:
-    """The content of finetuning.json; warns of what the check shows to be forgotten."""
+    """The content of finetuning.json; warns where a number of the check has fallen."""
     warnings = falls(before["check"], after["check"], sets.check.name) if sets.check else []
     for warning in warnings:
         advice = "a larger --replay share" if sets.replay else "--replay"
@@ -157,7 +157,7 @@ def _pair(name: str, before: dict[str, Figures], after: dict[str, Figures]) -> d
 
 
 def _publish(part: Path, output: Path) -> None:
-    """Gives the finished folder its name, at once."""
+    """Renames the finished folder, in one step."""
     if output.is_dir():
         output.rmdir()  # empty, as was checked; if no longer, this refuses
     part.rename(output)
