@@ -24,6 +24,8 @@ from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.srv import ListDialogues, ResetDialogue
 
+STARTED_S = 240.0
+"""A start takes three seconds of processor time; on a machine that others use, a process may get them very slowly."""
 _DEEP = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
 
@@ -53,7 +55,7 @@ class Probe:
 
     def wait_for_node(self, process: Process, *, active: bool = True) -> None:
         """Wait until all topics are connected. A node that is not active does not subscribe to its camera."""
-        wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node")
+        wait_until(lambda: not process.alive or self._command.get_subscription_count(), "the node", STARTED_S)
         assert process.alive, "the node has ended"
         wait_until(lambda: self._command.get_subscription_count() and self._text.get_subscription_count(), "the node")
         cameras = (self._image, self._compressed)
