@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lisa_ros.dialogue.rates import Rates
 from lisa_ros.segmentation.errors import LisaError
 
 SHORTEST_TOKEN = 16
@@ -34,7 +35,7 @@ class Quota:
     """What one robot may ask for.
 
     Attributes:
-        requests_per_minute: on average; half of them may come at once. 0: no limit.
+        requests_per_minute: the most in any minute. 0: no limit.
         concurrent: requests that are answered at the same time.
     """
 
@@ -49,9 +50,8 @@ class Access:
         """Robot -> token; empty: anybody may ask."""
         self._tokens = dict(tokens)
         self._quota = quota
-        self._clock = clock
+        self._rates = Rates(clock)
         self._running: dict[str, int] = {}
-        self._credit: dict[str, tuple[float, float]] = {}
 
     def robot_of(self, authorization: str) -> str:
         """The robot that an Authorization header names.
@@ -76,25 +76,13 @@ class Access:
         running = self._running.get(robot, 0)
         if running >= self._quota.concurrent:
             raise AccessError(f"the robot has {running} requests running, which is its quota", 429)
-        self._spend(robot)
+        if wait_s := self._rates.wait_s(robot, self._quota.requests_per_minute):
+            raise AccessError(f"the robot asked too often; next in {math.ceil(wait_s)} s", 429)
         self._running[robot] = running + 1
 
     def end(self, robot: str) -> None:
         """A request has ended."""
         self._running[robot] -= 1
-
-    def _spend(self, robot: str) -> None:
-        """Token bucket: fills with requests_per_minute, holds half a minute's."""
-        rate = self._quota.requests_per_minute / 60
-        if not rate:
-            return
-        most, now = max(1.0, 30 * rate), self._clock()
-        credit, since = self._credit.get(robot, (most, now))
-        credit = min(most, credit + rate * (now - since))
-        if credit < 1:
-            wait_s = math.ceil((1 - credit) / rate)
-            raise AccessError(f"the robot asked too often; next in {wait_s} s", 429)
-        self._credit[robot] = (credit - 1, now)
 
 
 def read_tokens(path: Path) -> dict[str, str]:

@@ -36,17 +36,18 @@ def test_one_robot_cannot_take_the_others_turns() -> None:
     access.begin("front")
 
 
-def test_a_robot_asks_so_often_on_average() -> None:
+def test_a_robot_asks_so_often_in_a_minute() -> None:
     now = [0.0]
-    access = Access(TOKENS, Quota(requests_per_minute=60, concurrent=1000), clock=lambda: now[0])
-    for _ in range(30):
-        access.begin("front")
-    with pytest.raises(AccessError, match="too often"):
-        access.begin("front")
-    now[0] += 2.0
+    access = Access(TOKENS, Quota(requests_per_minute=3, concurrent=1000), clock=lambda: now[0])
+    access.begin("front")
+    now[0] = 20.5
     access.begin("front")
     access.begin("front")
-    with pytest.raises(AccessError):
+    with pytest.raises(AccessError, match="too often; next in 40 s"):
+        access.begin("front")
+    now[0] = 60.0
+    access.begin("front")
+    with pytest.raises(AccessError, match="too often; next in 21 s"):
         access.begin("front")
     access.begin("back")
 

@@ -100,7 +100,7 @@ def cells(compared: Sequence[Comparison], runs: Sequence[FinishedRun]) -> list[l
     """The table as texts, titles first."""
     titles = ["questions", "number", *(run.label for run in runs)]
     lines = [[one.family, one.measure, *(shown(one.of_runs[run.label]) for run in runs)] for one in compared]
-    counts = ["all", "judged / failed", *(_counts(run) for run in runs)]
+    counts = ["all", "scored / failed", *(_counts(run) for run in runs)]
     ciou = ["all", "cIoU", *(_ciou(run) for run in runs)]
     return [titles, counts, ciou, *lines]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from rclpy.node import Node
 
 from lisa_ros.dialogue.dialogues import Dialogues
+from lisa_ros.dialogue.rates import Rates
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.conversions import nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
@@ -17,7 +18,6 @@ from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
-from lisa_ros.nodes.lisa.commands.operator_rates import OperatorRates
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
 from lisa_ros.nodes.lisa.commands.refusals import refusal_of
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
@@ -73,7 +73,7 @@ class Commands:
         self._node, self._parameters, self._state = node, parameters, state
         self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
         self._processor = Processor(parameters, dialogues)
-        self._rates = OperatorRates()
+        self._rates = Rates()
         self.answers = Answers(node, parameters, transforms, operators)
         self.last_s = time.monotonic()
         self._held: list[Request] | None = None
@@ -254,7 +254,7 @@ class Commands:
         if (refusal := refusal_of(request, self._parameters.current)) is not None:
             return refusal
         rate = self._parameters.current.max_operator_rate
-        if not self._rates.allows(request.operator_id, rate):
+        if self._rates.wait_s(request.operator_id, rate):
             return f"This operator has sent {rate} commands within a minute (max_operator_rate). Send it again later."
         others = [one for one in self.answers.unanswered() if one is not request]
         if request.references and not any(one.operator_id == request.operator_id for one in others):

@@ -13,7 +13,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_harness import scripted_node, started, wait_at, wait_until
 
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.lisa.commands.operator_rates import OperatorRates
 from lisa_ros.nodes.lisa.commands.operator_topics import operator_ids
 from lisa_ros.nodes.lisa.parameters import ParameterError
 
@@ -114,14 +113,3 @@ def test_one_operator_cannot_fill_the_queue(probe: Probe, gate: Path) -> None:
         *[Segmentation.OK] * 3,
     ]
     assert probe.set_parameter("max_operator_queue", 0).successful
-
-
-def test_commands_are_counted_for_a_minute() -> None:
-    now = [0.0]
-    rates = OperatorRates(lambda: now[0])
-    assert [rates.allows("ann", 2) for _ in range(3)] == [True, True, False]
-    assert rates.allows("ben", 2) and rates.allows("ann", 0)
-    now[0] = 59.0
-    assert not rates.allows("ann", 2)
-    now[0] = 60.0
-    assert rates.allows("ann", 2)
