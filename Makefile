@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv/bin
 
-.PHONY: help setup setup-demo setup-console setup-fleet build demo console fleet docs test test-slow fuzz soak lock licences sbom audit lint format clean
+.PHONY: help setup setup-demo setup-console setup-fleet build demo pick console fleet docs test test-slow fuzz soak lock licences sbom audit lint format clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ build: setup ## Builds the messages and the package into install/
 
 demo: setup-demo ## A simulated camera, the node, two operators: prints a table, saves pictures
 	@tools/run --private python -m lisa_ros.demo
+
+pick: setup-demo ## An arm in PyBullet takes what is asked for, through the node: PICK="--scenes 50 --gif pick.gif", or PICK="'the red mug'"
+	@tools/run --private python -m lisa_ros.demo.pick $(PICK)
 
 console: setup-console ## A simulated camera, the node and the operators' page in a browser
 	@tools/run lisa console --simulated

@@ -22,12 +22,18 @@ from lisa_ros.segmentation.found import found_objects, why_no_object
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.spatial.camera import CameraModel
+from lisa_ros.spatial.grasping import Gripper
+from lisa_ros.spatial.grip import Grip, NoGrip
+from lisa_ros.spatial.gripping import grip_of
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.parts import separate_things
 from lisa_ros.spatial.registration import depth_on_grid
 from lisa_ros.tracking.stillness import same_scene
 
 Rgb = NDArray[np.uint8]
+
+_NODE_GRIPPER = Gripper(opening_m=0.08, clearance_m=0.005, reach_m=0.04)
+"""The defaults of the node's parameters."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,16 @@ class AnswerSettings:
         max_image_age_s: Maximum age of the image at the command's time; 0: no limit.
         same_frame_difference: See tracking.stillness.same_scene.
         image_rectified: Whether P of camera_info applies, and not K and D.
+        grip: One of GRIP_STRATEGIES.
+        gripper: For the strategy antipodal.
     """
 
     max_new_tokens: int = 512
     max_image_age_s: float = 5.0
     same_frame_difference: float = 6.0
     image_rectified: bool = False
+    grip: str = "top_plane"
+    gripper: Gripper = _NODE_GRIPPER
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class BagAnswer:
         turn: The dialogue's turn; None: it became none.
         objects: Those of the turn that count.
         locations: One for each object.
+        grips: One for each object; None: it is not located, or no grip is wanted.
         frame_known: Whether the image was encoded before.
         first_mask_ms: From the start to the first mask; 0: none.
         total_ms: From the start to the whole answer.
@@ -75,6 +86,7 @@ class BagAnswer:
     turn: Turn | None = None
     objects: tuple[ObjectMask, ...] = ()
     locations: tuple[Located | NotLocated, ...] = ()
+    grips: tuple[Grip | NoGrip | None, ...] = ()
     frame_known: bool = False
     first_mask_ms: float = 0.0
     total_ms: float = 0.0
@@ -184,6 +196,7 @@ class Answerer:
         number = self.dialogues.append(command.operator, turn)
         positions = _Positions(self, frame)
         objects = positions.separated(found_objects(finished.objects, 0.0), image)
+        locations = tuple(positions.of(image, one.mask) for one in objects)
         return BagAnswer(
             command,
             command.time_ns(self.bag.start_ns),
@@ -193,11 +206,16 @@ class Answerer:
             image,
             turn_of(command.text, finished, number),
             objects,
-            tuple(positions.of(image, one.mask) for one in objects),
+            locations,
+            tuple(self._grip(one) for one in locations),
             inferred.frame_known,
             inferred.first_mask_ms,
             inferred.total_ms,
         )
+
+    def _grip(self, location: Located | NotLocated) -> Grip | NoGrip | None:
+        wanted = self.settings
+        return grip_of(location, wanted.grip, wanted.gripper) if isinstance(location, Located) else None
 
     def camera(self, info: Any) -> CameraModel:
         """The camera of a CameraInfo. Raises a LisaError for one that is not calibrated."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lisa_ros.bags.answering import BagAnswer
-from lisa_ros.bags.messages import explanation, overlay
+from lisa_ros.bags.outputs.answer import explanation, overlay
 from lisa_ros.segmentation.files.atomic_files import write_text
 from lisa_ros.segmentation.files.html_page import escape, figure, page
 

@@ -13,7 +13,7 @@ from lisa_ros.bags.answering import Answerer, AnswerSettings, BagAnswer
 from lisa_ros.bags.commands import BagCommand, in_order
 from lisa_ros.bags.frames import FramesOfCommands, Topics
 from lisa_ros.bags.journal import Journal
-from lisa_ros.bags.messages import overlay
+from lisa_ros.bags.outputs.answer import overlay
 from lisa_ros.bags.reading import Bag, Stored, open_bag
 from lisa_ros.bags.report import Report
 from lisa_ros.bags.types import deserialize
@@ -44,6 +44,7 @@ class BagJob:
         compress: Whether it is compressed.
         video: An .mp4; None: none is made.
         report: An .html; None: none is made.
+        foxglove: Whether each answer also has Foxglove's own messages.
     """
 
     source: Path
@@ -57,6 +58,7 @@ class BagJob:
     compress: bool = False
     video: Path | None = None
     report: Path | None = None
+    foxglove: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class _Run:
         self._frames = FramesOfCommands(bag, job.topics, commands)
         self._answerer = Answerer(segmenter, bag, job.settings)
         self._report_progress = report_progress
-        self._output = OutputBag(job.output, job.prefix, job.storage, compress=job.compress)
+        self._output = OutputBag(job.output, job.prefix, job.storage, compress=job.compress, foxglove=job.foxglove)
         self._video = Video(job.video, _VIDEO_HZ) if job.video else None
         self._page = Report() if job.report else None
         self._began_s = self._reported_s = time.monotonic()

@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 import lisa_ros
+from lisa_ros.bags.other_types import OTHER_TYPES
 from lisa_ros.segmentation.errors import LisaError
 
 _NUMBERS = {"byte": "uint8", "char": "uint8", "octet": "uint8"}
@@ -21,7 +22,7 @@ _NUMBERS = {"byte": "uint8", "char": "uint8", "octet": "uint8"}
 
 @functools.cache
 def typestore() -> Typestore:
-    """The types of ROS 2 and of lisa_ros.
+    """The types of ROS 2, vision_msgs, foxglove_msgs and lisa_ros.
 
     Raises:
         LisaError: The .msg files of lisa_ros are not installed.
@@ -30,12 +31,14 @@ def typestore() -> Typestore:
     types: dict[str, Any] = {}
     for file in sorted(_definitions().glob("*.msg")):
         types.update(get_types_from_msg(file.read_text(encoding="utf-8"), f"lisa_ros/msg/{file.stem}"))
+    for name, definition in OTHER_TYPES.items():
+        types.update(get_types_from_msg(definition, name))
     store.register(types)
     return store
 
 
 def make(kind: str, **fields: Any) -> Any:
-    """A message; fields that are not given are zero or empty.
+    """A message; fields that are not given are zero or empty, rotations none.
 
     Args:
         kind: Such as "geometry_msgs/msg/Point".
@@ -43,6 +46,8 @@ def make(kind: str, **fields: Any) -> Any:
     """
     store = typestore()
     values = {name: fields[name] if name in fields else _zero(desc) for name, desc in store.fielddefs[kind][1]}
+    if kind == "geometry_msgs/msg/Quaternion" and not fields:
+        values["w"] = 1.0
     unknown = fields.keys() - values.keys()
     if unknown:
         raise TypeError(f"{kind} has no field {', '.join(sorted(unknown))}")

@@ -11,7 +11,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from lisa_ros.bags.answering import BagAnswer
-from lisa_ros.bags.messages import messages_of
+from lisa_ros.bags.outputs.answer import messages_of
 from lisa_ros.bags.reading import Stored
 from lisa_ros.bags.types import serialize, typestore
 
@@ -24,7 +24,7 @@ _VERSION: Literal[8, 9] = 9
 class OutputBag:
     """A rosbag2 folder that gets its name when it is complete; until then it is in a folder beside it, OUT.part."""
 
-    def __init__(self, path: Path, prefix: str, storage: Storage, *, compress: bool) -> None:
+    def __init__(self, path: Path, prefix: str, storage: Storage, *, compress: bool, foxglove: bool) -> None:
         """Begin the bag; what an interrupted run left is deleted.
 
         Args:
@@ -32,8 +32,9 @@ class OutputBag:
             prefix: The node's name, such as "/lisa".
             storage: The file format.
             compress: Whether messages are compressed with zstd.
+            foxglove: Whether each answer also has Foxglove's own messages.
         """
-        self.path, self._prefix = path, prefix.rstrip("/")
+        self.path, self._prefix, self._foxglove = path, prefix.rstrip("/"), foxglove
         # The writer names the files in the bag after its folder, hence the folder in a folder.
         self._part = path.with_name(f"{path.name}.part")
         if self._part.is_dir():
@@ -47,7 +48,7 @@ class OutputBag:
 
     def add(self, answer: BagAnswer, identity: str, model: str, image_type: str) -> None:
         """Write all messages of an answer, at the time of its command; see messages_of."""
-        for topic, message in messages_of(answer, identity, model, image_type):
+        for topic, message in messages_of(answer, identity, model, image_type, foxglove=self._foxglove):
             self._write(topic, answer.time_ns, message.__msgtype__, serialize(message))
 
     def copy(self, topic: str, stored: Stored, kind: str, time_ns: int) -> None:

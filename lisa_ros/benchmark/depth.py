@@ -25,12 +25,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lisa_ros.benchmark.tracking import STARTS
 from lisa_ros.segmentation.masks import centroid_pixel
+from lisa_ros.simulation.depth_camera import KINDS, spoiled
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, locate
@@ -42,26 +42,6 @@ NEAR_M = 0.005
 """A point lies on the object if a true visible point of it is as near as this."""
 REACH_PX = 3
 """True points are looked for in pixels as near as this."""
-FLYING = 0.7
-"""The part of the pixels at a border that fly."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A depth camera's faults: noise_m + noise_part z^2 is the standard deviation in metres; holes, a part of 1."""
-
-    noise_m: float
-    noise_part: float
-    holes: float
-    flying: bool
-
-
-KINDS: dict[str, Kind] = {
-    "clean": Kind(0.0, 0.0, 0.0, False),
-    "10 % holes": Kind(0.0005, 0.0015, 0.1, True),
-    "30 % holes": Kind(0.0005, 0.0015, 0.3, True),
-}
-"""The noise is about Khoshelham and Elberink's (2012) of a structured-light camera: 1.5 mm at 1 m."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +69,6 @@ class Error:
     on_object: float = np.nan
     points: float = np.nan
     ms: float = np.nan
-
-
-def spoiled(depth_m: Depth, kind: Kind, rng: Generator) -> Depth:
-    """True depth (H, W) as a depth camera would see it; NaN where it sees nothing."""
-    z = np.where(np.isfinite(depth_m), depth_m, np.float32(12.0)).astype(np.float32)
-    if kind.flying:
-        square = np.ones((3, 3), np.uint8)
-        far, near = cv2.dilate(z, square), cv2.erode(z, square)
-        flies = (far - near > 0.02) & (rng.random(z.shape) < FLYING)
-        z = np.where(flies, near + (far - near) * rng.random(z.shape), z)
-    z = z + rng.normal(0.0, 1.0, z.shape) * (kind.noise_m + kind.noise_part * z**2)
-    return np.where(_holes(z.shape, kind.holes, rng), np.nan, z).astype(np.float32)
-
-
-def _holes(shape: tuple[int, ...], part: float, rng: Generator) -> NDArray[np.bool_]:
-    """Half of them single pixels, half patches of about 10 pixels across."""
-    single = rng.random(shape) < part / 2.0
-    cloud = cv2.GaussianBlur(rng.normal(0.0, 1.0, shape), (0, 0), 5.0)
-    return np.asarray(single | (cloud < np.quantile(cloud, part / 2.0)))
 
 
 def measure(view: View, thing: SceneObject, depth_m: Depth, camera: CameraModel, mask: NDArray[np.bool_]) -> Error:

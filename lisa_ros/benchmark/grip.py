@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Grips on the simulated table with a poor depth camera: `python -m lisa_ros.benchmark.grip`.
 
-Every object of some scenes, with true masks and the depth of `lisa_ros.benchmark.depth`:
+Every object of some scenes, with true masks and the depth of `lisa_ros.simulation.depth_camera`:
 
 - top_plane: is the point on the object (a true visible point within 5 mm), and how far is the approach from the normal
   of the true surface within 10 mm of the point?
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lisa_ros.benchmark.depth import KINDS, NEAR_M, spoiled
+from lisa_ros.benchmark.depth import NEAR_M
+from lisa_ros.simulation.depth_camera import KINDS, spoiled
 from lisa_ros.simulation.gripper import try_grasp
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.simulation.tabletop import Tabletop

@@ -40,7 +40,18 @@ def add(commands: Any) -> None:
     parser.add_argument("--compress", action="store_true", help="compress OUT with zstd")
     parser.add_argument("--video", type=Path, metavar="FILE", help="an .mp4 of the camera with the answers")
     parser.add_argument("--report", type=Path, metavar="FILE", help="an .html page with all answers")
+    parser.add_argument(
+        "--foxglove",
+        action="store_true",
+        help="also write annotations and scene for Foxglove; config/foxglove.json is a layout for OUT",
+    )
     parser.add_argument("--image-rectified", action="store_true", help="P of camera_info applies, and not K and D")
+    parser.add_argument(
+        "--grip",
+        choices=("none", "centroid", "top_plane", "antipodal"),
+        default="top_plane",
+        help="how the point to grip is computed, as the node's parameter (default: %(default)s)",
+    )
     add_checkpoint(parser)
     add_load_options(parser)
     add_max_new_tokens(parser)
@@ -59,13 +70,14 @@ def run(options: argparse.Namespace) -> int:
         options.output,
         Topics(options.image, options.depth, options.camera_info),
         _commands(options),
-        AnswerSettings(options.max_new_tokens, image_rectified=options.image_rectified),
+        AnswerSettings(options.max_new_tokens, image_rectified=options.image_rectified, grip=options.grip),
         f"{options.checkpoint} {load}",
         options.prefix,
         options.storage,
         options.compress,
         options.video,
         options.report,
+        options.foxglove,
     )
     if options.checkpoint == embedded_checkpoint():
         print(EMBEDDED_NOTE, file=sys.stderr)

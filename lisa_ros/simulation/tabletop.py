@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import cv2
 import numpy as np
 import pybullet
 import pybullet_data
@@ -54,7 +55,13 @@ class Tabletop:
     """
 
     def __init__(
-        self, seed: int, *, width: int = 640, height: int = 480, avoid: Collection[tuple[str, str]] = ()
+        self,
+        seed: int,
+        *,
+        width: int = 640,
+        height: int = 480,
+        avoid: Collection[tuple[str, str]] = (),
+        scale: float = 1.0,
     ) -> None:
         """Lays the table, ready to render.
 
@@ -63,13 +70,15 @@ class Tabletop:
             width: of the images, pixels.
             height: of the images, pixels.
             avoid: (kind, colour) pairs that never lie there.
+            scale: of objects, distances between them and the camera's distance. The objects are larger than life;
+                at 0.8 they are as large as real ones, and the images look the same.
 
         Raises:
             ValueError: the image would be smaller than 16 pixels a side.
         """
         if width < 16 or height < 16:
             raise ValueError(f"an image of {width}x{height} pixels is too small: both sides must be 16 or more")
-        self._width, self._height, self._avoid = width, height, frozenset(avoid)
+        self._width, self._height, self._avoid, self._scale = width, height, frozenset(avoid), scale
         self._objects_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
         self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")
         self._bullet = Bullet()
@@ -122,7 +131,10 @@ class Tabletop:
 
     def move_camera(self) -> None:
         """Draws a new camera and a new lamp."""
-        self._camera = arrangement.choose_camera(self._camera_rng, self._width, self._height)
+        camera = arrangement.choose_camera(self._camera_rng, self._width, self._height)
+        pose = camera.pose.copy()
+        pose[:3, 3] *= self._scale
+        self._camera = replace(camera, pose=pose)
         self._light = arrangement.choose_light(self._camera_rng)
 
     @property
@@ -149,6 +161,19 @@ class Tabletop:
             if item.instance == instance:
                 return item.body
         raise ValueError(f"no object on the table has the instance {instance}")
+
+    def narrowest_m(self, instance: int) -> float:
+        """The smallest horizontal width of an object as it lies: what a hand from above must open at least.
+
+        Raises:
+            ValueError: no such object lies on the table.
+        """
+        item = next((item for item in self._bodies if item.instance == instance), None)
+        if item is None:
+            raise ValueError(f"no object on the table has the instance {instance}")
+        attitude = self._bullet.getBasePositionAndOrientation(item.body)[1]
+        flat = (item.scale * item.model.points @ rotation_of(attitude).T)[:, :2]
+        return float(min(cv2.minAreaRect(flat.astype(np.float32))[1]))
 
     def carry(self, instance: int, position_m: arrangement.Vector) -> None:
         """Moves the centre of an object's box to a position in the table frame, free or not; it may hover.
@@ -232,14 +257,16 @@ class Tabletop:
             reach = scale * float(np.linalg.norm(model.points[:, :2], axis=1).max())
             place = arrangement.choose_placement(self._objects_rng, reach, model.may_lie, taken)
             taken.append((place.x, place.y, reach))
-            self._bodies.append(Body(self._create(model, scale, place), model, scale, instance))
+            size = scale * self._scale
+            self._bodies.append(Body(self._create(model, size, place), model, size, instance))
 
     def _create(self, model: Model, scale: float, place: Placement) -> int:
         solid, visible = self._shapes_of(model, scale)
         attitude = pybullet.getQuaternionFromEuler((np.pi / 2 if place.lying else place.tilt, 0.0, place.yaw))
         points = scale * model.points @ rotation_of(attitude).T
         height = place.raised - float(points[:, 2].min())
-        body = int(self._bullet.createMultiBody(model.mass_kg, solid, visible, (place.x, place.y, height), attitude))
+        position = (self._scale * place.x, self._scale * place.y, height)
+        body = int(self._bullet.createMultiBody(model.mass_kg, solid, visible, position, attitude))
         rolling = 0.01 if model.rolls else 0.003
         self._bullet.changeDynamics(
             body, -1, lateralFriction=0.8, rollingFriction=rolling, spinningFriction=0.01,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy.serialization
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from recorded_bags import DEPTH, IMAGE, INFO, START_NS, write_bag
@@ -19,11 +20,13 @@ from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from scripted_segmenter import ScriptedSegmenter
 from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.bags.commands import BagCommand
 from lisa_ros.bags.frames import Topics
 from lisa_ros.bags.run import BagJob, run_bag
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.lisa.answers.detections import vision_messages
 
 pytestmark = pytest.mark.ros
 
@@ -35,11 +38,22 @@ COMMANDS = (
 )
 
 
+PLANNER_TOPICS: dict[str, Any] = {
+    "instances": Image,
+    "confidence": Image,
+    "markers": MarkerArray,
+    "grip_point": PoseStamped,
+}
+if (vision := vision_messages()) is not None:
+    PLANNER_TOPICS |= {"detections_2d": vision.Detection2DArray, "detections": vision.Detection3DArray}
+
+
 class Player:
     """Plays a bag with /clock, and gives each command at its time."""
 
     def __init__(self, node: Node) -> None:
         self.answers: list[Segmentation] = []
+        self.others: dict[str, list[Any]] = {topic: [] for topic in PLANNER_TOPICS}
         self._clock = node.create_publisher(Clock, "/clock", 1)
         self._commands = node.create_publisher(Command, "/played/command", 10)
         self._camera = {
@@ -48,6 +62,8 @@ class Player:
         }
         self._kinds = {IMAGE: Image, DEPTH: Image, INFO: CameraInfo}
         node.create_subscription(Segmentation, "/played/segmentation", self.answers.append, 10)
+        for topic, kind in PLANNER_TOPICS.items():
+            node.create_subscription(kind, f"/played/{topic}", self.others[topic].append, 10)
 
     def play(self, bag: Path) -> None:
         publishers = (self._commands, *self._camera.values())
@@ -78,10 +94,36 @@ def stamp(time_ns: int) -> Time:
     return Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
 
 
-def answers_of(bag: Path) -> list[Any]:
+def answers_of(bag: Path, topic: str = "segmentation") -> list[Any]:
     with AnyReader([bag]) as reader:
-        wanted = [one for one in reader.connections if one.topic == "/lisa/segmentation"]
+        wanted = [one for one in reader.connections if one.topic == f"/lisa/{topic}"]
         return [reader.deserialize(data, one.msgtype) for one, _, data in reader.messages(wanted)]
+
+
+def plain(message: Any) -> Any:
+    """The values of a message of either library, without its types; ids of commands differ."""
+    if isinstance(message, (str, bytes, bool, int, float)):
+        return message
+    if hasattr(message, "get_fields_and_field_types"):
+        return {name: plain(getattr(message, name)) for name in message.get_fields_and_field_types() if name != "id"}
+    if hasattr(message, "__msgtype__"):
+        # Constants, in capitals, and "__msgtype__" are no fields.
+        return {
+            name: plain(value)
+            for name, value in vars(message).items()
+            if name not in ("id", "__msgtype__") and name.islower()
+        }
+    return [plain(one) for one in (message.tolist() if hasattr(message, "tolist") else message)]
+
+
+def difference(one: Any, other: Any, where: str) -> str:
+    """The first field in which two values differ."""
+    if isinstance(one, dict) and one.keys() == other.keys():
+        return next((found for key in one if (found := difference(one[key], other[key], f"{where}.{key}"))), "")
+    if isinstance(one, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return next((found for i, (a, b) in pairs if (found := difference(a, b, f"{where}[{i}]"))), "")
+    return "" if one == other else f"{where}: {one!r} and {other!r}"
 
 
 def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
@@ -96,6 +138,7 @@ def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
     with talking_node("player") as node, started(scripted_node(*arguments)):
         player = Player(node)
         player.play(source)
+        wait_until(lambda: len(player.others["markers"]) == len(COMMANDS), "the topics for planners")
     ours = answers_of(tmp_path / "out")
     assert len(ours) == len(player.answers) == len(COMMANDS)
     for from_bag, from_node in zip(ours, player.answers, strict=True):
@@ -121,3 +164,11 @@ def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
                 assert getattr(one.pose.position, axis) == getattr(other.pose.position, axis)
                 assert getattr(one.box_size, axis) == getattr(other.box_size, axis)
     assert len(ours[0].objects) == 2 and ours[0].objects[0].located
+    # The scripted model reports no probabilities, so that confidence is there for answers without objects alone.
+    for topic, messages in player.others.items():
+        from_bag = answers_of(tmp_path / "out", topic)
+        assert len(from_bag) == len(messages) > 0, topic
+        assert difference([plain(one) for one in from_bag], [plain(one) for one in messages], topic) == ""
+    for one, other in zip(ours, player.answers, strict=True):
+        assert [plain(found.grip) for found in one.objects] == [plain(found.grip) for found in other.objects]
+    assert ours[0].objects[0].grip.found and ours[0].objects[0].grip.strategy == "top_plane"

@@ -12,9 +12,9 @@ import pytest
 
 from lisa_ros.benchmark import depth as depth_benchmark
 from lisa_ros.benchmark import tracking as tracking_benchmark
-from lisa_ros.benchmark.depth import Kind, spoiled
 from lisa_ros.segmentation.masks import bounding_box
 from lisa_ros.simulation import moving
+from lisa_ros.simulation.depth_camera import Kind, spoiled
 from lisa_ros.simulation.moving import MovingFrame, moving_frames, read_sequence, write_sequence
 from lisa_ros.simulation.tabletop import Tabletop
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answer to a command as the messages that the node publishes."""
+"""An answer as the messages that the node publishes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.bags.answering import BagAnswer
+from lisa_ros.bags.outputs.foxglove import foxglove_messages
+from lisa_ros.bags.outputs.parts import image_message, point, pose, xyz
+from lisa_ros.bags.outputs.planners import grip_message, planner_messages
 from lisa_ros.bags.types import constant, deserialize, make, time_message
 from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.overlay import draw_overlay
 from lisa_ros.segmentation.text import detail_of, explanation_of
+from lisa_ros.spatial.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located, NotLocated
 from lisa_ros.spatial.points import ObjectPoints
 
 SEGMENTATION = "lisa_ros/msg/Segmentation"
-IMAGE = "sensor_msgs/msg/Image"
 _FLOAT32 = 7
 
 
@@ -38,7 +41,9 @@ def overlay(answer: BagAnswer) -> NDArray[np.uint8] | None:
     return draw_overlay(answer.image, [one.mask for one in answer.objects], caption, [o.phrase for o in answer.objects])
 
 
-def messages_of(answer: BagAnswer, identity: str, model: str, image_type: str) -> Iterator[tuple[str, Any]]:
+def messages_of(
+    answer: BagAnswer, identity: str, model: str, image_type: str, *, foxglove: bool = False
+) -> Iterator[tuple[str, Any]]:
     """The messages of an answer, with the names of their topics relative to the node.
 
     Args:
@@ -46,27 +51,32 @@ def messages_of(answer: BagAnswer, identity: str, model: str, image_type: str) -
         identity: The id of the command.
         model: The name of the model.
         image_type: Type of the camera's images in the bag.
+        foxglove: Also Foxglove's own messages.
     """
     header = _header(answer, image_type)
-    yield "segmentation", _segmentation(answer, header, identity, model)
+    message = _segmentation(answer, header, identity, model)
+    yield "segmentation", message
     if answer.turn is None or answer.image is None:
         return
     height, width = answer.image.shape[:2]
     union = geometry.union((one.mask for one in answer.objects), (height, width))
     yield "mask", _mask(union, header)
-    yield "labels", _image(union.astype(np.uint8), "mono8", header)
+    yield "labels", image_message(union.astype(np.uint8), "mono8", header)
     yield "explanation", make("std_msgs/msg/String", data=explanation(answer))
     if union.any():
         yield "centroid_pixel", make("geometry_msgs/msg/PointStamped", header=header, point=_centroid(union))
     drawn = overlay(answer)
     if drawn is not None:
-        yield "overlay", _image(drawn, "rgb8", header)
+        yield "overlay", image_message(drawn, "rgb8", header)
     located = next((one for one in answer.locations if isinstance(one, Located)), None)
     if located is not None:
-        point = _point(located.centroid_m)
-        yield "centroid", make("geometry_msgs/msg/PointStamped", header=header, point=point)
-        yield "pose", make("geometry_msgs/msg/PoseStamped", header=header, pose=_pose(located))
+        centroid = point(located.centroid_m)
+        yield "centroid", make("geometry_msgs/msg/PointStamped", header=header, point=centroid)
+        yield "pose", make("geometry_msgs/msg/PoseStamped", header=header, pose=pose(located))
         yield "points", _cloud(located.points, header)
+    yield from planner_messages(answer, message)
+    if foxglove:
+        yield from foxglove_messages(answer, message)
 
 
 def _header(answer: BagAnswer, image_type: str) -> Any:
@@ -78,7 +88,7 @@ def _header(answer: BagAnswer, image_type: str) -> Any:
 
 def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> Any:
     turn = answer.turn
-    locations = answer.locations or (None,) * len(answer.objects)
+    unknown = (None,) * len(answer.objects)
     return make(
         SEGMENTATION,
         header=header,
@@ -90,8 +100,10 @@ def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> 
         answer=_sendable(turn.answer) if turn else "",
         explanation=explanation(answer),
         objects=[
-            _object(one, header, where, answer.command.text)
-            for one, where in zip(answer.objects, locations, strict=True)
+            _object(one, header, where, grip, answer.command.text)
+            for one, where, grip in zip(
+                answer.objects, answer.locations or unknown, answer.grips or unknown, strict=True
+            )
         ],
         model=model if turn else "",
         turn=turn.number if turn else 0,
@@ -103,7 +115,9 @@ def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> 
     )
 
 
-def _object(found: ObjectMask, header: Any, location: Located | NotLocated | None, text: str) -> Any:
+def _object(
+    found: ObjectMask, header: Any, location: Located | NotLocated | None, grip: Grip | NoGrip | None, text: str
+) -> Any:
     x, y, width, height = geometry.bounding_box(found.mask)
     begin, end = found.span
     fields = {
@@ -116,6 +130,7 @@ def _object(found: ObjectMask, header: Any, location: Located | NotLocated | Non
         "score": -1.0 if found.score is None else found.score,
         "score_calibrated": found.score is not None and found.score_calibrated,
         "phrase": _sendable(found.phrase),
+        "grip": grip_message(grip),
         "name": _sendable(found.phrase.strip()) or noun_phrase(_sendable(text)),
     }
     return make("lisa_ros/msg/ObjectMask", **fields, **_location(location))
@@ -125,9 +140,9 @@ def _location(location: Located | NotLocated | None) -> dict[str, Any]:
     if isinstance(location, Located):
         return {
             "located": True,
-            "pose": _pose(location),
-            "box_centre": _point(location.box.centre_m),
-            "box_size": make("geometry_msgs/msg/Vector3", **_xyz(location.box.size_m)),
+            "pose": pose(location),
+            "box_centre": point(location.box.centre_m),
+            "box_size": make("geometry_msgs/msg/Vector3", **xyz(location.box.size_m)),
             "depth_measured": location.measured,
         }
     return {} if location is None else {"location_detail": location.detail}
@@ -139,33 +154,12 @@ def _sendable(text: str) -> str:
 
 
 def _mask(mask: Mask, header: Any) -> Any:
-    return _image(mask.view(np.uint8) * np.uint8(255), "mono8", header)
-
-
-def _image(pixels: NDArray[np.uint8], encoding: str, header: Any) -> Any:
-    height, width = pixels.shape[:2]
-    data = np.ascontiguousarray(pixels).reshape(-1)
-    step = data.size // height
-    return make(IMAGE, header=header, height=height, width=width, encoding=encoding, step=step, data=data)
+    return image_message(mask.view(np.uint8) * np.uint8(255), "mono8", header)
 
 
 def _centroid(mask: Mask) -> Any:
     u, v = geometry.centroid_pixel(mask)
     return make("geometry_msgs/msg/Point", x=float(u), y=float(v))
-
-
-def _xyz(values: Any) -> dict[str, float]:
-    return dict(zip("xyz", map(float, values), strict=True))
-
-
-def _point(values: Any) -> Any:
-    return make("geometry_msgs/msg/Point", **_xyz(values))
-
-
-def _pose(located: Located) -> Any:
-    turned = dict(zip("xyzw", map(float, located.box.orientation), strict=True))
-    orientation = make("geometry_msgs/msg/Quaternion", **turned)
-    return make("geometry_msgs/msg/Pose", position=_point(located.centroid_m), orientation=orientation)
 
 
 def _cloud(points: ObjectPoints, header: Any) -> Any:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An answer as Foxglove's own messages: drawings on the camera's image, and boxes, labels and grips in 3-D.
+
+In a ROS 2 bag these are the types of the package foxglove_msgs. Their definitions are in the bag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lisa_ros.bags.answering import BagAnswer
+from lisa_ros.bags.outputs.parts import point, pose, quaternion, xyz
+from lisa_ros.bags.types import constant, make
+from lisa_ros.segmentation.lettering import colour_of
+from lisa_ros.segmentation.text import number_symbol
+from lisa_ros.spatial.grip import Grip
+from lisa_ros.spatial.locating import Located
+from lisa_ros.spatial.rotation import quaternion as quaternion_of
+from lisa_ros.spatial.rotation import rotation_of
+
+_POINTS, _DELETION = "foxglove_msgs/msg/PointsAnnotation", "foxglove_msgs/msg/SceneEntityDeletion"
+_LINE_PX, _DOT_PX, _TEXT_PX = 3.0, 9.0, 18.0
+_DOT_M, _TEXT_M = 0.012, 0.03
+_ARROW_M = (0.06, 0.006, 0.02, 0.014)
+"""Of a grip: length and diameter of its shaft and of its head."""
+_SIMPLER_PX = 1.0
+_X_TO_Z = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+def foxglove_messages(answer: BagAnswer, message: Any) -> Iterator[tuple[str, Any]]:
+    """The messages, with the names of their topics relative to the node.
+
+    Args:
+        answer: The answer; it has an image.
+        message: The same as a Segmentation.
+    """
+    yield "annotations", _annotations(answer, message)
+    yield "scene", _scene(answer, message)
+
+
+def _annotations(answer: BagAnswer, message: Any) -> Any:
+    stamp = message.header.stamp
+    loops, texts, dots = [], [], []
+    for number, (one, sent) in enumerate(zip(answer.objects, message.objects, strict=True), start=1):
+        colour = _colour(number)
+        contours, _ = cv2.findContours(one.mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        for contour in contours:
+            outline = cv2.approxPolyDP(contour, _SIMPLER_PX, True).reshape(-1, 2)
+            loops.append(
+                make(
+                    _POINTS,
+                    timestamp=stamp,
+                    type=constant(_POINTS, "LINE_LOOP"),
+                    points=[_pixel(x, y) for x, y in outline],
+                    outline_color=colour,
+                    thickness=_LINE_PX,
+                )
+            )
+        middle = _pixel(sent.centroid_pixel.x, sent.centroid_pixel.y)
+        dots.append(
+            make(
+                "foxglove_msgs/msg/CircleAnnotation",
+                timestamp=stamp,
+                position=middle,
+                diameter=_DOT_PX,
+                thickness=1.0,
+                fill_color=colour,
+                outline_color=colour,
+            )
+        )
+        texts.append(
+            make(
+                "foxglove_msgs/msg/TextAnnotation",
+                timestamp=stamp,
+                position=_pixel(sent.bbox.x_offset, sent.bbox.y_offset),
+                text=f"{number_symbol(number)} {sent.name}",
+                font_size=_TEXT_PX,
+                text_color=_rgba(1.0, 1.0, 1.0, 1.0),
+                background_color=_rgba(0.1, 0.1, 0.1, 0.8),
+            )
+        )
+    return make("foxglove_msgs/msg/ImageAnnotations", timestamp=stamp, circles=dots, points=loops, texts=texts)
+
+
+def _scene(answer: BagAnswer, message: Any) -> Any:
+    """All objects that have a position; those of the answer before are deleted."""
+    stamp = message.header.stamp
+    deletion = make(_DELETION, timestamp=stamp, type=constant(_DELETION, "ALL"))
+    grips = answer.grips or (None,) * len(answer.objects)
+    entities = [
+        _entity(number, located, grip, sent.name, message.header)
+        for number, (located, grip, sent) in enumerate(zip(answer.locations, grips, message.objects, strict=True), 1)
+        if isinstance(located, Located)
+    ]
+    return make("foxglove_msgs/msg/SceneUpdate", deletions=[deletion], entities=entities)
+
+
+def _entity(number: int, located: Located, grip: Any, name: str, header: Any) -> Any:
+    box, colour = located.box, _colour(number)
+    size = make("geometry_msgs/msg/Vector3", **xyz([max(1e-3, side) for side in box.size_m]))
+    dot = make("geometry_msgs/msg/Vector3", **xyz((_DOT_M,) * 3))
+    x, y, z = located.centroid_m
+    # In an optical frame y points down: the text is above the object in the camera's image.
+    above = _placed((x, y - max(box.size_m) / 2 - _TEXT_M, z), (0, 0, 0, 1))
+    return make(
+        "foxglove_msgs/msg/SceneEntity",
+        timestamp=header.stamp,
+        frame_id=header.frame_id,
+        id=f"object {number}",
+        cubes=[
+            make(
+                "foxglove_msgs/msg/CubePrimitive",
+                pose=_placed(box.centre_m, box.orientation),
+                size=size,
+                color=_colour(number, 0.35),
+            )
+        ],
+        spheres=[make("foxglove_msgs/msg/SpherePrimitive", pose=pose(located), size=dot, color=colour)],
+        texts=[
+            make(
+                "foxglove_msgs/msg/TextPrimitive",
+                pose=above,
+                billboard=True,
+                font_size=_TEXT_M,
+                color=_rgba(1.0, 1.0, 1.0, 1.0),
+                text=f"{number_symbol(number)} {name}",
+            )
+        ],
+        arrows=[_arrow(grip, colour)] if isinstance(grip, Grip) else [],
+    )
+
+
+def _arrow(grip: Grip, colour: Any) -> Any:
+    """An arrow along the approach direction that ends at the grip; Foxglove's arrows point along x."""
+    axes = rotation_of(grip.orientation)
+    begin = np.asarray(grip.position_m) - (_ARROW_M[0] + _ARROW_M[2]) * axes[:, 2]
+    names = ("shaft_length", "shaft_diameter", "head_length", "head_diameter")
+    sizes = dict(zip(names, _ARROW_M, strict=True))
+    turned = quaternion_of(axes @ _X_TO_Z)
+    return make("foxglove_msgs/msg/ArrowPrimitive", pose=_placed(begin, turned), color=colour, **sizes)
+
+
+def _placed(position: Any, orientation: Any) -> Any:
+    return make("geometry_msgs/msg/Pose", position=point(position), orientation=quaternion(orientation))
+
+
+def _pixel(x: float, y: float) -> Any:
+    return make("foxglove_msgs/msg/Point2", x=float(x), y=float(y))
+
+
+def _colour(number: int, opacity: float = 1.0) -> Any:
+    """The colour that the object has in overlays."""
+    red, green, blue = (value / 255.0 for value in colour_of(number))
+    return _rgba(red, green, blue, opacity)
+
+
+def _rgba(r: float, g: float, b: float, a: float) -> Any:
+    return make("foxglove_msgs/msg/Color", r=r, g=g, b=b, a=a)
