@@ -21,7 +21,7 @@ from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.console.texts import texts_for
 
-TICK_S = 0.25
+TICK_S = 0.1
 _TRY_AGAIN = 1013
 _NO_STORE = {"cache-control": "no-store"}
 

@@ -39,6 +39,8 @@ _CAMERA_SILENT_S = 1.4
 _REASON_S = 2.0
 """How long the answer that says why a command was refused may take after the refusal."""
 
+_LOAD_AGAIN_S = 1.0
+
 NODE_RESTARTED = "node_restarted"
 NODE_LOST = "node_lost"
 POINTED_TEXT = "this"
@@ -113,7 +115,7 @@ class CameraView:
         Raises:
             LinkError: the node is not there.
         """
-        self.tick()  # a node that was restarted within the last quarter of a second is not ready yet
+        self.tick()  # a node that was restarted within the last tenth of a second is not ready yet
         if not self.link.ready:
             raise LinkError(NODE_LOST)
         exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp)
@@ -145,11 +147,14 @@ class CameraView:
         try:
             response = await self.link.call(GetDialogue, operator_id=conversation.operator)
         except LinkError:
+            # The service is discovered later than the action, or the node was busy.
+            await asyncio.sleep(_LOAD_AGAIN_S)
+            conversation.loaded = False
             return
         conversation.merge_turns([exchange_of_turn(turn) for turn in response.turns])
 
     def tick(self) -> None:
-        """Four times a second: looks whether the node is there, and what that means for commands on their way."""
+        """Ten times a second: looks whether the node is there, and what that means for commands on their way."""
         there = self.link.presence.there
         restarted = self.link.judge()
         lost = there and not self.link.presence.there
@@ -208,6 +213,7 @@ class CameraView:
 
     def on_answer(self, message: Segmentation) -> None:
         """A whole answer: to a command of a page, or to one that an operator of a page gave elsewhere."""
+        self.link.settled(message.id)
         found = self._find(message.id)
         if found is None:
             conversation = self._conversations.get(message.operator_id)
@@ -219,7 +225,6 @@ class CameraView:
             return
         take_answer(exchange, message, objects_json(message.objects))
         answered(exchange)
-        self.link.settled(message.id)
         conversation.put(exchange)
         self._attach(conversation, exchange)
 
@@ -246,6 +251,7 @@ class CameraView:
 
     def on_refused(self, identity: str) -> None:
         """The answer that says why comes on its own."""
+        self.link.settled(identity)
         self._loop.call_later(_REASON_S, self._refused_without_reason, identity)
 
     async def _keep_frame(self, stamp: Stamp, message: Any) -> None:

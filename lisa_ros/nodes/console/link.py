@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -46,6 +47,14 @@ class Listener(Protocol):
         """The node did not take a command; its answer says why."""
 
 
+@dataclass
+class _Goal:
+    """A command on its way. `handle`: once the node has accepted it."""
+
+    handle: Any = None
+    cancelled: bool = False
+
+
 class LisaLink:
     """One node. Its methods belong to the event loop's thread; ROS is called on the executor's."""
 
@@ -74,7 +83,7 @@ class LisaLink:
         self._frames = f"{self._full_name}/frame/image" + ("/compressed" if compressed else "")
         self._frame_kind = CompressedImage if compressed else Image
         self.presence = Presence(self._full_name.strip("/"))
-        self._handles: dict[str, Any] = {}
+        self._goals: dict[str, _Goal] = {}
         self._subscriptions: list[Any] = []
         self._open = False
         self._action = ActionClient(node, Segment, f"{self._full_name}/segment")
@@ -103,7 +112,10 @@ class LisaLink:
     def judge(self) -> bool:
         """Updates `presence`; whether the node was restarted since the last time."""
         infos = self._node.get_publishers_info_by_topic(self._answers)
-        return self.presence.judge(frozenset(tuple(info.endpoint_gid) for info in infos))
+        restarted = self.presence.judge(frozenset(tuple(info.endpoint_gid) for info in infos))
+        if restarted:
+            self._goals.clear()  # those of the process before
+        return restarted
 
     @property
     def ready(self) -> bool:
@@ -135,17 +147,21 @@ class LisaLink:
         if (points or boxes) and exchange.stamp is not None:
             command.stamp.sec, command.stamp.nanosec = exchange.stamp
         exchange.sent_s = time.time()
+        self._goals[command.id] = _Goal()
         self._on_ros(self._send, command)
 
     def cancel(self, identity: str) -> None:
-        """Takes a command back."""
-        handle = self._handles.get(identity)
-        if handle is not None:
-            self._on_ros(handle.cancel_goal_async)
+        """Takes a command back; one that the node has not accepted yet, as soon as it does."""
+        goal = self._goals.get(identity)
+        if goal is None:
+            return
+        goal.cancelled = True
+        if goal.handle is not None:
+            self._on_ros(goal.handle.cancel_goal_async)
 
     def settled(self, identity: str) -> None:
         """A command has its answer, or none is expected any more."""
-        self._handles.pop(identity, None)
+        self._goals.pop(identity, None)
 
     async def call(self, kind: Any, **fields: Any) -> Any:
         """Calls one of the dialogue's services; returns its response.
@@ -158,18 +174,21 @@ class LisaLink:
             raise LinkError("The LISA node is not there.")
         done: asyncio.Future[Any] = self._loop.create_future()
 
+        sent: list[Any] = []
+
         def finish(response: Any) -> None:
             if not done.done():
                 done.set_result(response)
 
         def send() -> None:
-            future = client.call_async(kind.Request(**fields))
-            future.add_done_callback(lambda one: self._loop.call_soon_threadsafe(finish, one.result()))
+            sent.append(client.call_async(kind.Request(**fields)))
+            sent[0].add_done_callback(lambda one: self._loop.call_soon_threadsafe(finish, one.result()))
 
         self._on_ros(send)
         try:
             response = await asyncio.wait_for(done, _SERVICE_S)
         except TimeoutError:
+            self._on_ros(lambda: [client.remove_pending_request(one) for one in sent])
             raise LinkError(f"The LISA node did not respond within {_SERVICE_S:g} s.") from None
         if not response.success:
             raise LinkError(response.message)
@@ -184,10 +203,18 @@ class LisaLink:
             if handle is None or not handle.accepted:
                 self._loop.call_soon_threadsafe(self._listener.on_refused, command.id)
             else:
-                self._loop.call_soon_threadsafe(self._handles.__setitem__, command.id, handle)
+                self._loop.call_soon_threadsafe(self._accepted, command.id, handle)
 
         sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=feedback)
         sent.add_done_callback(accepted)
+
+    def _accepted(self, identity: str, handle: Any) -> None:
+        goal = self._goals.get(identity)
+        if goal is None:
+            return  # the answer was faster
+        goal.handle = handle
+        if goal.cancelled:
+            self._on_ros(handle.cancel_goal_async)
 
     def _match(self) -> None:
         """On the executor's thread, whose tasks may change their order: subscribes if a page is open, else not."""

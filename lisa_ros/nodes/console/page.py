@@ -26,7 +26,9 @@ HEARTBEAT_S = 0.5
 _LONGEST_TEXT = 20_000
 _MOST_NUMBERS = 64
 _MOST_UNSENT = 2000
-"""Messages that a page may be behind; one that cannot keep up any more is closed and comes back by itself."""
+_MOST_UNSENT_BYTES = 2**24
+"""Messages, and their bytes, that a page may be behind; one that cannot keep up any more is closed and comes back by
+itself."""
 _WIDTHS = (160, 3840)
 
 
@@ -44,16 +46,19 @@ class Page:
         self._conversation: Conversation | None = None
         self._viewing = False
         self._microphone = PageMicrophone(time.time_ns)
-        self._unsent: deque[dict[str, Any] | bytes] = deque()
+        self._unsent: deque[str | bytes] = deque()
         self._frames: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._width = _WIDTHS[0]
         self._live: LiveFrame | None = None
         self._something = asyncio.Event()
+        self._unsent_bytes = 0
+        self._behind = asyncio.Event()
 
     async def serve(self) -> None:
         """Runs until the page is closed."""
-        tasks = [asyncio.create_task(one) for one in (self._receive(), self._send(), self._beat(), self._show())]
+        works = (self._receive(), self._send(), self._beat(), self._show(), self._behind.wait())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -133,14 +138,14 @@ class Page:
 
     async def _command(self, message: dict[str, Any]) -> None:
         text = _text(message.get("text"), _LONGEST_TEXT).strip()
-        references = [int(one) for one in _numbers(message.get("references", []), 1) if 0 < one < 2**32]
+        references = [int(one) for one in _numbers(message.get("references", [])) if 0 < one < 2**32]
         pointing = {
             "points": _tuples(message.get("points", []), 2),
             "boxes": _tuples(message.get("boxes", []), 4),
         }
         if any(value < 0 or value >= 2**31 for box in pointing["boxes"] for value in box):
             raise PageError("A box needs four numbers of 0 or more.")
-        stamp = _numbers(message.get("stamp") or [], 1)
+        stamp = _numbers(message.get("stamp") or [])
         if not text and not pointing["points"] and not pointing["boxes"]:
             raise PageError("The command is empty.")
         assert self._camera is not None and self._conversation is not None
@@ -225,19 +230,24 @@ class Page:
             await asyncio.sleep(0.9 / MOST_FRAMES_A_SECOND)
 
     def _post(self, message: dict[str, Any] | bytes) -> None:
-        self._unsent.append(message)
+        if self._behind.is_set():
+            return
+        data = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=True, allow_nan=False)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
         self._something.set()
+        if len(self._unsent) > _MOST_UNSENT or self._unsent_bytes > _MOST_UNSENT_BYTES:
+            self._unsent.clear()
+            self._behind.set()
 
     async def _send(self) -> None:
-        while len(self._unsent) <= _MOST_UNSENT:
+        while True:
             await self._something.wait()
             self._something.clear()
             while self._unsent:
-                message = self._unsent.popleft()
-                if isinstance(message, bytes):
-                    await self._socket.send_bytes(message)
-                else:
-                    await self._socket.send_text(json.dumps(message, ensure_ascii=True, allow_nan=False))
+                data = self._unsent.popleft()
+                self._unsent_bytes -= len(data)
+                await (self._socket.send_bytes(data) if isinstance(data, bytes) else self._socket.send_text(data))
             if self._live is not None:
                 frame, self._live = self._live, None
                 header = {"kind": "live", "stamp": list(frame.stamp), "size": list(frame.size)}
@@ -258,11 +268,17 @@ def _text(value: Any, longest: int) -> str:
     return value.encode(errors="replace").decode()
 
 
-def _numbers(value: Any, least: float | None = None) -> list[float]:
+def _numbers(value: Any) -> list[float]:
     right = isinstance(value, list) and len(value) <= _MOST_NUMBERS
-    if not right or not all(type(one) in (int, float) and math.isfinite(one) for one in value):
+    if not right or not all(type(one) in (int, float) for one in value):
         raise PageError("A list of numbers is missing.")
-    return [float(one) for one in value]
+    try:
+        numbers = [float(one) for one in value]
+    except OverflowError:  # JSON's whole numbers have no end
+        numbers = [math.inf]
+    if not all(map(math.isfinite, numbers)):
+        raise PageError("A list of numbers is missing; one is not finite.")
+    return numbers
 
 
 def _tuples(value: Any, length: int) -> list[list[float]]:

@@ -15,7 +15,7 @@ import pytest
 from console_page import address_of, chromium, console_command
 from paths import ROOT
 from ros_harness import started, wait_until
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 TOKEN = "a-token-of-the-test"
@@ -49,7 +49,8 @@ def test_health_says_what_is_missing(open_console: int) -> None:
 def test_what_is_not_a_page_s_own_request_is_refused(open_console: int) -> None:
     assert ask(open_console, "/", "POST", "x").status == 405
     assert ask(open_console, "/", "GET", "a body").status == 413
-    assert ask(open_console, "/", Host="robot.example:8080").status == 421
+    for foreign in ("robot.example:8080", "127.robot.example:8080", "127.0.0.1.robot.example", ""):
+        assert ask(open_console, "/", Host=foreign).status == 421
     assert ask(open_console, "/", Origin="http://evil.example").status == 403
     assert ask(open_console, "/static/../node.py").status in (400, 404)
     assert ask(open_console, "/static/%2e%2e/node.py").status == 404
@@ -77,6 +78,7 @@ def test_a_web_socket_comes_from_the_console_s_own_page_alone(open_console: int)
             ('{"type": "command", "text": "x", "points": [[1, 2, 3]]}', "another count"),
             ('{"type": "command", "text": "x", "points": [[NaN, 1]]}', "numbers is missing"),
             ('{"type": "command", "text": "x", "references": "1"}', "numbers is missing"),
+            (f'{{"type": "command", "text": "x", "references": [{"9" * 400}]}}', "not finite"),
             ('{"type": "command", "text": "x", "boxes": [[-1, 0, 1, 1]]}', "0 or more"),
             ('{"type": "frame", "width": "wide"}', "width"),
             ('{"type": "command", "text": "\\ud800"}', "node_lost"),
@@ -91,6 +93,18 @@ def test_a_web_socket_comes_from_the_console_s_own_page_alone(open_console: int)
         with pytest.raises(Exception, match="1009"):
             while True:
                 page.recv(timeout=30)
+
+
+def test_a_page_that_reads_nothing_is_closed_and_costs_no_memory(open_console: int) -> None:
+    origin = f"http://127.0.0.1:{open_console}"
+    with connect(f"ws://127.0.0.1:{open_console}/page", origin=origin, max_queue=1) as page:
+        for number in range(40):
+            page.send(json.dumps({"type": "command", "text": "x" * 60_000}))
+            page.send(json.dumps({"type": "hello", "operator": f"mallory {number}"}))
+        assert json.loads(ask(open_console, "/healthz").read())["pages"] >= 1
+        with pytest.raises(ConnectionClosed):
+            for _ in range(200_000):
+                page.send('{"type": "hello", "operator": "mallory"}')
 
 
 def test_a_token_is_needed_once(guarded_console: str) -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page with a frozen node, over a slow network, and with a second camera."""
+
+import signal
+import time
+from pathlib import Path
+
+import camera_images
+import pytest
+from console_page import Operator, chromium, console
+from node_probe import Probe
+from ros_harness import scripted_node, started, talking_node, wait_until
+
+pytestmark = pytest.mark.ros
+
+SAID_S = 2.0
+
+
+def film(probe: Probe) -> None:
+    """Begins to send ten images a second, for as long as the probe's node lives."""
+    image = camera_images.message("rgb8")
+
+    def show() -> None:
+        image.header.stamp = probe.stamp_now()
+        probe.show(image)
+
+    probe.node.create_timer(0.1, show)
+
+
+def test_a_slow_link_and_a_frozen_node_are_said_in_time_and_nothing_said_to_be_lost_is_done(tmp_path: Path) -> None:
+    with (
+        talking_node("probe") as own,
+        started(scripted_node()) as process,
+        console() as address,
+        chromium() as browser,
+    ):
+        probe = Probe(own)
+        film(probe)
+        ann = Operator(browser, address, "ann")
+        ann.wait_for_camera()
+        network = ann.context.new_cdp_session(ann.page)
+        network.send("Network.enable")
+        began_s = slow(network, 100)
+        ann.until(lambda: "is slow: nothing has come" in ann.alarms(), "the alarm of a slow link")
+        assert time.monotonic() - began_s < SAID_S + 0.5  # a message that was under way still comes
+        slow(network, -1)
+        ann.until(lambda: "slow" not in ann.alarms() and "lost" not in ann.alarms(), "the end of the alarm")
+        assert ann.ask("the red part")["status"] == "OK"
+
+        process.send_signal(signal.SIGSTOP)
+        frozen_s = time.monotonic()
+        ann.say(f"gate {tmp_path / 'gate'}")
+        ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm of a frozen node")
+        assert time.monotonic() - frozen_s < SAID_S
+        ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+        process.send_signal(signal.SIGCONT)
+        ann.until(lambda: "not there" not in ann.alarms(), "the node's return")
+        ann.until(lambda: ann.log()[-1]["status"] == "CANCELLED", "the end of what was said to be lost")
+        assert ann.ask("the red part")["status"] == "OK"
+        ann.close()
+        probe.close()
+
+
+def slow(network: object, bytes_a_second: int) -> float:
+    """Sets the browser's network; -1: as fast as it is. Returns when."""
+    conditions = {"offline": False, "latency": 0 if bytes_a_second < 0 else 50}
+    rates = {"downloadThroughput": bytes_a_second, "uploadThroughput": bytes_a_second}
+    network.send("Network.emulateNetworkConditions", {**conditions, **rates})  # type: ignore[attr-defined]
+    return time.monotonic()
+
+
+def test_each_of_two_cameras_has_its_own_node_and_dialogue() -> None:
+    names = ("front", "wrist")
+    nodes = [scripted_node("-r", f"__ns:=/{name}") for name in names]
+    with (
+        talking_node("probe") as own,
+        started(nodes[0]),
+        started(nodes[1]),
+        console("cameras:=[front, wrist]") as address,
+        chromium() as browser,
+    ):
+        front, wrist = (Probe(own, f"{name}/lisa", f"/{name}/image") for name in names)
+        film(front)
+        ann = Operator(browser, address, "ann")
+        ann.wait_for_camera()
+        assert ann.page.input_value("#camera") == "front"
+        assert ann.ask("the red part")["status"] == "OK"
+        ann.page.select_option("#camera", "wrist")
+        ann.until(lambda: not ann.log(), "the other camera's dialogue")
+        assert own.count_subscribers("/wrist/image") >= 1
+        film(wrist)
+        ann.wait_for_camera()
+        assert ann.ask("say from the wrist")["answer"] == "from the wrist"
+        assert [one.text for one in front.answers] == ["the red part"]
+        assert [one.text for one in wrist.answers] == ["say from the wrist"]
+        wait_until(lambda: subscribed(own, "/front/image") == 0, "the end of the other camera's subscription")
+        ann.page.reload()
+        ann.until(
+            lambda: [one["text"] for one in ann.log()] == ["say from the wrist"], "the same camera after a reload"
+        )
+        ann.page.select_option("#camera", "front")
+        ann.until(lambda: [one["text"] for one in ann.log()] == ["the red part"], "the first camera's dialogue")
+        ann.close()
+        front.close()
+        wrist.close()
+
+
+def subscribed(own: object, topic: str) -> int:
+    """Subscriptions of the console."""
+    infos = own.get_subscriptions_info_by_topic(topic)  # type: ignore[attr-defined]
+    return sum(one.node_name == "console" for one in infos)
