@@ -55,12 +55,15 @@ class RefinedImage:
 class RefinedSegmenter:
     """A model whose masks SAM 2 refines; see Segmenter."""
 
-    capabilities = Capabilities()
-
     def __init__(self, model: Segmenter, sam2: Sam2, refiner: str) -> None:
         """Takes the model, SAM 2, and the name of SAM 2's checkpoint."""
         self._model, self._refiner = model, refiner
         self._sam2: Sam2 | None = sam2
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See Segmenter.capabilities: references go to the model."""
+        return Capabilities(references=self._model.capabilities.references)
 
     @property
     def name(self) -> str:

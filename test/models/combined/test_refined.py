@@ -20,6 +20,7 @@ from lisa_ros.models.common.sam2 import load_sam2
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.masks import intersection_over_union
 
 pytestmark = pytest.mark.model
@@ -30,6 +31,7 @@ class Model:
     """A model that finds the masks that it is given."""
 
     name = "model"
+    capabilities = Capabilities(teacher_forcing=True, references=True)
 
     def __init__(self, *masks: np.ndarray) -> None:
         self.masks, self.released = masks, False
@@ -84,6 +86,7 @@ def test_masks_are_those_of_transformers_or_stay_where_it_marks_something_else(f
     model = Model(*own_masks(sam2), stray, np.zeros_like(stray))
     segmenter = RefinedSegmenter(model, sam2, "toy")
     assert segmenter.name == "model, masks refined by toy"
+    assert segmenter.capabilities == Capabilities(references=True)
     *found, finished = segmenter.session(segmenter.encode(IMAGE)).segment("the mug")
     changed = 0
     for mask, event, last in zip(model.masks, found, finished.objects, strict=True):
