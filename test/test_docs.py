@@ -139,3 +139,20 @@ def test_every_test_that_the_pages_about_faults_name_exists() -> None:
         file = ROOT / "test" / path.removeprefix("test/")
         assert file.is_file(), path
         assert f"def {function}(" in file.read_text() if function else True, f"{path}::{function}"
+
+
+def test_messages_on_the_troubleshooting_page_are_those_of_the_nodes() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    sources = "\n".join(file.read_text() for file in (ROOT / "lisa_ros").rglob("*.py"))
+    for part in (
+        "answers will be worse; set template to",
+        "The model's answer names no object in the image.",
+        "does not acknowledge its messages; it may miss some.",
+        "answers wait for slow subscribers of ~/segmentation.",
+        "dropped messages",
+        "The publisher there sends",
+        "Fast DDS loses images over 512 kB unless",
+        "There is no parameter",
+        "ROS could not start; check the arguments after --ros-args",
+    ):
+        assert part in page and part in sources, part

@@ -28,6 +28,8 @@ from lisa_ros.nodes.common.conversions import SUPPORTED_ENCODINGS
 from lisa_ros.srv import GetDialogue, UndoDialogue
 
 NAME = "fuzzed"
+SETTINGS = ("-r", f"__node:={NAME}", "-p", "max_dialogue_mib:=8")
+"""Turns keep their masks: with the usual 64 MiB, memory may grow by as much, as it should."""
 WARM_UP = 0.4
 """Part of the messages after which memory must not grow."""
 MAX_GROWTH_MB = 30.0
@@ -263,7 +265,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    with probing(NAME) as probe, started(scripted_node("-r", f"__node:={NAME}")) as process:
+    with probing(NAME) as probe, started(scripted_node(*SETTINGS)) as process:
         probe.wait_for_node(process)
         began_s = time.monotonic()
         fuzzer = Fuzzer(probe, process, options.seed)
