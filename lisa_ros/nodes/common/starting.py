@@ -2,14 +2,19 @@
 """Starts ROS in a program. A mistake on the command line ends the program with one sentence."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.nodes.common.memory import keep_freed_memory
+
+NodeT = TypeVar("NodeT", bound=Node)
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """The environment variables of Fast DDS 2 and Fast DDS 3 that name a profile."""
@@ -38,6 +43,20 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
         # rcl appends positions in its source code.
         reason = " ".join(str(error).split(", at /")[0].split())
         raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error
+
+
+def create_node(make: Callable[[], NodeT]) -> NodeT:
+    """Create a node that takes time to make.
+
+    Raises:
+        ExternalShutdownException: A signal has shut ROS down meanwhile.
+    """
+    try:
+        return make()
+    except Exception as error:
+        if not rclpy.ok():
+            raise ExternalShutdownException from error
+        raise
 
 
 def use_fastdds_profile() -> None:

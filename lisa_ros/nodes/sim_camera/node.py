@@ -25,7 +25,7 @@ from std_msgs.msg import Header, String
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
-from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
+from lisa_ros.nodes.common.starting import StartError, create_node, start_ros, use_fastdds_profile
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
@@ -236,13 +236,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str] | None) -> None:
-    try:
-        node = SimCamera()
-    except Exception as error:
-        # A signal shut ROS down while the scene was made, so that the node could not be created.
-        if not rclpy.ok():
-            raise ExternalShutdownException from error
-        raise
+    node = create_node(SimCamera)  # the scene takes time to make
     try:
         report_overrides(node, args)
         rclpy.spin(node)

@@ -30,7 +30,7 @@ from lisa_ros.msg import Audio, Heard, Segmentation
 from lisa_ros.nodes.common.command_line import check_arguments
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.spoken_answers import spoken
-from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.common.starting import StartError, create_node, start_ros
 from lisa_ros.nodes.speech.commanding import Commanding, stamp
 from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Block, Hearing, Settings, Text
 from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
@@ -342,13 +342,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _spin() -> None:
-    try:
-        node = Speech()
-    except Exception as error:
-        # A signal has ended ROS while the recogniser was loaded.
-        if not rclpy.ok():
-            raise ExternalShutdownException from error
-        raise
+    node = create_node(Speech)  # the recognizer takes time to load
     try:
         rclpy.spin(node)
     finally:
