@@ -58,13 +58,16 @@ _SUBCOMMANDS = (
 )
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
 
+_BROKEN_PIPE = 141
+"""Exit status that a shell reports for SIGPIPE."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
         the exit status: 0; 1, the work was done but a part of it failed; 2, the user can correct it (one sentence on
-        stderr); 130 after Ctrl-C.
+        stderr); 130 after Ctrl-C; 141, what reads the output has ended.
     """
     # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
     # work; torch reads this when it is first imported.
@@ -74,7 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _find_checkpoint(options)
         options.parser.check(options)
-        return int(options.run(options))
+        ended = int(options.run(options))
+        sys.stdout.flush()
+        return ended
+    except BrokenPipeError:  # the program that reads the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at its end
+        return _BROKEN_PIPE
     except (LisaError, OSError) as error:  # any other exception is a fault of the software: its traceback is shown
         print(f"lisa {options.command}: {error}", file=sys.stderr)
         return 2

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tiny_datasets import reason, write_reason_seg
 
 from lisa_ros.cli.data_options import data_arguments
 from lisa_ros.cli.main import _parser, main
@@ -151,6 +154,17 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("lisa_ros.cli.main.find_folder", interrupted)
     assert main(["check", "--checkpoint", "x"]) == 130
     assert capsys.readouterr().err == "lisa check: interrupted\n"
+
+
+def test_a_reader_that_ends_early_is_no_error(tmp_path: Path) -> None:
+    write_reason_seg(tmp_path, {f"{i}": reason("x", is_sentence=False) for i in range(2)})
+    command = [sys.executable, "-m", "lisa_ros.cli", "data", "check", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()
+        assert child.wait(60) == 141
+        said = child.stderr.read()
+        assert b"rror" not in said and b"lisa data" not in said
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def _count(sample: Sample, size: tuple[int, int], found: Inspection) -> None:
             truths[id(asked.truth)] = asked.truth()
         truth = truths[id(asked.truth)]
         if truth.shape != size:
-            raise LisaError(f"{sample.name}: a mask of {truth.shape[1]} x {truth.shape[0]} pixels, the image of "
+            raise LisaError(f"{sample.name}: its mask has {truth.shape[1]} x {truth.shape[0]} pixels, the image "
                              f"{size[1]} x {size[0]}")  # fmt: skip
         questions.append(_question(sample, asked, truth))
     if not sample.dialogue:
