@@ -257,5 +257,5 @@ def test_a_truth_of_another_size(tmp_path: Path) -> None:
 
     (sample,) = read_reason_seg(make_folder(tmp_path / "train", 1))
     small = replace(sample.rounds[0], truth=lambda: np.zeros((3, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"view0\.png: a mask of 3 x 3 pixels, the image of 80 x 60"):
+    with pytest.raises(DataError, match=r"view0\.png: its mask has 3 x 3 pixels, the image 80 x 60"):
         check_images([replace(sample, rounds=(small,))])
