@@ -40,7 +40,7 @@ class FinetuneStage(nn.Module):
         network: LisaNetwork,
         config: LisaConfig,
         clip: ClipPreprocessing,
-        speech: TargetEncoder,
+        encoder: TargetEncoder,
         samples: Sequence[Sample],
         *,
         seed: int,
@@ -53,9 +53,9 @@ class FinetuneStage(nn.Module):
 
         Args:
             network: trained in place.
-            config: the checkpoint's.
-            clip: the checkpoint's.
-            speech: the checkpoint's.
+            config: the checkpoint's configuration.
+            clip: the checkpoint's CLIP preprocessing.
+            encoder: makes tokens of questions and answers, with the checkpoint's tokenizer and template.
             samples: all usable.
             seed: of all random numbers.
             batch: images in a batch.
@@ -68,8 +68,8 @@ class FinetuneStage(nn.Module):
         """
         super().__init__()
         self.network = network
-        self._speech, self._looks = speech, FeatureCache(network, clip)
-        self._curriculum = Curriculum(samples, seed, batch, questions, speech.plain, replay, share)
+        self._encoder, self._features = encoder, FeatureCache(network, clip)
+        self._curriculum = Curriculum(samples, seed, batch, questions, encoder.plain, replay, share)
         self._seg = config.seg_token_id
         patches = int(network.vision_tower.embeddings.num_positions) - 1
         for sample in (*samples, *replay):
@@ -79,9 +79,9 @@ class FinetuneStage(nn.Module):
     def step(self, number: int) -> tuple[torch.Tensor, Scalars]:
         """One batch's loss."""
         asked = self._curriculum(number)
-        looks = [self._looks(one.sample) for one in asked]
-        words, logits = self._answer(asked, looks)
-        wanted = [self._wanted(one, look) for one, look in zip(asked, looks, strict=True)]
+        images = [self._features(one.sample) for one in asked]
+        words, logits = self._answer(asked, images)
+        wanted = [self._wanted(one, image) for one, image in zip(asked, images, strict=True)]
         bce, dice = (loss.to(words.device) for loss in batch_mask_losses(logits, wanted))
         loss = TEXT_WEIGHT * words + BCE_WEIGHT * bce + DICE_WEIGHT * dice
         return loss, {"loss": loss.item(), "words": words.item(), "bce": bce.item(), "dice": dice.item()}
@@ -98,7 +98,7 @@ class FinetuneStage(nn.Module):
         """For each image of a batch, with its first question: image, truth, prediction. RGB (H, W, 3)."""
         asked = self._curriculum(number)
         self._learn(False)
-        _, logits = self._answer(asked, [self._looks(one.sample) for one in asked])
+        _, logits = self._answer(asked, [self._features(one.sample) for one in asked])
         self._learn(True)
         rows = [_row(one, found) for one, found in zip(asked, logits, strict=True)]
         width = max(row.shape[1] for row in rows)
@@ -110,29 +110,29 @@ class FinetuneStage(nn.Module):
         self.network.language.train(learning)
 
     def _answer(
-        self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]
+        self, asked: Sequence[AskedImage], images: Sequence[FrozenFeatures]
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """(cross-entropy of the tokens, for each image the logits (n, H, W) of its masks)."""
         with self._computing():
-            states, targets = self._read(asked, looks)
+            states, targets = self._read(asked, images)
             said = targets != IGNORED
             words = F.cross_entropy(self.network.lm_head(states[said]).float(), targets[said])
             prompts = self.network.text_hidden_fcs(states[targets == self._seg]).float()
         logits, start = [], 0
-        for one, look in zip(asked, looks, strict=True):
+        for one, image in zip(asked, images, strict=True):
             end = start + sum(exchange.truth is not None for exchange in one.exchanges)
-            logits.append(self._masks(prompts[start:end], look))
+            logits.append(self._masks(prompts[start:end], image))
             start = end
         return words, logits
 
-    def _read(self, asked: Sequence[AskedImage], looks: Sequence[FrozenFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, asked: Sequence[AskedImage], images: Sequence[FrozenFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, length, hidden) states, and (B, length) the next token of each state."""
         device = self.network.device
         rows, targets = [], []
-        for one, look in zip(asked, looks, strict=True):
-            tokens = look.tokens.to(device)
+        for one, image in zip(asked, images, strict=True):
+            tokens = image.tokens.to(device)
             for conversation in one.conversations:
-                ids, wanted = self._speech.ids_and_targets(conversation)
+                ids, wanted = self._encoder.ids_and_targets(conversation)
                 rows.append(self.network.embed(ids.to(device), tokens)[0].to(self.network.dtype))
                 targets.append(spread_and_shift(ids, wanted, len(tokens)))
         # Padding comes after everything that counts, and attention is causal: it needs no mask.
@@ -140,14 +140,14 @@ class FinetuneStage(nn.Module):
         to_say = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED).to(device)
         return self.network.language(inputs_embeds=inputs, use_cache=False).last_hidden_state, to_say
 
-    def _masks(self, prompts: torch.Tensor, look: FrozenFeatures) -> torch.Tensor:
+    def _masks(self, prompts: torch.Tensor, image: FrozenFeatures) -> torch.Tensor:
         """(n, H, W) logits; n may be 0."""
         if not len(prompts):
-            return prompts.new_zeros(0, *look.size)
-        low = self.network.prompted_logits(prompts, look.features.to(prompts.device))
-        return self.network.upsample(low, look.resized, look.size)
+            return prompts.new_zeros(0, *image.size)
+        low = self.network.prompted_logits(prompts, image.features.to(prompts.device))
+        return self.network.upsample(low, image.resized, image.size)
 
-    def _wanted(self, asked: AskedImage, look: FrozenFeatures) -> torch.Tensor:
+    def _wanted(self, asked: AskedImage, image: FrozenFeatures) -> torch.Tensor:
         """(n, H, W), 0 or 1."""
         made: dict[int, Truth] = {}  # the texts of an image mostly share one truth, which is expensive to paint
         masks = []
@@ -156,7 +156,7 @@ class FinetuneStage(nn.Module):
                 key = id(exchange.truth)
                 made[key] = made[key] if key in made else exchange.truth()
                 masks.append(made[key] == 1)
-        stacked = np.stack(masks) if masks else np.zeros((0, *look.size), dtype=np.bool_)
+        stacked = np.stack(masks) if masks else np.zeros((0, *image.size), dtype=np.bool_)
         return torch.from_numpy(stacked).to(self.network.device, torch.float32)
 
     def _computing(self) -> AbstractContextManager[object]:
@@ -167,7 +167,7 @@ class FinetuneStage(nn.Module):
 
     def _check_length(self, sample: Sample, room: int) -> None:
         for text, conversation in self._longest(sample):
-            length = len(self._speech.ids_and_targets(conversation)[0])
+            length = len(self._encoder.ids_and_targets(conversation)[0])
             if length > room:
                 raise DataError(
                     f"{sample.name}: {text!r:.60} with its answer is {length} tokens long; "
@@ -176,7 +176,7 @@ class FinetuneStage(nn.Module):
 
     def _longest(self, sample: Sample) -> list[tuple[str, list[tuple[str, str]]]]:
         """The conversations about an image, each as long as it can become, and the first question of each."""
-        plain = self._speech.plain
+        plain = self._encoder.plain
         if sample.dialogue:
             return [
                 (sample.rounds[0].text, [(plain(asked.text), plain(asked.answer or "")) for asked in sample.rounds])

@@ -198,11 +198,11 @@ def test_the_states_that_prompt_masks_are_those_of_inference(tmp_path: Path) -> 
     stage._learn(False)
     asked = stage._curriculum(0)
     with torch.no_grad():
-        _, logits = stage._answer(asked, [stage._looks(one.sample) for one in asked])
+        _, logits = stage._answer(asked, [stage._features(one.sample) for one in asked])
         for one, found in zip(asked, logits, strict=True):
             for i, exchange in enumerate(one.exchanges):
                 alone = replace(one, exchanges=(exchange,))
-                _, (single,) = stage._answer([alone], [stage._looks(one.sample)])
+                _, (single,) = stage._answer([alone], [stage._features(one.sample)])
                 assert found.shape[1:] == image_of(one.sample).shape[:2]
                 assert torch.allclose(found[i : i + 1], single, atol=1e-3)
 
