@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from paths import PROCESSES
 from reason_folder import explain, make_folder
 from running import running
 
@@ -27,7 +26,7 @@ from lisa_ros.training.finetune.inputs import schedule
 from lisa_ros.training.finetune.options import FinetuneOptions, LoraOptions
 from lisa_ros.training.finetune.run import finetune
 
-SCRIPT = PROCESSES / ("waiting_finetuning.py")
+SCRIPT = Path(__file__).with_name("waiting_finetuning.py")
 OWN_ALONE = ("--replay", "none", "--check", "none")
 SHORT = ("--steps", "3", "--batch", "2", "--accumulate", "1", "--device", "cpu", "--save-every", "1", *OWN_ALONE)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa` in its own process, for test_finetune.py: `waiting_finetuning.py FOLDER ARGUMENT...`.
+"""`lisa` in its own process, for test_run.py: `waiting_finetuning.py FOLDER ARGUMENT...`.
 
 At batch WAIT_AT it creates FOLDER/waiting and continues when the file FOLDER/go exists.
 """
