@@ -116,6 +116,8 @@ class ScriptedSession:
             raise RuntimeError("the model broke \udce9")
         if "crash" in command:
             raise RuntimeError("the model broke")
+        if command.startswith("takes "):
+            time.sleep(float(command.split()[1]))
         if "gate" in command and self._cancelled_at_gate(Path(command.split()[-1]), cancelled):
             yield Finished("", (), "cancelled")
             return
