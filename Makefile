@@ -47,9 +47,9 @@ test: lint ## Lint, types and all tests but the slow ones
 test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 	@tools/run --private pytest -q -m slow
 
-fuzz: setup ## 50,000 random messages to one node, then 20 times the suite's hostile texts and files
+fuzz: setup ## 50,000 random messages to one node, then a million hostile texts, files, images and requests
 	@PYTHONPATH=test/processes:test/helpers tools/run --private python test/processes/fuzzing.py
-	@HOSTILE_SCALE=20 tools/run --private pytest -q --timeout=0 test/hostile
+	@HOSTILE_SCALE=$${HOSTILE_SCALE:-46} tools/run --private pytest -q --timeout=0 test/hostile
 
 soak: setup ## 30 minutes of everything together (SOAK_MINUTES=N): memory, files, threads, times; output/soak has a plot
 	@PYTHONPATH=test/processes:test/helpers:test/soak tools/run --private python test/soak/soak.py --minutes $${SOAK_MINUTES:-30}

@@ -54,7 +54,10 @@ def test_what_is_not_a_page_s_own_request_is_refused(open_console: int) -> None:
     assert ask(open_console, "/", Origin="http://evil.example").status == 403
     assert ask(open_console, "/static/../node.py").status in (400, 404)
     assert ask(open_console, "/static/%2e%2e/node.py").status == 404
-    policy = ask(open_console, "/").headers["content-security-policy"]
+    headers = ask(open_console, "/").headers
+    assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    assert (headers["referrer-policy"], headers["cross-origin-opener-policy"]) == ("no-referrer", "same-origin")
+    policy = headers["content-security-policy"]
     assert "script-src 'self';" in policy and "unsafe" not in policy and "trusted-types 'none'" in policy
 
 
