@@ -67,3 +67,22 @@ class NodeBenchmarkOptions:
     pairs: int = 40
     idle_s: float = 20.0
     timeout_s: float = 180.0
+
+
+@dataclass(frozen=True)
+class ConsoleBenchmarkOptions:
+    """One measurement of the console; needs ROS.
+
+    Attributes:
+        pages: with live pictures.
+        rounds: each has a block without pages and one with them.
+        pairs: of commands of a block.
+        output: folder for the JSON file.
+        timeout_s: longest wait for a node or an answer.
+    """
+
+    pages: int = 8
+    rounds: int = 6
+    pairs: int = 15
+    output: Path = Path("output/benchmark")
+    timeout_s: float = 180.0

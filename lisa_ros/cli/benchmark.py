@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa benchmark`: measures how fast a model, or the node, answers."""
+"""`lisa benchmark`: measures how fast a model, or the node, answers, and what the console costs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def add(commands: Any) -> None:
     parser: CommandParser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
     parser.add_argument(
         "what",
-        choices=("model", "node", "fleet"),
+        choices=("model", "node", "fleet", "console"),
         nargs="?",
         default="model",
-        help="node: lisa_node over ROS 2; fleet: `lisa serve` and robots (default: model)",
+        help="node: lisa_node over ROS 2; fleet: `lisa serve` and robots; console: eight pages (default: model)",
     )
     parser.add_argument(
         "--parts",
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         return _run_node(options)
     if options.what == "fleet":
         return _run_fleet(options)
+    if options.what == "console":
+        return _run_console(options)
     from lisa_ros.benchmark.run import run_benchmark
 
     run_benchmark(
@@ -101,6 +103,18 @@ def _run_node(options: argparse.Namespace) -> int:
     )
     try:
         run_node_benchmark(wanted)
+    except DemoError as error:
+        raise LisaError(str(error)) from error
+    return 0
+
+
+def _run_console(options: argparse.Namespace) -> int:
+    try:
+        from lisa_ros.benchmark.console.run import ConsoleBenchmarkOptions, DemoError, run_console_benchmark
+    except ModuleNotFoundError as error:
+        raise LisaError(f"to measure the console, ROS 2 must be sourced and the package built ({error})") from error
+    try:
+        run_console_benchmark(ConsoleBenchmarkOptions(output=options.output))
     except DemoError as error:
         raise LisaError(str(error)) from error
     return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from ament_index_python.packages import get_package_prefix
 from paths import HELPERS, PROCESSES
 from rclpy.node import Node
 
@@ -149,3 +150,16 @@ def scripted_node(*arguments: str) -> list[str]:
         "dialogue_file:=''",
         *arguments,
     ]  # dialogues must not pass from one test to the next
+
+
+def speech_node(*arguments: str, namespace: str = "") -> list[str]:
+    """The command line of the speech node, with parameters as NAME:=VALUE."""
+    program = Path(get_package_prefix("lisa_ros")) / "lib" / "lisa_ros" / "speech"
+    remapped = ["-r", f"__ns:={namespace}"] if namespace else []
+    return [
+        sys.executable,
+        str(program),
+        "--ros-args",
+        *remapped,
+        *(part for text in arguments for part in ("-p", text)),
+    ]

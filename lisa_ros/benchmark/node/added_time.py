@@ -79,16 +79,20 @@ def measure_added_time(
     """
 
     def measure(number: int) -> Pair:
-        text = texts[number % len(texts)]
-        before_s = running_threads_s(process_id)
-        heard, mask = asker.ask(f"measured_{number}", text, timeout_s)
-        node_s = running_threads_s(process_id) - before_s
-        model_s, model_processor_s = model.answer(text)
-        in_ms = (1000 * seconds for seconds in (mask.came_s - heard.sent_s, model_s, node_s, model_processor_s))
-        wall, own, node, model_processor = in_ms
-        return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor)
+        return measure_pair(asker, process_id, model, f"measured_{number}", texts[number % len(texts)], timeout_s)
 
     return summarise([measure(number) for number in range(WARMING_UP + pairs)][WARMING_UP:])
+
+
+def measure_pair(asker: Asker, process_id: int, model: Model, operator: str, text: str, timeout_s: float) -> Pair:
+    """Gives one command of a new operator to the node, and then to the model."""
+    before_s = running_threads_s(process_id)
+    heard, mask = asker.ask(operator, text, timeout_s)
+    node_s = running_threads_s(process_id) - before_s
+    model_s, model_processor_s = model.answer(text)
+    in_ms = (1000 * seconds for seconds in (mask.came_s - heard.sent_s, model_s, node_s, model_processor_s))
+    wall, own, node, model_processor = in_ms
+    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ import camera_images
 import numpy as np
 import pytest
 import yaml
-from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import Probe, probing
 from paths import ROOT
 from rclpy.node import Node
-from ros_harness import Process, scripted_node, started, talking_node, wait_at, wait_until
+from ros_harness import Process, scripted_node, speech_node, started, talking_node, wait_at, wait_until
 from spoken import said
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
@@ -27,18 +26,6 @@ from lisa_ros.nodes.speech.parameters import SpeechParameters
 from lisa_ros.speech.audio.samples import RATE, Samples
 
 STAMP_S = 1_700_000_000
-
-
-def speech_node(*arguments: str, namespace: str = "") -> list[str]:
-    program = Path(get_package_prefix("lisa_ros")) / "lib" / "lisa_ros" / "speech"
-    remapped = ["-r", f"__ns:={namespace}"] if namespace else []
-    return [
-        sys.executable,
-        str(program),
-        "--ros-args",
-        *remapped,
-        *(part for text in arguments for part in ("-p", text)),
-    ]
 
 
 class Ear:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `speech` with a WAV file, and a node that answers about the image at the utterance's start."""
+
+import wave
+from pathlib import Path
+
+import camera_images
+import numpy as np
+from node_probe import Probe
+from ros_harness import scripted_node, speech_node, started, talking_node, wait_until
+from spoken import said
+
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.speech.audio.samples import RATE
+
+_PERIOD_S = 0.1
+
+
+def seconds(stamp: object) -> float:
+    return float(stamp.sec + stamp.nanosec / 1e9)  # type: ignore[attr-defined]
+
+
+def test_a_spoken_file_is_answered_about_the_image_of_its_start(tmp_path: Path) -> None:
+    file = tmp_path / "spoken.wav"
+    pause = np.zeros(RATE, np.float32)
+    sound = np.concatenate([pause, said("Where is the yellow ring?", "slt"), pause])
+    with wave.open(str(file), "wb") as wav:
+        wav.setparams((1, 2, RATE, 0, "NONE", ""))
+        wav.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+    node = scripted_node("-p", "command_frame:=nearest", "-p", "frame_buffer:=6.0", "-p", "cache_mib:=0")
+    with talking_node("probe") as own, started(node) as process:
+        probe = Probe(own)
+        probe.wait_for_node(process)
+        image = camera_images.message("rgb8")
+
+        def show() -> None:
+            image.header.stamp = probe.stamp_now()
+            probe.show(image)
+
+        own.create_timer(_PERIOD_S, show)
+        commands: list[Command] = []
+        own.create_subscription(Command, "speech/command", commands.append, 10)
+        wait_until(lambda: probe.ask("red").status == Segmentation.OK, "the node's first image")
+        words = ("audio:=file", f"file:={file}", "listen:=always", "operator:=ann")
+        with started(speech_node(*words)) as speech:
+            wait_until(lambda: commands or not speech.alive, "the command")
+            assert speech.alive, speech.output
+            answer = probe.answer_to(commands[0].id)
+        assert (answer.operator_id, answer.text) == ("ann", "Where is the yellow ring?")
+        assert abs(seconds(answer.header.stamp) - seconds(commands[0].stamp)) <= _PERIOD_S
+        # The sentence takes more than a second: the newest image would be another one.
+        assert seconds(probe.stamp_now()) - seconds(answer.header.stamp) > 1.0
+        probe.close()
