@@ -30,7 +30,7 @@ class UnreachableError(LisaError):
 
 
 class LostReplicaError(UnreachableError):
-    """The replica was lost before the answer was whole; another one can be asked."""
+    """The replica or the connection was lost before the answer was whole; the request can be sent again."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
@@ -57,6 +57,37 @@ def base_address(server: str) -> str:
         raise LisaError(f"{server} is no server; one is lisa://HOST:PORT/MODEL, or lisas:// for TLS")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{SCHEMES[parts.scheme]}://{host}:{port}/{parts.path.strip('/')}"
+
+
+class _Socket:
+    """The socket of one request. It can be cut until it goes back to the pool, where another request may use it."""
+
+    def __init__(self) -> None:
+        self._lock, self._cut = threading.Lock(), False
+        self._socket: socket.socket | None = None
+
+    def opened(self, one: socket.socket) -> None:
+        """The answer begins on this socket; it is cut now if `cut` was called before."""
+        with self._lock:
+            self._socket = one
+            if self._cut:
+                self._shut_down()
+
+    def done(self) -> None:
+        """The answer is whole: the socket is not this request's any more."""
+        with self._lock:
+            self._socket = None
+
+    def cut(self) -> None:
+        """Wakes the thread that waits for the server's next line."""
+        with self._lock:
+            self._cut = True
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Connection:
@@ -109,13 +140,12 @@ class Connection:
 
         Raises:
             Cancelled: `cancelled` returned True; the closed connection says so to the server.
+            LostReplicaError: the connection broke, which a bad link does; the request can be sent again.
             UnreachableError, LisaError: as for `describe`.
         """
         lines: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
-        opened: list[socket.socket] = []
-        reader = threading.Thread(
-            target=self._read, args=(body, headers, lines, opened), name="lisa_remote", daemon=True
-        )
+        used = _Socket()
+        reader = threading.Thread(target=self._read, args=(body, headers, lines, used), name="lisa_remote", daemon=True)
         reader.start()
         try:
             while (line := _next(lines, cancelled)) is not None:
@@ -123,25 +153,25 @@ class Connection:
                     raise line
                 yield line
         finally:
-            for one in opened:  # wakes the reader, which waits for the server's next line
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+            used.cut()
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
-    def _read(self, body: bytes, headers: dict[str, str], lines: Any, opened: list[socket.socket]) -> None:
+    def _read(self, body: bytes, headers: dict[str, str], lines: Any, used: _Socket) -> None:
         try:
             with self._client.stream("POST", "/segment", content=body, headers=headers) as answer:
-                opened.append(answer.extensions["network_stream"].get_extra_info("socket"))
+                used.opened(answer.extensions["network_stream"].get_extra_info("socket"))
                 if answer.status_code != httpx.codes.OK:
                     answer.read()
                     self._check(answer.status_code, answer.text)
                 for line in answer.iter_lines():
                     lines.put(json.loads(line))
-                opened.clear()  # goes back to the pool
+                used.done()
             lines.put(None)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+            lines.put(LostReplicaError(f"{self.server}: the connection broke ({type(error).__name__}: {error})"))
         except httpx.HTTPError as error:
             lines.put(self._unreachable(error))
         except BaseException as error:  # the thread that waits for the lines raises it

@@ -8,7 +8,7 @@ POST /PREFIX/segment  a body of fleet.requests; the answer is a stream of lines 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from ray.exceptions import RayError
@@ -16,6 +16,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from lisa_ros.fleet.access import Access, AccessError, Quota
 from lisa_ros.fleet.requests import MOST_BODY_BYTES
@@ -24,6 +25,21 @@ FRAME_HEADER = "x-lisa-frame"
 """The frame's name, by which the replica is chosen."""
 
 _AGAIN = {"event": "error", "kind": "again", "text": "the replica was lost"}
+
+
+class _Answer(StreamingResponse):
+    """A stream of lines. `ended` is called also where the robot has left before the first line was asked for."""
+
+    def __init__(self, lines: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See starlette."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 class Ingress:
@@ -61,7 +77,7 @@ class Ingress:
         if body is None:
             return JSONResponse({"error": f"a request has at most {MOST_BODY_BYTES} bytes"}, 413)
         frame = request.headers.get(FRAME_HEADER, "")[:64]
-        return StreamingResponse(self._lines(robot, frame, body), media_type="application/x-ndjson")
+        return _Answer(self._lines(robot, frame, body), lambda: self._access.end(robot))
 
     async def _lines(self, robot: str, frame: str, body: bytes) -> AsyncIterator[bytes]:
         try:
@@ -73,8 +89,6 @@ class Ingress:
             yield _line({"event": "error", "kind": "full", "text": f"the server's queue is full ({error})"})
         except RayError:  # the replica died, or its machine: another one can answer
             yield _line(_AGAIN)
-        finally:
-            self._access.end(robot)
 
 
 def _fits(content_length: str) -> bool:

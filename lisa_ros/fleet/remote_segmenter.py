@@ -30,7 +30,7 @@ from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
 _RETRY_S = (0.05, 0.2, 0.5, 1.0, 1.0)
-"""Pauses before a request is sent again because its replica was lost."""
+"""Pauses before a request is sent again because its replica or its connection was lost."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class RemoteSession:
                 if pause_s is None:
                     raise
                 self._segmenter.traffic.resent += 1
-                time.sleep(pause_s)
+                _pause(pause_s, cancelled)
 
     def _events(self, query: Query, cancelled: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
@@ -246,6 +246,13 @@ class RemoteSession:
                 yield replace(event, model=model)
         if not finished:
             raise LostReplicaError(f"{self._segmenter.server} ended its answer too early")
+
+
+def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
+    """Waits, but not for a command that was cancelled."""
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s and not cancelled():
+        time.sleep(0.02)
 
 
 def _event(line: dict[str, Any]) -> Event:

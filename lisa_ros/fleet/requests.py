@@ -38,6 +38,8 @@ MOST_MASK_PIXELS = 2**28
 """Of all masks of a request: as many as a dialogue of 800 turns about images of 640 x 480 pixels has."""
 MOST_TEXT = 10_000
 """Characters of a command."""
+MOST_DIALOGUE_TEXT = 200_000
+"""Characters of all earlier commands and answers: tokenizing megabytes would hold up the other robots."""
 MOST_TOKENS = 4096
 
 _LENGTH = struct.Struct(">I")
@@ -127,6 +129,9 @@ def _query(given: Any) -> Query:
     if len(command) > MOST_TEXT:
         raise ValueError(f"the command has {len(command)} characters; {MOST_TEXT} are accepted")
     budget = PixelBudget(MOST_MASK_PIXELS)
+    spoken = sum(len(str(turn["command"])) + len(str(turn["answer"])) for turn in given["turns"])
+    if spoken > MOST_DIALOGUE_TEXT:
+        raise ValueError(f"the dialogue has {spoken} characters; {MOST_DIALOGUE_TEXT} are accepted")
     tokens, deadline_s = int(given["max_new_tokens"]), float(given["deadline_s"])
     if not (1 <= tokens <= MOST_TOKENS and 0 < deadline_s <= 3600):
         raise ValueError(f"max_new_tokens is 1 to {MOST_TOKENS}, deadline_s 0 to 3600")

@@ -154,3 +154,10 @@ def test_formats_that_are_not_promised_are_refused(tmp_path: Any) -> None:
     PillowImage.fromarray(IMAGE).save(tmp_path / "image.bmp")
     with pytest.raises(RequestError, match="neither"):
         decompress_image((tmp_path / "image.bmp").read_bytes())
+
+
+def test_a_dialogue_of_megabytes_is_refused_before_it_is_tokenized() -> None:
+    turns = tuple(Turn("c" * 1000, "a" * 10_000, number=number) for number in range(1, 20))
+    with pytest.raises(RequestError, match="the dialogue has 209000 characters; 200000 are accepted"):
+        unpack(pack(Query("0" * 64, "the mug", turns=turns)))
+    assert len(unpack(pack(Query("0" * 64, "the mug", turns=turns[:18])))[0].turns) == 18

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
-from lisa_ros.benchmark.fleet.delay import delayed
+from lisa_ros.benchmark.fleet.bad_link import Link, relayed
 from lisa_ros.benchmark.fleet.robots import COMMANDS, Image, ask, local_processes, many_robots, one_robot
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.server_process import NAME, Server, serving
@@ -25,6 +25,7 @@ from lisa_ros.simulation.tabletop import Tabletop
 
 _SETTINGS = RemoteSettings(jpeg_quality=0, timeout_s=60.0)
 _DELAY_S = 0.1
+_LOSS = 0.01
 _WAIT_S = 180.0
 
 
@@ -105,9 +106,9 @@ def _bytes(server: str, images: Sequence[Image]) -> dict[str, float]:
 
 
 def _on_a_slow_link(server: str, images: Sequence[Image]) -> dict[str, float]:
-    """Times over a link with 200 ms there and back."""
+    """Times over a link with 200 ms there and back that loses 1 % of the parts."""
     port = urlsplit(server).port or 0
-    with delayed(port, _DELAY_S) as slow:
+    with relayed(port, Link(_DELAY_S, _LOSS)) as slow:
         remote = RemoteSegmenter(f"lisa://127.0.0.1:{slow}/{NAME}", replace(_SETTINGS, jpeg_quality=90))
         new, known = list[float](), list[float]()
         for image in images:
@@ -116,8 +117,8 @@ def _on_a_slow_link(server: str, images: Sequence[Image]) -> dict[str, float]:
                 times.append(1000 * ask(remote, encoded, COMMANDS[0]).first_s)
         remote.release()
     return {
-        "first event, new image, link of 200 ms, ms": median(new),
-        "first event, known image, link of 200 ms, ms": median(known),
+        "first event, new image, link of 200 ms and 1 % loss, ms": median(new),
+        "first event, known image, link of 200 ms and 1 % loss, ms": median(known),
     }
 
 
