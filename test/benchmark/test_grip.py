@@ -19,6 +19,7 @@ def test_grips_of_a_few_scenes_reach_the_bars(tmp_path: Path) -> None:
     assert measured["on the object"] >= 0.95 and measured["normal within 10 degrees"] >= 0.9
     assert measured["lifted"] >= 0.8 and len(results["antipodal"]) >= 4
     assert "| lifted |" in report(results)
+    assert "ms of processor time per object" in report(results)
     assert cv2.imread(str(tmp_path / "grips.png")).shape == (960, 1280, 3)
 
 
