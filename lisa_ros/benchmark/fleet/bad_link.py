@@ -48,7 +48,9 @@ def relayed(port: int, link: Link, seed: int = 0) -> Iterator[int]:
     chance = random.Random(seed)
 
     async def serve() -> asyncio.Server:
-        return await asyncio.start_server(lambda *pair: _relay(*pair, port, link, chance), "127.0.0.1", 0)
+        return await asyncio.start_server(
+            lambda reader, writer: _relay(reader, writer, port, link, chance), "127.0.0.1", 0
+        )
 
     server = asyncio.run_coroutine_threadsafe(serve(), loop).result()
     try:
