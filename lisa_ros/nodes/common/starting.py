@@ -12,8 +12,6 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from lisa_ros.nodes.common.memory import keep_freed_memory
-
 NodeT = TypeVar("NodeT", bound=Node)
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -27,7 +25,7 @@ class StartError(RuntimeError):
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:
-    """Call rclpy.init, with memory kept for images.
+    """Call rclpy.init.
 
     Args:
         args: The command line, with --ros-args; None: the process's own.
@@ -36,7 +34,6 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
     Raises:
         StartError: The arguments after --ros-args are invalid.
     """
-    keep_freed_memory()
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=signals)
     except RuntimeError as error:
