@@ -200,7 +200,8 @@ FIELDS = st.sampled_from(["operator", "camera", "text", "width", "points", "boxe
     )
 )
 def test_a_message_of_a_page_of_any_content(message: str) -> None:
-    camera = MagicMock(reset=AsyncMock(), undo_reset=AsyncMock())
+    camera = MagicMock(reset=AsyncMock(), undo_reset=AsyncMock(), namespace="")
+    camera.state.return_value = {"type": "state"}
     page = Page(MagicMock(), {"": camera})
     page._camera, page._conversation = camera, MagicMock()
     try:

@@ -40,7 +40,19 @@ def answer_one_command(node: LisaNode) -> None:
 
 
 def main() -> int:
-    rclpy.init(args=["--ros-args", "-p", f"checkpoint:={sys.argv[1]}", "-p", "device:=cpu", "-p", "dialogue_file:=''"])
+    rclpy.init(
+        args=[
+            "--ros-args",
+            "-p",
+            f"checkpoint:={sys.argv[1]}",
+            "-p",
+            "device:=cpu",
+            "-p",
+            "dialogue_file:=''",
+            "-p",
+            "autostart:=false",
+        ]
+    )
     node = LisaNode(load=load_from_parameters)
     node.trigger_configure()
     node.trigger_activate()

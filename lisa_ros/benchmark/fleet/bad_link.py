@@ -86,9 +86,10 @@ async def _copy(
                 one.transport.abort()
             return
         stall_s = STALL_S if chance.random() < link.loss else 0.0
-        due_s = max(due_s, loop.time() + link.delay_s + stall_s)
+        # Later than the part before: the loop calls handles of one moment in any order.
+        due_s = max(due_s + 1e-6, loop.time() + link.delay_s + stall_s)
         loop.call_at(due_s, writer.write, data)
-    loop.call_at(max(due_s, loop.time() + link.delay_s), writer.close)
+    loop.call_at(max(due_s + 1e-6, loop.time() + link.delay_s), writer.close)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -79,4 +79,4 @@ def test_replay_and_check_of_a_training(
     assert result["replay"] == {"dataset": str(other), "share": 0.5, "images": 2}
     assert result["check"]["images"] == 2 and result["check"]["before"]["questions"] == 4
     assert result["check"]["after"]["giou"] == 0.3 and len(result["warnings"]) == 1
-    assert result["settings"]["replay_share"] == 0.5
+    assert result["settings"]["replay"]["share"] == 0.5
