@@ -18,7 +18,7 @@ from lisa_ros.models.common.errors import ClosedError
 from lisa_ros.models.common.sam2 import Sam2, Sam2Image
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Mask, MaskFound, ObjectMask, Reference
 from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, Segmenter, Session
-from lisa_ros.segmentation.masks import intersection_over_union
+from lisa_ros.segmentation.masks import bounding_box, intersection_over_union
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import pixel_probability
 from lisa_ros.segmentation.turns import Turn
@@ -176,8 +176,8 @@ def _like(found: ObjectMask, refined: ObjectMask) -> ObjectMask:
 
 def _box(mask: Mask) -> tuple[float, float, float, float]:
     """x0, y0, x1, y1 around a mask, pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    x, y, width, height = bounding_box(mask)
+    return float(x), float(y), float(x + width), float(y + height)
 
 
 def _logits(found: ObjectMask) -> NDArray[np.float32]:
