@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import sys
 from collections.abc import Callable
@@ -190,10 +189,12 @@ class _Run:
     ) -> None:
         if kept:
             self._passes.append((variant, samples))
+        from lisa_ros.models.common.devices import free_memory
+
         log.check_texts(samples, variant)
         if not unfinished(samples, log, variant):
             return
-        _free_memory()
+        free_memory()  # of the pass before
         segmenter = self._load(self._wanted.checkpoint, options)
         print(title or variant or self._wanted.protocol, segmenter.name, sep=": ", file=sys.stderr)
         asking = self._asking(segmenter)
@@ -329,13 +330,6 @@ def _computed_in(options: LoadOptions, quantization: str) -> str:
     options.check()
     device = choose_device(options.device)
     return f"{str(choose_dtype(options, device)).removeprefix('torch.')} on {device.type}"
-
-
-def _free_memory() -> None:
-    """Memory of the model before, for the next one."""
-    gc.collect()
-    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _answered(sample: Sample, reference: ItemLog) -> Sample:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -11,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from lisa_ros.models.common.devices import free_memory
 from lisa_ros.models.common.errors import ClosedError
 from lisa_ros.models.common.sam2 import Sam2, Sam2Image
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Mask, MaskFound, ObjectMask, Reference
@@ -100,9 +99,7 @@ class RefinedSegmenter:
         """See Segmenter.release."""
         self._model.release()
         self._sam2 = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
 
 
 class RefinedSession:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device and the number format that a model computes with."""
+"""The device that a model computes on, its memory, and the number format."""
 
 from __future__ import annotations
+
+import gc
 
 import torch
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.interface import DeviceMemory
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,6 +25,22 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def device_memory(device: torch.device) -> DeviceMemory:
+    """Memory that torch has taken on a GPU, for all models of this process; nothing on a CPU."""
+    if device.type != "cuda":
+        return DeviceMemory()
+    return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
+
+
+def free_memory() -> None:
+    """Frees what reference cycles hold, and gives memory that no tensor uses back to the GPU.
+
+    To be called when a model was dropped. Where CUDA was never used, it does not start it.
+    """
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def choose_dtype(options: LoadOptions, device: torch.device) -> torch.dtype:

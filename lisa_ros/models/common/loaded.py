@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import gc
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from lisa_ros.models.common.devices import device_memory, free_memory
 from lisa_ros.models.common.language.engine import Engine
 from lisa_ros.segmentation.interface import DeviceMemory
 
@@ -31,22 +30,16 @@ class LoadedModel:
 
     def memory(self) -> DeviceMemory:
         """Memory that torch has taken on the model's GPU; nothing on a CPU."""
-        device = self.network.device
-        if device.type != "cuda":
-            return DeviceMemory()
-        return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
+        return device_memory(self.network.device)
 
     def release(self) -> None:
         """Frees the memory of weights and caches, whoever still holds this object; it cannot answer any more.
 
         Returns when no thread computes with the model any longer. Running answers end with a ClosedError.
         """
-        on_gpu = self.network.device.type == "cuda"
         self.engine.close()
         del self.engine, self.network
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
+        free_memory()
 
 
 class TextModel(LoadedModel, ABC):

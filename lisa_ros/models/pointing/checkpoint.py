@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import threading
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
 from lisa_ros.models.common.sam2 import Sam2, load_sam2
@@ -62,17 +61,13 @@ class Networks:
 
     def memory(self) -> DeviceMemory:
         """Memory that torch has taken on the GPU; nothing on a CPU."""
-        if self.device.type != "cuda":
-            return DeviceMemory()
-        return DeviceMemory(torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device))
+        return device_memory(self.device)
 
     def release(self) -> None:
         """Frees the memory of the weights, when no answer is being generated any more."""
         with self.lock:
             self.language, self.sam2 = _Released(), None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory()
 
 
 class _Released:

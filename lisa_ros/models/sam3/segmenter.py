@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, command_text
-from lisa_ros.models.common.devices import choose_device, choose_dtype
+from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.image_handle import ImageHandle
 from lisa_ros.models.common.options import LoadOptions
@@ -138,18 +137,13 @@ class Sam3:
 
     def memory(self) -> DeviceMemory:
         """See Segmenter.memory."""
-        if self._model is None or self._model.device.type != "cuda":
-            return DeviceMemory()
-        device = self._model.device
-        return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
+        return DeviceMemory() if self._model is None else device_memory(self._model.device)
 
     def release(self) -> None:
         """See Segmenter.release."""
         with self._lock:
             self._model = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
 
     def _loaded(self) -> Any:
         if self._model is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lisa_ros.models.common.devices import free_memory
 from lisa_ros.speech.audio.samples import RATE, Samples
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.recognition.recognizer import Recognition
@@ -81,8 +82,7 @@ class TransformersRecognizer:
     def close(self) -> None:
         """See Recognizer."""
         self._model = None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory()
 
     def _confidence(self, made: Any) -> float | None:
         if not made.scores:

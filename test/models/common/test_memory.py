@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lisa_ros.models.common.devices import choose_dtype
+from lisa_ros.models.common.devices import choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.memory import engine_options
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.interface import DeviceMemory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 GIB = 1 << 30
@@ -84,3 +86,24 @@ def test_bfloat16_is_refused_where_it_is_emulated(gpu: SimpleNamespace) -> None:
 def test_a_negative_limit_is_refused(name: str) -> None:
     with pytest.raises(LisaError, match=f"{name} is -2; it can be 0 or more"):
         LoadOptions(**{name: -2}).check()  # type: ignore[arg-type]
+
+
+def test_freed_memory_goes_back_to_the_gpu_after_cycles_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Weights:
+        pass
+
+    weights = Weights()
+    weights.itself = weights  # type: ignore[attr-defined]
+    gone = weakref.ref(weights)
+    alive_when_emptied: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive_when_emptied.append(gone() is not None))
+    del weights
+    free_memory()
+    assert alive_when_emptied == [False]
+
+
+def test_device_memory_is_that_of_torch_on_a_gpu_and_nothing_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5 * GIB)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 6 * GIB)
+    assert device_memory(CUDA) == DeviceMemory(5 * GIB, 6 * GIB)
+    assert device_memory(CPU) == DeviceMemory(0, 0)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from lisa_ros.models.common.devices import free_memory
 from lisa_ros.models.common.errors import ClosedError, DeviceMemoryError
 from lisa_ros.models.common.language.batching import MAX_ROWS, MAX_WAIT_S, Batcher
 from lisa_ros.models.common.language.llama import KVCache, RaggedLlama, Row, StepOutput
@@ -178,8 +179,7 @@ class Engine:
         except torch.OutOfMemoryError as error:  # its traceback holds tensors, so the second try is outside of here
             _log.warning("Out of memory (%s); stored prefixes are evicted for a second try.", str(error).split(".")[0])
         self.prefixes.clear()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         try:
             return work()
         except torch.OutOfMemoryError as error:
