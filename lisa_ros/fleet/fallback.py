@@ -6,14 +6,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from lisa_ros.fleet.connection import UnreachableError
 from lisa_ros.fleet.remote_segmenter import RemoteImage, RemoteSegmenter
-from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Reference
+from lisa_ros.segmentation.answers import Event, Finished, Image, Reference
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, Segmenter
-from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
+from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter
 from lisa_ros.segmentation.turns import Turn
 
 CHECK_S = 1.0
@@ -138,14 +137,7 @@ class FallbackSession:
         self._max_history_tokens = max_history_tokens
 
     def segment(
-        self,
-        command: str,
-        references: Sequence[Reference] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
-        pointing: Pointing = NO_POINTING,
+        self, command: str, references: Sequence[Reference] = (), **options: Unpack[AnswerOptions]
     ) -> Iterator[Event]:
         """See segmentation.interface.Session. `Finished.model` says which model answered.
 
@@ -155,14 +147,7 @@ class FallbackSession:
 
         def ask(local: bool) -> Iterator[Event]:
             session = self._segmenter.open(local, self._encoded, self._turns, self._max_history_tokens)
-            events: Iterator[Event] = session.segment(
-                command,
-                references,
-                max_new_tokens=max_new_tokens,
-                cancelled=cancelled,
-                answer=answer,
-                pointing=pointing,
-            )
+            events: Iterator[Event] = session.segment(command, references, **options)
             name = self._segmenter.name_of(local)
             return (replace(one, model=one.model or name) if isinstance(one, Finished) else one for one in events)
 

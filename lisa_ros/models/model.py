@@ -12,10 +12,10 @@ dialogue.segment("and the one left of it")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import (
     ANSWER_KINDS,
-    AnswerKind,
     CommandError,
     Event,
     Finished,
@@ -33,7 +32,7 @@ from lisa_ros.segmentation.answers import (
     Reference,
 )
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.interface import AnswerOptions, Segmenter
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
@@ -115,13 +114,13 @@ class Dialogue:
         self._encoded = segmenter.encode(image)
         self.turns: list[Turn] = []
 
-    def segment(self, command: str, references: Sequence[Reference] = (), **options: Any) -> Answer:
+    def segment(self, command: str, references: Sequence[Reference] = (), **options: Unpack[AnswerOptions]) -> Answer:
         """Answers a command.
 
         Args:
             command: for example "the red mug".
             references: numbers of earlier turns that the command refers to, for models that take them (SegLLM).
-            options: max_new_tokens, cancelled and answer, see `segmentation.interface.Session.segment`.
+            options: see `segmentation.interface.Session.segment`.
 
         Raises:
             CommandError: the command cannot be asked.
@@ -132,27 +131,19 @@ class Dialogue:
         raise RuntimeError("the model's events ended without Finished")
 
     def stream(
-        self,
-        command: str,
-        references: Sequence[Reference] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
+        self, command: str, references: Sequence[Reference] = (), **options: Unpack[AnswerOptions]
     ) -> Iterator[Event]:
         """As `segment`, as events in the order in which the model makes them: MaskFound, TextDelta, one Finished.
 
         Raises:
             CommandError: the command cannot be asked.
         """
-        if answer not in get_args(AnswerKind):
+        if (answer := options.get("answer", "full")) not in ANSWER_KINDS:
             raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
         if references and not self._segmenter.capabilities.references:
             raise CommandError(f"{self._segmenter.name} uses no references; name the earlier object in the command")
         session = self._segmenter.session(self._encoded, self.turns)
-        for event in session.segment(
-            command, references, max_new_tokens=max_new_tokens, cancelled=cancelled, answer=answer
-        ):
+        for event in session.segment(command, references, **options):
             if isinstance(event, Finished) and event.reason != "cancelled":
                 self.turns.append(turn_of(command, event, len(self.turns) + 1))
             yield event
@@ -171,13 +162,13 @@ class Model:
         self.segmenter = segmenter
         self.name = segmenter.name
 
-    def segment(self, image: ImageLike, command: str, **options: Any) -> Answer:
+    def segment(self, image: ImageLike, command: str, **options: Unpack[AnswerOptions]) -> Answer:
         """Answers one command about an image, without a dialogue.
 
         Args:
             image: RGB uint8 (H, W, 3), a PIL image, or an image file.
             command: for example "hand me something to drink from".
-            options: see Dialogue.segment.
+            options: see `segmentation.interface.Session.segment`.
 
         Raises:
             CommandError: the command cannot be asked.

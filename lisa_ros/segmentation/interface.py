@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from lisa_ros.segmentation.answers import AnswerKind, Event, Image, Mask, Reference
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
@@ -69,6 +69,15 @@ class Releasable(Protocol):
         a remote model needs the call to free memory on its side in time. May be called more than once.
         """
         ...
+
+
+class AnswerOptions(TypedDict, total=False):
+    """The keywords of `Session.segment`, for a model made of other models that passes them on."""
+
+    max_new_tokens: int
+    cancelled: Callable[[], bool]
+    answer: AnswerKind
+    pointing: Pointing
 
 
 class Session(Protocol):

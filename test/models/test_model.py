@@ -14,6 +14,7 @@ from paths import ROOT
 import lisa_ros
 from lisa_ros.models.model import Model, rgb_of
 from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, TextDelta
+from lisa_ros.segmentation.pointing import Pointing
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,11 @@ def test_references_are_refused_where_a_model_uses_none(model: Model, table: np.
     with pytest.raises(CommandError, match="uses no references"):
         dialogue.segment("the other one", references=[1])
     assert len(dialogue.turns) == 1
+
+
+def test_points_reach_the_model(model: Model, table: np.ndarray) -> None:
+    with pytest.raises(CommandError, match="takes no points or boxes"):  # true of the embedded model
+        model.segment(table, "the blue bottle", pointing=Pointing(points=((320.0, 240.0),)))
 
 
 def test_events_as_they_come_and_cancelling(model: Model, table: np.ndarray) -> None:

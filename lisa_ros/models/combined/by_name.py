@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from lisa_ros.dialogue.noun_phrase import plain_name
-from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Reference
-from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, Segmenter
-from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
+from lisa_ros.segmentation.answers import Event, Finished, Image, Reference
+from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -75,27 +74,12 @@ class ByNameSession:
         self._max_history_tokens = max_history_tokens
 
     def segment(
-        self,
-        command: str,
-        references: Sequence[Reference] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
-        pointing: Pointing = NO_POINTING,
+        self, command: str, references: Sequence[Reference] = (), **options: Unpack[AnswerOptions]
     ) -> Iterator[Event]:
         """See Session.segment."""
-        by_name = not references and pointing == NO_POINTING and plain_name(command) is not None
+        by_name = not references and not options.get("pointing") and plain_name(command) is not None
         model = self._segmenter.names if by_name else self._segmenter.reasoning
         encoded = self._encoded.names if by_name else self._encoded.reasoning
         session = model.session(encoded, self._turns, max_history_tokens=self._max_history_tokens)
-        events = session.segment(
-            command,
-            references,
-            max_new_tokens=max_new_tokens,
-            cancelled=cancelled,
-            answer=answer,
-            pointing=pointing,
-        )
-        for event in events:
+        for event in session.segment(command, references, **options):
             yield replace(event, model=event.model or model.name) if isinstance(event, Finished) else event

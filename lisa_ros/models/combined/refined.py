@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from lisa_ros.models.common.devices import free_memory
 from lisa_ros.models.common.errors import ClosedError
 from lisa_ros.models.common.sam2 import Sam2, Sam2Image
-from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Image, Mask, MaskFound, ObjectMask, Reference
-from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, Segmenter, Session
+from lisa_ros.segmentation.answers import Event, Finished, Image, Mask, MaskFound, ObjectMask, Reference
+from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter, Session
 from lisa_ros.segmentation.masks import bounding_box, intersection_over_union
-from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import pixel_probability
 from lisa_ros.segmentation.turns import Turn
 
@@ -110,16 +109,10 @@ class RefinedSession:
         self._segmenter, self._image, self._session = segmenter, image, session
 
     def segment(
-        self,
-        command: str,
-        references: Sequence[Reference] = (),
-        *,
-        max_new_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
-        answer: AnswerKind = "full",
-        pointing: Pointing = NO_POINTING,
+        self, command: str, references: Sequence[Reference] = (), **options: Unpack[AnswerOptions]
     ) -> Iterator[Event]:
         """See Session.segment. A cancelled command's masks are not refined."""
+        cancelled = options.get("cancelled", lambda: False)
         done: dict[int, tuple[ObjectMask, ObjectMask]] = {}
 
         def refined(found: ObjectMask) -> ObjectMask:
@@ -129,15 +122,7 @@ class RefinedSession:
                 done[id(found)] = (found, new)
             return done[id(found)][1]
 
-        events = self._session.segment(
-            command,
-            references,
-            max_new_tokens=max_new_tokens,
-            cancelled=cancelled,
-            answer=answer,
-            pointing=pointing,
-        )
-        for event in events:
+        for event in self._session.segment(command, references, **options):
             if isinstance(event, MaskFound):
                 yield MaskFound(refined(event.object))
             elif isinstance(event, Finished):
