@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.cli.options import add_checkpoint
+from lisa_ros.cli.options import add_checkpoint, add_vision_tower
 from lisa_ros.cli.parsing import CommandParser, Condition
 from lisa_ros.models.common.options import DEVICES, TEMPLATES, LoadOptions
 from lisa_ros.training.finetune.options import (
@@ -153,9 +153,7 @@ def _add_model(parser: CommandParser) -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default=load.device, help="auto: the GPU, if there is one")
     parser.add_argument("--template", choices=TEMPLATES, default=load.template, help=_DEFAULT)
-    parser.add_argument(
-        "--vision-tower", metavar="FOLDER|ID", help="CLIP (default: the one that the checkpoint's config.json names)"
-    )
+    add_vision_tower(parser)
     parser.add_argument(
         "--recompute",
         choices=RECOMPUTE,
