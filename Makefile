@@ -26,7 +26,7 @@ setup-console:
 
 build: setup ## Builds the messages and the package into install/
 
-demo: setup-demo ## A simulated camera, the node, two operators: prints a table, saves pictures
+demo: setup-demo ## A simulated camera, the node, two operators: prints a table, saves images
 	@tools/run --private python -m lisa_ros.demo
 
 pick: setup-demo ## An arm in PyBullet takes what is asked for, through the node: PICK="--scenes 50 --gif pick.gif", or PICK="'the red mug'"

@@ -74,7 +74,7 @@ class ConsoleBenchmarkOptions:
     """One measurement of the console; needs ROS.
 
     Attributes:
-        pages: with live pictures.
+        pages: with live images.
         rounds: each has a block without pages and one with them.
         pairs: of commands of a block.
         output: folder for the JSON file.

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lisa_ros.chat.terminal_images import rendered, supported_protocol
 
-PICTURE = np.zeros((60, 80, 3), np.uint8)
-PICTURE[:, 40:] = (250, 10, 20)
+IMAGE = np.zeros((60, 80, 3), np.uint8)
+IMAGE[:, 40:] = (250, 10, 20)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_kitty_and_iterm2_get_the_image_as_png() -> None:
 
 
 def test_half_blocks_have_both_colours_and_the_asked_width() -> None:
-    lines = rendered(PICTURE, "blocks", 20).splitlines()
+    lines = rendered(IMAGE, "blocks", 20).splitlines()
     assert {line.count("\u2580") for line in lines} == {20} and len(lines) == 8
     assert "38;2;0;0;0;48;2;0;0;0m" in lines[0] and "38;2;250;10;20;48;2;250;10;20m" in lines[0]
 
 
 def test_sixels_decode_to_the_image() -> None:
-    text = rendered(PICTURE, "sixel", 100)
+    text = rendered(IMAGE, "sixel", 100)
     body = text[text.index('"1;1;80;60') + len('"1;1;80;60') : text.index("\x1b\\")]
     palette = {int(i): tuple(map(int, rgb.split(";"))) for i, rgb in re.findall(r"#(\d+);2;(\d+;\d+;\d+)", body)}
     pixels = np.zeros((66, 80, 3))
@@ -68,4 +68,4 @@ def test_sixels_decode_to_the_image() -> None:
                 if bits >> bit & 1:
                     pixels[row + bit, column : column + length] = palette[colour]
             column += length
-    assert np.abs(pixels[:60] * 2.55 - PICTURE).max() < 12
+    assert np.abs(pixels[:60] * 2.55 - IMAGE).max() < 12

@@ -24,12 +24,12 @@ CPU = ["--device", "cpu", "--precision", "fp32"]
 
 
 def test_segment(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The golden dialogue, the reference given on the command line; the masks are the golden ones in the picture."""
+    """The golden dialogue, the reference given on the command line; the masks are the golden ones in the image."""
     torch.set_num_threads(1)
     case = read_golden_case(golden_segllm, 3)
-    picture = json.loads((golden_segllm / "golden" / "cases.json").read_text())["cases"][3]["image"]
+    image = json.loads((golden_segllm / "golden" / "cases.json").read_text())["cases"][3]["image"]
     texts = ["--text", case.rounds[0].text, "--text", case.rounds[1].text, "--reference", "1"]
-    basis = ["segment", "--checkpoint", str(golden_segllm), "--image", str(golden_segllm / "golden" / picture)]
+    basis = ["segment", "--checkpoint", str(golden_segllm), "--image", str(golden_segllm / "golden" / image)]
     assert main([*basis, *texts, "--output", str(tmp_path), "--json", *CPU]) == 0
     turns = json.loads(capsys.readouterr().out)["turns"]
     assert [(turn["answer"], turn["references"]) for turn in turns] == [("[SEG]", []), ("[SEG]", [1])]
@@ -44,8 +44,8 @@ def test_segment(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_what_the_command_line_refuses(golden_segllm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = golden_segllm / "golden" / "a.png"
-    basis = ["segment", "--checkpoint", str(golden_segllm), "--image", str(picture), "--output", str(tmp_path), *CPU]
+    image = golden_segllm / "golden" / "a.png"
+    basis = ["segment", "--checkpoint", str(golden_segllm), "--image", str(image), "--output", str(tmp_path), *CPU]
     with pytest.raises(SystemExit):
         main([*basis, "--reference", "1", "--text", "the lid"])
     assert "stands after it" in capsys.readouterr().err

@@ -55,13 +55,13 @@ def test_the_segmenters_interface(lisa: Lisa, golden_lisa: Path) -> None:
 
 
 def test_what_cannot_be_forced(lisa: Lisa, golden_lisa: Path) -> None:
-    picture = lisa.encode(read_case(golden_lisa, 0).image)
+    encoded = lisa.encode(read_case(golden_lisa, 0).image)
     with pytest.raises(ValueError, match=r"has no \[SEG\]"):
-        forced_mask_logits(lisa, picture, "the ball", "There is none.")
+        forced_mask_logits(lisa, encoded, "the ball", "There is none.")
     with pytest.raises(PromptTooLongError, match="exceeds the context by"):
-        forced_mask_logits(lisa, picture, "ball " * 5000, "[SEG].")
+        forced_mask_logits(lisa, encoded, "ball " * 5000, "[SEG].")
     with pytest.raises(CommandError, match="too long"):
-        LisaSegmenter(lisa).force(picture, "ball " * 5000, "[SEG].")
+        LisaSegmenter(lisa).force(encoded, "ball " * 5000, "[SEG].")
 
 
 @pytest.mark.parametrize("answer", ["[SEG].", "It is [SEG].", "Sure, [SEG] and [SEG]."])

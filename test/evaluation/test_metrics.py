@@ -73,7 +73,7 @@ def test_giou_is_a_mean_and_ciou_a_share() -> None:
 
 
 def test_each_mask_of_an_image_counts_equally() -> None:
-    # Upstream takes the mean of a picture's masks and weighs it with their number.
+    # Upstream takes the mean of the masks of an image and weighs it with their number.
     found = score([[Overlap(1, 2), Overlap(0, 5), Overlap(0, 0)], [Overlap(4, 4)]])
     assert found.giou == pytest.approx((0.5 + 0 + 1 + 1) / 4, abs=5e-6)
     assert found.ciou == pytest.approx(5 / 11, abs=1e-6)
@@ -97,22 +97,22 @@ def test_only_absent_things_well_refused() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_against_upstreams_arithmetic(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for _ in range(20):
         size = tuple(rng.integers(2, 60, 2))
         truths = [rng.choice([0, 1, 255], size, p=[0.6, 0.3, 0.1]).astype(np.uint8) for _ in range(rng.integers(1, 5))]
         truths[0][:] *= rng.random() < 0.7
-        pictures.append([(rng.random(size) < rng.random() * (rng.random() < 0.8), truth) for truth in truths])
-    ours = score([[overlap(found, truth) for found, truth in masks] for masks in pictures])
-    giou, ciou = upstream(pictures)
+        images.append([(rng.random(size) < rng.random() * (rng.random() < 0.8), truth) for truth in truths])
+    ours = score([[overlap(found, truth) for found, truth in masks] for masks in images])
+    giou, ciou = upstream(images)
     assert ours.giou == pytest.approx(giou, rel=1e-6)
     assert ours.ciou == pytest.approx(ciou, rel=1e-6)
 
 
-def upstream(pictures: list[list[tuple[NDArray[np.bool_], NDArray[np.uint8]]]]) -> tuple[float, float]:
+def upstream(images: list[list[tuple[NDArray[np.bool_], NDArray[np.uint8]]]]) -> tuple[float, float]:
     """(gIoU, cIoU) as lisa_in_practice.md, section F, describes them, in torch: histograms of two classes."""
     intersections, unions, ious, count = torch.zeros(2), torch.zeros(2), torch.zeros(2), 0
-    for masks in pictures:
+    for masks in images:
         accuracy = torch.zeros(2)
         for found, truth in masks:
             output, target = torch.tensor(found).float().ravel(), torch.tensor(truth).float().ravel()

@@ -164,8 +164,8 @@ def test_what_is_no_request_of_ours_is_refused(remote: RemoteSegmenter, port: in
         assert client.post("/segment", content=bytes(MOST_BODY_BYTES + 1)).status_code == 413
         answer = client.post("/segment", content=b"\0" * 100)
         assert answer.json()["kind"] == "request"
-        picture = client.post("/segment", content=pack(Query("0" * 64, "a"), b"GIF89a"))
-        assert "not the one" in picture.json()["text"]
+        refused = client.post("/segment", content=pack(Query("0" * 64, "a"), b"GIF89a"))
+        assert "not the one" in refused.json()["text"]
     assert ask(remote, remote.encode(image(0)), "the red mug").answer
 
 

@@ -239,7 +239,7 @@ def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, t
         )
 
         def answered() -> bool:
-            # The first pictures may still be on their way.
+            # The first images may still be on their way.
             if not answers or answers[-1].status == Segmentation.NO_IMAGE:
                 count = len(answers)
                 say.publish(String(data="Where is the blue bottle?"))

@@ -112,7 +112,7 @@ def test_object_centres_project_into_their_masks(views: list[View]) -> None:
         assert v.min() - 3 <= centre[1] <= v.max() + 3, item
 
 
-def test_colours_in_the_picture_are_those_named(views: list[View]) -> None:
+def test_colours_in_the_image_are_those_named(views: list[View]) -> None:
     for view, item, mask in seen_objects(views):
         hue, saturation, value = colorsys.rgb_to_hsv(*(np.median(view.rgb[mask], axis=0) / 255.0).tolist())
         if item.colour == "white":
@@ -124,7 +124,7 @@ def test_colours_in_the_picture_are_those_named(views: list[View]) -> None:
             assert difference < 14.0 and saturation > 0.5, (item, hue * 360.0)
 
 
-def test_recolour_keeps_the_things_and_changes_the_picture() -> None:
+def test_recolour_keeps_the_objects_and_changes_the_image() -> None:
     with Tabletop(4, width=160, height=120) as table:
         before = table.render()
         table.recolour()
@@ -157,7 +157,7 @@ def test_scenes_hold_distractors_but_rarely_twins() -> None:
     assert shared_kind > 120 and shared_colour > 120
 
 
-def test_a_tiny_picture_is_refused() -> None:
+def test_a_tiny_image_is_refused() -> None:
     with pytest.raises(ValueError, match="16 or more"):
         Tabletop(0, width=8, height=8)
 

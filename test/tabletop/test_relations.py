@@ -62,7 +62,7 @@ def test_what_lies_where(place: str, anchor: int, meant: int | None) -> None:
     assert (found and found.instance) == meant
 
 
-def test_a_mirrored_picture_swaps_left_and_right_and_nothing_else() -> None:
+def test_a_mirrored_image_swaps_left_and_right_and_nothing_else() -> None:
     items = (("duck", "yellow", 0.5, 1.0, 0.1), ("cube", "red", 1.0, 1.2, 0.1))
     for mirrored, place in ((False, "right of"), (True, "left of")):
         view = laid_out(*items, mirrored=mirrored)

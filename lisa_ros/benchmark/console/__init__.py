@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa benchmark console`: what pages with live pictures cost."""
+"""`lisa benchmark console`: what pages with live images cost."""

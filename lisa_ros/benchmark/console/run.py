@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa benchmark console`: eight pages with live pictures beside the node, in turns with no page at all."""
+"""`lisa benchmark console`: eight pages with live images beside the node, in turns with no page at all."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Blocks:
     Attributes:
         pairs: of commands, see added_time.
         console_s, seconds: processor time of the console, and how long the blocks were.
-        pictures_a_second: of one page; one number a block.
+        images_a_second: of one page; one number a block.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     console_s: float = 0.0
     seconds: float = 0.0
-    pictures_a_second: list[float] = field(default_factory=list)
+    images_a_second: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Cost:
 
     Attributes:
         console_percent: of one core.
-        pictures_a_second: of one page.
+        images_a_second: of one page.
     """
 
     pairs: int
@@ -70,7 +70,7 @@ class Cost:
     added: float
     added_processor: float
     console_percent: float
-    pictures_a_second: float
+    images_a_second: float
 
 
 def cost_of(blocks: Blocks) -> Cost:
@@ -83,7 +83,7 @@ def cost_of(blocks: Blocks) -> Cost:
         added=median(pair.wall - pair.model for pair in pairs),
         added_processor=median(pair.node_processor - pair.model_processor for pair in pairs),
         console_percent=100 * blocks.console_s / blocks.seconds,
-        pictures_a_second=median(blocks.pictures_a_second or [0.0]),
+        images_a_second=median(blocks.images_a_second or [0.0]),
     )
 
 
@@ -91,10 +91,10 @@ def bars(without: Cost, with_pages: Cost, pages: int) -> list[Bar]:
     """The bars of the two costs."""
     share, growth = with_pages.console_percent, 100 * (with_pages.added / without.added - 1)
     processor = 100 * (with_pages.added_processor / without.added_processor - 1)
-    pictures = f"{share:.1f} %, {with_pages.pictures_a_second:.1f} pictures/s each"
+    images = f"{share:.1f} %, {with_pages.images_a_second:.1f} images/s each"
     grown = f"{without.added:.1f} to {with_pages.added:.1f} ms, {growth:+.0f} % (of processor time {processor:+.0f} %)"
     return [
-        Bar(f"console with {pages} pages", pictures, f"<= {CONSOLE_PERCENT:g} % of a core", share <= CONSOLE_PERCENT),
+        Bar(f"console with {pages} pages", images, f"<= {CONSOLE_PERCENT:g} % of a core", share <= CONSOLE_PERCENT),
         Bar("the node's added time, median", grown, f"<= +{GROWTH_PERCENT:g} %", growth <= GROWTH_PERCENT),
     ]
 
@@ -156,7 +156,7 @@ def _measured(options: ConsoleBenchmarkOptions, folder: Path) -> tuple[Blocks, B
             with running({"viewers": viewers}, folder) as [seen]:
                 asker.pause(_SETTLE_S)
                 measuring.block(with_pages, options.pairs)
-            with_pages.pictures_a_second.append(_pictures_a_second(seen))
+            with_pages.images_a_second.append(_images_a_second(seen))
     return without, with_pages
 
 
@@ -183,13 +183,13 @@ class _Measuring:
         blocks.seconds += time.monotonic() - began_s
 
 
-def _pictures_a_second(viewers: Child) -> float:
+def _images_a_second(viewers: Child) -> float:
     lines = viewers.log.read_text().strip().splitlines()
     try:
         counted = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
         raise DemoError(f"The pages ended without a count: {lines[-3:]}") from error
-    return float(median(counted["pictures"]) / counted["seconds"])
+    return float(median(counted["images"]) / counted["seconds"])
 
 
 def _checking(children: Sequence[Child]) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of the console without a browser, as a program of its own: each asks for the next live picture once one came.
+"""Pages of the console without a browser, as a program of its own: each asks for the next live image once one came.
 
-Prints, when SIGINT ends it, one JSON line: the pictures of each page and the seconds that they took.
+Prints, when SIGINT ends it, one JSON line: the images of each page and the seconds that they took.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WIDTH = 640
 _AGAIN_S = 0.2
 
 
-async def _view(address: str, number: int, pictures: list[int]) -> None:
+async def _view(address: str, number: int, images: list[int]) -> None:
     origin = address.replace("ws://", "http://").removesuffix("/page")
     while True:
         try:
@@ -29,7 +29,7 @@ async def _view(address: str, number: int, pictures: list[int]) -> None:
                 await page.send(json.dumps({"type": "frame", "width": _WIDTH}))
                 async for message in page:
                     if isinstance(message, bytes):
-                        pictures[number] += 1
+                        images[number] += 1
                         await page.send(json.dumps({"type": "frame", "width": _WIDTH}))
         except OSError:  # the console is not up yet
             await asyncio.sleep(_AGAIN_S)
@@ -38,14 +38,14 @@ async def _view(address: str, number: int, pictures: list[int]) -> None:
 async def _run(address: str, count: int) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
-    pictures = [0] * count
-    views = [asyncio.create_task(_view(address, number, pictures)) for number in range(count)]
-    while not ended.is_set() and not all(pictures):
+    images = [0] * count
+    views = [asyncio.create_task(_view(address, number, images)) for number in range(count)]
+    while not ended.is_set() and not all(images):
         await asyncio.sleep(0.02)
-    before, began_s = list(pictures), time.monotonic()
+    before, began_s = list(images), time.monotonic()
     await ended.wait()
-    counted = [after - start for after, start in zip(pictures, before, strict=True)]
-    print(json.dumps({"pictures": counted, "seconds": time.monotonic() - began_s}), flush=True)
+    counted = [after - start for after, start in zip(images, before, strict=True)]
+    print(json.dumps({"images": counted, "seconds": time.monotonic() - began_s}), flush=True)
     for view in views:
         view.cancel()
 

@@ -32,7 +32,7 @@ _SMALL = 8
 
 
 class Robot:
-    """A table with an arm and a camera. Publishes `image`, `depth` and `camera_info` when told to."""
+    """A table with an arm and a camera. `publish` publishes `image`, `depth` and `camera_info`."""
 
     def __init__(self, node: Node, seed: int, size: tuple[int, int], depth: str, on_step: Callable[[], None]) -> None:
         """Lay the table.
@@ -50,7 +50,7 @@ class Robot:
         qos = QoSProfile(depth=5)
         self._publishers = {name: node.create_publisher(Image, name, qos) for name in ("image", "depth")}
         self._info = node.create_publisher(CameraInfo, "camera_info", qos)
-        self._look()
+        self._take_image()
 
     def close(self) -> None:
         """Free the simulator."""
@@ -61,9 +61,9 @@ class Robot:
         """Other objects and another camera; the arm is parked."""
         self.arm.park()
         self.table.rearrange()
-        self._look()
+        self._take_image()
 
-    def _look(self) -> None:
+    def _take_image(self) -> None:
         """Place the camera so that it does not see the parked arm, and take an image."""
         for _ in range(_MOST_TRIES):
             self.table.move_camera()

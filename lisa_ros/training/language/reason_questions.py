@@ -166,7 +166,7 @@ class Curriculum:
         return Exchange(_choose(wordings, rng).format(text=text), answer, truth)
 
     def _is_empty(self, asked: Round) -> bool:
-        """Whether nothing is meant; asked of each truth once, since it is dear to paint."""
+        """Whether nothing is meant; asked of each truth once, since it is expensive to paint."""
         key = id(asked.truth)  # the samples, kept here, keep it alive
         if key not in self._empty:
             self._empty[key] = not (asked.truth() == 1).any()

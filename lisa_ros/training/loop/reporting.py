@@ -52,7 +52,7 @@ class Reporter:
     def image(self, step: int, image: NDArray[np.uint8]) -> None:
         """Shows an image, RGB (H, W, 3)."""
         if self._board is not None:
-            self._board.add_image("pictures", image, step, dataformats="HWC")
+            self._board.add_image("images", image, step, dataformats="HWC")
 
     def done(self, steps: int = 1) -> None:
         """Advances the bar."""

@@ -34,7 +34,7 @@ own chance (dropout) is seeded with the number too."""
 
 
 @runtime_checkable
-class Describing(Protocol):
+class DescribesBatches(Protocol):
     """A stage that can name what a batch is made of."""
 
     def describe(self, number: int) -> str:
@@ -43,8 +43,8 @@ class Describing(Protocol):
 
 
 @runtime_checkable
-class Picturing(Protocol):
-    """A stage that can show how well it does."""
+class ShowsPredictions(Protocol):
+    """A stage that can draw its predictions."""
 
     def images(self, number: int) -> NDArray[np.uint8]:
         """RGB (H, W, 3): rows of image, truth and prediction of a batch. Called without gradients."""
@@ -119,7 +119,8 @@ def train(
 
     Args:
         name: of the stage; names its files (see StateFile and Reporter).
-        module: trained in place; filled from the saved state where there is one. May be Describing and Picturing.
+        module: trained in place; filled from the saved state where there is one. May also have the
+                methods of DescribesBatches and ShowsPredictions.
         step_loss: computes one batch's loss.
         schedule: how long and how fast.
         folder: where states and logs go.
@@ -232,7 +233,7 @@ class _Loop:
 
     def _fault(self, what: str, value: float, step: int, numbers: range | list[int]) -> str:
         batch = "; ".join(
-            self.module.describe(number) if isinstance(self.module, Describing) else f"batch {number}"
+            self.module.describe(number) if isinstance(self.module, DescribesBatches) else f"batch {number}"
             for number in numbers
         )
         return (
@@ -244,7 +245,7 @@ class _Loop:
         last = step + 1 == self.schedule.steps
         if last or step % self.schedule.log_every == 0:
             self.reporter.scalars(step, scalars)
-        if isinstance(self.module, Picturing) and (last or step % self.schedule.image_every == 0):
+        if isinstance(self.module, ShowsPredictions) and (last or step % self.schedule.image_every == 0):
             with torch.no_grad():
                 self.reporter.image(step, self.module.images(step * self.schedule.accumulate))
         self.reporter.done()

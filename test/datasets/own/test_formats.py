@@ -165,8 +165,8 @@ def test_labelme_files_that_do_not_fit(tmp_path: Path) -> None:
     (folder / "a.json").write_text(json.dumps(content | {"imageWidth": 640, "imageHeight": 480}))
     write_image(folder / "bare.png")
     (folder / "orphan.json").write_text(json.dumps(content | {"imagePath": "gone.png"}))
-    write_image(folder / "pictures" / "b.png")
-    (folder / "elsewhere.json").write_text(json.dumps(content | {"imagePath": "pictures\\b.png"}))
+    write_image(folder / "images" / "b.png")
+    (folder / "elsewhere.json").write_text(json.dumps(content | {"imagePath": "images\\b.png"}))
     samples = {sample.name: sample.problem for sample in read_folder(folder)}
     assert f"{folder / 'a.json'}: the shapes were drawn on an image of 640 x 480 pixels" in (samples["a.png"] or "")
     assert "no JSON file bare.json" in (samples["bare.png"] or "")

@@ -65,7 +65,7 @@ def test_both_are_weighted() -> None:
     assert mask_loss(torch.zeros(0, 2, 2), torch.zeros(0, 2, 2)).item() == 0.0
 
 
-def test_pictures_of_several_sizes_count_by_their_masks() -> None:
+def test_images_of_several_sizes_count_by_their_masks() -> None:
     """Two masks of 2 x 2 and one of 1 x 2: (2 * mean of the first + 1 * the other) / 3."""
     found = [torch.cat([FOUND, FOUND]), torch.tensor([[[LN3, -LN3]]])]
     wanted = [torch.cat([WANTED, WANTED]), torch.tensor([[[1.0, 1.0]]])]
@@ -76,7 +76,7 @@ def test_pictures_of_several_sizes_count_by_their_masks() -> None:
     assert dice.item() == pytest.approx((2 * DICE + other_dice) / 3, abs=1e-6)
 
 
-def test_pictures_without_masks() -> None:
+def test_images_without_masks() -> None:
     none = torch.zeros(0, 3, 3)
     assert [loss.item() for loss in batch_mask_losses([none], [none])] == [0.0, 0.0]
     alone, beside = batch_mask_losses([FOUND], [WANTED]), batch_mask_losses([none, FOUND], [none, WANTED])

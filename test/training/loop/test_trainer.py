@@ -56,7 +56,7 @@ def on_board(folder: Path) -> dict[str, list[Any]]:
 
     board = EventAccumulator(str(folder / "tensorboard" / "tiny"))
     board.Reload()
-    return {"loss": board.Scalars("loss"), "pictures": board.Images("pictures")}
+    return {"loss": board.Scalars("loss"), "images": board.Images("images")}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_what_is_told(unstopped: Path) -> None:
     assert [line["step"] for line in lines] == list(range(SCHEDULE.steps))
     assert {"seconds", "loss", "gradient", "learning_rate"} <= set(lines[0])
     assert [event.value for event in board["loss"]] == pytest.approx([line["loss"] for line in lines])
-    assert [(event.step, event.width, event.height) for event in board["pictures"]] == [
+    assert [(event.step, event.width, event.height) for event in board["images"]] == [
         (0, 24, 8),
         (10, 24, 8),
         (20, 24, 8),
