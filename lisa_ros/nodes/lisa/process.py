@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
+from lisa_ros.nodes.common.memory import PERIOD_S, give_back_freed_memory
 from lisa_ros.nodes.lisa.lifecycle import NodeExecutor
 
 MAX_END_S = 9.5
@@ -68,7 +69,8 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
     thread = threading.Thread(target=spin, name="lisa_executor", daemon=True)
     thread.start()
     node.start()
-    stop.wait()
+    while not stop.wait(PERIOD_S):
+        give_back_freed_memory()
     on_signals(signal.SIG_IGN)
     timer = threading.Timer(MAX_END_S, _exit_now, args=(1, f"The node did not end within {MAX_END_S:g} s."))
     timer.daemon = True
