@@ -109,6 +109,9 @@ class _Dialogue:
     turns: deque[Turn] = field(default_factory=deque)
     forgotten: int = 0
     last_turn_s: float = 0.0
+    """Seconds since 1970, for the file."""
+    used_s: float = 0.0
+    """When it was used last, on a clock that nobody sets."""
     frame: object = None
 
     def trim(self, limits: DialogueLimits) -> None:
@@ -128,13 +131,16 @@ class Dialogues:
         *,
         store: DialogueStore | None = None,
         now_s: Callable[[], float] = time.time,
+        running_s: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         """Take over what a store holds, as far as the limits allow.
 
         Args:
             limits: What is beyond them is forgotten now, and removed from the store.
             store: Its dialogues are taken over, and every change is written to it.
-            now_s: Returns seconds since 1970.
+            now_s: Returns seconds since 1970, which the store keeps over a restart.
+            running_s: Returns seconds on a clock that nobody sets and that counts a suspended machine's time. How long
+                a dialogue is idle is measured with it: a robot's own clock may jump by years when it finds the network.
 
         Raises:
             StoreError: The store cannot be read.
@@ -145,11 +151,13 @@ class Dialogues:
         self._ends: OrderedDict[str, int] = OrderedDict()
         self._end_of_others = 0
         self._before_reset: OrderedDict[str, _Dialogue] = OrderedDict()
-        self._limits, self._store, self._now_s = limits or DialogueLimits(), store, now_s
+        self._limits, self._store = limits or DialogueLimits(), store
+        self._now_s, self._running_s = now_s, running_s
         self._unwritten: set[str] = set()
         for stored in store.load() if store else ():
             forgotten = stored.turns[0].number - 1
-            self._dialogues[stored.operator] = _Dialogue(deque(stored.turns), forgotten, stored.last_turn_s)
+            used_s = running_s() - max(0.0, now_s() - stored.last_turn_s)
+            self._dialogues[stored.operator] = _Dialogue(deque(stored.turns), forgotten, stored.last_turn_s, used_s)
         self._trim_all()
 
     def set_limits(self, limits: DialogueLimits) -> None:
@@ -163,9 +171,9 @@ class Dialogues:
         """All dialogues, the one that was idle longest first."""
         with self._lock:
             self._forget_idle()
-            now_s = self._now_s()
+            now_s = self._running_s()
             return tuple(
-                Summary(operator, len(kept.turns), kept.forgotten + len(kept.turns), max(0.0, now_s - kept.last_turn_s))
+                Summary(operator, len(kept.turns), kept.forgotten + len(kept.turns), now_s - kept.used_s)
                 for operator, kept in self._dialogues.items()
             )
 
@@ -226,7 +234,7 @@ class Dialogues:
             dialogue.frame = frame if dialogue.frame is None else dialogue.frame
             kept = replace(turn, objects=objects, number=dialogue.forgotten + len(dialogue.turns) + 1)
             dialogue.turns.append(kept)
-            dialogue.last_turn_s = self._now_s()
+            self._touch(dialogue)
             self._write(operator, lambda store: store.add(operator, kept, dialogue.last_turn_s))
             self._trim(operator)
             return kept.number
@@ -260,7 +268,7 @@ class Dialogues:
             dialogue = self._before_reset.pop(operator, None)
             if dialogue is None:
                 raise UndoError("There is no reset to take back.")
-            dialogue.last_turn_s = self._now_s()
+            self._touch(dialogue)
             self._dialogues[operator] = dialogue
             dialogue.trim(self._limits)
             self._write(operator, lambda store: store.replace(operator, dialogue.turns, dialogue.last_turn_s))
@@ -284,6 +292,9 @@ class Dialogues:
             self._write(operator, lambda store: store.drop_turn(operator, turn.number))
             return len(dialogue.turns)
 
+    def _touch(self, dialogue: _Dialogue) -> None:
+        dialogue.last_turn_s, dialogue.used_s = self._now_s(), self._running_s()
+
     def _trim_all(self) -> None:
         for operator in self._dialogues:
             self._trim(operator)
@@ -299,8 +310,8 @@ class Dialogues:
 
     def _forget_idle(self) -> None:
         if self._limits.max_idle_s > 0:
-            oldest_s = self._now_s() - self._limits.max_idle_s
-            for operator in [name for name, kept in self._dialogues.items() if kept.last_turn_s < oldest_s]:
+            oldest_s = self._running_s() - self._limits.max_idle_s
+            for operator in [name for name, kept in self._dialogues.items() if kept.used_s < oldest_s]:
                 self._forget(operator)
 
     def _forget_least_recent(self) -> None:

@@ -166,10 +166,24 @@ def test_many_threads_lose_nothing() -> None:
 
 def test_idle_dialogues_are_forgotten() -> None:
     now = [0.0]
-    dialogues = Dialogues(DialogueLimits(max_idle_s=60), now_s=lambda: now[0])
+    dialogues = Dialogues(DialogueLimits(max_idle_s=60), running_s=lambda: now[0])
     dialogues.append("anna", turn(1))
     now[0] = 61.0
     assert dialogues.turns("anna") == () and dialogues.summaries() == ()
+
+
+def test_a_clock_that_is_set_does_not_change_how_long_a_dialogue_is_idle() -> None:
+    """A robot without a battery for its clock begins in 1970, until it finds the network."""
+    now, running = [100.0], [5.0]
+    dialogues = Dialogues(DialogueLimits(max_idle_s=60), now_s=lambda: now[0], running_s=lambda: running[0])
+    dialogues.append("anna", turn(1))
+    for clock in (1.8e9, 50.0):
+        now[0] = clock
+        running[0] += 20.0
+        assert len(dialogues.turns("anna")) == 1
+    assert dialogues.summaries()[0].idle_s == 40.0
+    running[0] += 21.0
+    assert dialogues.turns("anna") == ()
 
 
 def test_a_reset_cannot_be_taken_back_after_a_new_turn_nor_twice() -> None:

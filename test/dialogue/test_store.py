@@ -111,7 +111,8 @@ def test_idle_dialogues_are_forgotten_in_the_file_too(file: Path) -> None:
     now = [1000.0]
 
     def opened_now() -> Dialogues:
-        return Dialogues(DialogueLimits(max_idle_s=60), store=DialogueStore(file), now_s=lambda: now[0])
+        clock = lambda: now[0]  # noqa: E731
+        return Dialogues(DialogueLimits(max_idle_s=60), store=DialogueStore(file), now_s=clock, running_s=clock)
 
     dialogues = opened_now()
     dialogues.append("anna", turn(1))

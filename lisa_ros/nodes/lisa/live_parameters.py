@@ -21,7 +21,8 @@ class LiveParameters:
 
         Args:
             node: The node.
-            is_configured: Whether the node is configured, so that the parameters that are read then are in use.
+            is_configured: Whether the node is configured, or just being configured, so that the parameters that are
+                read then are in use.
 
         Raises:
             ParameterError: A value from the command line or a file is invalid.

@@ -108,7 +108,7 @@ class LisaNode(LifecycleNode):
         self._topics: CameraTopics | None = None
         self._trouble = ""
         self._state = NodeState()
-        self._live_parameters = LiveParameters(self, lambda: self._state.now.model is not None)
+        self._live_parameters = LiveParameters(self, lambda: self._state.now.uses_parameters)
         self._dialogues = self._open_dialogues()
         self._statistics = Statistics()
         operators = operator_ids(self._live_parameters.current.operators)

@@ -34,6 +34,11 @@ class Snapshot:
     camera: Camera | None = None
     stopping: bool = False
 
+    @property
+    def uses_parameters(self) -> bool:
+        """Whether the parameters that are read at `configure` are in use."""
+        return self.model is not None or self.lifecycle == "configuring"
+
 
 class NodeState:
     """Holds the current snapshot.

@@ -179,6 +179,8 @@ def test_other_callbacks_run_while_a_model_loads(managed: tuple[Probe, Manager, 
     assert manager.state() == State.TRANSITION_STATE_CONFIGURING
     assert "configuring" in rejected(probe)
     assert probe.dialogues() == {} and probe.set_parameter("max_turns", 5).successful
+    refused = probe.set_parameter("checkpoint", "/models/other")
+    assert not refused.successful and "clean the node up first" in refused.reason, "another model is being loaded"
     assert not configured.done()
     gate.touch()
     wait_until(configured.done, "the end of configure")

@@ -2,7 +2,7 @@
 """Publishes the answer to each command, exactly one, and the topics that go with it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from geometry_msgs.msg import PointStamped
@@ -83,7 +83,13 @@ class Answers:
         with self._lock:
             return list(self._unanswered)
 
-    def publish(self, request: Request, outcome: Outcome, processed: Processed | None = None) -> Segmentation | None:
+    def publish(
+        self,
+        request: Request,
+        outcome: Outcome,
+        processed: Processed | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> Segmentation | None:
         """Publish the answer to a command, unless it has been answered already.
 
         An answer is made and serialized before it becomes a turn of the dialogue, so that one that cannot be published
@@ -93,6 +99,7 @@ class Answers:
             request: The command.
             outcome: Its result.
             processed: The model's answer, if there is one.
+            before: Called before the answer is published, if it is.
 
         Returns:
             The answer; None: the command was answered already.
@@ -108,6 +115,7 @@ class Answers:
         if not self._claim(request):
             return None
         try:
+            before()
             if encoded is not None and processed is not None:
                 message.turn = processed.remember()
                 data = data if message.turn == outcome.turn else serialize_message(message)

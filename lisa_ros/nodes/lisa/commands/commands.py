@@ -66,7 +66,8 @@ class Commands:
             dialogues: The dialogues of all operators.
             statistics: Counts the answers.
             transforms: Between the camera's frame and the planners'.
-            on_answered: Called with each answer of the model, after it is published.
+            on_answered: Called with each answer of the model, before it is published: who has received an answer and
+                then sends an image gets no tracked object of an earlier answer about it.
             on_exhausted: Called when so many commands exceeded answer_timeout that no thread is left for others.
             operators: Those whose answers are published on topics of their own, too.
         """
@@ -162,7 +163,12 @@ class Commands:
 
     def finish(self, request: Request, outcome: Outcome, processed: Processed | None = None) -> bool:
         """Answer a command. Returns whether it had no answer yet."""
-        message = self.answers.publish(request, outcome, processed)
+
+        def before() -> None:
+            if processed is not None and outcome.answered:
+                self._on_answered(request, outcome, processed.encoded)
+
+        message = self.answers.publish(request, outcome, processed, before)
         if message is None:
             return False
         self._statistics.count_answer(outcome)
@@ -186,8 +192,7 @@ class Commands:
         )
         if processed is not None:
             timed = self.answers.split(request, timed, processed.encoded)
-        if self.finish(request, timed, processed) and processed is not None and timed.answered:
-            self._on_answered(request, timed, processed.encoded)
+        self.finish(request, timed, processed)
 
     def failed(self, request: Request, error: BaseException) -> None:
         """Answer a command whose answer could not be published."""
@@ -238,6 +243,9 @@ class Commands:
             full = f"{own} commands of this operator wait already (max_operator_queue). Send it again later."
         elif model.worker.submit(CommandJob(request, self), parameters.queue_size):
             return True
+        elif model.worker.stopping:  # the model was released since the command was accepted
+            self.finish(request, DEACTIVATED)
+            return False
         else:
             full = (
                 f"The queue is full: {parameters.queue_size} commands wait already (queue_size). Send it again later."

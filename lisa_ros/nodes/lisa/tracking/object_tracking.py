@@ -10,10 +10,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
-from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from
+from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from, time_message
 from lisa_ros.nodes.lisa.answers.locating import Locator
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
@@ -136,7 +135,7 @@ class ObjectTracking:
             self._woken.clear()
             try:
                 self._step()
-            except Exception:  # the thread must survive every error
+            except BaseException:  # the thread must survive every error of a tracker, SystemExit too
                 self._node.get_logger().error(f"Tracking of the object stopped:\n{traceback.format_exc()}")
                 self._give_up(self._tracked_answer)
 
@@ -196,6 +195,10 @@ class ObjectTracking:
         frame = camera.frames.newest() if camera is not None else None
         if frame is None or frame is self._last_frame:
             return
+        with self._lock:
+            if self._answer is not answer:  # a newer answer came meanwhile, and this frame may have come after it
+                self.wake()
+                return
         self._last_frame = frame
         try:
             image = rgb_image_from(frame.image)
@@ -217,8 +220,7 @@ class ObjectTracking:
         """Publish the object's mask and position. A loss is published once."""
         if tracked.state is TrackState.LOST and self._published and self._published.tracked.state is TrackState.LOST:
             return
-        found_ns = self._follower.found_ns or 0
-        found = Time(sec=found_ns // 1_000_000_000, nanosec=found_ns % 1_000_000_000)
+        found = time_message(self._follower.found_ns or 0)
         self._published = TrackedFrame(answer.subject.request, frame, image, tracked, found)
         self._topics.publish(self._published)
 

@@ -19,7 +19,7 @@ from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.camera import Camera
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
-from lisa_ros.nodes.lisa.commands.commands import Commands
+from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, Commands
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
@@ -136,3 +136,14 @@ def test_an_error_at_each_stage(bench: Bench, stage: str, monkeypatch: pytest.Mo
     (answer,) = bench.ask("red")
     assert (answer.status, answer.turn) == (Segmentation.OK, 1)
     bench.dialogues.reset("ann")
+
+
+def test_a_command_that_comes_while_the_model_is_released_is_cancelled_for_that_reason() -> None:
+    with talking_node("bench") as node:
+        bench = Bench(node)
+        bench.model.worker.stop()  # by cleanup, after the command was found to be acceptable
+        listener = Listener()
+        assert not bench.commands.accept(Request("1", "ann", "red", listener=listener))
+        (answer,) = listener.answers
+        assert (answer.status, answer.detail) == (Segmentation.CANCELLED, DEACTIVATED.detail)
+        bench.close()

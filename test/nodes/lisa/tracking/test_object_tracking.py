@@ -165,9 +165,9 @@ def test_images_of_another_size_end_tracking_and_the_node_continues(probe: Probe
         begin(camera)
         shown_until(camera, scene(20), received.of, "the object")
         small = scene(20)[:60, :80].copy()
-        for _ in range(2):
-            camera.show(small, DEPTH[:60, :80])
-        wait_until(lambda: received.objects[-1].state == TrackedObject.LOST, "the end")
+        wait_until(
+            lambda: camera.show(small, DEPTH[:60, :80]) and received.objects[-1].state == TrackedObject.LOST, "the end"
+        )
         assert received.objects[-1].detail == "The object is lost: it is no longer followed."
         answer = camera.ask_about("red", lambda a: bool(a.objects), image=small, depth_m=DEPTH[:60, :80])
         assert answer.status == Segmentation.OK
