@@ -47,6 +47,7 @@ TEXTS = (
     "", " ", "\x00", "\x1b[31m red", "\u202e red", "[SEG] <image> </s>", "[REF:1] red", "[REF:99] red", "x" * 5000,
 )  # fmt: skip
 OPERATORS = ("", "ann", "ben", "carl", "\n", "x" * 100, "Ünal", "dora")
+FRAME_IDS = ("camera", "depth", "", "/camera", "kamera_öäü", "カメラ", "a b\n", "\x00", "\x1b[31m", "x" * 5000)
 PARAMETERS: dict[str, tuple[Any, ...]] = {
     "queue_size": (4, 16, 64, 1, 0, "x"),
     "queue_policy": ("queue", "latest_wins", "random"),
@@ -62,6 +63,19 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     "sync_tolerance": (0.0, 0.02, 1.0),
     "answer": ("full", "mask_only", ""),
     "track": (True, False),
+    "track_again_after": (0.0, 0.05, 5.0),
+    "answer_timeout": (0.0, 60.0, 60.0, -1.0),
+    "max_new_tokens": (1, 512, 0),
+    "max_dialogue_mib": (0, 8, 8),
+    "max_operator_rate": (0, 0, 0, 600),
+    "max_operator_queue": (0, 0, 2),
+    "same_frame_difference": (0.0, 2.0, 255.0),
+    "split_objects": ("auto", "never", "x"),
+    "grip": ("none", "centroid", "antipodal", "magnet"),
+    "target_frame": ("", "", "base_link"),
+    "transform_timeout": (0.0, 0.01),
+    "no_object_is": ("success", "abort", "x"),
+    "use_sim_time": (False, False, True),
     "points_organised": (True, False),
     "image_rectified": (True, False),
     "max_dialogue_idle": (0.0, 1e-6),
@@ -76,6 +90,14 @@ TRANSITIONS = (
     200,
 )
 """Mostly those that lead to the active state, in which most of the code runs."""
+OPTIONS = (
+    ("dialogue", ("continue", "none", "new")),
+    ("outputs", (1, 2, 4, 7, 255)),
+    ("target_frame", ("camera", "base_link", "é", "x" * 5000)),
+    ("split_objects", ("auto", "never", "x")),
+    ("grip", ("centroid", "top_plane", "antipodal", "magnet")),
+)
+"""Fields of Command, and their values."""
 WEIGHTS = {
     "command": 10,
     "image": 6,
@@ -134,8 +156,8 @@ class Fuzzer:
 
     def _answer_problems(self) -> list[str]:
         time.sleep(1.0)  # a second answer to a command would arrive now
-        counts = Counter(answer.id for answer in self._probe.answers)
-        wrong = [identity for identity in self._sent if counts[identity] != 1]
+        answered, sent = (Counter(ids) for ids in ((one.id for one in self._probe.answers), self._sent))
+        wrong = [identity for identity in answered.keys() | sent.keys() if answered[identity] != sent[identity]]
         return [f"{len(wrong)} of {len(self._sent)} commands have not exactly one answer"] if wrong else []
 
     def _memory_problems(self) -> list[str]:
@@ -173,10 +195,12 @@ class Fuzzer:
         return array.array("B", self._random.integers(0, 256, count, dtype=np.uint8).tobytes())
 
     def _header(self, message: Any) -> Any:
-        message.header.frame_id = self._one(("camera", "camera", "depth", ""))
+        message.header.frame_id = self._mostly("camera", FRAME_IDS)
         stamp = self._probe.stamp_now()
         if self._random.random() < 0.1:
-            stamp.sec = int(self._random.integers(0, 2**31 - 1))
+            stamp.sec = int(self._random.integers(-(2**31), 2**31))
+        if self._random.random() < 0.05:
+            stamp.nanosec = int(self._random.integers(1_000_000_000, 2**32))
         message.header.stamp = stamp
         return message
 
@@ -219,6 +243,8 @@ class Fuzzer:
 
     def _command(self) -> Command:
         identity = f"fuzz {len(self._sent)}"
+        if self._sent and self._random.random() < 0.05:  # commands with the same id are separate commands
+            identity = self._one(self._sent[-20:])
         message = Command(id=identity, operator_id=self._mostly("ann", OPERATORS), text="")
         message.text = self._mostly(self._one(("red", "two")), TEXTS)
         message.answer = self._mostly("", ("full", "mask_only", "both"))
@@ -228,7 +254,11 @@ class Fuzzer:
         if self._random.random() < 0.05:
             message.boxes = [RegionOfInterest(width=self._one((0, 10, 2**32 - 1)), height=10)]
         if self._random.random() < 0.3:
-            message.stamp.sec = int(self._one((self._probe.stamp_now().sec, 1, 2**31 - 1)))
+            message.stamp.sec = int(self._one((self._probe.stamp_now().sec, 1, 2**31 - 1, -1)))
+            message.stamp.nanosec = int(self._mostly(0, (2**32 - 1,)))
+        if self._random.random() < 0.3:
+            name, values = self._one(OPTIONS)
+            setattr(message, name, self._one(values))
         return message
 
     def _send_command(self) -> None:
