@@ -149,12 +149,19 @@ def test_a_frozen_subscriber_of_the_answers_does_not_cost_others_an_answer(loade
 
 
 def test_a_subscriber_of_all_image_topics_gets_every_answer(loaded: tuple[Probe, Process]) -> None:
-    """Once each, of 300, and 95 of 100 at most 50 ms later than to a client of the answers alone, or twice as late."""
-    program = [sys.executable, str(PROCESSES / "recording_client.py"), "held", "300", "20.0"]
+    """Each of 300 once, at most 50 ms after it was there; only time of waiting for a processor is excused."""
+    _, process = loaded
+    program = [sys.executable, str(PROCESSES / "recording_client.py"), "held", str(process.pid), "300", "20.0"]
     with started(program) as client:
+        wait_until(lambda: not client.alive, "the end of the client", 180.0)
         assert client.wait() == 0
     received = json.loads(client.output.splitlines()[-1])
-    assert len(received["delays_ms"]) == 300 and received["others"] > 300
-    alone_ms, beside_all_ms = (np.percentile(received[key], 95) for key in ("alone_ms", "delays_ms"))
-    # Twice as late on a machine whose processor is taken by others, where even the answers alone wait.
+    assert len(received["sent"]) == 300 and received["others"] > 300
+    assert Counter(one["id"] for one in received["beside_all"]) == Counter(received["sent"]), "exactly one answer each"
+    assert not [one for one in received["beside_all"] if one["delay_ms"] > 50.0 + one["waited_ms"]]
+    # Without excuse: 95 of 100 at most 50 ms later than a client of the answers alone gets them, or twice as late.
+    delays = {key: [one["delay_ms"] for one in received[key]] for key in ("alone", "beside_all")}
+    alone_ms, beside_all_ms = (np.percentile(delays[key], 95) for key in delays)
     assert beside_all_ms <= max(alone_ms + 50.0, 2 * alone_ms)
+    print(f"delays, p95 and maximum: alone {alone_ms:.0f}, {max(delays['alone']):.0f} ms; beside all topics ", end="")
+    print(f"{beside_all_ms:.0f}, {max(delays['beside_all']):.0f} ms")
