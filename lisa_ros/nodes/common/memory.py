@@ -1,12 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives memory that was freed back to the system."""
+"""Keeps the memory of long-running nodes flat: one malloc arena, and free pages given back to the system.
+
+With the usual arena for each thread, a node that answered 50,000 random messages grew from 211 to 283 MB, of which 65
+were free blocks between blocks in use. With one arena free blocks stayed at 10 MB (docs/reliability.md).
+"""
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 
 PERIOD_S = 30.0
 """How often a node does it, in seconds."""
+
+
+_M_ARENA_MAX = -8
+"""glibc's malloc.h."""
+
+
+def use_one_arena() -> bool:
+    """Let all threads share malloc's arenas that exist, by glibc's mallopt(3). To be called before threads start.
+
+    Returns:
+        Whether it was done: not if the variable MALLOC_ARENA_MAX says how many, nor with another C library.
+    """
+    set_option = _c_function("mallopt", ctypes.c_int, ctypes.c_int)
+    return "MALLOC_ARENA_MAX" not in os.environ and set_option is not None and bool(set_option(_M_ARENA_MAX, 1))
 
 
 def give_back_freed_memory() -> bool:
@@ -18,15 +37,17 @@ def give_back_freed_memory() -> bool:
     Returns:
         Whether memory was given back; always False with another C library.
     """
-    trim = _malloc_trim()
+    trim = _c_function("malloc_trim", ctypes.c_size_t)
     return trim is not None and bool(trim(0))
 
 
 @functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
+def _c_function(name: str, *arguments: type) -> Callable[..., int] | None:
+    """A function of the C library that returns an int; None: the library has none of this name."""
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        function = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
         return None
-    trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
-    return trim
+    function.argtypes, function.restype = arguments, ctypes.c_int
+    found: Callable[..., int] = function
+    return found

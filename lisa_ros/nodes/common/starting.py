@@ -12,6 +12,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from lisa_ros.nodes.common.memory import use_one_arena
+
 NodeT = TypeVar("NodeT", bound=Node)
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -25,7 +27,7 @@ class StartError(RuntimeError):
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:
-    """Call rclpy.init.
+    """Call rclpy.init, after which all threads share one malloc arena.
 
     Args:
         args: The command line, with --ros-args; None: the process's own.
@@ -34,6 +36,7 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
     Raises:
         StartError: The arguments after --ros-args are invalid.
     """
+    use_one_arena()
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=signals)
     except RuntimeError as error:
