@@ -14,7 +14,7 @@ from lisa_ros.segmentation.errors import LisaError
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("listen", help="show what the speech recogniser hears")
-    parser.add_argument("--wav", type=Path, metavar="FILE", help="a WAV file (16-bit PCM) instead of the microphone")
+    parser.add_argument("--wav", type=Path, metavar="FILE", help="a WAV file (PCM) instead of the microphone")
     parser.add_argument("--device", default="", help="microphone: part of its name, its number, or `list`")
     parser.add_argument("--json", action="store_true", help="print each utterance as a line of JSON")
     parser.add_argument("--asr-model", default="", metavar="MODEL", help="folder or hub id (default: Moonshine Tiny)")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lisa_ros.benchmark.speech.commands import COMMANDS_PER_TABLE, SEEDS, tables
 from lisa_ros.benchmark.speech.end_to_end import Spoken, mask_of, processor_s, spoken_to
 from lisa_ros.benchmark.speech.false_commands import count_meanings, noise, overheard
-from lisa_ros.benchmark.speech.sounds import VOICES, in_noise, speak, without_silence
+from lisa_ros.benchmark.speech.sounds import VOICES, in_noise, silence_after, speak, without_silence
 from lisa_ros.demo.processes import isolate, share_memory
 from lisa_ros.msg import Audio
 from lisa_ros.speech.audio.samples import RATE
@@ -73,8 +73,10 @@ def _end_to_end(options: argparse.Namespace) -> dict[str, Any]:
                     for name, done in rows.items():
                         voice, condition = name.split()
                         snr = options.snr if condition == "noise" else None
-                        sound = in_noise(speak(text, voice), snr, np.random.default_rng(len(text)), around_s=_AROUND_S)
-                        done.append(operators.speak(text, sound, typed, Audio.PUSH_TO_TALK))
+                        said = speak(text, voice)
+                        sound = in_noise(said, snr, np.random.default_rng(len(text)), around_s=_AROUND_S)
+                        tail_s = _AROUND_S + silence_after(said) / RATE
+                        done.append(operators.speak(text, sound, typed, Audio.PUSH_TO_TALK, tail_s))
                         sound_s += done[-1].sound_s
                         bar.update()
                 used_s += processor_s(speech.process.pid) - before_s
@@ -86,7 +88,7 @@ def _end_to_end(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _open_microphone(options: argparse.Namespace) -> dict[str, Any]:
-    """Every utterance is a command: time from the last sample of speech, the end silence in it."""
+    """Every utterance is a command, and silence ends it: the last sample that is sent comes after the command."""
     rows = []
     (table,) = tables(1, options.commands)
     with spoken_to(table, options.output, listen=ALWAYS) as (operators, _):
@@ -124,16 +126,20 @@ def _false_commands(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _summary(rows: Sequence[Spoken]) -> dict[str, Any]:
-    short = [row.latency_s for row in rows if np.isfinite(row.latency_s)]
     return {
         "commands": len(rows),
         f"IoU >= {_GOOD_IOU}": sum(row.iou >= _GOOD_IOU for row in rows) / len(rows),
         "word error rate, heard": _error_rate([(row.text, row.heard) for row in rows]),
         "word error rate, used": _error_rate([(row.text, row.used) for row in rows]),
-        "last sample to command, median (s)": round(median(short), 3) if short else None,
-        "last sample to command, largest (s)": round(max(short), 3) if short else None,
-        "processor time in that, median (s)": round(median([row.work_s for row in rows if np.isfinite(row.work_s)]), 3),
+        "last sample to command (s)": _spread([row.latency_s for row in rows]),
+        "last sample of speech to command (s)": _spread([row.after_speech_s for row in rows]),
+        "processor time from the last sample to the command (s)": _spread([row.work_s for row in rows]),
     }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    known = [value for value in values if np.isfinite(value)]
+    return {"median": round(median(known), 3), "largest": round(max(known), 3)} if known else {}
 
 
 def _error_rate(pairs: Sequence[tuple[str, str]]) -> float:

@@ -39,8 +39,10 @@ class Spoken:
     Attributes:
         heard, used: texts; empty where nothing was heard in time.
         iou: of its mask with the typed command's.
-        latency_s: from the last sample to the command.
-        work_s: processor time of the speech node between these two; on a busy machine the lower bound of latency_s.
+        latency_s: from the last sample that is sent to the command; with a held button its release.
+        after_speech_s: from the last sample of speech to the command, with the silence that follows it.
+        work_s: processor time of the speech node from the last sample to the command; on a busy machine the lower
+            bound of latency_s.
         sound_s: length of its sound.
     """
 
@@ -49,6 +51,7 @@ class Spoken:
     used: str
     iou: float
     latency_s: float
+    after_speech_s: float
     work_s: float
     sound_s: float
 
@@ -94,7 +97,7 @@ class Operators:
         self._typing.publish(Command(id=name, operator_id=name[:12], text=text))
         return _wait(lambda: self._answers.pop(name, None), self._timeout_s, f"the answer to {text!r}")
 
-    def speak(self, text: str, sound: Samples, typed: Mask, mode: int, tail_s: float = 0.0) -> Spoken:
+    def speak(self, text: str, sound: Samples, typed: Mask, mode: int, tail_s: float) -> Spoken:
         """A spoken command, sent in real time.
 
         Args:
@@ -106,19 +109,19 @@ class Operators:
         """
         operator = uuid.uuid4().hex[:12]
         last_s, used_s = self._send(operator, sound, mode)
-        last_s -= tail_s
         sound_s = len(sound) / RATE
         try:
             heard, at_s = _wait(lambda: self._heard.pop(operator, None), self._timeout_s, "the text")
         except TimeoutError:
-            return Spoken(text, "", "", 0.0, float("nan"), float("nan"), sound_s)
+            return Spoken(text, "", "", 0.0, float("nan"), float("nan"), float("nan"), sound_s)
         used_s = processor_s(self._speech) - used_s
         at_s = self._sent.pop(heard.command_id, at_s)
         iou = 0.0
         if heard.command_id:
             answer = _wait(lambda: self._answers.pop(heard.command_id, None), self._timeout_s, "the answer")
             iou = _iou(mask_of(answer, typed.shape), typed)
-        return Spoken(text, heard.heard, heard.used, iou, at_s - last_s, used_s, sound_s)
+        late_s = at_s - last_s
+        return Spoken(text, heard.heard, heard.used, iou, late_s, late_s + tail_s, used_s, sound_s)
 
     def listen(self, sound: Samples) -> None:
         """Sends sound of an open microphone in real time and waits for nothing."""

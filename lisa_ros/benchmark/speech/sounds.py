@@ -21,6 +21,7 @@ _PACKAGES = {"slt": "festival festvox-us-slt-hts", "rms": "flite", "espeak": "es
 _LONGEST_S = 120.0
 _BLADES_HZ = 118.0
 _FRAME = RATE // 50
+_QUIET = 0.01
 
 
 def speak(text: str, voice: str) -> Samples:
@@ -68,9 +69,15 @@ def speech_power(samples: Samples) -> float:
 
 def without_silence(samples: Samples) -> Samples:
     """From the first to the last sample above -40 dB of full scale."""
-    loud = np.flatnonzero(np.abs(samples) > 0.01)
+    loud = np.flatnonzero(np.abs(samples) > _QUIET)
     trimmed: Samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
     return trimmed
+
+
+def silence_after(samples: Samples) -> int:
+    """Samples after the last one above -40 dB of full scale."""
+    loud = np.flatnonzero(np.abs(samples) > _QUIET)
+    return len(samples) - (int(loud[-1]) + 1 if len(loud) else 0)
 
 
 def in_noise(samples: Samples, snr_db: float | None, rng: np.random.Generator, *, around_s: float = 0.4) -> Samples:

@@ -194,7 +194,8 @@ class Hearing:
             stream.listener.press()
             stream.held = True
         if len(block.samples):
-            for event in stream.listener.feed(block.samples, block.rate, block.start_ns):
+            behind = bool(self._waiting) or block.mode == RELEASED
+            for event in stream.listener.feed(block.samples, block.rate, block.start_ns, behind=behind):
                 self._report(block.operator, event)
         if stream.held and block.mode in (RELEASED, LISTENING):
             self._release(block.operator, stream, block.start_ns)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -38,7 +37,7 @@ from lisa_ros.nodes.speech.recording import Recorder
 from lisa_ros.nodes.speech.voices import Voices, subscribe_audio_common
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.speech.audio.microphone import Microphone
-from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, mono, read_wav
+from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, from_int16, mono, read_wav
 from lisa_ros.speech.audio.utterances import Timing
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.phrases import Meaning, WakePhrase
@@ -116,7 +115,7 @@ class Speech(Node):
                 self._parameters.device, self._on_sound, self._fault("microphone"), now_ns=now_ns
             )
         elif self._parameters.audio == TOPIC:
-            if missing := subscribe_audio_common(self, self._on_common_audio):
+            if missing := subscribe_audio_common(self, self._on_common_audio, self._fault("topic audio")):
                 self.get_logger().info(missing)
         elif self._file is not None:
             threading.Thread(target=self._play, args=(self._file,), name="file", daemon=True).start()
@@ -144,8 +143,7 @@ class Speech(Node):
             mode = LISTENING
         self._hearing.add(Block(self._parameters.operator, _LOCAL, mode, samples, rate, start_ns))
 
-    def _on_common_audio(self, samples: NDArray[np.int16], channels: int, rate: int, start_ns: int) -> None:
-        sound = mono(samples, channels)
+    def _on_common_audio(self, sound: Samples, rate: int, start_ns: int) -> None:
         begin_ns = start_ns or self.get_clock().now().nanoseconds - round(len(sound) * 1e9 / max(1, rate))
         self._on_sound(sound, rate, begin_ns)
 
@@ -161,7 +159,7 @@ class Speech(Node):
     def _on_audio(self, message: Audio) -> None:
         operator = message.operator_id or "default"
         try:
-            samples = mono(np.asarray(message.samples, dtype=np.int16), max(1, message.channels))
+            samples = mono(from_int16(np.asarray(message.samples, dtype=np.int16)), max(1, message.channels))
         except AudioError as error:
             self._fault("audio")(str(error))
             return

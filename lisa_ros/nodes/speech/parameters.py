@@ -42,7 +42,7 @@ class SpeechParameters:
         FILE,
     )
     device: str = _text("", "Microphone: part of its name, or its number in `lisa listen --device list`.")
-    file: str = _text("", "WAV file (16-bit PCM) of `audio: file`.")
+    file: str = _text("", "WAV file (PCM) of `audio: file`.")
     operator: str = _text("default", "Operator whose commands the microphone, the file and audio_common_msgs hear.")
     lisa: str = _text("lisa", "Name of the node that commands are sent to, relative to this node's namespace.")
     asr_model: str = _text(

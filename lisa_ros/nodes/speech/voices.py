@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.speech.audio.samples import AudioError
+from lisa_ros.speech.audio.samples import RATE, AudioError, Samples, from_int16, mono
 from lisa_ros.speech.recognition.recognizer import Recognition
 
 _SPEECH_TOPIC = re.compile(r"/humans/voices/(?P<voice>[^/]+)/speech")
@@ -79,13 +78,13 @@ class Voices:
         return take
 
 
-def subscribe_audio_common(node: Node, hear: Callable[[NDArray[np.int16], int, int, int], None]) -> str:
+def subscribe_audio_common(node: Node, hear: Callable[[Samples, int, int], None], fault: Callable[[str], None]) -> str:
     """Subscribes to `audio` with the messages of audio_common_msgs, of either package of that name.
 
     Args:
         node: the node.
-        hear: takes interleaved samples, channels, samples a second, and the time of the first one, nanoseconds (0:
-            not known).
+        hear: takes samples of one channel, samples a second, and the time of the first one, nanoseconds (0: not known).
+        fault: takes one sentence where a message has no sound that can be used, "" when one has.
 
     Returns:
         one sentence where the package is not installed, else "".
@@ -93,26 +92,58 @@ def subscribe_audio_common(node: Node, hear: Callable[[NDArray[np.int16], int, i
     messages = installed("audio_common_msgs")
     if messages is None:
         return "audio_common_msgs is not installed; only ~/audio (lisa_ros/Audio) is subscribed."
+
+    def subscribe(kind: Any, topic: str, take: Callable[[Any], None], qos: Any) -> None:
+        def reported(message: Any) -> None:
+            try:
+                take(message)
+            except AudioError as error:
+                fault(str(error))
+            else:
+                fault("")
+
+        node.create_subscription(kind, topic, guarded_by(node, reported, False), qos)
+
     if hasattr(messages, "AudioStamped"):
-
-        def take(message: Any) -> None:
-            samples = np.asarray(message.audio.audio_data.int16_data, dtype=np.int16)
-            if not len(samples):
-                raise AudioError("`audio` has no 16-bit samples; publish it with the format paInt16.")
-            stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-            hear(samples, message.audio.info.channels, message.audio.info.rate, stamp_ns)
-
-        node.create_subscription(messages.AudioStamped, "audio", guarded_by(node, take, False), qos_profile_sensor_data)
+        subscribe(messages.AudioStamped, "audio", lambda message: _take_stamped(message, hear), qos_profile_sensor_data)
         return ""
-    form = {"channels": 1, "rate": 16000}
-
-    def take_info(message: Any) -> None:
-        form.update(channels=message.channels, rate=message.sample_rate)
-
-    def take_data(message: Any) -> None:
-        data = array.array("B", message.data).tobytes()
-        hear(np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(np.int16), form["channels"], form["rate"], 0)
-
-    node.create_subscription(messages.AudioInfo, "audio_info", guarded_by(node, take_info, False), 10)
-    node.create_subscription(messages.AudioData, "audio", guarded_by(node, take_data, False), qos_profile_sensor_data)
+    capture = _Capture(hear, lambda: node.count_publishers("audio_info") > 0)
+    subscribe(messages.AudioInfo, "audio_info", capture.take_info, 10)
+    subscribe(messages.AudioData, "audio", capture.take_data, qos_profile_sensor_data)
     return ""
+
+
+def _take_stamped(message: Any, hear: Callable[[Samples, int, int], None]) -> None:
+    data, info = message.audio.audio_data, message.audio.info
+    for values, scale in ((data.int16_data, 2**15), (data.float32_data, 1), (data.int32_data, 2**31)):
+        if len(values):
+            sound = mono(np.asarray(values, dtype=np.float32) / np.float32(scale), info.channels)
+            hear(sound, info.rate, message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
+            return
+    raise AudioError("Topic audio has no samples of 16 or 32 bits; publish it with the format paInt16.")
+
+
+class _Capture:
+    """The messages of audio_capture, whose form is published beside them every few seconds."""
+
+    def __init__(self, hear: Callable[[Samples, int, int], None], has_info: Callable[[], bool]) -> None:
+        self._hear, self._has_info = hear, has_info
+        self._info: Any = None
+
+    def take_info(self, message: Any) -> None:
+        self._info = message
+        coding, form = message.coding_format.lower(), message.sample_format.upper()
+        if coding not in ("", "wave") or form not in ("", "S16LE"):
+            raise AudioError(
+                f"Topic audio is {coding or 'wave'} {form}; start audio_capture with format:=wave sample_format:=S16LE."
+            )
+
+    def take_data(self, message: Any) -> None:
+        if self._info is not None:
+            self.take_info(self._info)
+        elif self._has_info():
+            raise AudioError("Topic audio is not used until audio_info says what it is.")
+        data = array.array("B", message.data).tobytes()
+        samples = from_int16(np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2"))
+        channels, rate = (self._info.channels, self._info.sample_rate) if self._info is not None else (1, RATE)
+        self._hear(mono(samples, channels), rate, 0)

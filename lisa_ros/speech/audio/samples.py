@@ -26,17 +26,25 @@ class AudioError(SpeechError):
     """Sound that cannot be used, or a device that does not give any; the text is one sentence."""
 
 
-def mono(pcm: NDArray[np.int16], channels: int) -> Samples:
-    """The mean of the channels of interleaved 16-bit PCM.
+def from_int16(pcm: NDArray[np.int16]) -> Samples:
+    """16-bit PCM as samples from -1 to 1."""
+    samples: Samples = pcm.astype(np.float32) / np.float32(2**15)
+    return samples
+
+
+def mono(interleaved: Samples, channels: int) -> Samples:
+    """The mean of the channels of interleaved samples.
 
     Raises:
         AudioError: the number of samples does not fit the channels.
     """
     if not 1 <= channels <= _MOST_CHANNELS:
         raise AudioError(f"Audio has {channels} channels; it may have 1 to {_MOST_CHANNELS}.")
-    if len(pcm) % channels:
-        raise AudioError(f"An audio block has {len(pcm)} samples, which are not whole frames of {channels} channels.")
-    mean: Samples = pcm.reshape(-1, channels).astype(np.float32).mean(axis=1) / np.float32(32768)
+    if len(interleaved) % channels:
+        raise AudioError(
+            f"An audio block has {len(interleaved)} samples, which are not whole frames of {channels} channels."
+        )
+    mean: Samples = interleaved.reshape(-1, channels).mean(axis=1)
     return mean
 
 
@@ -63,10 +71,10 @@ class Resampler:
 
 
 def read_wav(file: Path) -> Samples:
-    """Reads a WAV file of 16-bit PCM, of any rate and number of channels, at 16 kHz.
+    """Reads a WAV file of PCM with 8, 16, 24 or 32 bits, of any rate and number of channels, at 16 kHz.
 
     Raises:
-        AudioError: it cannot be read, or holds another kind of sound.
+        AudioError: it cannot be read, holds another kind of sound, or none.
     """
     try:
         with wave.open(str(file), "rb") as opened:
@@ -75,11 +83,27 @@ def read_wav(file: Path) -> Samples:
     except OSError as error:
         raise AudioError(f"The sound file {file} cannot be read: {error.strerror or error}.") from error
     except (wave.Error, EOFError, RuntimeError) as error:  # wave raises a bare RuntimeError for impossible sizes
-        raise AudioError(f"The file {file} is no WAV file of PCM ({error or 'it ends too soon'}).") from error
-    if width != 2:
-        raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it must have 16.")
-    usable = len(data) // (2 * channels) * channels
-    return Resampler(rate).resample(mono(np.frombuffer(data, dtype="<i2", count=usable), channels), last=True)
+        why = str(error) or "it ends too soon"
+        convert = "to convert a sound file, type: ffmpeg -i SOUND -c:a pcm_s16le WAV"
+        raise AudioError(f"The file {file} is no WAV file of PCM ({why}); {convert}.") from error
+    if width not in (1, 2, 3, 4):
+        raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it may have 8, 16, 24 or 32.")
+    usable = len(data) // (width * channels) * width * channels
+    if not usable:
+        raise AudioError(f"The sound file {file} has no sound.")
+    return Resampler(rate).resample(mono(_from_pcm(data[:usable], width), channels), last=True)
+
+
+def _from_pcm(data: bytes, width: int) -> Samples:
+    """Little-endian integers of so many bytes; those of one byte have no sign."""
+    whole = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+    if width == 1:
+        whole = whole ^ np.uint8(0x80)
+    # Each becomes the upper bytes of a 32-bit integer.
+    wide = np.zeros((len(whole), 4), dtype=np.uint8)
+    wide[:, 4 - width :] = whole
+    samples: Samples = wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+    return samples
 
 
 def write_wav(file: Path, samples: Samples) -> None:

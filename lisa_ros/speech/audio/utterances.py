@@ -15,10 +15,8 @@ _MARGIN = round(0.2 * RATE)
 """Samples kept before the first and after the last window with speech. More leading silence makes Moonshine hear a
 "you" at the start, and less cuts soft consonants off."""
 
-_PARTIAL = RATE
-_PARTIAL_GROWTH = 1.0
-"""Speech after which the part so far is offered: so many samples, and this share of the part before, so that
-recognising all parts costs a small multiple of recognising the whole."""
+_PARTIAL, _PARTIAL_STEP = RATE, RATE // 2
+"""Samples of speech after which the part so far is offered, first and again."""
 
 _ADVANCE = round(0.24 * RATE)
 """Silence after which an utterance is offered as probably complete, so that it can be recognised before it ends."""
@@ -82,6 +80,11 @@ class Utterances:
     def speaking(self) -> bool:
         """Whether an utterance has begun."""
         return self._first is not None
+
+    @property
+    def pausing(self) -> bool:
+        """Whether an utterance was offered as probably complete, and no speech has come since."""
+        return self._offered
 
     @property
     def received(self) -> int:
@@ -148,7 +151,7 @@ class Utterances:
             self._offered = True
             yield self._utterance("ending")
         elif silence == 0 and self._count - (self._first or 0) >= self._next_part:
-            self._next_part += max(_PARTIAL, round(_PARTIAL_GROWTH * self._next_part))
+            self._next_part += _PARTIAL_STEP
             yield self._utterance("partial")
 
     def _utterance(self, state: str, *, forced: bool = False) -> Utterance:

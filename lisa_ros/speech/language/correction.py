@@ -26,6 +26,8 @@ _READINGS = 8
 _LEAST_CONFIDENCE = 0.5
 """Below it the text is in another language than the vocabulary, and is left as it is."""
 
+_KEPT = 16
+"""Corrections that are kept: a text is corrected while silence lasts, and asked for again when it has ended."""
 
 _Piece = tuple[int, int, str]
 """First and past the last of the heard words, and the text that stands for them."""
@@ -95,6 +97,7 @@ class Corrector:
         pairs = sorted(pair for pair in vocabulary.pairs if EDGE not in pair)
         self._targets = [(word,) for word in sorted(vocabulary.words)] + pairs
         self._sounds = Sounds([" ".join(target) for target in self._targets])
+        self._corrected: dict[str, Correction] = {}
 
     @property
     def closed(self) -> bool:
@@ -103,6 +106,13 @@ class Corrector:
 
     def correct(self, heard: str) -> Correction:
         """The text to use for a heard one."""
+        if heard not in self._corrected:
+            if len(self._corrected) >= _KEPT:
+                self._corrected.clear()
+            self._corrected[heard] = self._correct(heard)
+        return self._corrected[heard]
+
+    def _correct(self, heard: str) -> Correction:
         words = words_of(heard)
         if not words or not self._targets:
             return Correction(heard, heard, 1.0)

