@@ -19,13 +19,16 @@ from node_probe import Probe, probing
 from paths import PROCESSES
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.waitable import NumberOfEntities, Waitable
 from ros_harness import Process, ros_context, scripted_node, started, wait_at, wait_until
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import ModelInfo, Segmentation
 from lisa_ros.nodes.lisa.lifecycle import NodeExecutor
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Manager:
@@ -51,12 +54,27 @@ class Manager:
         return future.result()
 
 
-@pytest.fixture
-def managed() -> Iterator[tuple[Probe, Manager, Process]]:
+@pytest.fixture(scope="module")
+def node() -> Iterator[tuple[Probe, Manager, Process]]:
     arguments = ("-r", "__node:=managed", "-p", "autostart:=false")
     with probing("managed") as probe, started(scripted_node(*arguments)) as process:
         probe.wait_for_node(process, active=False)
         yield probe, Manager(probe), process
+
+
+@pytest.fixture
+def managed(node: tuple[Probe, Manager, Process]) -> Iterator[tuple[Probe, Manager, Process]]:
+    """The module's node, unconfigured and without dialogues and errors of an earlier test."""
+    probe, manager, process = node
+    yield node
+    manager.change(Transition.TRANSITION_DEACTIVATE)
+    manager.change(Transition.TRANSITION_CLEANUP)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    for name, value in {"checkpoint": "", "max_turns": 8}.items():
+        assert probe.set_parameter(name, value).successful
+    for operator in list(probe.dialogues()):
+        assert probe.reset(operator).success
+    assert "Traceback" not in process.output
 
 
 def rejected(probe: Probe) -> str:
@@ -84,6 +102,8 @@ def test_an_active_node_answers_and_another_one_rejects_with_its_state(managed: 
 
 def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[Probe, Manager, Process]) -> None:
     probe, manager, process = managed
+    infos: list[ModelInfo] = []
+    listening = probe.node.create_subscription(ModelInfo, "/managed/model_info", infos.append, LATCHED)
     assert probe.set_parameter("checkpoint", "broken").successful
     assert not manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
@@ -96,6 +116,9 @@ def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[P
     assert "unconfigured" in rejected(probe)
     assert probe.set_parameter("checkpoint", "/models/second").successful
     assert manager.change(Transition.TRANSITION_CONFIGURE)
+    info = wait_until(lambda: next((one for one in infos if one.checkpoint == "/models/second"), None), "model_info")
+    assert info.model == "scripted" and not info.demonstration and info.note == ""
+    probe.node.destroy_subscription(listening)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
     assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
 

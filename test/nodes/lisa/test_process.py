@@ -63,7 +63,7 @@ def test_sigterm_ends_a_stuck_node_within_ten_seconds(tmp_path: Path, stuck: str
             assert probe.answer_to(held).status == Segmentation.CANCELLED
 
 
-def test_nodes_in_two_namespaces_are_separate() -> None:
+def test_nodes_in_two_namespaces_are_separate_and_end_on_sigterm() -> None:
     with ExitStack() as stack:
         probes: list[Probe] = []
         processes = []
@@ -84,14 +84,10 @@ def test_nodes_in_two_namespaces_are_separate() -> None:
         left.ask("blue" + "e" * 400)
         wait_until(lambda: r"'eve\nadmin: all is well': 'red' -> " in processes[0].output, "the log")
         wait_until(lambda: f"'default': 'blue{'e' * 60}' -> " in processes[0].output, "the log")
-
-
-def test_sigterm_ends_an_idle_node() -> None:
-    with probing("idle") as probe, started(scripted_node("-r", "__node:=idle")) as process:
-        probe.wait_for_node(process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
-        assert "Traceback" not in process.output
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == 0
+            assert "Traceback" not in process.output
 
 
 def test_an_invalid_parameter_ends_the_node_with_one_sentence() -> None:

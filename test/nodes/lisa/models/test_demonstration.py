@@ -6,7 +6,7 @@ import sys
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import probing
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import scripted_node, started, wait_until
+from ros_harness import started, wait_until
 
 from lisa_ros.msg import ModelInfo
 
@@ -32,12 +32,3 @@ def test_the_demonstration_model_is_named_and_a_template_that_does_not_fit_too()
         assert sum("the demonstration model runs" in line for line in warnings) == 1
         (template,) = [line for line in warnings if "template is llava_llama_2" in line]
         assert "set template to llava_v1" in template and "Traceback" not in process.output
-
-
-def test_a_checkpoint_that_was_given_is_no_demonstration() -> None:
-    infos: list[ModelInfo] = []
-    with probing("given") as probe:
-        probe.node.create_subscription(ModelInfo, "/given/model_info", infos.append, LATCHED)
-        with started(scripted_node("-r", "__node:=given", "-p", "checkpoint:=mine")):
-            wait_until(lambda: infos and infos[-1].model, "model_info")
-    assert infos[-1].checkpoint == "mine" and not infos[-1].demonstration and infos[-1].note == ""
