@@ -82,10 +82,11 @@ class ObjectGrip:
     """Where to grip an object, in metres, in `Result.frame`; see Grip.msg.
 
     Attributes:
-        strategy: "centroid", "top_plane" or "antipodal".
-        position_m: A point of the surface or, for antipodal, the middle between the finger tips.
-        orientation: Quaternion x, y, z, w; z is the approach direction; for antipodal, the fingers close along y.
-        opening_m: Of the gripper on the way down, for antipodal; otherwise 0.
+        strategy: "centroid", "top_plane", "antipodal" or, where that does not fit across a hollow object, "rim".
+        position_m: A point of the surface or, for antipodal and rim, the middle between the finger tips.
+        orientation: Quaternion x, y, z, w; z is the approach direction; for antipodal and rim, the fingers close
+            along y.
+        opening_m: Of the gripper on the way down, for antipodal and rim; otherwise 0.
         clear_diameter_m: Of the largest circle around the point on the flat patch, for top_plane; otherwise 0.
     """
 

@@ -23,8 +23,8 @@ from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.grasping import Gripper
-from lisa_ros.spatial.grip import Grip, NoGrip
-from lisa_ros.spatial.gripping import grip_of
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.parts import separate_things
 from lisa_ros.spatial.registration import depth_on_grid

@@ -30,8 +30,8 @@ from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.simulation.tabletop import Tabletop
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.grasping import Gripper
-from lisa_ros.spatial.grip import Grip
-from lisa_ros.spatial.gripping import grip_of
+from lisa_ros.spatial.grips.grip import Grip
+from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, locate
 from lisa_ros.spatial.rotation import rotation_of
 
@@ -102,7 +102,7 @@ def run(
     """Measure all objects of some scenes with one kind of depth; scale: see Tabletop."""
     results: dict[str, list[Measured]] = {"top_plane": [], "antipodal": []}
     rng, drawn = np.random.default_rng(seed), []
-    with Tabletop(seed, scale=scale) as table:
+    with Tabletop(seed, scale=scale, hollow=True) as table:
         for _ in tqdm(range(scenes), unit="scene", disable=None):
             view = table.render()
             seen = view.camera

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from lisa_ros.models.model import Answer
+from lisa_ros.segmentation.files.image_files import write_image
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 
 
@@ -34,16 +34,14 @@ def save(answers: Sequence[Answer], folder: Path) -> Path:
 def save_overlay(answer: Answer, file: Path) -> None:
     """Writes one answer as an image. Raises an OSError if it cannot be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(file), cv2.cvtColor(answer.overlay(), cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{file} cannot be written")
+    write_image(file, answer.overlay())
 
 
 def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
     masks = []
     for i, found in enumerate(answer.objects, start=1):
         name = f"turn{number}_mask{i}.png"
-        if not cv2.imwrite(str(folder / name), found.mask.astype(np.uint8) * np.uint8(255)):
-            raise OSError(f"{folder / name} cannot be written")
+        write_image(folder / name, found.mask.astype(np.uint8) * np.uint8(255))
         centroid = list(centroid_pixel(found.mask)) if found.mask.any() else None
         box, calibrated = list(bounding_box(found.mask)), found.score is not None and found.score_calibrated
         score = {"score": found.score, "score_calibrated": calibrated}

@@ -191,27 +191,53 @@ def rgb_of(image: ImageLike) -> Image:
         TypeError, ValueError: it is none of these; the text says what would be right.
     """
     if isinstance(image, str | Path):
+        if isinstance(image, str) and "://" in image:
+            raise LisaError(f"{image} is an address; download the image and give its file")
         from lisa_ros.segmentation.files.image_files import read_image
 
         return read_image(Path(image).expanduser())
     if hasattr(image, "convert"):  # PIL's, without importing it
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+        return _from_pil(image)
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise TypeError(f"an image is RGB uint8 (H, W, 3), a PIL image, or the path of an image file; this is {kind}")
+        hint = ": tensor.cpu().numpy(), with the channels last" if kind == "Tensor" else ""
+        raise TypeError(
+            f"an image is RGB uint8 (H, W, 3), a PIL image, or the path of an image file; this is {kind}{hint}"
+        )
     _check_array(image)
     return image
+
+
+def _from_pil(image: Any) -> Image:
+    """Of modes with more than 8 bits, convert("RGB") would clip the values."""
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) // 257).astype(np.uint8)
+        return np.stack([grey] * 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise LisaError(
+            f"this PIL image has mode {image.mode}, whose range is unknown; scale it to 0 to 255, mode L or RGB"
+        )
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def _check_array(image: NDArray[Any]) -> None:
     expected = "an image is RGB uint8 (H, W, 3), values 0 to 255"
     if image.dtype != np.uint8:
-        is_float = image.dtype.kind == "f"
-        hint = "multiply by 255 and convert: (255 * image).astype(numpy.uint8)" if is_float else "convert it"
-        raise LisaError(f"{expected}; this is {image.dtype}: {hint}")
+        raise LisaError(f"{expected}; this is {image.dtype}: {_conversion(image)}")
     if image.ndim == 2:
         raise LisaError(f"{expected}; this has one channel: numpy.stack([image] * 3, axis=2)")
     if image.ndim != 3 or image.shape[2] != 3:
         has_channels_first = image.ndim == 3 and image.shape[0] == 3
         hint = ", channels first: image.transpose(1, 2, 0)" if has_channels_first else ""
+        if not has_channels_first and image.ndim == 3 and image.shape[2] == 4:
+            hint = ", with a fourth channel: image[:, :, :3]"
         raise LisaError(f"{expected}; this is {image.shape}{hint}")
+
+
+def _conversion(image: NDArray[Any]) -> str:
+    """How to make an array of another dtype uint8."""
+    if image.dtype == np.uint16:
+        return "divide and convert: (image // 257).astype(numpy.uint8)"
+    if image.dtype.kind == "f" and not (image.size and image.max() > 1.0):
+        return "multiply by 255 and convert: (255 * image).astype(numpy.uint8)"
+    return "convert it: image.astype(numpy.uint8)"

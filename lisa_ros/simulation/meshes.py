@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Mesh:
     points: Points
     faces: Faces
 
-    def moved(self, offset: Sequence[float]) -> Mesh:
+    def moved(self, offset: Sequence[float] | Points) -> Mesh:
         """The same mesh shifted by (x, y, z) metres."""
         return Mesh(self.points + np.asarray(offset, dtype=np.float64), self.faces)
 
@@ -87,6 +88,52 @@ def read_obj(path: Path, *, y_up: bool = False) -> Mesh:
         raise LisaError(f"{path} holds no geometry: an OBJ file with v and f lines is needed")
     raw = np.array(points)
     return _without_slivers(Mesh(raw[:, [0, 2, 1]] * (1.0, -1.0, 1.0) if y_up else raw, _triangles(polygons)))
+
+
+def read_pieces(path: Path) -> list[Mesh]:
+    """The objects of a Wavefront OBJ file, each a mesh of its own."""
+    whole = read_obj(path)
+    starts = [0]
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        key = line.partition(" ")[0]
+        if key == "v":
+            starts[-1] += 1
+        elif key == "o":
+            starts.append(starts[-1])
+    ends = sorted({0, *starts})
+    return [_piece(whole, low, high) for low, high in pairwise(ends)]
+
+
+def _piece(mesh: Mesh, low: int, high: int) -> Mesh:
+    faces = mesh.faces[((mesh.faces >= low) & (mesh.faces < high)).all(axis=1)]
+    return Mesh(mesh.points[low:high], faces - low)
+
+
+def wedges(sections: Sequence[Sequence[tuple[float, float]]], sides: int) -> list[Mesh]:
+    """A body of revolution about z as convex pieces, without faces: their hulls are meant.
+
+    Args:
+        sections: convex polygons of (radius, z) pairs, metres.
+        sides: number of pieces around.
+    """
+    turns = 2.0 * np.pi * np.arange(sides + 1) / sides
+    pieces = []
+    for section in sections:
+        radius, z = np.asarray(section, dtype=np.float64).T
+        rings = [np.column_stack([radius * np.cos(turn), radius * np.sin(turn), z]) for turn in turns]
+        pieces += [np.concatenate(pair) for pair in pairwise(rings)]
+    return [Mesh(points, np.zeros((0, 3), dtype=np.int64)) for points in pieces]
+
+
+def write_hulls(pieces: Sequence[Mesh], path: Path) -> None:
+    """Writes convex pieces as an OBJ file with one object a piece; the simulator takes the hull of each."""
+    lines, first = [], 1
+    for number, piece in enumerate(pieces):
+        count = len(piece.points)
+        lines += [f"o piece{number}", *(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in piece.points)]
+        lines += [f"f {first} {first + i} {first + i + 1}" for i in range(1, count - 1)]
+        first += count
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def write_obj(mesh: Mesh, path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_ros.simulation.meshes import Mesh, Points, box, lathe, read_obj
+from lisa_ros.simulation.meshes import Mesh, Points, box, lathe, read_obj, read_pieces, wedges
 
 RGB = tuple[float, float, float]
 
@@ -38,13 +38,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """Shape, colours and weight of a kind of object. Its parts stand upright, with the centre of mass at the origin."""
+    """Shape, colours and weight of a kind of object. Its parts stand upright, with the centre of mass at the origin.
+
+    `hollow`: convex pieces that leave its hollow free, for physics in which a finger goes in.
+    """
 
     kind: str
     parts: tuple[Part, ...]
     mass_kg: float = 0.2
     may_lie: bool = False
     rolls: bool = False
+    hollow: tuple[Mesh, ...] = ()
 
     @property
     def points(self) -> Points:
@@ -67,15 +71,34 @@ def sized(parts: list[Part], size_m: float, weight_at: float = 0.5) -> tuple[Par
     The origin, which is the centre of mass, is in the middle of the box around them, or lower or higher by `weight_at`
     (0 is the foot, 1 the top).
     """
+    weight, factor = _weight_and_factor(parts, size_m, weight_at)
+    return tuple(Part(part.mesh.moved(-weight).scaled(factor), part.paint) for part in parts)
+
+
+def _weight_and_factor(parts: list[Part], size_m: float, weight_at: float) -> tuple[Points, float]:
+    """The centre of mass, and what the parts are scaled by."""
     points = np.concatenate([part.mesh.points for part in parts])
     low, high = points.min(axis=0), points.max(axis=0)
-    weight = low + (high - low) * (0.5, 0.5, weight_at)
-    factor = size_m / float((high - low).max())
-    return tuple(Part(part.mesh.moved(-weight).scaled(factor), part.paint) for part in parts)
+    return np.asarray(low + (high - low) * (0.5, 0.5, weight_at)), size_m / float((high - low).max())
+
+
+def _hollow(kind: str, mesh: Mesh, pieces: list[Mesh], size_m: float, weight_at: float) -> Model:
+    """An object of one part whose pieces are in the part's own coordinates."""
+    weight, factor = _weight_and_factor([Part(mesh)], size_m, weight_at)
+    hollow = tuple(piece.moved(-weight).scaled(factor) for piece in pieces)
+    return Model(kind, sized([Part(mesh)], size_m, weight_at), hollow=hollow)
 
 
 def _from_file(kind: str, path: Path, size_m: float, *, y_up: bool) -> Model:
     return Model(kind, sized([Part(read_obj(path, y_up=y_up))], size_m, weight_at=0.3))
+
+
+def _mug(folder: Path) -> Model:
+    foot = [(0.0, 0.0), (0.041, 0.0), (0.041, 0.009), (0.0, 0.009)]
+    wall = [(0.041, 0.009), (0.041, 0.098), (0.038, 0.1), (0.036, 0.1), (0.033, 0.097), (0.033, 0.009)]
+    # The first piece of PyBullet's own is the cup, filled; the others are the handle.
+    handle = read_pieces(folder / "mug_col.obj")[1:]
+    return _hollow("mug", read_obj(folder / "mug.obj"), [*wedges([foot, wall], 20), *handle], 0.115, 0.3)
 
 
 def _ball() -> Model:
@@ -141,7 +164,9 @@ def _bottle() -> Model:
 def _bowl() -> Model:
     outer = [(0.0, 0.0), (0.03, 0.0), (0.032, 0.006), (0.05, 0.02), (0.063, 0.04), (0.07, 0.065)]
     inner = [(0.066, 0.065), (0.058, 0.04), (0.045, 0.022), (0.025, 0.01), (0.0, 0.008)]
-    return Model("bowl", sized([Part(lathe(outer + inner, 40))], 0.14))
+    walls = [(outer[4 - i], outer[5 - i], inner[i], inner[i + 1]) for i in range(3)]
+    pieces = wedges([(*outer[:3], *inner[-2:]), *walls], 20)
+    return _hollow("bowl", lathe(outer + inner, 40), pieces, 0.14, 0.5)
 
 
 def _cone() -> Model:
@@ -167,7 +192,7 @@ def catalogue(data: Path) -> dict[str, Model]:
         _ball, _domino, _cube, _can, _plate, _book, _bottle, _bowl, _cone, _ring,
     )  # fmt: skip
     models = [
-        _from_file("mug", data / "objects" / "mug.obj", 0.115, y_up=False),
+        _mug(data / "objects"),
         _from_file("duck", data / "duck.obj", 0.12, y_up=True),
         _from_file("teddy bear", data / "teddy2_VHACD_CHs.obj", 0.15, y_up=True),
         _from_file("brick", data / "lego" / "lego.obj", 0.1, y_up=True),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lisa_ros.simulation import arrangement
 from lisa_ros.simulation.arrangement import Placement
 from lisa_ros.simulation.bullet import Bullet
-from lisa_ros.simulation.meshes import extreme_points, write_obj
+from lisa_ros.simulation.meshes import extreme_points, write_hulls, write_obj
 from lisa_ros.simulation.objects import Model, catalogue, paint_of
 from lisa_ros.simulation.rendering import take_image
 from lisa_ros.simulation.scene import COLOURS, Camera, SceneObject, View
@@ -62,6 +62,7 @@ class Tabletop:
         height: int = 480,
         avoid: Collection[tuple[str, str]] = (),
         scale: float = 1.0,
+        hollow: bool = False,
     ) -> None:
         """Lays the table, ready to render.
 
@@ -72,6 +73,8 @@ class Tabletop:
             avoid: (kind, colour) pairs that never lie there.
             scale: of objects, distances between them and the camera's distance. The objects are larger than life;
                 at 0.8 they are as large as real ones, and the images look the same.
+            hollow: for physics, bowls and mugs are hollow, so that a finger goes in; otherwise they are their convex
+                hulls, which is faster.
 
         Raises:
             ValueError: the image would be smaller than 16 pixels a side.
@@ -82,6 +85,7 @@ class Tabletop:
         self._objects_rng, self._colours_rng, self._camera_rng = np.random.default_rng(seed).spawn(3)
         self._folder = tempfile.TemporaryDirectory(prefix="lisa_tabletop_")
         self._bullet = Bullet()
+        self._hollow = hollow
         self._models = catalogue(Path(pybullet_data.getDataPath()))
         self._mesh_files = _write_models(self._models, Path(self._folder.name))
         self._patterns = [self._bullet.loadTexture(str(p)) for p in write_patterns(Path(self._folder.name))]
@@ -287,9 +291,14 @@ class Tabletop:
         return self._shapes[model.kind, scale]
 
     def _solid(self, model: Model, scale: float) -> int:
-        """What the object is for physics: a ball, or its convex hull."""
+        """What the object is for physics: a ball, its hollow pieces, or its convex hull."""
         if model.rolls:
             return int(self._bullet.createCollisionShape(pybullet.GEOM_SPHERE, radius=scale * model.points[:, 2].max()))
+        if self._hollow and model.hollow:
+            file = Path(self._folder.name) / f"{model.kind}_hollow.obj"
+            write_hulls(model.hollow, file)
+            scales = [scale] * 3
+            return int(self._bullet.createCollisionShape(pybullet.GEOM_MESH, fileName=str(file), meshScale=scales))
         hull = scale * extreme_points(model.points)
         return int(self._bullet.createCollisionShape(pybullet.GEOM_MESH, vertices=hull.tolist()))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tiny_datasets import HEIGHT, WIDTH, write_image
 from lisa_ros.cli.main import main
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask
+from lisa_ros.segmentation.files import image_files
 from lisa_ros.segmentation.files.result_files import Origin, schema, segment_image
 
 pytestmark = pytest.mark.model
@@ -133,3 +135,10 @@ def test_references_to_turns_that_are_not_there(
     assert "--reference 5: turn 2 can refer to earlier turns alone, and there are turns 1 to" in capsys.readouterr().err
     assert main([*basis, "--reference", "1"]) == 2
     assert "there is no earlier turn" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
+    """OpenCV's own files end the process with a segmentation fault there."""
+    file = tmp_path / os.fsdecode(b"m\xe9lange.png")
+    image_files.write_image(file, np.full((4, 6, 3), (10, 20, 30), dtype=np.uint8))
+    assert image_files.read_image(file)[0, 0].tolist() == [10, 20, 30]

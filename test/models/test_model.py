@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -86,15 +87,37 @@ def test_an_image_may_be_a_file_or_pils(model: Model, table: np.ndarray, tmp_pat
     ("image", "said"),
     [
         (np.zeros((4, 4, 3), np.float32), r"this is float32: multiply by 255"),
-        (np.zeros((4, 4, 3), np.uint16), r"this is uint16: convert it"),
+        (np.full((4, 4, 3), 200.0), r"this is float64: convert it"),
+        (np.zeros((4, 4, 3), np.uint16), r"this is uint16: divide"),
         (np.zeros((4, 4), np.uint8), "this has one channel"),
         (np.zeros((3, 4, 4), np.uint8), "channels first"),
-        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\), with a fourth channel: image\[:, :, :3\]"),
+        (PIL.Image.new("F", (4, 4)), "mode F, whose range is unknown"),
+        ("https://robots.example/table.png", "is an address; download"),
     ],
 )
-def test_arrays_that_are_no_image_say_what_would_be(image: np.ndarray, said: str) -> None:
+def test_what_is_no_image_says_what_would_be(image: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         rgb_of(image)
+
+
+def test_pil_images_of_16_bits_are_scaled_and_not_clipped() -> None:
+    deep = PIL.Image.fromarray(np.array([[0, 257, 65535]], np.uint16))
+    assert rgb_of(deep)[0, :, 0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "this is NoneType"), (b"the mug", "this is bytes"), ("the \udce9 mug", "not UTF-8")]
+)
+def test_what_is_no_text_is_refused(model: Model, table: np.ndarray, text: Any, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        model.segment(table, text)
+
+
+@pytest.mark.parametrize("name", ["/models/lisa ", "https://huggingface.co/xinlai/LISA-7B-v1"])
+def test_a_checkpoint_that_is_no_folder_is_quoted_as_it_was_given(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is not a folder"):
+        lisa_ros.load(name)
 
 
 def test_what_is_no_image_and_no_option(model: Model, table: np.ndarray, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.grasping import Gripper
-from lisa_ros.spatial.grip import Grip, NoGrip
-from lisa_ros.spatial.gripping import grip_of
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, locate
 from lisa_ros.spatial.parts import separate_things
 from lisa_ros.spatial.rotation import rotation_of
@@ -109,3 +109,22 @@ def test_parts_without_depth_are_things_and_scraps_belong_to_the_nearest() -> No
     assert (left | right == mask).all() and not (left & right).any()
     assert left[:, :40].sum() == left.sum() and right[6, 93]
     assert len(separate_things(left, None)) == 1
+
+
+def test_a_bowl_that_is_too_wide_is_gripped_at_its_rim() -> None:
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    outer, inside = disc(50.0), np.minimum(1.0, np.hypot(u - 160.0, v - 120.0) / 44.0) ** 4
+    hollow = np.where(outer, TABLE_M - HIGH_M * inside, TABLE_M)
+    grip = grip_of(located(hollow, outer, 0.002, 0.1), "antipodal", Gripper(opening_m=0.08))
+    assert isinstance(grip, Grip) and grip.strategy == "rim"
+    at = CAMERA.pixels_of(np.array([grip.position_m]))[0] - (160.0, 120.0)
+    assert 42.0 < np.linalg.norm(at) < 52.0, "the middle between the finger tips is in the wall"
+    closing = rotation_of(grip.orientation)[:2, 1]
+    assert abs(closing @ at) > 0.98 * np.linalg.norm(at), "one finger inside, one outside"
+    assert 0.005 < grip.position_m[2] - (TABLE_M - HIGH_M) < 0.025, (
+        "the tips are below the rim, above the hollow's floor"
+    )
+    assert 6 * (TABLE_M - HIGH_M) / FOCAL < grip.opening_m < 0.04
+    filled = np.where(outer, plane_z(0.0, HIGH_M), plane_z(0.0))
+    refused = grip_of(located(filled, outer, 0.002, 0.1), "antipodal", Gripper(opening_m=0.08))
+    assert isinstance(refused, NoGrip) and "would have to open" in refused.detail

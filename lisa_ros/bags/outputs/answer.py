@@ -19,7 +19,7 @@ from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.overlay import draw_overlay
 from lisa_ros.segmentation.text import detail_of, explanation_of
-from lisa_ros.spatial.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located, NotLocated
 from lisa_ros.spatial.points import ObjectPoints
 

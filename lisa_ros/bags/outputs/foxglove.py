@@ -17,7 +17,7 @@ from lisa_ros.bags.outputs.parts import point, pose, quaternion, xyz
 from lisa_ros.bags.types import constant, make
 from lisa_ros.segmentation.lettering import colour_of
 from lisa_ros.segmentation.text import number_symbol
-from lisa_ros.spatial.grip import Grip
+from lisa_ros.spatial.grips.grip import Grip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.rotation import quaternion as quaternion_of
 from lisa_ros.spatial.rotation import rotation_of

@@ -11,7 +11,7 @@ import numpy as np
 from lisa_ros.bags.answering import BagAnswer
 from lisa_ros.bags.outputs.parts import image_message, point, pose, quaternion, xyz
 from lisa_ros.bags.types import constant, make
-from lisa_ros.spatial.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 
 _MARKER = "visualization_msgs/msg/Marker"

@@ -44,7 +44,7 @@ class Robot:
             depth: the depth camera, one of simulation.depth_camera.KINDS.
             on_step: called after every step of the simulation.
         """
-        self.table = Tabletop(seed, width=size[0], height=size[1], scale=LIFE_SIZE)
+        self.table = Tabletop(seed, width=size[0], height=size[1], scale=LIFE_SIZE, hollow=True)
         self.arm = Arm(self.table.world, on_step)
         self._node, self._depth, self._rng = node, KINDS[depth], np.random.default_rng(seed)
         qos = QoSProfile(depth=5)

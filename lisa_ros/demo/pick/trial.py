@@ -101,7 +101,9 @@ def _outcome(
         return "no grip", found.no_grip or found.no_pose
     before = robot.heights()
     try:
-        robot.arm.pick(*_in_table(robot, found.grip), OPENING_M)
+        # Across an object the hand comes fully open, which leaves room for errors; at a rim one finger must fit inside.
+        opening_m = found.grip.opening_m if found.grip.strategy == "rim" else OPENING_M
+        robot.arm.pick(*_in_table(robot, found.grip), opening_m)
     except UnreachableError as error:
         return "out of reach", str(error)
     rises = {instance: height - before[instance] for instance, height in robot.heights().items()}

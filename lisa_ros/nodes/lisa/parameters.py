@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.spatial.grip import GRIP_STRATEGIES
+from lisa_ros.spatial.grips.grip import GRIP_STRATEGIES
 
 
 class ParameterError(LisaError):
@@ -285,7 +285,7 @@ class NodeParameters:
         "top_plane",
         "How the point to grip is computed, for commands that do not state it; needs depth. centroid: the surface point"
         " nearest to the centroid. top_plane: the middle of the largest level patch, for a vacuum cup. antipodal: a"
-        " parallel gripper from above. none: not computed.",
+        " parallel gripper from above, across the object or at the rim of a hollow one. none: not computed.",
         *GRIP_STRATEGIES,
     )
     gripper_opening: float = _number(

@@ -55,5 +55,8 @@ def write_image(file: Path, image: NDArray[np.uint8]) -> None:
         OSError: It cannot be written.
     """
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(file), stored):
+    # OpenCV's own files end the process where a name is not UTF-8.
+    encoded, data = cv2.imencode(file.suffix, stored)
+    if not encoded:
         raise OSError(f"{file} cannot be written")
+    file.write_bytes(data.tobytes())

@@ -80,7 +80,11 @@ def command_text(command: str) -> str:
     Raises:
         CommandError: there is no other text.
     """
+    if not isinstance(command, str):
+        raise CommandError(f"A command is a text (str); this is {type(command).__name__}.")
     text = without_marks(command)
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise CommandError("The command has bytes that are not UTF-8.")
     if not text.strip():
         raise CommandError("The command is empty; say what to look for.")
     return text

@@ -41,8 +41,9 @@ def find_folder(
     if path.exists():
         return path
     if not _HUB_ID.fullmatch(str(name)):
+        shown = f"{str(name)!r}" if str(name) != str(name).strip() or "://" in str(name) else path
         raise CheckpointError(
-            f"{path} is not a folder; a {kind} is a folder, or a Hugging Face id such as xinlai/LISA-7B-v1"
+            f"{shown} is not a folder; a {kind} is a folder, or a Hugging Face id such as xinlai/LISA-7B-v1"
         )
     return _cached(str(name), files, revision) or _downloaded(str(name), kind, files, revision)
 

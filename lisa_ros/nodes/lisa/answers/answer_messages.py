@@ -20,7 +20,7 @@ from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.text import detail_of, explanation_of
-from lisa_ros.spatial.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 
 

@@ -33,7 +33,7 @@ from lisa_ros.nodes.lisa.answers.spatial_messages import (
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.answers import Mask, ObjectMask
-from lisa_ros.spatial.grip import Grip
+from lisa_ros.spatial.grips.grip import Grip
 from lisa_ros.spatial.locating import Located
 
 _RELIABLE = QoSProfile(depth=10)

@@ -14,8 +14,8 @@ from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Options
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.grasping import Gripper
-from lisa_ros.spatial.grip import Grip, NoGrip
-from lisa_ros.spatial.gripping import grip_of
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason
 
 

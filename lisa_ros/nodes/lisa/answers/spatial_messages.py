@@ -11,7 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lisa_ros.msg import Grip as GripMessage
-from lisa_ros.spatial.grip import Grip, NoGrip
+from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import ObjectPoints
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.spatial.grip import CannotGripError, Grip, orientation_along
+from lisa_ros.spatial.grips.grip import CannotGripError, Grip, orientation_along
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import Mask, ObjectPoints, noise_of, ray_spacing
 

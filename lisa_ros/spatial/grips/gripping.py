@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_ros.spatial.antipodal import antipodal_grip
 from lisa_ros.spatial.grasping import CannotGraspError, Gripper
-from lisa_ros.spatial.grip import Grip, NoGrip, orientation_along
+from lisa_ros.spatial.grips.antipodal import antipodal_grip
+from lisa_ros.spatial.grips.grip import CannotGripError, Grip, NoGrip, orientation_along
+from lisa_ros.spatial.grips.rim import rim_grip
+from lisa_ros.spatial.grips.top_plane import top_plane_grip
 from lisa_ros.spatial.locating import Located
-from lisa_ros.spatial.top_plane import top_plane_grip
 
 _NEAR_M = 0.008
 """The centroid's depth is the median of the points within this distance of it."""
@@ -37,10 +38,21 @@ def grip_of(located: Located, strategy: str, gripper: Gripper | None = None) -> 
         if strategy == "top_plane":
             return top_plane_grip(located)
         if strategy == "antipodal":
-            return antipodal_grip(located, gripper or Gripper())
+            return _by_fingers(located, gripper or Gripper())
     except CannotGraspError as error:
         return NoGrip(strategy, str(error))
     raise ValueError(f"the grip strategy is {strategy!r}; it must be none, centroid, top_plane or antipodal")
+
+
+def _by_fingers(located: Located, gripper: Gripper) -> Grip:
+    """Across the object or, where that is not possible, across its rim."""
+    try:
+        return antipodal_grip(located, gripper)
+    except CannotGripError as across:
+        try:
+            return rim_grip(located, gripper)
+        except CannotGripError:
+            raise across from None
 
 
 def centroid_grip(located: Located) -> Grip:

@@ -2,8 +2,10 @@
 """Where to grip an object: the strategies and what they give.
 
 - centroid: the measured surface point that is nearest to the mask's centroid, approached along the camera's view.
-- top_plane: the middle of the largest level patch of its surface, for a vacuum cup (`lisa_ros.spatial.top_plane`).
-- antipodal: a parallel gripper from above (`lisa_ros.spatial.antipodal`).
+- top_plane: the middle of the largest level patch of its surface, for a vacuum cup
+  (`lisa_ros.spatial.grips.top_plane`).
+- antipodal: a parallel gripper from above, across the object (`lisa_ros.spatial.grips.antipodal`) or, where that is not
+  possible, across the rim of a hollow one (`lisa_ros.spatial.grips.rim`).
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ class Grip:
     """Where a gripper or a vacuum cup takes hold.
 
     Attributes:
-        strategy: one of GRIP_STRATEGIES.
-        position_m: x, y, z: a point of the measured surface or, for antipodal, the middle between the finger tips.
-        orientation: quaternion x, y, z, w: z is the approach direction; for antipodal, the fingers close along y.
-        opening_m: antipodal: of the gripper on the way down.
+        strategy: "centroid", "top_plane", "antipodal" or "rim".
+        position_m: x, y, z: a point of the measured surface or, for antipodal and rim, the middle between the finger
+            tips.
+        orientation: quaternion x, y, z, w: z is the approach direction; for antipodal and rim, the fingers close
+            along y.
+        opening_m: antipodal and rim: of the gripper on the way down.
         patch_size_m: top_plane: length and width of the patch.
         clear_diameter_m: top_plane: of the largest circle around the point within the patch.
         flatness_m: top_plane: standard deviation of the measured points from the patch's plane.
