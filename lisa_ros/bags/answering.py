@@ -26,7 +26,7 @@ from lisa_ros.spatial.grasping import Gripper
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
-from lisa_ros.spatial.parts import separate_things
+from lisa_ros.spatial.parts import separate_objects
 from lisa_ros.spatial.registration import depth_on_grid
 from lisa_ros.tracking.stillness import same_scene
 
@@ -242,14 +242,14 @@ class _Positions:
             self._trouble = NotLocated(NotLocatedReason.NO_DEPTH, str(error))
 
     def separated(self, objects: tuple[ObjectMask, ...], image: Rgb) -> tuple[ObjectMask, ...]:
-        """One object for each separate thing, if the only mask covers several, as the node's split_objects."""
+        """One object for each separate one, if the only mask covers several, as the node's split_objects."""
         if len(objects) != 1:
             return objects
         size = (image.shape[1], image.shape[0])
         depth_m = None if self._depth_m is None else depth_on_grid(self._depth_m, size)
         if depth_m is not None and depth_m.shape != image.shape[:2]:
             depth_m = None
-        parts = separate_things(objects[0].mask, depth_m)
+        parts = separate_objects(objects[0].mask, depth_m)
         return objects if len(parts) == 1 else tuple(replace(objects[0], mask=part, box=None) for part in parts)
 
     def of(self, image: Rgb, mask: Mask) -> Located | NotLocated:

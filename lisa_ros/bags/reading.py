@@ -38,7 +38,7 @@ class Bag:
         start_ns: Time of the first message.
         end_ns: Time of the last message.
         reader: Reads by the index; None: the bag is damaged.
-        problems: One sentence for each thing that could not be read; grows while messages are read.
+        problems: One sentence for each part that could not be read; grows while messages are read.
     """
 
     path: Path

@@ -85,7 +85,7 @@ class Summary:
         resumed: How many answers an interrupted run had given already.
         bag_s: Length of the bag.
         took_s: Seconds.
-        problems: One sentence for each thing that could not be read.
+        problems: One sentence for each part that could not be read.
     """
 
     statuses: list[str]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a model answers, and how much faster than upstream's way of computing with the same weights."""
+"""How fast a model answers, and how much faster than the public implementation with the same weights."""

@@ -71,19 +71,19 @@ class Error:
     ms: float = np.nan
 
 
-def measure(view: View, thing: SceneObject, depth_m: Depth, camera: CameraModel, mask: NDArray[np.bool_]) -> Error:
+def measure(view: View, target: SceneObject, depth_m: Depth, camera: CameraModel, mask: NDArray[np.bool_]) -> Error:
     """Locates one object of a view by the mask and depth given, and compares with the view's truth."""
     began = time.thread_time()
     found = locate(view.rgb, mask, depth_m, camera)
     ms = 1000 * (time.thread_time() - began)
     if not isinstance(found, Located):
-        return Error(thing.kind, False)
-    truth = view.instances == thing.instance
+        return Error(target.kind, False)
+    truth = view.instances == target.instance
     true_xyz = _true_points(view, camera)
     seen = true_xyz[truth]
     (x, y), *_ = camera.rays_of(np.array([centroid_pixel(truth)]))
     point = np.median(seen[:, 2]) * np.array([x, y, 1.0])
-    middle = (np.linalg.inv(view.camera.pose) @ np.array([*thing.position_m, 1.0]))[:3]
+    middle = (np.linalg.inv(view.camera.pose) @ np.array([*target.position_m, 1.0]))[:3]
     centroid, box = np.array(found.centroid_m), np.array(found.box.centre_m)
     distances = (centroid - point, centroid - seen.mean(axis=0), centroid - middle, box - middle)
     errors = [1000 * float(np.linalg.norm(distance)) for distance in distances]
@@ -91,7 +91,7 @@ def measure(view: View, thing: SceneObject, depth_m: Depth, camera: CameraModel,
     share = len(gaps) / int(np.count_nonzero(truth))
     point_mm, mean_mm, middle_mm, box_mm = errors
     on_object = float((gaps <= NEAR_M).mean())
-    return Error(thing.kind, True, point_mm, mean_mm, middle_mm, box_mm, on_object, share, ms)
+    return Error(target.kind, True, point_mm, mean_mm, middle_mm, box_mm, on_object, share, ms)
 
 
 def _true_points(view: View, camera: CameraModel) -> Floats:
@@ -112,7 +112,7 @@ def _gaps(found: Located, true_xyz: Floats, truth: NDArray[np.bool_]) -> Floats:
 
 
 def views(scenes: int, seed: int) -> Iterator[View]:
-    """Scenes, each other things and another camera."""
+    """Scenes, each with other objects and another camera."""
     from lisa_ros.simulation.tabletop import Tabletop  # only those who render need the simulator
 
     with Tabletop(seed) as table:
@@ -172,9 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, kind in KINDS.items():
             depth_m = spoiled(view.depth_m, kind, rng)
             for start, masked in STARTS.items():
-                for thing in view.objects:
-                    mask = masked(view.instances == thing.instance)
-                    errors[f"{name}, {start}"].append(measure(view, thing, depth_m, camera, mask))
+                for target in view.objects:
+                    mask = masked(view.instances == target.instance)
+                    errors[f"{name}, {start}"].append(measure(view, target, depth_m, camera, mask))
     print(table({case: summary(found) for case, found in errors.items()}))
     if options.json:
         figures = {case: [asdict(error) for error in found] for case, found in errors.items()}

@@ -83,17 +83,17 @@ def measure_top(found: Located, kind: str, true_xyz: Floats) -> Measured:
     return Measured(kind, True, True, float(np.rad2deg(np.arccos(min(1.0, cosine)))), ms=ms)
 
 
-def measure_grasp(found: Located, thing: SceneObject, table: Tabletop, view: View, gripper: Gripper) -> Measured:
+def measure_grasp(found: Located, target: SceneObject, table: Tabletop, view: View, gripper: Gripper) -> Measured:
     """Execute an antipodal grip."""
     began = time.thread_time()
     grip = grip_of(found, "antipodal", gripper)
     ms = 1000 * (time.thread_time() - began)
     if not isinstance(grip, Grip):
-        return Measured(thing.kind, False, detail=grip.detail if grip else "", ms=ms)
+        return Measured(target.kind, False, detail=grip.detail if grip else "", ms=ms)
     there = grip.in_frame(view.camera.pose)
-    body = table.body_of(thing.instance)
+    body = table.body_of(target.instance)
     lifted = try_grasp(table.world, body, there.position_m, there.orientation, there.opening_m)
-    return Measured(thing.kind, True, lifted=lifted, ms=ms)
+    return Measured(target.kind, True, lifted=lifted, ms=ms)
 
 
 def run(
@@ -111,14 +111,14 @@ def run(
             true_z = view.depth_m.astype(np.float64)
             true_xyz = np.dstack([camera.rays * true_z[..., None], true_z])
             image = view.rgb.copy()
-            for thing in view.objects:
-                mask = view.instances == thing.instance
+            for target in view.objects:
+                mask = view.instances == target.instance
                 found = locate(view.rgb, mask, depth_m, camera)
                 if not isinstance(found, Located):
                     continue
-                results["top_plane"].append(measure_top(found, thing.kind, true_xyz[mask]))
-                if thing.kind in LIFTED_KINDS:
-                    results["antipodal"].append(measure_grasp(found, thing, table, view, gripper))
+                results["top_plane"].append(measure_top(found, target.kind, true_xyz[mask]))
+                if target.kind in LIFTED_KINDS:
+                    results["antipodal"].append(measure_grasp(found, target, table, view, gripper))
                 draw(image, found, camera, gripper)
             drawn.append(image)
             table.rearrange()

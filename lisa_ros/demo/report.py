@@ -42,7 +42,7 @@ class Row:
     Attributes:
         operator: who asked.
         command: what was asked.
-        meant: the thing that was meant.
+        meant: the object that was meant.
         status: of the Segmentation, in words; `MISSING` when none came.
         detail: why, when the status is not OK.
         answer: raw, with "[SEG]".

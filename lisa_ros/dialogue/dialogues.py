@@ -34,7 +34,7 @@ class OperatorError(LisaError):
 
 
 class UndoError(LisaError):
-    """There is nothing to take back; the text is one sentence for the operator."""
+    """There is nothing to undo; the text is one sentence for the operator."""
 
 
 class ForgottenTurnError(LisaError):
@@ -267,7 +267,7 @@ class Dialogues:
                 raise UndoError("The dialogue has new turns since the reset; the earlier ones cannot be restored.")
             dialogue = self._before_reset.pop(operator, None)
             if dialogue is None:
-                raise UndoError("There is no reset to take back.")
+                raise UndoError("There is no reset to undo.")
             self._touch(dialogue)
             self._dialogues[operator] = dialogue
             dialogue.trim(self._limits)
@@ -284,7 +284,7 @@ class Dialogues:
         with self._lock:
             dialogue = self._dialogues.get(operator)
             if dialogue is None or not dialogue.turns:
-                raise UndoError("The dialogue has no turn to take back.")
+                raise UndoError("The dialogue has no turn to undo.")
             if len(dialogue.turns) == 1:
                 self._forget(operator)
                 return 0

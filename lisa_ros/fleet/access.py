@@ -97,10 +97,10 @@ def read_tokens(path: Path) -> dict[str, str]:
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2 or words[0] in tokens or words[1] in tokens.values():
-            raise LisaError(f"{path}, line {number}: it is `ROBOT TOKEN`, each robot and each token once")
+            raise LisaError(f"{path}, line {number}: it must be `ROBOT TOKEN`, each robot and each token once")
         if len(words[1]) < SHORTEST_TOKEN:
-            raise LisaError(f"{path}, line {number}: a token has at least {SHORTEST_TOKEN} characters")
+            raise LisaError(f"{path}, line {number}: a token must have at least {SHORTEST_TOKEN} characters")
         tokens[words[0]] = words[1]
     if not tokens:
-        raise LisaError(f"{path} has no tokens; its lines are `ROBOT TOKEN`")
+        raise LisaError(f"{path} has no tokens; its lines must be `ROBOT TOKEN`")
     return tokens

@@ -26,7 +26,7 @@ except ModuleNotFoundError:  # said by name when a server is asked for
 
 
 class UnreachableError(LisaError):
-    """The server cannot be reached, does not answer in time, or has no room."""
+    """The server cannot be reached, does not answer in time, or its queue is full."""
 
 
 class LostReplicaError(UnreachableError):
@@ -52,9 +52,9 @@ def base_address(server: str) -> str:
     try:
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise LisaError(f"{server}: {error}; a server is lisa://HOST:PORT/MODEL") from error
+        raise LisaError(f"{server}: {error}; a server must be lisa://HOST:PORT/MODEL") from error
     if parts.scheme not in SCHEMES or not parts.hostname or not parts.path.strip("/") or parts.username:
-        raise LisaError(f"{server} is no server; one is lisa://HOST:PORT/MODEL, or lisas:// for TLS")
+        raise LisaError(f"{server} is no server; it must be lisa://HOST:PORT/MODEL, or lisas:// for TLS")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{SCHEMES[parts.scheme]}://{host}:{port}/{parts.path.strip('/')}"
 
@@ -118,7 +118,7 @@ class Connection:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What the server says of its model.
+        """What the server reports about its model.
 
         Raises:
             UnreachableError: the server does not answer, or is not ready.

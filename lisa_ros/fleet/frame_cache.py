@@ -39,10 +39,10 @@ class FrameCache:
 
         Args:
             key: its robot and frame.
-            encode: makes it if it is not kept; cheap, the model computes later. None: the image is not at hand.
+            encode: makes it if it is not kept; cheap, the model computes later. None: the image was not sent.
 
         Yields:
-            the encoded image; None: it is not kept, and is not at hand.
+            the encoded image; None: it is not kept, and was not sent.
         """
         kept = self._take(key, encode)
         if kept is None:

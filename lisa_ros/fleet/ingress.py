@@ -62,11 +62,11 @@ class Ingress:
             return JSONResponse({"error": str(error)}, error.status)
         except (BackPressureError, DeploymentUnavailableError) as error:
             return JSONResponse({"error": f"the server is full or starting: {error}"}, 503)
-        return JSONResponse({"error": "there is GET /model and POST /segment"}, 404)
+        return JSONResponse({"error": "only GET /model and POST /segment exist"}, 404)
 
     async def _segment(self, robot: str, request: Request) -> Response:
         if not _fits(request.headers.get("content-length", "")):
-            return JSONResponse({"error": f"a request needs its content-length, at most {MOST_BODY_BYTES}"}, 413)
+            return JSONResponse({"error": f"a request must have a content-length of at most {MOST_BODY_BYTES}"}, 413)
         self._access.begin(robot)
         body = None
         try:
@@ -81,7 +81,7 @@ class Ingress:
 
     async def _lines(self, robot: str, frame: str, body: bytes) -> AsyncIterator[bytes]:
         try:
-            # A frame's place is its own for each robot, as the replicas' images are.
+            # The key has the robot in it, as the keys of the replicas' images have.
             replicas: Any = self._replicas.options(stream=True, session_id=f"{robot}/{frame}" if frame else "")
             async for line in replicas.answer.remote(robot, body):
                 yield line
@@ -96,7 +96,7 @@ def _fits(content_length: str) -> bool:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The request's body; None: it is larger than it said."""
+    """The request's body; None: it is larger than its content-length."""
     parts, size = [], 0
     try:
         async for part in request.stream():

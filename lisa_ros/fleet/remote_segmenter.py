@@ -193,7 +193,7 @@ class RemoteSession:
         """See segmentation.interface.Session.
 
         Raises:
-            UnreachableError: the server cannot be reached or has no room.
+            UnreachableError: the server cannot be reached, or its queue is full.
             CommandError, ImageError: as from a model on this machine.
             RuntimeError: the model failed.
         """

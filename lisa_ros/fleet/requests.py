@@ -125,7 +125,7 @@ def _query(given: Any) -> Query:
     check_answer_kind(given["answer"])
     frame, command = str(given["frame"]), str(given["command"])
     if len(frame) != 64 or not set(frame) <= set("0123456789abcdef"):
-        raise ValueError("frame is a SHA-256 in lower-case hexadecimal digits")
+        raise ValueError("frame must be a SHA-256 in lower-case hexadecimal digits")
     if len(command) > MOST_TEXT:
         raise ValueError(f"the command has {len(command)} characters; {MOST_TEXT} are accepted")
     budget = PixelBudget(MOST_MASK_PIXELS)
@@ -134,7 +134,7 @@ def _query(given: Any) -> Query:
         raise ValueError(f"the dialogue has {spoken} characters; {MOST_DIALOGUE_TEXT} are accepted")
     tokens, deadline_s = int(given["max_new_tokens"]), float(given["deadline_s"])
     if not (1 <= tokens <= MOST_TOKENS and 0 < deadline_s <= 3600):
-        raise ValueError(f"max_new_tokens is 1 to {MOST_TOKENS}, deadline_s 0 to 3600")
+        raise ValueError(f"max_new_tokens must be 1 to {MOST_TOKENS}, deadline_s must be 0 to 3600")
     return Query(
         frame,
         command,
@@ -152,7 +152,7 @@ def _query(given: Any) -> Query:
 def _tuples(given: Any, length: int) -> Any:
     found = tuple(tuple(float(number) for number in one) for one in given)
     if len(found) > 16 or any(len(one) != length for one in found):
-        raise ValueError("points are pairs of numbers, boxes four numbers, at most 16 of them")
+        raise ValueError("points must be pairs of numbers and boxes four numbers, at most 16 of them")
     return found
 
 

@@ -20,7 +20,7 @@ class Bullet:
         """Opens the world.
 
         Raises:
-            RuntimeError: PyBullet has no world left to give.
+            RuntimeError: PyBullet cannot open another world.
         """
         self._world: int = pybullet.connect(pybullet.DIRECT)
         if self._world < 0:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated table seen by a moving camera, frame by frame, with the truth about one object on it.
 
-`python -m lisa_ros.simulation.moving FOLDER` renders sequences to files, which lisa_ros.tracking_benchmark reads.
+`python -m lisa_ros.simulation.moving FOLDER` renders sequences to files, which lisa_ros.benchmark.tracking reads.
 
 A frame is 1/30 s: the motions are those of a camera on an arm or a slow robot, up to about 0.4 m/s and 30 degrees/s.
 """
@@ -30,7 +30,7 @@ Vector = NDArray[np.float64]
 
 FRAMES = 60
 LEAST_TARGET = 1 / 200
-"""What is followed covers at least this part of the first image."""
+"""The tracked object covers at least this part of the first image."""
 SHAKE_M, SHAKE_AIM_M = 0.002, 0.004
 """Shake of a hand-held camera: of its position, and of the point it aims at, at about 0.7 m."""
 NOISE = 3.0
@@ -44,7 +44,7 @@ class MovingFrame:
 
     Attributes:
         rgb: (H, W, 3) uint8, with noise.
-        target: (H, W), the pixels where the followed object is seen; empty where it is hidden or out of the view.
+        target: (H, W), the pixels where the tracked object is seen; empty where it is hidden or out of the view.
     """
 
     rgb: NDArray[np.uint8]
@@ -163,7 +163,7 @@ def moving_frames(
 
     Args:
         motion: a key of `MOTIONS`.
-        seed: all chance comes from it: the scene, what is followed, how the hand shakes.
+        seed: of all random numbers: the scene, which object is tracked, how the hand shakes.
         frames: how many.
         width: pixels.
         height: pixels.

@@ -55,7 +55,7 @@ class RandomizedTable(Tabletop):
         """Makes the table, ready to render.
 
         Args:
-            seed: source of all chance.
+            seed: of all random numbers.
             ranges: what everything is drawn from.
             renderer: which makes the images.
             width: of the images, pixels.

@@ -67,7 +67,7 @@ class Tabletop:
         """Lays the table, ready to render.
 
         Args:
-            seed: all chance comes from it.
+            seed: of all random numbers.
             width: of the images, pixels.
             height: of the images, pixels.
             avoid: (kind, colour) pairs that never lie there.
@@ -192,7 +192,7 @@ class Tabletop:
                 moved = [p + new - old for p, new, old in zip(place, position_m, centre, strict=True)]
                 self._bullet.resetBasePositionAndOrientation(item.body, moved, attitude)
                 return
-        raise ValueError(f"no thing on the table has the instance {instance}")
+        raise ValueError(f"no object on the table has the instance {instance}")
 
     def render(self, least_visible: float = LEAST_VISIBLE) -> View:
         """Takes an image of the table as it is now.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The separate things that one mask covers ("all the mugs"), by connected parts, area and depth."""
+"""The separate objects that one mask covers ("all the mugs"), by connected parts, area and depth."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from lisa_ros.spatial.points import Depth, Mask, measured
 GAP_PX = 5
 """Parts nearer to each other than this are one part: a model's mask has cracks."""
 MIN_PART, MIN_PIXELS = 0.15, 40
-"""A part is a thing of its own if it has this share of the largest part's pixels, and so many pixels; otherwise it
-belongs to the nearest thing."""
+"""A part is an object of its own if it has this share of the largest part's pixels, and so many pixels; otherwise it
+belongs to the nearest object."""
 IN_FRONT_M = 0.015
 """What separates two parts is in front of both if it is nearer to the camera by this."""
 SAME_DEPTH_M = 0.1
-"""Parts of one thing behind another differ by at most this in depth."""
+"""Parts of one object behind another differ by at most this in depth."""
 
 
-def separate_things(mask: Mask, depth_m: Depth | None) -> list[Mask]:
-    """Split a mask into the separate things that it covers.
+def separate_objects(mask: Mask, depth_m: Depth | None) -> list[Mask]:
+    """Split a mask into the separate objects that it covers.
 
-    Two parts are one thing if what lies between them in the image is nearer to the camera than both: it hides the
-    middle of one thing. Without depth, that cannot be seen, and the parts are two things.
+    Two parts are one object if what lies between them in the image is nearer to the camera than both: it hides the
+    middle of one object. Without depth, that cannot be seen, and the parts are two objects.
 
     Args:
         mask: (H, W), not empty.
         depth_m: (H, W) metres along the optical axis, see `points.measured`; None: unknown.
 
     Returns:
-        masks (H, W), from left to right, which together are the mask; the mask itself if it is one thing.
+        masks (H, W), from left to right, which together are the mask; the mask itself if it is one object.
     """
     square = np.ones((GAP_PX, GAP_PX), np.uint8)
     count, joined = cv2.connectedComponents(cv2.dilate(mask.view(np.uint8), square))
@@ -44,26 +44,26 @@ def separate_things(mask: Mask, depth_m: Depth | None) -> list[Mask]:
     parts = [np.asarray(labels == label) for label in large]
     if depth_m is not None:
         parts = _joined(parts, mask, depth_m)
-    things = _with_scraps(parts, np.asarray((labels > 0) & ~np.isin(labels, large)))
-    return sorted(things, key=lambda thing: float(np.nonzero(thing)[1].mean()))
+    objects = _with_scraps(parts, np.asarray((labels > 0) & ~np.isin(labels, large)))
+    return sorted(objects, key=lambda found: float(np.nonzero(found)[1].mean()))
 
 
 def _joined(parts: list[Mask], mask: Mask, depth_m: Depth) -> list[Mask]:
     """The parts, with those joined that something in front separates."""
-    things = list(parts)
+    objects = list(parts)
     first = 0
-    while first < len(things):
+    while first < len(objects):
         hidden = next(
-            (i for i in range(first + 1, len(things)) if _one_thing(things[first], things[i], mask, depth_m)), 0
+            (i for i in range(first + 1, len(objects)) if _one_object(objects[first], objects[i], mask, depth_m)), 0
         )
         if hidden:
-            things[first] = things[first] | things.pop(hidden)
+            objects[first] = objects[first] | objects.pop(hidden)
         else:
             first += 1
-    return things
+    return objects
 
 
-def _one_thing(one: Mask, other: Mask, mask: Mask, depth_m: Depth) -> bool:
+def _one_object(one: Mask, other: Mask, mask: Mask, depth_m: Depth) -> bool:
     known = measured(depth_m)
     depths = [_median(depth_m[part & known]) for part in (one, other)]
     between = _median(depth_m[_line_between(one, other) & ~mask & known])

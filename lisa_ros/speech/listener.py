@@ -136,7 +136,7 @@ class Listener:
             self._ahead = readings
         self._last_s = time.perf_counter() - began_s
         self._spent_s += self._last_s
-        # What people say to each other is nobody's business.
+        # What people say to each other is not reported.
         if self.understanding.is_addressed(text, held=self._held):
             yield Partial(text, self._start_ns(due))
 

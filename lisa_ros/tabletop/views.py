@@ -162,7 +162,7 @@ def _shard_path(cache: Path, seed: int) -> Path:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a shard says of itself."""
+    """The description in a shard."""
 
     views: int
     height: int

@@ -36,13 +36,13 @@ class TrackState(Enum):
 class LossReason(Enum):
     """Why an object was lost. Each value completes the sentence "The object is lost: ..."."""
 
-    NOT_STARTED = "nothing was given to follow"
+    NOT_STARTED = "no object was given to track"
     OUT_OF_VIEW = "it left the view"
     HIDDEN = "too little of it is visible"
     UNLIKE = "the pixels at its position no longer have its colours"
-    INCONSISTENT = "its motion could not be followed"
+    INCONSISTENT = "its motion could not be tracked"
     SIZE_CHANGED = "the camera's images have another size now"
-    ENDED = "it is no longer followed"
+    ENDED = "it is no longer tracked"
 
 
 @dataclass(frozen=True, eq=False)

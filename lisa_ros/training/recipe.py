@@ -80,7 +80,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
     parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
     parser.add_argument("--threads", type=int, default=2, help="threads torch computes with")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="source of all chance")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of all random numbers")
     parser.add_argument("--train-views", type=int, default=defaults.train_views, help="views of the plain table")
     parser.add_argument(
         "--randomized-views", type=int, default=defaults.randomized_views, help="views of randomized tables"

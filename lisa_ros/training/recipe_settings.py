@@ -43,7 +43,7 @@ class Recipe:
         views: folder of rendered views, one folder a split.
         work: folder of states and logs.
         output: the checkpoint folder to write.
-        seed: source of all chance.
+        seed: of all random numbers.
         train_views, randomized_views: how many views of the plain and of randomized tables are learned from.
         workers: processes that render.
         schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.

@@ -10,7 +10,7 @@ from lisa_ros.spatial.grasping import Gripper
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, locate
-from lisa_ros.spatial.parts import separate_things
+from lisa_ros.spatial.parts import separate_objects
 from lisa_ros.spatial.rotation import rotation_of
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 400.0
@@ -102,13 +102,13 @@ def test_what_has_no_level_patch_says_so() -> None:
     assert isinstance(refused, NoGrip) and "level patch" in refused.detail
 
 
-def test_parts_without_depth_are_things_and_scraps_belong_to_the_nearest() -> None:
+def test_parts_without_depth_are_objects_and_scraps_belong_to_the_nearest() -> None:
     mask = np.zeros((60, 100), np.bool_)
     mask[10:30, 60:90] = mask[20:50, 5:35] = mask[5:8, 92:95] = True
-    left, right = separate_things(mask, None)
+    left, right = separate_objects(mask, None)
     assert (left | right == mask).all() and not (left & right).any()
     assert left[:, :40].sum() == left.sum() and right[6, 93]
-    assert len(separate_things(left, None)) == 1
+    assert len(separate_objects(left, None)) == 1
 
 
 def test_a_bowl_that_is_too_wide_is_gripped_at_its_rim() -> None:

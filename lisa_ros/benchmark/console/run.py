@@ -134,7 +134,7 @@ def _measured(options: ConsoleBenchmarkOptions, folder: Path) -> tuple[Blocks, B
         view = tabletop.render()
     segmenter = load_segmenter(embedded_checkpoint(), LoadOptions())
     model = Model(segmenter, segmenter.encode(view.rgb))
-    texts = [f"Where is the {thing.colour} {thing.kind}?" for thing in view.objects]
+    texts = [f"Where is the {target.colour} {target.kind}?" for target in view.objects]
     port = _free_port()
     camera = {"seed": SEED, "width": _WIDTH, "height": _HEIGHT, "rate_hz": 15.0}
     commands = {

@@ -36,7 +36,7 @@ def relayed(port: int, link: Link, seed: int = 0) -> Iterator[int]:
     Args:
         port: Of the server, on 127.0.0.1.
         link: What it does to the data.
-        seed: Of chance.
+        seed: Of all random numbers.
 
     Yields:
         the relay's port.

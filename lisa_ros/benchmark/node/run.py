@@ -89,7 +89,7 @@ class _Measuring:
         self._children: list[Child] = []
         with Tabletop(SEED, width=options.width, height=options.height) as tabletop:
             self._view: View = tabletop.render()
-        self._texts = [f"Where is the {thing.colour} {thing.kind}?" for thing in self._view.objects]
+        self._texts = [f"Where is the {target.colour} {target.kind}?" for target in self._view.objects]
 
     def all(self) -> dict[str, Any]:
         """The chosen parts' figures, by name."""

@@ -39,7 +39,7 @@ class Robot:
 
         Args:
             node: publishes the camera's topics, relative to its namespace.
-            seed: all chance comes from it.
+            seed: of all random numbers.
             size: width and height of the images, pixels.
             depth: the depth camera, one of simulation.depth_camera.KINDS.
             on_step: called after every step of the simulation.

@@ -59,7 +59,7 @@ def console_rights(console: Rights, lisa: Rights) -> Rights:
 
 
 def planner_rights(lisa: Rights) -> Rights:
-    """A planner's rights: it sends commands as any operator and reads all answers; dialogues are not its business."""
+    """A planner's rights: it sends commands as any operator and reads all answers; it has no right to the dialogues."""
     outputs = {topic for topic in lisa.publish if _is_output(topic, lisa)}
     commands = {topic for topic in lisa.subscribe if topic in (f"{lisa.name}/command", f"{lisa.name}/command_text")}
     return everybody(

@@ -46,7 +46,7 @@ class ConsoleApp:
         self.app: ASGIApp = Gate(inner, token=token, local=parameters.local, tls=bool(parameters.tls_cert))
 
     async def tick(self) -> None:
-        """Watches over the nodes, for ever."""
+        """Checks the nodes until it is cancelled."""
         while True:
             for camera in self._cameras.values():
                 camera.tick()

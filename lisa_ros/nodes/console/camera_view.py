@@ -35,7 +35,7 @@ _MOST_CONVERSATIONS = 64
 _MOST_FRAMES = 4
 _WIDEST_FRAME = 1920
 _CAMERA_SILENT_S = 1.4
-"""A camera without an image for so long is lost. Pages hear of it with the next heartbeat, 0.5 s later at most."""
+"""A camera without an image for so long is lost. Pages learn it with the next heartbeat, 0.5 s later at most."""
 _REASON_S = 2.0
 """How long the answer that says why a command was refused may take after the refusal."""
 

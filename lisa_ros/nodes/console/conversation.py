@@ -104,7 +104,7 @@ class Conversation:
                 listener({"type": "frame_of", "id": exchange.id}, exchange)
 
     def unwatch(self, listener: Callable[[dict[str, Any], Exchange | None], None]) -> None:
-        """The opposite of watch."""
+        """Stops calling the listener."""
         self._listeners.discard(listener)
 
     def get(self, identity: str) -> Exchange | None:
@@ -149,7 +149,7 @@ class Conversation:
         self.tell({**self.snapshot(), "reset": True})
 
     def restore(self) -> None:
-        """The reset was taken back."""
+        """The reset was undone."""
         kept = [*self._before_reset, *self._exchanges.values()]
         self._before_reset = []
         self._exchanges = OrderedDict((one.id, one) for one in kept)

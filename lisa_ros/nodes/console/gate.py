@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before every request: who may connect, from which page, how much may be sent, which headers go back."""
+"""Checks before every request: who may connect, from which page, how much may be sent, which headers go back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "lisa_console"
 _DAY_S = 86400
 OPEN_PATHS = frozenset({"/healthz"})
-"""Paths that need no token: a supervisor's probe has none, and they say nothing of any operator."""
+"""Paths that need no token: a supervisor's probe has none, and they contain nothing about operators."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (

@@ -32,7 +32,7 @@ class LinkError(RuntimeError):
 
 
 class Listener(Protocol):
-    """Who hears of answers; called on the event loop's thread."""
+    """Receives answers; called on the event loop's thread."""
 
     def on_feedback(self, identity: str, feedback: Segment.Feedback) -> None:
         """A part of an answer."""
@@ -75,7 +75,7 @@ class LisaLink:
             compressed: whether images come compressed.
             loop: the pages' event loop.
             on_ros: runs a function on the executor's thread.
-            listener: hears of answers.
+            listener: receives answers.
         """
         self._node, self._loop, self._on_ros, self._listener = node, loop, on_ros, listener
         self._answers = node.resolve_topic_name(f"{name}/segmentation")

@@ -154,7 +154,7 @@ def _spin(node: ConsoleNode, executor: SingleThreadedExecutor, loop: asyncio.Abs
         executor.spin()
     except ExternalShutdownException:
         pass
-    except Exception as error:  # a page without ROS behind it is worse than none
+    except Exception as error:  # without ROS, the page would show an old state
         node.get_logger().fatal(f"The console ends: {type(error).__name__}: {error}")
     loop.call_soon_threadsafe(setattr, server, "should_exit", True)
 

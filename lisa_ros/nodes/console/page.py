@@ -33,7 +33,7 @@ _WIDTHS = (160, 3840)
 
 
 class PageError(LisaError):
-    """A message of a page that makes no sense; the text says why."""
+    """A message of a page that is invalid; the text says why."""
 
 
 class Page:

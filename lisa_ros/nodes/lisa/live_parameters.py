@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters while it runs: declared, checked at every change, and at hand as one immutable value."""
+"""The node's parameters while it runs: declared, checked at every change, and available as one immutable value."""
 
 import dataclasses
 from collections.abc import Callable, Iterable

@@ -276,8 +276,7 @@ class NodeParameters:
     )
     split_objects: str = _choice(
         "auto",
-        "auto: one mask over several separate things (all the mugs) becomes several objects. never: one mask is one"
-        " object.",
+        "auto: one mask over several separate objects (all the mugs) is split. never: one mask is one object.",
         "auto",
         "never",
     )

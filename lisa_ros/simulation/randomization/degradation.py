@@ -64,7 +64,7 @@ def hide_behind_arm(rgb: Image, instances: NDArray[np.uint8], rng: Generator) ->
     Args:
         rgb: the image.
         instances: (H, W), the object at each pixel; 0 where the arm hides it.
-        rng: source of all chance.
+        rng: source of all random numbers.
 
     Returns:
         copies of both.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Procedural colour textures for table, floor and walls, made from chance alone."""
+"""Procedural colour textures for table, floor and walls, made from random numbers alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_texture(rng: Generator, names: Sequence[str]) -> Texture:
     """A texture of one of the named kinds in one or two random colours.
 
     Args:
-        rng: source of all chance.
+        rng: source of all random numbers.
         names: keys of PAINTERS; a name that is listed twice comes up twice as often.
     """
     name = names[int(rng.integers(len(names)))]

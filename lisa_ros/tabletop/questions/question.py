@@ -93,7 +93,7 @@ class Operator:
         mix: FollowUpMix = PLAIN,
         varied: bool = False,
     ) -> None:
-        """Speak with this source of chance, only held-out phrasings or only the others.
+        """Speak with these random numbers, only held-out phrasings or only the others.
 
         A learning operator never relates two kinds of object that are reserved for evaluation. A varied one types as
         many people do, see variations.py.

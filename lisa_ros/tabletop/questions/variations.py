@@ -53,7 +53,7 @@ def as_typed(text: str, rng: np.random.Generator, held_out: bool) -> str:
 
     Args:
         text: a request.
-        rng: source of all chance.
+        rng: source of all random numbers.
         held_out: use only the words of politeness that are kept for evaluation.
     """
     if rng.random() < 0.25 and "lease" not in text:

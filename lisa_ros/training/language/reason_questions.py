@@ -104,7 +104,7 @@ class Curriculum:
 
         Args:
             samples: all usable, one or more.
-            seed: source of all chance.
+            seed: of all random numbers.
             batch: images in a batch.
             questions: the most that are asked about an image at once.
             plain: makes plain words of a text of the data set, in which control texts may stand.

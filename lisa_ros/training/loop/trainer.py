@@ -30,7 +30,7 @@ from lisa_ros.training.loop.stopping import StopRequest
 Scalars = dict[str, float]
 Step = Callable[[int], tuple[torch.Tensor, Scalars]]
 """Number of the batch -> its loss and what to log of it. The same number gives the same batch in every run; torch's
-own chance (dropout) is seeded with the number too."""
+own random numbers (dropout) are seeded with the number too."""
 
 
 @runtime_checkable
@@ -69,7 +69,7 @@ class Schedule:
         accumulate: batches whose mean gradient one step takes.
         betas: AdamW's.
         muon_rate: the highest learning rate of Muon, which then trains the inner matrices; 0: AdamW trains all.
-        seed: of torch's own chance in the steps.
+        seed: of torch's own random numbers in the steps.
         log_every: steps between two lines of the log; the last step is logged too.
         image_every: steps between two images of how well it does.
     """

@@ -37,12 +37,12 @@ IGNORED = -100
 
 
 def step_rng(seed: int, stage: str, step: int) -> Rng:
-    """The source of chance of one training step."""
+    """The random numbers of one training step."""
     return np.random.default_rng([seed, *stage.encode(), step])
 
 
 def view_numbers(views: Views, rng: Rng, count: int) -> list[int]:
-    """Which views `draw_view` takes, called so often with the same source of chance."""
+    """Which views `draw_view` takes, called so often with the same random numbers."""
     return [draw_numbered(views, rng)[0] for _ in range(count)]
 
 

@@ -57,7 +57,7 @@ class ClipRandomizedStage(nn.Module):
             clip: CLIP's preprocessing.
             to_tokens: weight and bias of `hint_reading.read_as_images`.
             name: of the stage; part of the seed.
-            seed: source of all chance.
+            seed: of all random numbers.
             batch: views a step.
             kept: patches of each view that are computed.
         """

@@ -92,7 +92,7 @@ class DialogueStage(nn.Module):
             clip: CLIP's preprocessing.
             tokenizer: the checkpoint's.
             name: of the stage; part of the seed.
-            seed: source of all chance.
+            seed: of all random numbers.
             batch: views a step, one dialogue each.
             turns: the longest dialogue; each is 1 to this many turns long.
             vision: what LLaMA is given of a view. "nothing": it learns the language; "hints": it learns to find

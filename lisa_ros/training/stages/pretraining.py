@@ -305,7 +305,7 @@ def informative_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Ten
     Args:
         wanted: (B, GRID * GRID, WIDTH) hints.
         count: patches of each image, at most GRID * GRID.
-        rng: source of chance.
+        rng: source of all random numbers.
 
     Returns:
         (B, count) int64, ascending.

@@ -30,7 +30,7 @@ from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.overlay import draw_overlay
-from lisa_ros.spatial.parts import separate_things
+from lisa_ros.spatial.parts import separate_objects
 
 _RELIABLE = QoSProfile(depth=10)
 
@@ -142,12 +142,12 @@ class Answers:
             return True
 
     def split(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> Outcome:
-        """The outcome with one object for each separate thing, if its only mask covers several (split_objects)."""
+        """The outcome with one object for each separate one, if its only mask covers several (split_objects)."""
         wanted = request.options.split_objects or self._parameters.current.split_objects
         if wanted == "never" or len(outcome.objects) != 1:
             return outcome
         (found,) = outcome.objects
-        parts = separate_things(found.mask, self._positioner.locator.depth_m(encoded.source, found.mask))
+        parts = separate_objects(found.mask, self._positioner.locator.depth_m(encoded.source, found.mask))
         if len(parts) == 1:
             return outcome
         return replace(outcome, objects=tuple(replace(found, mask=part, box=None) for part in parts))

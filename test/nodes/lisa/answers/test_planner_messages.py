@@ -195,7 +195,7 @@ def test_a_command_with_an_unknown_option_is_rejected_with_the_known_ones(probe:
     assert answer.status == Segmentation.REJECTED and reason in answer.detail
 
 
-def test_separate_things_under_one_mask_become_objects(probe: Probe, camera: DepthCamera, topics: Topics) -> None:
+def test_separate_objects_under_one_mask_become_objects(probe: Probe, camera: DepthCamera, topics: Topics) -> None:
     both = ask(probe, camera, scene(RIGHT, LEFT), "all the red mugs")
     assert both.explanation == "The red part is ① ②."
     assert [one.bbox.x_offset for one in both.objects] == [LEFT.start, RIGHT.start]

@@ -168,7 +168,7 @@ def test_images_of_another_size_end_tracking_and_the_node_continues(probe: Probe
         wait_until(
             lambda: camera.show(small, DEPTH[:60, :80]) and received.objects[-1].state == TrackedObject.LOST, "the end"
         )
-        assert received.objects[-1].detail == "The object is lost: it is no longer followed."
+        assert received.objects[-1].detail == "The object is lost: it is no longer tracked."
         answer = camera.ask_about("red", lambda a: bool(a.objects), image=small, depth_m=DEPTH[:60, :80])
         assert answer.status == Segmentation.OK
         begin(camera)
