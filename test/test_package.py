@@ -238,3 +238,19 @@ def test_a_fresh_clone_needs_one_command(tmp_path_factory: pytest.TempPathFactor
     environment.setdefault("LISA_ROS_GOLDEN", str(ROOT.parent / "shared" / "reference"))
     done = subprocess.run(["make", target], cwd=clone, env=environment, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("extras", "gpu", "removed"), [("sim", "1", True), ("sim", "0", False), ("sim test", "1", False)]
+)
+def test_what_only_a_gpu_needs_is_removed_from_a_demo_environment(
+    tmp_path: Path, extras: str, gpu: str, removed: bool
+) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@" >>asked\n')
+    python.chmod(0o755)
+    script = f". {ROOT}/tools/setup_python.bash; has_gpu() {{ return {gpu}; }}; remove_unused {extras}"
+    subprocess.run(["bash", "-eEuo", "pipefail", "-c", script], cwd=tmp_path, check=True)
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("uninstall" in asked and asked.split()[-1] == "triton") is removed

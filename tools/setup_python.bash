@@ -17,11 +17,24 @@ requirements() {
   "$python" tools/requirements.py $(extras "$@")
 }
 
+# Whether torch may find a GPU of NVIDIA's here.
+has_gpu() {
+  command -v nvidia-smi >/dev/null || [ -e /dev/nvidiactl ]
+}
+
+# triton compiles programs for GPUs: torch's CUDA build asks for it, a CPU never imports it, and it takes 1 GB. The
+# environment of the tests keeps it, since docs/licences.md is made from that.
+remove_unused() {
+  case " $* " in *" test "*) return 0 ;; esac
+  if has_gpu; then return 0; fi
+  .venv/bin/python -m pip uninstall --disable-pip-version-check --quiet --yes triton
+}
+
 # Everything the environment depends on, whichever extras are in it; with $root, because a virtual environment cannot be
 # moved.
 environment_digest() {
   # shellcheck disable=SC2086
-  { requirements $all_extras; cat constraints.txt tools/patch_ros_wheels.py; echo "$root $ros"; "$python" -VV; "$python" -c 'import sys; print(sys.prefix)'; } | digest
+  { requirements $all_extras; cat constraints.txt tools/patch_ros_wheels.py; echo "$root $ros $(has_gpu && echo GPU)"; "$python" -VV; "$python" -c 'import sys; print(sys.prefix)'; } | digest
 }
 
 # Prints the extras of $2... that .venv lacks. Its stamp has the digest of the environment in the first line and an extra in
@@ -66,7 +79,10 @@ make_environment() {
   .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt numpy setuptools
   # shellcheck disable=SC2086
   requirements $kept "$@" >.venv/requirements.txt
-  .venv/bin/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -r .venv/requirements.txt
+  # Python compiles what is imported anyway; all of it would be 150 MB and half a minute.
+  .venv/bin/python -m pip install --disable-pip-version-check --no-compile --no-build-isolation -c constraints.txt -r .venv/requirements.txt
+  # shellcheck disable=SC2086
+  remove_unused $kept "$@"
   if [ -z "$ros" ]; then .venv/bin/python tools/patch_ros_wheels.py; fi
   # shellcheck disable=SC2086
   { echo "$wanted"; printf '%s\n' $kept "$@" | sort -u; } >$stamp
