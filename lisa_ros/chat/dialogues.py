@@ -41,6 +41,10 @@ class ChatDialogue(Protocol):
         """Takes the last reset back or, after none, the newest turn; returns one sentence. Raises a ValueError."""
         ...
 
+    def close(self) -> None:
+        """Ends what the dialogue has opened."""
+        ...
+
 
 class ModelDialogue:
     """A dialogue with a model of this process, about the images of a source."""
@@ -88,3 +92,6 @@ class ModelDialogue:
             raise LisaError("there is nothing to undo")
         turn = self._turns.pop()
         return f"Turn {len(self._turns) + 1} is forgotten: {turn.command}"
+
+    def close(self) -> None:
+        """See ChatDialogue: the model ends with the process."""

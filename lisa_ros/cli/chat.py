@@ -54,9 +54,12 @@ def run(options: argparse.Namespace) -> int:
     if options.display == "auto":
         protocol = supported_protocol(is_terminal=sys.stdout.isatty())
     dialogue = _dialogue(options, source)
-    session = ChatSession(dialogue, source, options.output, protocol)
     names = source.names if source is not None else lambda: []
-    session.run(typed_lines(names, _history()) if sys.stdin.isatty() else sys.stdin)
+    try:
+        session = ChatSession(dialogue, source, options.output, protocol)
+        session.run(typed_lines(names, _history()) if sys.stdin.isatty() else sys.stdin)
+    finally:
+        dialogue.close()
     return 0
 
 

@@ -93,6 +93,22 @@ def test_two_commands_with_a_short_pause_are_two(recognizer: Recognizer) -> None
     assert [one.used for one in understood(recognizer, sound)] == [COMMAND, "Show me the red cube."]
 
 
+@pytest.mark.parametrize("voice", ["slt", "rms"])
+def test_a_wake_phrase_alone_and_the_command_after_it(recognizer: Recognizer, voice: str) -> None:
+    """Alone it is heard as "Aye, robot." and "He rode butt."; played at another speed it is understood."""
+    sound = np.concatenate([said("Hey robot.", voice), silence(1.0), said(COMMAND, voice)])
+    first, second = understood(recognizer, sound, Rules())
+    assert first.meaning is Meaning.WAKE
+    assert (second.meaning, second.used) == (Meaning.COMMAND, COMMAND)
+
+
+def test_names_like_the_wake_phrase_do_not_wake(recognizer: Recognizer) -> None:
+    sound = np.concatenate(
+        [np.concatenate([said(name, "slt"), silence(1.0)]) for name in ("Hey Robert.", "The robot.")]
+    )
+    assert {one.meaning for one in understood(recognizer, sound, Rules())} == {Meaning.IGNORED}
+
+
 def test_a_wake_phrase_may_be_split_by_pauses(recognizer: Recognizer) -> None:
     for parts in (["Hey robot.", COMMAND], ["Hey", "robot,", COMMAND]):
         pauses = [silence(0.3 if len(parts) == 2 else 0.2)] * len(parts)

@@ -60,6 +60,7 @@ class Cost:
     """Medians of all pairs of one kind, milliseconds, see AddedTime.
 
     Attributes:
+        waited: for which the node's threads waited for a core during a command, all of them together.
         console_percent: of one core.
         images_a_second: of one page.
     """
@@ -69,6 +70,7 @@ class Cost:
     model: float
     added: float
     added_processor: float
+    waited: float
     console_percent: float
     images_a_second: float
 
@@ -82,6 +84,7 @@ def cost_of(blocks: Blocks) -> Cost:
         model=median(pair.model for pair in pairs),
         added=median(pair.wall - pair.model for pair in pairs),
         added_processor=median(pair.node_processor - pair.model_processor for pair in pairs),
+        waited=median(pair.node_waited for pair in pairs),
         console_percent=100 * blocks.console_s / blocks.seconds,
         images_a_second=median(blocks.images_a_second or [0.0]),
     )
@@ -92,7 +95,10 @@ def bars(without: Cost, with_pages: Cost, pages: int) -> list[Bar]:
     share, growth = with_pages.console_percent, 100 * (with_pages.added / without.added - 1)
     processor = 100 * (with_pages.added_processor / without.added_processor - 1)
     images = f"{share:.1f} %, {with_pages.images_a_second:.1f} images/s each"
-    grown = f"{without.added:.1f} to {with_pages.added:.1f} ms, {growth:+.0f} % (of processor time {processor:+.0f} %)"
+    grown = (
+        f"{without.added:.1f} to {with_pages.added:.1f} ms, {growth:+.0f} % (of processor time {processor:+.0f} %; "
+        f"waiting for a core {without.waited:.1f} to {with_pages.waited:.1f} ms)"
+    )
     return [
         Bar(f"console with {pages} pages", images, f"<= {CONSOLE_PERCENT:g} % of a core", share <= CONSOLE_PERCENT),
         Bar("the node's added time, median", grown, f"<= +{GROWTH_PERCENT:g} %", growth <= GROWTH_PERCENT),

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 from websockets.asyncio.client import connect
 
+from lisa_ros.nodes.console.page import LAST
+
 _WIDTH = 640
 _AGAIN_S = 0.2
 
@@ -28,7 +30,7 @@ async def _view(address: str, number: int, images: list[int]) -> None:
                 await page.send(json.dumps({"type": "hello", "operator": f"viewer {number}"}))
                 await page.send(json.dumps({"type": "frame", "width": _WIDTH}))
                 async for message in page:
-                    if isinstance(message, bytes):
+                    if isinstance(message, bytes) and message.startswith(LAST):
                         images[number] += 1
                         await page.send(json.dumps({"type": "frame", "width": _WIDTH}))
         except OSError:  # the console is not up yet

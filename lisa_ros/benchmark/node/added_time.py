@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from lisa_ros.benchmark.node.asking import Asker
-from lisa_ros.benchmark.node.processor import running_threads_s
+from lisa_ros.benchmark.node.processor import running_threads_s, waiting_threads_s
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 
 WARMING_UP = 3
@@ -54,7 +54,11 @@ class AddedTime:
 
 @dataclass(frozen=True)
 class Pair:
-    """One command, milliseconds."""
+    """One command, milliseconds.
+
+    Attributes:
+        node_waited: for which the node's threads waited for a core, all of them together.
+    """
 
     wall: float
     model: float
@@ -62,6 +66,7 @@ class Pair:
     total: float
     node_processor: float
     model_processor: float
+    node_waited: float = 0.0
 
 
 def measure_added_time(
@@ -86,13 +91,13 @@ def measure_added_time(
 
 def measure_pair(asker: Asker, process_id: int, model: Model, operator: str, text: str, timeout_s: float) -> Pair:
     """Gives one command of a new operator to the node, and then to the model."""
-    before_s = running_threads_s(process_id)
+    before_s, waited_before_s = running_threads_s(process_id), waiting_threads_s(process_id)
     heard, mask = asker.ask(operator, text, timeout_s)
-    node_s = running_threads_s(process_id) - before_s
+    node_s, waited_s = running_threads_s(process_id) - before_s, waiting_threads_s(process_id) - waited_before_s
     model_s, model_processor_s = model.answer(text)
-    in_ms = (1000 * seconds for seconds in (mask.came_s - heard.sent_s, model_s, node_s, model_processor_s))
-    wall, own, node, model_processor = in_ms
-    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor)
+    seconds = (mask.came_s - heard.sent_s, model_s, node_s, model_processor_s, waited_s)
+    wall, own, node, model_processor, waited = (1000 * one for one in seconds)
+    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor, waited)
 
 
 @dataclass(frozen=True)

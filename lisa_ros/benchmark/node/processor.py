@@ -24,10 +24,19 @@ def running_threads_s(process_id: int) -> float:
     `process_s` counts in hundredths of a second, which is too coarse for one command. See "schedstat" in Linux's
     Documentation/scheduler/sched-stats.rst: the first number is nanoseconds on a core.
     """
+    return _schedstat_s(process_id, 0)
+
+
+def waiting_threads_s(process_id: int) -> float:
+    """Seconds that the threads of a process that live could have run, and waited for a core; all threads together."""
+    return _schedstat_s(process_id, 1)
+
+
+def _schedstat_s(process_id: int, field: int) -> float:
     total_ns = 0
     for thread in Path(f"/proc/{process_id}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            total_ns += int((thread / "schedstat").read_text().split()[0])
+            total_ns += int((thread / "schedstat").read_text().split()[field])
     return total_ns / 1e9
 
 

@@ -53,12 +53,16 @@ def encode_jpeg(message: Image | CompressedImage, width: int) -> tuple[bytes, tu
     """
     pixels = rgb_image_from(message)
     height, full = pixels.shape[:2]
-    if width < full:
-        smaller = (width, max(1, round(height * width / full)))
-        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    encoded, file = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+    try:
+        if width < full:
+            smaller = (width, max(1, round(height * width / full)))
+            pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        encoded, file = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+    except cv2.error as error:
+        raise ImageError(f"An image of {full}x{height} pixels cannot be shown as JPEG.") from error
     if not encoded:
-        raise ImageError("The image could not be encoded as JPEG.")
+        raise ImageError(f"An image of {full}x{height} pixels cannot be shown as JPEG.")
     return file.tobytes(), (full, height)
 
 

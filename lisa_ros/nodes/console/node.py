@@ -8,12 +8,14 @@ Two threads: the executor's calls ROS, the event loop's owns everything that pag
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import rclpy
@@ -31,6 +33,8 @@ MISSING = (
 )
 _LARGEST_MESSAGE = 65536
 """Bytes that a page may send at once."""
+_ENCODERS, _NICE = 4, 10
+"""Threads that encode images, and how much they give way to the robot's other threads (0 to 19)."""
 
 
 class ConsoleNode(Node):
@@ -102,6 +106,11 @@ def _listening(parameters: ConsoleParameters) -> socket.socket:
         ) from error
 
 
+def give_way() -> None:
+    """Gives the calling thread, which encodes images for people, less of a core that others need, too."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
 async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: socket.socket) -> None:
     import uvicorn
 
@@ -109,6 +118,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     from lisa_ros.nodes.console.camera_view import CameraView
 
     parameters, loop = node.parameters, asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_ENCODERS, "jpeg", give_way))
     token = parameters.token or ("" if parameters.local else secrets.token_urlsafe(24))
     compressed = parameters.image_transport == "compressed"
 
@@ -126,7 +136,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
         ws_max_size=_LARGEST_MESSAGE,
         ws_per_message_deflate=False,  # JPEG files do not get smaller
         ws_ping_interval=5.0,
-        ws_ping_timeout=10.0,
+        ws_ping_timeout=60.0,  # over a slow link a ping waits behind an image
         timeout_graceful_shutdown=1,
         server_header=False,
         ssl_certfile=parameters.tls_cert or None,

@@ -30,6 +30,10 @@ _MOST_UNSENT_BYTES = 2**24
 """Messages, and their bytes, that a page may be behind; one that cannot keep up any more is closed and comes back by
 itself."""
 _WIDTHS = (160, 3840)
+_PART = 2**15
+LAST, MORE = b"\0", b"\1"
+"""A file is sent in parts of so many bytes, each after one that says whether more follow: over a slow link a page hears
+something of an image for as long as it comes."""
 
 
 class PageError(LisaError):
@@ -247,15 +251,20 @@ class Page:
             while self._unsent:
                 data = self._unsent.popleft()
                 self._unsent_bytes -= len(data)
-                await (self._socket.send_bytes(data) if isinstance(data, bytes) else self._socket.send_text(data))
+                await (self._send_file(data) if isinstance(data, bytes) else self._socket.send_text(data))
             if self._live is not None:
                 frame, self._live = self._live, None
                 header = {"kind": "live", "stamp": list(frame.stamp), "size": list(frame.size)}
-                await self._socket.send_bytes(packed(header, frame.jpeg))
+                await self._send_file(packed(header, frame.jpeg))
+
+    async def _send_file(self, data: bytes) -> None:
+        for start in range(0, len(data), _PART):
+            mark = MORE if start + _PART < len(data) else LAST
+            await self._socket.send_bytes(mark + data[start : start + _PART])
 
 
 def packed(header: dict[str, Any], file: bytes) -> bytes:
-    """A binary message: the header's length in 4 bytes, big-endian, the header as JSON, a file."""
+    """What is sent of a file: the header's length in 4 bytes, big-endian, the header as JSON, the file."""
     head = json.dumps(header).encode()
     return len(head).to_bytes(4, "big") + head + file
 

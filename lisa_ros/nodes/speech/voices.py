@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.speech.audio.samples import RATE, AudioError, Samples, from_int16, mono
@@ -19,6 +19,8 @@ from lisa_ros.speech.recognition.recognizer import Recognition
 
 _SPEECH_TOPIC = re.compile(r"/humans/voices/(?P<voice>[^/]+)/speech")
 _SEARCH_S = 1.0
+_SOUND_QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Their publishers are best effort; blocks that come while the node does something else must wait, not be lost."""
 _ROS_NAME = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -105,11 +107,11 @@ def subscribe_audio_common(node: Node, hear: Callable[[Samples, int, int], None]
         node.create_subscription(kind, topic, guarded_by(node, reported, False), qos)
 
     if hasattr(messages, "AudioStamped"):
-        subscribe(messages.AudioStamped, "audio", lambda message: _take_stamped(message, hear), qos_profile_sensor_data)
+        subscribe(messages.AudioStamped, "audio", lambda message: _take_stamped(message, hear), _SOUND_QOS)
         return ""
     capture = _Capture(hear, lambda: node.count_publishers("audio_info") > 0)
     subscribe(messages.AudioInfo, "audio_info", capture.take_info, 10)
-    subscribe(messages.AudioData, "audio", capture.take_data, qos_profile_sensor_data)
+    subscribe(messages.AudioData, "audio", capture.take_data, _SOUND_QOS)
     return ""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 
 from rapidfuzz.distance import OSA
@@ -53,6 +54,11 @@ def control(text: str) -> Meaning | None:
     return None
 
 
+_NEAR_WAKE = 0.4
+"""Distance below which the phrase may have been said: a further reading of the sound decides. "Hey robot" alone is
+heard as "aye, robot" (0.34) or "he rode butt" (0.35)."""
+
+
 class WakePhrase:
     """Finds a phrase at the begin of an utterance, also where the recogniser wrote it a little differently."""
 
@@ -70,18 +76,24 @@ class WakePhrase:
 
     def after(self, text: str) -> str | None:
         """What follows the phrase; "" where nothing does, None where the text does not begin with it."""
-        words = words_of(text)
+        distance, count = self._nearest(words_of(text))
+        if distance > _FARTHEST_WAKE:
+            return None
         spans = [match.span() for match in re.finditer(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)]
-        best: tuple[float, int] | None = None
+        return text[spans[count - 1][1] :].lstrip(" ,.;:!?-")
+
+    def may_begin(self, text: str) -> bool:
+        """Whether the text begins with something that sounds a little like the phrase."""
+        return self._nearest(words_of(text))[0] < _NEAR_WAKE
+
+    def _nearest(self, words: list[str]) -> tuple[float, int]:
+        """The smallest distance of the first words from the phrase, and how many words these are."""
+        best = (math.inf, 0)
         # One word may have been heard as two, or two as one, and an "um" may stand before it.
         for skipped in range(min(2, len(words))):
             for count in range(max(1, len(self._words) - 1), len(self._words) + 2):
                 piece = words[skipped : skipped + count]
-                if len(piece) < count:
-                    continue
-                distance = float(self._sounds.distances(" ".join(piece))[0])
-                if best is None or distance < best[0]:
-                    best = (distance, skipped + count)
-        if best is None or best[0] > _FARTHEST_WAKE:
-            return None
-        return text[spans[best[1] - 1][1] :].lstrip(" ,.;:!?-")
+                if len(piece) == count:
+                    distance = float(self._sounds.distances(" ".join(piece))[0])
+                    best = min(best, (distance, skipped + count))
+        return best

@@ -61,7 +61,8 @@ class Understanding:
         """What an utterance means.
 
         Args:
-            readings: of its sound; further ones are taken only where the first does not fit a closed vocabulary.
+            readings: of its sound; further ones are taken only where the first does not fit a closed vocabulary, or
+                nearly begins with the wake phrase.
             held: said while a button was held.
         """
         first = next(readings)
@@ -72,6 +73,8 @@ class Understanding:
         if self._question_is_open() and meant in (Meaning.YES, Meaning.NO):
             return self._confirmed(first, meant)
         text = first.text if held else self._addressed(first.text)
+        if text is None and self._may_be_addressed(first.text):
+            first, text = self._read_again(first, readings)
         if not text.strip() if text is not None else True:
             return self._not_a_command(first, text)
         assert text is not None
@@ -94,6 +97,17 @@ class Understanding:
             return None
         rest = self._wake.after(text)
         return text if rest is None and self._clock() < self._awake_until_s else rest
+
+    def _may_be_addressed(self, text: str) -> bool:
+        """Whether the wake phrase may have been misheard at the text's begin."""
+        return self._wake is not None and self._wake.may_begin(text)
+
+    def _read_again(self, first: Recognition, readings: Iterator[Recognition]) -> tuple[Recognition, str | None]:
+        """The first further reading that begins with the wake phrase, and what follows it; else `first` and None."""
+        for another in readings:
+            if (text := self._addressed(another.text)) is not None:
+                return another, text
+        return first, None
 
     def _not_a_command(self, first: Recognition, text: str | None) -> Understood:
         if text is None and first.text:
@@ -133,8 +147,10 @@ class Understanding:
     def wants_another(self, made: Sequence[Recognition], *, held: bool) -> bool:
         """Whether a further reading of the sound would be asked for, after those that are made."""
         parts = [part for one in made if (part := one.text if held else self._addressed(one.text)) and part.strip()]
-        if not parts or control(parts[0]) is not None or control(made[0].text) is not None:
+        if control(made[0].text) is not None or (parts and control(parts[0]) is not None):
             return False
+        if not parts:
+            return not held and self._may_be_addressed(made[0].text)
         return self.corrector.closed and max(self.corrector.correct(part).confidence for part in parts) < _SURE
 
     def _corrected(self, text: str, readings: Iterator[Recognition], held: bool) -> Correction:

@@ -6,25 +6,50 @@ import time
 from pathlib import Path
 
 import camera_images
+import numpy as np
 import pytest
 from console_page import Operator, chromium, console
 from node_probe import Probe
 from ros_harness import scripted_node, started, talking_node, wait_until
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
 SAID_S = 2.0
+DEAD_S = 6.0
+"""A link that brings nothing for so long is made anew, see link.js."""
 
 
-def film(probe: Probe) -> None:
+def film(probe: Probe, image: Image | None = None) -> None:
     """Begins to send ten images a second, for as long as the probe's node lives."""
-    image = camera_images.message("rgb8")
+    image = image or camera_images.message("rgb8")
 
     def show() -> None:
         image.header.stamp = probe.stamp_now()
         probe.show(image)
 
     probe.node.create_timer(0.1, show)
+
+
+def test_an_image_that_takes_longer_than_a_dead_link_is_given_comes_whole() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    with talking_node("probe") as own, console() as address, chromium() as browser:
+        probe = Probe(own)
+        film(probe, Image(height=240, width=320, step=960, encoding="rgb8", data=noise.tobytes()))
+        ann = Operator(browser, address, "ann")
+        ann.until(lambda: ann.drawn().get("image"), "a live image")
+        connections: list[object] = []
+        ann.page.on("websocket", lambda socket: connections.append(socket))
+        network = ann.context.new_cdp_session(ann.page)
+        network.send("Network.enable")
+        slow(network, 7_000)
+        for _ in range(2):  # the first was under way
+            began_s, drawn = time.monotonic(), ann.drawn()["at"]
+            ann.until(lambda drawn=drawn: ann.drawn()["at"] > drawn, "an image", 60.0)
+        assert time.monotonic() - began_s > DEAD_S
+        assert connections == []
+        ann.close()
+        probe.close()
 
 
 def test_a_slow_link_and_a_frozen_node_are_said_in_time_and_nothing_said_to_be_lost_is_done(tmp_path: Path) -> None:

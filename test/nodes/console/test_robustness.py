@@ -18,6 +18,8 @@ from node_probe import Probe, probing
 from playwright.sync_api import Browser
 from ros_harness import Process, scripted_node, started, wait_at, wait_until
 
+SAID_S = 2.0
+
 PAYLOADS = (
     "<script>{code}</script>",
     "<img src=x onerror={code}>",
@@ -133,7 +135,9 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
             ann.say(f"gate {gate}")
             wait_at(gate)
             process.send_signal(signal.SIGKILL)
+            killed_s = time.monotonic()
             ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm")
+            assert time.monotonic() - killed_s < SAID_S
             ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
             assert "Send the command again" in ann.log()[-1]["answer"]
             count = len(ann.log())

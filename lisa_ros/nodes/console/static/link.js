@@ -19,6 +19,7 @@ export class Link {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/page`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    this.parts = [];
     socket.onopen = () => {
       this.attempts = 0;
       this.heard = performance.now();
@@ -52,10 +53,16 @@ export class Link {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(samples);
   }
 
+  // A file comes in parts; the first byte of each says whether more follow.
   unpack(data) {
-    const length = new DataView(data).getUint32(0);
-    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-    this.on.file(header, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+    this.parts.push(new Uint8Array(data, 1));
+    if (new Uint8Array(data)[0]) return;
+    const parts = this.parts.splice(0);
+    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+    const length = new DataView(whole.buffer).getUint32(0);
+    const header = JSON.parse(new TextDecoder().decode(whole.subarray(4, 4 + length)));
+    this.on.file(header, new Blob([whole.subarray(4 + length)], { type: "image/jpeg" }));
   }
 
   judge() {
