@@ -30,7 +30,7 @@ _MOST_UNSENT_BYTES = 2**24
 """Messages, and their bytes, that a page may be behind; one that cannot keep up any more is closed and comes back by
 itself."""
 _WIDTHS = (160, 3840)
-_PART = 2**15
+_PART = 2**14
 LAST, MORE = b"\0", b"\1"
 """A file is sent in parts of so many bytes, each after one that says whether more follow: over a slow link a page hears
 something of an image for as long as it comes."""
