@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
-from lisa_ros.demo.processes import node_command, running, share_memory
+from lisa_ros.demo.processes import Child, node_command, running, share_memory
 from lisa_ros.demo.script import LINES, SEED
 from lisa_ros.msg import Command, Segmentation, TrackedObject
 from lisa_ros.srv import ListDialogues, ResetDialogue
@@ -42,7 +42,7 @@ _TOPICS: dict[str, Any] = {
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SHOWN = 4
 """Elements of a long array that are shown."""
-_PATIENCE_S = 120.0
+_PATIENCE_S = 300.0
 _ANSWER_S = 6.0
 
 
@@ -54,13 +54,13 @@ def main() -> int:
         "sim_camera": node_command("sim_camera", _NAMESPACE, settings),
         "lisa_node": node_command("lisa_node", _NAMESPACE, {"dialogue_file": json.dumps("")}),
     }
-    with tempfile.TemporaryDirectory() as folder, running(commands, Path(folder)):
-        text = _talk()
+    with tempfile.TemporaryDirectory() as folder, running(commands, Path(folder)) as children:
+        text = _talk(children)
     Path(sys.argv[1]).write_text(text, encoding="utf-8")
     return 0
 
 
-def _talk() -> str:
+def _talk(children: Sequence[Child]) -> str:
     rclpy.init()
     node = rclpy.create_node("reader")
     heard: dict[str, Any] = {}
@@ -72,15 +72,21 @@ def _talk() -> str:
         DiagnosticArray, "/diagnostics", lambda m: heard.__setitem__("/diagnostics", m), best_effort
     )
     threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
-    sections = _conversation(node, heard)
+    sections = _conversation(node, heard, children)
     rclpy.shutdown()
     return _page(sections)
 
 
-def _conversation(node: Any, heard: dict[str, Any]) -> list[tuple[str, str]]:
+def _conversation(node: Any, heard: dict[str, Any], children: Sequence[Child]) -> list[tuple[str, str]]:
     name = f"{_NAMESPACE}/lisa"
     commands = node.create_publisher(Command, f"{name}/command", 10)
-    _until(commands.get_subscription_count, "the node")
+
+    def is_there() -> bool:
+        for child in children:
+            child.check()
+        return bool(commands.get_subscription_count())
+
+    _until(is_there, "the node")
     command = Command(id="1", operator_id="ann", text=LINES[0].text)
 
     def all_heard() -> bool:
