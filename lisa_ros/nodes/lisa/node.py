@@ -3,8 +3,7 @@
 
 The way of a command: `_on_command` -> `Commands.accept` (rejected at once, or queued) -> `Commands._work` on a worker's
 thread (a frame from `Camera`, then `run_inference`) -> `Answers.publish`. Commands of different operators are processed
-at the same time, those of one operator in order. The first object of an answer is then tracked by `ObjectTracking`, on
-a thread of its own.
+at the same time, those of one operator in order. `ObjectTracking` tracks the first object of an answer.
 """
 
 import math
@@ -130,12 +129,7 @@ class LisaNode(LifecycleNode):
         self._model_info = ModelInfoTopic(self)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
-        self._segment_action: SegmentAction | None = None
-        if self._live_parameters.current.shared_command:
-            self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
-            self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
-            aborts = lambda: self._live_parameters.current.no_object_is == "abort"  # noqa: E731
-            self._segment_action = SegmentAction(self, self._commands, aborts)
+        self._segment_action = self._listen_to_all() if self._live_parameters.current.shared_command else None
         DialogueServices(self, self._dialogues)
         if self._live_parameters.current.autostart:
             self._commands.hold()  # before the executor takes the first command
@@ -286,6 +280,12 @@ class LisaNode(LifecycleNode):
     @guarded
     def _on_command_text(self, message: String) -> None:
         self._commands.accept(Request.from_text(message.data))
+
+    def _listen_to_all(self) -> SegmentAction:
+        """Take commands of all operators: two topics, and the action."""
+        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
+        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+        return SegmentAction(self, self._commands, lambda: self._live_parameters.current.no_object_is == "abort")
 
     def _open_camera(self) -> Camera:
         parameters = self._live_parameters

@@ -56,17 +56,7 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
     """
     executor = NodeExecutor(node.change_state)
     executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except BaseException:  # without its executor the node is useless
-            node.failure = f"The executor failed:\n{traceback.format_exc()}"
-        stop.set()
-
-    thread = threading.Thread(target=spin, name="lisa_executor", daemon=True)
+    thread = threading.Thread(target=_spin, args=(node, executor, stop), name="lisa_executor", daemon=True)
     thread.start()
     node.start()
     while not stop.wait(PERIOD_S):
@@ -75,6 +65,24 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
     timer = threading.Timer(MAX_END_S, _exit_now, args=(1, f"The node did not end within {MAX_END_S:g} s."))
     timer.daemon = True
     timer.start()
+    code = _end(node, executor, thread)
+    timer.cancel()
+    return code
+
+
+def _spin(node: RunnableNode, executor: NodeExecutor, stop: threading.Event) -> None:
+    """The body of the executor's thread; `stop` is set when it ends."""
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except BaseException:  # without its executor the node is useless
+        node.failure = f"The executor failed:\n{traceback.format_exc()}"
+    stop.set()
+
+
+def _end(node: RunnableNode, executor: NodeExecutor, thread: threading.Thread) -> int:
+    """End the node and its executor; returns the exit code."""
     if node.failure:
         node.get_logger().fatal(node.failure)
     node.stop(thread.is_alive)
@@ -86,7 +94,6 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
         _exit_now(code, "A thread of the model still runs; the process ends without it.")
     node.destroy_node()
     rclpy.try_shutdown()
-    timer.cancel()
     return code
 
 

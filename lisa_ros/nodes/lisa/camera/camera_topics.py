@@ -2,7 +2,7 @@
 """Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -58,21 +58,8 @@ class CameraTopics:
             serialized=True,
             on_lost=self._on_lost,
         )
-        self._subscriptions = [self._images]
-        if parameters.use_depth:
-            # As for images: remapping `depth` also remaps `depth/compressedDepth`.
-            depth = node.resolve_topic_name("depth")
-            plugin = parameters.depth_transport == "compressedDepth"
-            self._subscriptions += [
-                self._subscribe(
-                    CompressedImage if plugin else Image,
-                    f"{depth}/compressedDepth" if plugin else depth,
-                    frames.add_depth,
-                    _DEPTH_DEPTH,
-                    serialized=True,
-                ),
-                self._subscribe(CameraInfo, "camera_info", frames.add_info, _INFO_DEPTH),
-            ]
+        depth = self._subscribe_depth(parameters.depth_transport) if parameters.use_depth else ()
+        self._subscriptions = [self._images, *depth]
 
     @property
     def image_topic(self) -> str:
@@ -83,6 +70,20 @@ class CameraTopics:
         """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+
+    def _subscribe_depth(self, transport: str) -> Iterable[Any]:
+        """Subscribe to depth images and intrinsics."""
+        # As for images: remapping `depth` also remaps `depth/compressedDepth`.
+        topic = self._node.resolve_topic_name("depth")
+        plugin = transport == "compressedDepth"
+        yield self._subscribe(
+            CompressedImage if plugin else Image,
+            f"{topic}/compressedDepth" if plugin else topic,
+            self._frames.add_depth,
+            _DEPTH_DEPTH,
+            serialized=True,
+        )
+        yield self._subscribe(CameraInfo, "camera_info", self._frames.add_info, _INFO_DEPTH)
 
     def _on_image(self, message: SerializedMessage) -> None:
         self.arrivals.count_arrived()

@@ -85,7 +85,20 @@ def run_inference(
         return Outcome(Segmentation.CANCELLED, sentence, encoded.header), None
     height, width = encoded.image.shape[:2]
     check_objects(finished.objects, (height, width))
-    outcome = Outcome(
+    outcome = _outcome(collected, segmenter, dialogue, encoded, settings, started_s)
+    return outcome, turn_of(request.text, finished)
+
+
+def _outcome(
+    collected: _Collected,
+    segmenter: Segmenter,
+    dialogue: DialogueSnapshot,
+    encoded: EncodedFrame,
+    settings: InferenceSettings,
+    started_s: float,
+) -> Outcome:
+    finished = collected.finished
+    return Outcome(
         *_status(finished.objects, settings.min_score),
         header=encoded.header,
         answer=finished.answer,
@@ -96,7 +109,6 @@ def run_inference(
         frame_known=encoded.known,
         first_mask_ms=1000 * (collected.first_mask_s - started_s) if collected.first_mask_s is not None else 0.0,
     )
-    return outcome, turn_of(request.text, finished)
 
 
 def _reported(events: Iterable[Event], request: Request, encoded: EncodedFrame, min_score: float) -> Iterator[Event]:
