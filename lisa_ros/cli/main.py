@@ -108,7 +108,7 @@ def _show_warnings() -> None:
 
 def _find_checkpoint(options: argparse.Namespace) -> None:
     """Replaces what names a checkpoint, `~/folder` or a Hugging Face id, by its folder."""
-    for name in ("checkpoint", "source"):
+    for name in ("checkpoint", "source") if options.command == "convert" else ("checkpoint",):
         if (given := getattr(options, name, None)) is not None:
             setattr(options, name, find_folder(given))
 

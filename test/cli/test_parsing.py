@@ -178,3 +178,9 @@ def test_a_reader_that_ends_early_is_no_error(tmp_path: Path) -> None:
 def test_each_data_set_has_its_own_usual_split(given: list[str], split: str, folders: dict[str, str]) -> None:
     options = _parser().parse_args([*EVALUATE, *given, "--protocol", "generate", "--checkpoint", folders["lisa"]])
     assert data_arguments(options)["source"].split == split
+
+
+def test_a_bag_is_never_taken_for_a_checkpoint_of_the_hub(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bag", "recordings/talk", str(tmp_path / "out"), "--image", "/image", "--command", "1s ann: the mug"]
+    assert main(command) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "lisa bag: there is no bag recordings/talk"
