@@ -61,6 +61,8 @@ EXTRAS_REQUIRE = {
         "pytest-timeout",
         "pytest-xdist",
         "ruff",
+        # The capacity model of the fleet (docs/fleet.md): pure Python, no needs of its own.
+        "simpy",
         "types-PyYAML",
         "types-tqdm",
     ],

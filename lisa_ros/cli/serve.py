@@ -45,6 +45,17 @@ def add(commands: Any) -> None:
         "--frames", type=whole_number, default=32, help="encoded images per replica (default: %(default)s)"
     )
     parser.add_argument("--requests-per-minute", type=float, default=0.0, help="quota of each robot; 0: none")
+    parser.add_argument(
+        "--robot-concurrent",
+        type=whole_number,
+        default=8,
+        help="running commands of each robot; more are refused (default: %(default)s)",
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of Serve's logs")
+    parser.add_argument(
+        "--traces", type=float, default=0.0, metavar="SHARE", help="of commands with OpenTelemetry spans, 0 to 1"
+    )
+    parser.add_argument("--metrics-port", type=count, default=0, help="of the metrics for Prometheus; 0: a free one")
     parser.add_argument("--cluster", default="", metavar="ADDRESS", help="Ray cluster (default: this machine alone)")
     parser.set_defaults(run=run)
 
@@ -60,7 +71,12 @@ def run(options: argparse.Namespace) -> int:
         options.host,
         options.port,
         f"/{options.name}",
-        *(str(one or "") for one in (options.tls_cert, options.tls_key, options.tls_ca)),
+        tls_cert=str(options.tls_cert or ""),
+        tls_key=str(options.tls_key or ""),
+        tls_ca=str(options.tls_ca or ""),
+        log_format=options.log_format,
+        traces=options.traces,
+        metrics_port=options.metrics_port,
     )
     application.start(_settings(options), at, options.cluster)
     scheme = "lisas" if options.tls_cert else "lisa"
@@ -84,6 +100,7 @@ def _settings(options: argparse.Namespace) -> Any:
         frames=options.frames,
         tokens=str(options.tokens or ""),
         requests_per_minute=options.requests_per_minute,
+        robot_concurrent=options.robot_concurrent,
     )
 
 
@@ -101,6 +118,8 @@ def _check(options: argparse.Namespace) -> None:
         raise LisaError("--tls-cert and --tls-key go together")
     if options.tls_ca is not None and options.tls_cert is None:
         raise LisaError("--tls-ca needs --tls-cert and --tls-key")
+    if not 0 <= options.traces <= 1:
+        raise LisaError(f"--traces {options.traces}: it is a share, 0 to 1")
     for path in (options.tokens, options.tls_cert, options.tls_key, options.tls_ca):
         if path is not None and not path.is_file():
             raise LisaError(f"there is no file {path}")

@@ -18,6 +18,7 @@ import ray
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, HTTPOptions, RequestRouterConfig
+from ray.serve.schema import LoggingConfig, TracingConfig
 
 from lisa_ros.fleet.access import Quota, read_tokens
 from lisa_ros.fleet.frame_router import FrameRouter
@@ -126,6 +127,9 @@ class Listening:
         prefix: of the paths, such as "/tabletop".
         tls_cert, tls_key: certificate and private key, files in PEM form; empty: HTTP without TLS.
         tls_ca: authority that signs the robots' certificates, a file in PEM form; empty: robots need none.
+        log_format: of Serve's logs: "text", or "json" with the fields `command_id`, `robot` and `ended`.
+        traces: share of the requests whose OpenTelemetry spans are written, 0 to 1.
+        metrics_port: of Ray's metrics for Prometheus, on this machine's addresses; 0: Ray takes a free one.
     """
 
     host: str = "127.0.0.1"
@@ -134,6 +138,9 @@ class Listening:
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+    log_format: str = "text"
+    traces: float = 0.0
+    metrics_port: int = 0
 
 
 def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
@@ -148,7 +155,8 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         ray.init(address=cluster)
     else:
         cores = max(os.cpu_count() or 1, settings.most_replicas, settings.replicas)
-        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+        metrics: dict[str, Any] = {"_metrics_export_port": at.metrics_port or None}
+        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **metrics)
     options = HTTPOptions(
         host=at.host,
         port=at.port,
@@ -156,7 +164,11 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         ssl_keyfile=at.tls_key or None,
         ssl_ca_certs=at.tls_ca or None,
     )
-    serve.start(http_options=options)
+    serve.start(
+        http_options=options,
+        logging_config=LoggingConfig(encoding=at.log_format.upper()),
+        tracing_config=TracingConfig(enabled=at.traces > 0, sampling_ratio=at.traces),
+    )
     serve.run(application(settings), name=at.prefix.strip("/"), route_prefix=at.prefix)
 
 

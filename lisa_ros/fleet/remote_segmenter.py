@@ -25,7 +25,7 @@ from lisa_ros.segmentation.answers import (
     TextDelta,
 )
 from lisa_ros.segmentation.errors import ImageError, LisaError
-from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
+from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, current_command_id
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.turns import Turn
 
@@ -201,6 +201,7 @@ class RemoteSession:
         query = Query(
             frame=self._encoded.frame,
             command=command,
+            command_id=current_command_id(),
             turns=self._turns,
             references=tuple(references),
             max_new_tokens=max_new_tokens,

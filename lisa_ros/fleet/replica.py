@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
+import math
 import threading
 import time
 import traceback
@@ -13,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from opentelemetry import trace
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from lisa_ros.fleet.frame_cache import FrameCache
@@ -31,7 +34,35 @@ _log = logging.getLogger("ray.serve")
 _TAGS: Any = ("robot", "ended")
 _SECONDS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]
 
+TEXT_S = 0.05
+"""Text that comes faster is sent in parts of so many seconds: each part costs time in three processes."""
+
 Emit = Callable[[dict[str, Any]], None]
+
+
+class _Lines:
+    """Puts events into lines of JSON, and several pieces of text into one part. Masks and ends are sent at once."""
+
+    def __init__(self, send: Callable[[bytes | None], object]) -> None:
+        self._send = send
+        self._waiting = b""
+        self._sent_s = -math.inf
+
+    def add(self, event: dict[str, Any]) -> None:
+        self._waiting += json.dumps(event).encode() + b"\n"
+        now_s = time.monotonic()
+        if event["event"] != "text" or now_s >= self._sent_s + TEXT_S:
+            self._sent_s = now_s
+            self._flush()
+
+    def end(self) -> None:
+        self._flush()
+        self._send(None)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._send(self._waiting)
+            self._waiting = b""
 
 
 class Replica:
@@ -67,23 +98,21 @@ class Replica:
             body: see fleet.requests.
 
         Yields:
-            lines of JSON: events of the answer (fleet.messages), or one with "event": "unknown_frame" or "error".
-            When the request is cancelled, the model stops within a token.
+            one line of JSON or several: events of the answer (fleet.messages), or one with "event": "unknown_frame" or
+            "error". When the request is cancelled, the model stops within a token.
         """
         loop, token = asyncio.get_running_loop(), CancelToken()
         lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-        def emit(event: dict[str, Any] | None) -> None:
-            line = None if event is None else json.dumps(event).encode() + b"\n"
-            loop.call_soon_threadsafe(lines.put_nowait, line)
+        sent = _Lines(lambda part: loop.call_soon_threadsafe(lines.put_nowait, part))
 
         def work() -> None:
             try:
-                self._answer(robot, body, token, emit)
+                self._answer(robot, body, token, sent.add)
             finally:
-                emit(None)
+                sent.end()
 
-        running = loop.run_in_executor(self._threads, work)
+        # The thread works in this request's context: its trace.
+        running = loop.run_in_executor(self._threads, contextvars.copy_context().run, work)
         try:
             while (line := await lines.get()) is not None:
                 yield line
@@ -97,6 +126,7 @@ class Replica:
         try:
             query, image = unpack(body)
             command_id = query.command_id
+            trace.get_current_span().set_attributes({"lisa.command_id": command_id, "lisa.robot": robot})
             timer = threading.Timer(query.deadline_s, token.cancel)
             timer.daemon = True
             timer.start()
@@ -108,12 +138,13 @@ class Replica:
             ended = {CommandError: "command", ImageError: "image"}.get(type(error), "request")
             emit({"event": "error", "kind": ended, "text": str(error)})
         except Exception as error:  # the replica must survive every error of a model
-            _log.error("command %s of %s failed:\n%s", command_id, robot, traceback.format_exc())
+            _log.error("Command %r of %r failed:\n%s", command_id, robot, traceback.format_exc())
             emit({"event": "error", "kind": "model", "text": f"{type(error).__name__}: {error}"})
         finally:
             self._change_running(-1)
             self._requests.inc(tags={"robot": robot, "ended": ended})
-            _log.info("command %s of %s: %s", command_id, robot, ended)
+            known = {"command_id": command_id, "robot": robot, "ended": ended}
+            _log.info("Command %r of %r: %s", command_id, robot, ended, extra=known)
 
     def _segment(self, robot: str, query: Query, image: bytes, token: CancelToken, emit: Emit) -> str:
         began_s, first = time.monotonic(), True

@@ -16,6 +16,8 @@ The types are those of numpy. Callers need no torch, and a test can replace the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
@@ -78,6 +80,24 @@ class AnswerOptions(TypedDict, total=False):
     cancelled: Callable[[], bool]
     answer: AnswerKind
     pointing: Pointing
+
+
+_command_id: ContextVar[str] = ContextVar("lisa_command_id", default="")
+
+
+def current_command_id() -> str:
+    """Return the id of the command that this thread answers, for logs and traces; empty: none is known."""
+    return _command_id.get()
+
+
+@contextmanager
+def answering(command_id: str) -> Iterator[None]:
+    """Name the command that this thread answers while the block runs. Models need not pass the id on."""
+    before = _command_id.set(command_id)
+    try:
+        yield
+    finally:
+        _command_id.reset(before)
 
 
 class Session(Protocol):

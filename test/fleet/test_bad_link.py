@@ -24,6 +24,7 @@ from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import Query, pack, unpack
 from lisa_ros.segmentation.answers import Finished, MaskFound, ObjectMask, TextDelta
+from lisa_ros.segmentation.interface import answering
 
 pytest.importorskip("httpx")
 IMAGE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -35,6 +36,7 @@ class Server:
     def __init__(self) -> None:
         self.asked = self.left = 0
         self.pause_s = 0.0
+        self.ids: dict[str, str] = {}
         self._frames: set[str] = set()
         app = Starlette(routes=[Route("/m/segment", self._segment, methods=["POST"])])
         self._uvicorn = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -57,6 +59,7 @@ class Server:
     async def _segment(self, request: Request) -> Any:
         query, image = unpack(await request.body())
         self.asked += 1
+        self.ids[query.command] = query.command_id
         if not image and query.frame not in self._frames:
             return JSONResponse({"event": "unknown_frame"})
         self._frames.add(query.frame)
@@ -94,6 +97,16 @@ def test_each_command_is_answered_once_over_a_link_that_breaks(server: Server) -
         assert remote.traffic.resent >= 1, "the link did not break"
         assert server.asked >= 100
         remote.release()
+
+
+def test_the_command_of_the_node_names_the_request(server: Server) -> None:
+    remote = RemoteSegmenter(f"lisa://127.0.0.1:{server.port}/m", RemoteSettings())
+    encoded = remote.encode(IMAGE)
+    with answering("id-1"):
+        list(remote.session(encoded).segment("first"))
+    list(remote.session(encoded).segment("second"))
+    assert server.ids == {"first": "id-1", "second": ""}
+    remote.release()
 
 
 def test_a_command_cancelled_before_the_answer_begins_ends_at_the_server(server: Server) -> None:
@@ -144,3 +157,21 @@ def test_a_robot_that_leaves_before_the_first_line_gets_its_place_back() -> None
 
     asyncio.run(leave())
     ingress._access.begin(ANYBODY)
+
+
+def test_masks_are_sent_at_once_and_text_in_parts() -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'lisa_ros[fleet]'")
+    from lisa_ros.fleet.replica import _Lines
+
+    parts: list[bytes | None] = []
+    lines = _Lines(parts.append)
+    texts = [{"event": "text", "text": letter} for letter in "abcdefgh"]
+    for event in (*texts[:4], {"event": "mask"}, *texts[4:], {"event": "finished"}):
+        lines.add(event)
+    assert len(parts) == 3, "the first text, then all up to the mask, then all up to the end"
+    assert parts[1] is not None and parts[1].endswith(b'{"event": "mask"}\n')
+    lines.add(texts[0])
+    lines.end()
+    assert parts[-1] is None
+    sent = [json.loads(line) for part in parts if part for line in part.splitlines()]
+    assert "".join(one.get("text", "") for one in sent) == "abcdefgha"

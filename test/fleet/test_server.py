@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real server (`lisa serve`, Ray Serve, the embedded model), asked over HTTP and by a node."""
 
+import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -53,6 +55,9 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+METRICS = free_port()
+
+
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("server") / "tokens"
@@ -61,7 +66,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def serve(tokens: Path, port: int) -> list[str]:
-    return ["lisa", "serve", "--name", "table", "--port", str(port), "--replicas", "2", "--tokens", str(tokens)]
+    served = ["lisa", "serve", "--name", "table", "--port", str(port), "--replicas", "2", "--tokens", str(tokens)]
+    return [*served, "--log-format", "json", "--traces", "1", "--metrics-port", str(METRICS)]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +153,21 @@ def test_a_robot_does_not_find_the_images_of_another(remote: RemoteSegmenter) ->
     other.release()
 
 
+def test_the_board_shows_metrics_that_the_server_exports(remote: RemoteSegmenter) -> None:
+    encoded, seen = remote.encode(image(0)), set[str]()
+    board = (Path(__file__).parents[2] / "config" / "grafana_fleet.json").read_text()
+    shown = set(re.findall(r"\bray_\w+", board))
+    assert {"ray_lisa_requests_total", "ray_lisa_first_mask_s_bucket"} <= shown
+
+    def all_seen() -> bool:  # Ray forgets a gauge that has not changed for some seconds
+        assert any(ask(remote, encoded, text).objects for text in COMMANDS)
+        text = httpx.get(f"http://127.0.0.1:{METRICS}/metrics", timeout=30).text
+        seen.update(re.split(r"[{ ]", line)[0] for line in text.splitlines())
+        return shown <= seen
+
+    wait_until(all_seen, "the metrics", 60)
+
+
 def test_who_has_no_token_is_refused(remote: RemoteSegmenter) -> None:
     stranger = RemoteSegmenter(remote.server, replace(SETTINGS, token="x" * 30))
     with pytest.raises(LisaError, match="401: the token is missing or wrong"):
@@ -209,6 +230,29 @@ def test_a_lost_replica_loses_no_command(server: Process, remote: RemoteSegmente
     assert count >= 30
 
 
+def the_id_is_on_both_sides(command_id: str, node: Process, server: Process) -> None:
+    """In the node's log, as a field of the replica's log, and as an attribute of the OpenTelemetry span."""
+    assert f"Command '{command_id}' of 'default'" in node.output
+    logs = serve_logs(server)
+    lines = [json.loads(line) for file in logs.glob("replica_table_model_*.log") for line in file.open()]
+    (line,) = [one for one in lines if one.get("command_id") == command_id]
+    assert (line["robot"], line["ended"]) == ("back", "answered")
+
+    def is_traced() -> bool:
+        spans = [file.read_text() for file in (logs / "spans").glob("*_tracing.json")]
+        return any(f'"lisa.command_id": "{command_id}"' in one and '"lisa.robot": "back"' in one for one in spans)
+
+    wait_until(is_traced, "the span", 10)
+
+
+def serve_logs(server: Process) -> Path:
+    """Where a replica has its log open."""
+    replica, *_ = descendants(server.pid, REPLICA)
+    opened = [one.readlink() for one in Path(f"/proc/{replica}/fd").iterdir()]
+    (logs,) = {one.parent for one in opened if one.parent.name == "serve"}
+    return logs
+
+
 def test_a_node_falls_back_and_returns(server: Process, remote: RemoteSegmenter, port: int) -> None:
     node = [
         *(sys.executable, "-m", "lisa_ros.nodes.lisa.node", "--ros-args", "-p", "dialogue_file:=''"),
@@ -223,6 +267,7 @@ def test_a_node_falls_back_and_returns(server: Process, remote: RemoteSegmenter,
             answer.model.startswith("lisa://")
             and answer.answer == ask(remote, remote.encode(image(0)), answer.text).answer
         )
+        the_id_is_on_both_sides(answer.id, process, server)
         for pid in descendants(server.pid, PROXY):  # Ray starts it again after some seconds
             os.kill(pid, signal.SIGKILL)
         answer = probe.ask_about(message, "something to drink from")

@@ -174,7 +174,7 @@ class Commands:
         self._statistics.count_answer(outcome)
         if request.listener is not None:
             request.listener.on_answer(message)
-        command = f"{quoted(request.operator_id)}: {quoted(request.text)}"
+        command = f"Command {quoted(request.id)} of {quoted(request.operator_id)}: {quoted(request.text)}"
         result = detail_of(outcome.detail) or f"{len(outcome.objects)} object(s)"
         self._node.get_logger().info(f"{command} -> {result} ({outcome.total_ms:.0f} ms)")
         return True

@@ -11,7 +11,7 @@ from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
 from lisa_ros.segmentation.found import found_objects, is_object, why_no_object
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.interface import Segmenter, answering
 from lisa_ros.segmentation.turns import Turn, turn_of
 
 
@@ -76,7 +76,8 @@ def run_inference(
             answer="mask_only" if settings.answer == "mask_only" else "full",
             pointing=request.pointing,
         )
-        collected = _collect(_reported(events, request, encoded, settings.min_score))
+        with answering(request.id):
+            collected = _collect(_reported(events, request, encoded, settings.min_score))
     except (CommandError, ForgottenTurnError) as error:
         return Outcome(Segmentation.REJECTED, str(error), encoded.header), None
     finished = collected.finished

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A discrete-event simulation (SimPy) of a server and its robots.
+
+A replica works on up to `concurrent` commands at the same time, which share its time; decoding steps that they share
+cost less than the same steps one after the other (`gain`). A command about an image that the replica has not encoded
+takes longer. The front end (proxy, ingress, and on one machine the robots) needs processor time for each command.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lisa_ros.segmentation.errors import LisaError
+
+try:
+    import simpy
+except ModuleNotFoundError as error:
+    raise LisaError("the capacity model needs SimPy: pip install 'lisa_ros[test]'") from error
+
+_DONE_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What commands cost.
+
+    Attributes:
+        new_s, known_s: seconds of a replica that has nothing else to do, about a new and about a known image; each
+            command takes one of them at random.
+        front_s: seconds of the front end, half before and half after the replica's.
+        gain: of n commands on a replica, each further one costs 1 - gain of what it costs alone. 0: they only share.
+    """
+
+    new_s: Sequence[float]
+    known_s: Sequence[float]
+    front_s: float = 0.0
+    gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server and its robots.
+
+    Attributes:
+        robots: each sends a command, waits for the answer, and pauses.
+        replicas: of the model.
+        cores: processor cores that replicas and front end share; 0: none has to wait for a core.
+        concurrent: commands that a replica works on at the same time.
+        pause_s: mean pause of a robot, exponentially distributed.
+        commands_per_image: a robot asks so many times about an image.
+    """
+
+    robots: int
+    replicas: int
+    cores: float = 0
+    concurrent: int = 4
+    pause_s: float = 0.0
+    commands_per_image: int = 4
+
+
+@dataclass
+class Answers:
+    """Seconds to whole answers about new and known images; `seconds`: from the first command to the last answer."""
+
+    new_s: list[float] = field(default_factory=list)
+    known_s: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def all_s(self) -> list[float]:
+        """All of them."""
+        return [*self.new_s, *self.known_s]
+
+
+class _Station:
+    """One thread of execution: its jobs share it."""
+
+    def __init__(self, gain: float = 0.0) -> None:
+        self.left_s: dict[simpy.Event, float] = {}
+        self._gain = gain
+
+    def rate(self) -> float:
+        """Speed of each job, where 1 is that of a job alone."""
+        return 1 / (1 + (1 - self._gain) * (len(self.left_s) - 1))
+
+
+class _Machine:
+    """Stations that share processor cores: a station is never faster than one core."""
+
+    def __init__(self, environment: simpy.Environment, cores: float) -> None:
+        self._environment, self._cores = environment, cores
+        self._stations: list[_Station] = []
+        self._at_s, self._change = 0.0, environment.event()
+        environment.process(self._run())
+
+    def station(self, gain: float = 0.0) -> _Station:
+        self._stations.append(_Station(gain))
+        return self._stations[-1]
+
+    def work(self, station: _Station, seconds: float) -> simpy.Event:
+        """A job of so many seconds; the event happens at its end."""
+        self._advance()
+        done = self._environment.event()
+        station.left_s[done] = max(seconds, _DONE_S)
+        self._change.succeed()
+        self._change = self._environment.event()
+        return done
+
+    def _speed(self) -> float:
+        busy = sum(bool(one.left_s) for one in self._stations)
+        return min(1.0, self._cores / busy) if self._cores and busy else 1.0
+
+    def _advance(self) -> None:
+        passed_s, speed = self._environment.now - self._at_s, self._speed()
+        self._at_s = self._environment.now
+        for station in [one for one in self._stations if one.left_s]:
+            rate = station.rate() * speed
+            for done in station.left_s:
+                station.left_s[done] -= passed_s * rate
+
+    def _run(self) -> Generator[simpy.Event, Any, None]:
+        while True:
+            speed = self._speed()
+            busy = [one for one in self._stations if one.left_s]
+            next_s = min((min(one.left_s.values()) / (one.rate() * speed) for one in busy), default=None)
+            ends = [] if next_s is None else [self._environment.timeout(max(next_s, 0.0))]
+            yield simpy.AnyOf(self._environment, [self._change, *ends])
+            self._advance()
+            for station in self._stations:
+                for done in [one for one, left_s in station.left_s.items() if left_s <= _DONE_S]:
+                    del station.left_s[done]
+                    done.succeed()
+
+
+class _Replica:
+    """A station with so many places; commands that find none wait in order."""
+
+    def __init__(self, environment: simpy.Environment, machine: _Machine, concurrent: int, gain: float) -> None:
+        self.station = machine.station(gain)
+        self.places = simpy.Resource(environment, concurrent)
+
+    @property
+    def load(self) -> int:
+        return self.places.count + len(self.places.queue)
+
+
+def simulate(site: Site, costs: Costs, commands: int, seed: int = 0, until_s: float | None = None) -> Answers:
+    """Answers of so many commands, the same number from each robot; with until_s, those that end before it."""
+    environment, chance, answers = simpy.Environment(), random.Random(seed), Answers()
+    machine = _Machine(environment, site.cores)
+    front = machine.station()
+    replicas = [_Replica(environment, machine, site.concurrent, costs.gain) for _ in range(site.replicas)]
+
+    def robot() -> Generator[simpy.Event, Any, None]:
+        at = replicas[0]
+        for count in range(max(1, commands // site.robots)):
+            if site.pause_s:
+                yield environment.timeout(chance.expovariate(1 / site.pause_s))
+            began_s, is_new = environment.now, not count % site.commands_per_image
+            yield machine.work(front, costs.front_s / 2)
+            if is_new:
+                at = min(replicas, key=lambda one: (one.load, chance.random()))
+            with at.places.request() as place:
+                yield place
+                yield machine.work(at.station, chance.choice(costs.new_s if is_new else costs.known_s))
+            yield machine.work(front, costs.front_s / 2)
+            (answers.new_s if is_new else answers.known_s).append(environment.now - began_s)
+            answers.seconds = environment.now
+
+    for _ in range(site.robots):
+        environment.process(robot())
+    environment.run(until=until_s)
+    answers.seconds = until_s or answers.seconds
+    return answers
