@@ -8,7 +8,7 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,10 @@ SCHEMES = {"lisa": "http", "lisas": "https"}
 DEFAULT_PORT = 8000
 _POLL_S = 0.02
 _CONNECT_S = 2.0
+MOST_LINE_BYTES = 16 * 2**20
+"""Of an event. One with 50 masks of 640 x 480 pixels has about 100 kB."""
+MOST_PARTS = 100_000
+"""Of an answer, as the network delivers it; an answer of 4,096 tokens has fewer than 5,000."""
 
 try:
     import httpx
@@ -31,6 +35,10 @@ class UnreachableError(LisaError):
 
 class LostReplicaError(UnreachableError):
     """The replica or the connection was lost before the answer was whole; the request can be sent again."""
+
+
+class UnreadableAnswerError(UnreachableError):
+    """The server sends what is no answer: a fallback answers in its place."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
@@ -166,8 +174,8 @@ class Connection:
                 if answer.status_code != httpx.codes.OK:
                     answer.read()
                     self._check(answer.status_code, answer.text)
-                for line in answer.iter_lines():
-                    lines.put(json.loads(line))
+                for line in _lines(answer.iter_bytes()):
+                    lines.put(line)
                 used.done()
             lines.put(None)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
@@ -190,6 +198,30 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         return UnreachableError(f"{self.server} cannot be reached ({type(error).__name__}: {error})")
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of an answer, one a line. Whoever sends them may be wrong or hostile."""
+    waiting = b""
+    for count, part in enumerate(parts):
+        waiting += part
+        *whole, waiting = waiting.split(b"\n")
+        for line in whole:
+            yield _json(line)
+        if len(waiting) > MOST_LINE_BYTES or count > MOST_PARTS:
+            raise UnreadableAnswerError(f"the server's answer is too long: {len(waiting)} bytes a line, {count} parts")
+    if waiting.strip():
+        raise LostReplicaError("the connection was closed within a line of the answer")
+
+
+def _json(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswerError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(found, dict):
+        raise UnreadableAnswerError(f"the server's answer cannot be read: a line is a {type(found).__name__}")
+    return found
 
 
 def _next(lines: Any, cancelled: Callable[[], bool]) -> Any:

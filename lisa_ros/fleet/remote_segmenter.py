@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from lisa_ros.fleet.connection import Cancelled, Connection, LostReplicaError, UnreachableError
+from lisa_ros.fleet.connection import (
+    Cancelled,
+    Connection,
+    LostReplicaError,
+    UnreachableError,
+    UnreadableAnswerError,
+)
 from lisa_ros.fleet.messages import event_from
 from lisa_ros.fleet.pixel_budget import PixelBudget
 from lisa_ros.fleet.requests import MOST_MASK_PIXELS, Query, compress_image, frame_id, pack
@@ -23,6 +29,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     Reference,
     TextDelta,
+    check_objects,
 )
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, current_command_id
@@ -153,6 +160,11 @@ class RemoteSegmenter:
         """How long an answer may take, seconds."""
         return self._settings.answer_s
 
+    @property
+    def timeout_s(self) -> float:
+        """How long the server may be silent, seconds."""
+        return self._settings.timeout_s
+
     def _count(self, sent_bytes: int, with_image: bool) -> None:
         with self._lock:
             self.traffic.requests += 1
@@ -193,7 +205,7 @@ class RemoteSession:
         """See segmentation.interface.Session.
 
         Raises:
-            UnreachableError: the server cannot be reached, or its queue is full.
+            UnreachableError: the server cannot be reached, its queue is full, or it sends what is no answer or no end.
             CommandError, ImageError: as from a model on this machine.
             RuntimeError: the model failed.
         """
@@ -227,10 +239,13 @@ class RemoteSession:
     def _events(self, query: Query, cancelled: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
         again, finished = _Progress(), False
+        deadline_s = time.monotonic() + query.deadline_s + self._segmenter.timeout_s
         for line in self._segmenter.lines(query, self._encoded, cancelled):
+            if time.monotonic() > deadline_s:
+                raise UnreachableError(f"{self._segmenter.server} did not end its answer in {query.deadline_s:.0f} s")
             if finished:
                 continue  # the answer is whole, whatever became of the replica
-            event = _event(line)
+            event = _event(line, self._encoded.size)
             if isinstance(event, MaskFound):
                 again.objects += (event.object,)
                 if len(again.objects) > len(progress.objects):
@@ -256,12 +271,16 @@ def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _event(line: dict[str, Any]) -> Event:
+def _event(line: dict[str, Any], size: tuple[int, int]) -> Event:
     if line.get("event") != "error":
         try:
-            return event_from(line, PixelBudget(MOST_MASK_PIXELS))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RuntimeError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
+            event = event_from(line, PixelBudget(MOST_MASK_PIXELS))
+            if not isinstance(event, TextDelta):
+                check_objects((event.object,) if isinstance(event, MaskFound) else event.objects, size)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            sentence = f"the server's answer cannot be read: {type(error).__name__}: {error}"
+            raise UnreadableAnswerError(sentence) from error
+        return event
     kind, text = line.get("kind"), str(line.get("text"))
     if kind == "again":
         raise LostReplicaError(text)

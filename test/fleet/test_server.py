@@ -234,7 +234,12 @@ def the_id_is_on_both_sides(command_id: str, node: Process, server: Process) -> 
     """In the node's log, as a field of the replica's log, and as an attribute of the OpenTelemetry span."""
     assert f"Command '{command_id}' of 'default'" in node.output
     logs = serve_logs(server)
-    lines = [json.loads(line) for file in logs.glob("replica_table_model_*.log") for line in file.open()]
+    lines = [
+        json.loads(line)
+        for file in logs.glob("replica_table_model_*.log")
+        for line in file.open()
+        if line.startswith("{")
+    ]
     (line,) = [one for one in lines if one.get("command_id") == command_id]
     assert (line["robot"], line["ended"]) == ("back", "answered")
 

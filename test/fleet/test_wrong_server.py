@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server that sends what is no answer: one sentence, in time, and the next command is answered."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lisa_ros.fleet.connection import LostReplicaError, UnreachableError, UnreadableAnswerError
+from lisa_ros.fleet.messages import event_json
+from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta
+
+pytest.importorskip("httpx")
+IMAGE = np.zeros((24, 32, 3), np.uint8)
+FOUND = ObjectMask(np.eye(24, 32, dtype=bool), (0, 5), 0.5)
+RIGHT = Finished("It is [SEG].", (FOUND,), "end")
+
+
+def line(event: Event, **changed: Any) -> bytes:
+    return json.dumps(event_json(event) | changed).encode() + b"\n"
+
+
+def with_object(**changed: Any) -> bytes:
+    found = event_json(MaskFound(FOUND))
+    found["object"] |= changed
+    return json.dumps(found).encode() + b"\n"
+
+
+class RawServer:
+    """Sends given bytes as the body of each answer, then closes the connection; the last one again and again."""
+
+    def __init__(self, bodies: Sequence[bytes], pause_s: float = 0.0, endless: bytes = b"") -> None:
+        self._bodies, self._endless, self._pause_s = list(bodies), endless, pause_s
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
+            threading.Thread(target=self._answer, args=(connection, body), daemon=True).start()
+
+    def _answer(self, connection: socket.socket, body: bytes) -> None:
+        with connection:
+            try:
+                _read(connection)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + body)
+                while self._endless:
+                    connection.sendall(self._endless)
+                    time.sleep(self._pause_s)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _read(connection: socket.socket) -> None:
+    """The whole request: what is not read when the connection closes resets it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(2**16)
+    head, _, body = data.partition(b"\r\n\r\n")
+    (length,) = re.findall(rb"content-length: (\d+)", head.lower())
+    while len(body) < int(length):
+        body += connection.recv(2**16)
+
+
+def asked(server: RawServer, **settings: Any) -> RemoteSegmenter:
+    return RemoteSegmenter(f"lisa://127.0.0.1:{server.port}/m", RemoteSettings(**({"timeout_s": 3.0} | settings)))
+
+
+def events(remote: RemoteSegmenter) -> list[Event]:
+    return list(remote.session(remote.encode(IMAGE)).segment("the red mug"))
+
+
+SIZE = list(FOUND.mask.shape)
+WRONG = {
+    "not JSON": b"<html>it works</html>\n",
+    "a list": b"[]\n",
+    "a number": b"1e999\n",
+    "nested too deep": b"[" * 100_000 + b"\n",
+    "not UTF-8": b'{"event": "text", "text": "\xff\xfe"}\n',
+    "cut in a character": '{"event": "text", "text": "caf\u00e9"}'.encode()[:-3] + b"\n",
+    "no event": b"{}\n",
+    "an unknown event": b'{"event": "launch"}\n',
+    "a mask of another size": with_object(mask={"size": [25, 32], "runs": [25 * 32]}),
+    "runs of another size": with_object(mask={"size": SIZE, "runs": [1, 2, 3]}),
+    "negative runs": with_object(mask={"size": SIZE, "runs": [-1, 24 * 32 + 1]}),
+    "a mask of 10^12 pixels": with_object(mask={"size": [10**6, 10**6], "runs": [10**12]}),
+    "a size that is no number": with_object(mask={"size": ["a", None], "runs": []}),
+    "a score that is no number": with_object(score=float("nan")),
+    "a score above 1": with_object(score=7.0),
+    "a span of one": with_object(span=[1]),
+    "a box of three": with_object(box=[1.0, 2.0, 3.0]),
+    "an object that is a text": json.dumps({"event": "mask", "object": "mug"}).encode() + b"\n",
+    "a reason that is none": line(RIGHT, reason="because"),
+    "an infinite reference": line(RIGHT, references=[float("inf")]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_answer_is_one_sentence(name: str) -> None:
+    server = RawServer([WRONG[name], line(RIGHT)])
+    remote = asked(server)
+    with pytest.raises(UnreadableAnswerError, match=r"the server's answer cannot be read: .{3,}"):
+        events(remote)
+    (finished,) = events(remote)
+    assert isinstance(finished, Finished) and finished.answer == RIGHT.answer
+    remote.release()
+    server.close()
+
+
+def test_a_connection_that_closes_within_a_line_is_tried_again() -> None:
+    whole = line(MaskFound(FOUND)) + line(RIGHT)
+    server = RawServer([whole[: len(whole) // 3], whole[:-5], whole])
+    remote = asked(server)
+    found = events(remote)
+    assert [type(one) for one in found] == [MaskFound, Finished] and remote.traffic.resent == 2
+    remote.release()
+    server.close()
+
+
+def test_an_answer_that_ends_before_it_begins_is_lost() -> None:
+    server = RawServer([b""])
+    remote = asked(server)
+    with pytest.raises(LostReplicaError, match="ended its answer too early"):
+        events(remote)
+    remote.release()
+    server.close()
+
+
+def test_what_follows_the_end_is_ignored_and_an_end_without_its_masks_counts() -> None:
+    late = line(TextDelta("late")) + line(MaskFound(FOUND)) + line(RIGHT) + b'{"event": "launch"}\n'
+    server = RawServer([line(TextDelta("It is ")) + line(RIGHT) + late])
+    remote = asked(server)
+    assert [type(one) for one in events(remote)] == [TextDelta, Finished]
+    remote.release()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("endless", "pause_s", "sentence"),
+    [(line(TextDelta("and ")), 0.02, "did not end its answer in 1 s"), (b"a" * 2**20, 0.0, "too long")],
+)
+def test_an_answer_that_never_ends_is_given_up(endless: bytes, pause_s: float, sentence: str) -> None:
+    server = RawServer([line(TextDelta("It is ")) if pause_s else b""], pause_s, endless)
+    remote, began_s = asked(server, timeout_s=1.0, answer_s=1.0), time.monotonic()
+    with pytest.raises(UnreachableError, match=sentence):
+        events(remote)
+    assert time.monotonic() - began_s < 30
+    remote.release()
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that ended yesterday, and its key."""
+    folder = tmp_path_factory.mktemp("expired")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for command in (
+        "req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=127.0.0.1",
+        "x509 -req -in request.pem -signkey key.pem -days -1 -extfile names -out cert.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_an_expired_certificate_is_named(expired: Path) -> None:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(expired / "cert.pem", expired / "key.pem")
+    listening = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+
+    def accept() -> None:
+        with pytest.raises(ssl.SSLError):
+            listening.accept()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    settings = RemoteSettings(certificate=str(expired / "cert.pem"))
+    remote = RemoteSegmenter(f"lisas://127.0.0.1:{listening.getsockname()[1]}/m", settings)
+    with pytest.raises(UnreachableError, match="certificate has expired"):
+        remote.check()
+    thread.join(10)
+    remote.release()
+    listening.close()
