@@ -164,12 +164,13 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         ssl_keyfile=at.tls_key or None,
         ssl_ca_certs=at.tls_ca or None,
     )
+    logs = LoggingConfig(encoding=at.log_format.upper())
     serve.start(
         http_options=options,
-        logging_config=LoggingConfig(encoding=at.log_format.upper()),
+        logging_config=logs,
         tracing_config=TracingConfig(enabled=at.traces > 0, sampling_ratio=at.traces),
     )
-    serve.run(application(settings), name=at.prefix.strip("/"), route_prefix=at.prefix)
+    serve.run(application(settings), name=at.prefix.strip("/"), route_prefix=at.prefix, logging_config=logs)
 
 
 def wait() -> None:
