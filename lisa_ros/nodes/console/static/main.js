@@ -66,8 +66,9 @@ const handlers = {
       view.exchange = null;
       view.layers = [];
       view.setMode("live");
-    } else if (view.mode === "answer" && !dialogue.exchanges.has(view.exchange?.id)) {
-      view.setMode("live");
+    } else {
+      if (alarms.note === t("reset_done")) note(""); // the reset was taken back, perhaps on another page
+      if (view.mode === "answer" && !dialogue.exchanges.has(view.exchange?.id)) view.setMode("live");
     }
     refresh();
   },
