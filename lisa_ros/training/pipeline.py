@@ -46,6 +46,8 @@ LAST_PLAIN = ("joint_a", "joint_b")
 """Stages whose mean is the model of the plain table."""
 MILD = FollowUpMix(absent=0.25, near=0.25)
 """After HARD_NEGATIVES the model denies too much: 15 % of what was there when asked for "of the same colour"."""
+VARIED = 0.7
+"""Share of the last stage's dialogues that are asked in all ways; the plain ways alone are else forgotten."""
 WITH_OTHERS = FollowUpMix(absent=0.25, near=0.25, other=0.2)
 """As MILD, and "the other one" more often than it comes by itself."""
 
@@ -180,7 +182,7 @@ class Pipeline:
             kept=128,
             trains_clip=False,
             mix=WITH_OTHERS,
-            varied=True,
+            varied=1.0,
         )
 
     def joint_randomized(self) -> None:
@@ -195,7 +197,7 @@ class Pipeline:
             vision="images",
             kept=128,
             mix=WITH_OTHERS,
-            varied=True,
+            varied=VARIED,
         )
 
     def export(self) -> None:

@@ -72,7 +72,9 @@ def test_a_person_types_in_a_terminal(tmp_path: Path) -> None:
 
 def test_ctrl_c_cancels_an_answer_and_not_the_chat(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    with probing("lisa") as probe, started(scripted_node()) as process:
+    # one image is sent, and the terminal may take seconds to start
+    node = scripted_node("-p", "max_image_age:=0.0")
+    with probing("lisa") as probe, started(node) as process:
         probe.wait_for_node(process)
         probe.ask_about(camera_images.message("rgb8"), "red")
         with terminal(*CHAT, "--ros", "--output", str(tmp_path), XDG_STATE_HOME=str(tmp_path)) as shown:

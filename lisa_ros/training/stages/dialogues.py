@@ -82,7 +82,7 @@ class DialogueStage(nn.Module):
         trains_clip: bool = True,
         mix: FollowUpMix = PLAIN,
         other_objects: int = 0,
-        varied: bool = False,
+        varied: float = 0.0,
     ) -> None:
         """Trains all of `network` but SAM; without images, LLaMA and its heads alone.
 
@@ -103,7 +103,8 @@ class DialogueStage(nn.Module):
             trains_clip: whether CLIP is trained too, on images.
             mix: how often follow-ups ask for what is not there.
             other_objects: how many of a batch's dialogues are pairs of other_object.py.
-            varied: questions of all families, typed as many people do, also about small objects.
+            varied: share of dialogues with questions of all families, typed as many people do, also about small objects;
+                the others are as those of the stages before.
             crowding: steps after which one more object is shown that is not meant; None: all are shown always.
         """
         super().__init__()
@@ -117,7 +118,7 @@ class DialogueStage(nn.Module):
         self._views, self._clip, self._tokenizer = views, clip, tokenizer
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._vision, self._code_weight = vision, code_weight
-        self._families = dict(ALL_WEIGHTS) if varied else {family: WEIGHTS[family] for family in families}
+        self._families = {family: WEIGHTS[family] for family in families}
         self._varied = varied
         self._crowding, self._kept, self._mix = crowding, kept, mix
         self._other_objects = other_objects
@@ -175,16 +176,11 @@ class DialogueStage(nn.Module):
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
-        more: dict[str, Any] = {"varied": True, "min_pixels": round(SMALLEST_ASKED * view.instances.size)}
-        return conversation(
-            view,
-            rng,
-            turns,
-            weights=self._families,
-            learning=True,
-            mix=self._mix,
-            **(more if self._varied else {}),
-        )
+        more: dict[str, Any] = {"weights": self._families}
+        if self._varied and rng.random() < self._varied:
+            least = round(SMALLEST_ASKED * view.instances.size)
+            more = {"weights": ALL_WEIGHTS, "varied": True, "min_pixels": least}
+        return conversation(view, rng, turns, learning=True, mix=self._mix, **more)
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
         """(n, PROMPT_WIDTH); without images they have no position."""
