@@ -110,9 +110,11 @@ class _JsonReader:
 
     def _end_of_object(self, begin: int) -> int | None:
         """Where the object that begins with `{` ends, also where its `}` is missing; None: not known yet."""
-        ends = [self._text.find(one, begin + 1) for one in ("}", "{", "</answer>")]
-        close, following, tag = (end if end >= 0 else len(self._text) for end in ends)
-        first = min(close, following, tag)
+        close = self._text.find("}", begin + 1)
+        close = close if close >= 0 else len(self._text)
+        # Not searched behind the bracket: with many objects that would take a time that grows with their square.
+        ends = [self._text.find(one, begin + 1, close) for one in ("{", "</answer>")]
+        first = min([close, *(end for end in ends if end >= 0)])
         if first == len(self._text):
             return first if self._final else None
         return first + 1 if first == close else first
@@ -164,12 +166,17 @@ def _fields_of(written: str) -> dict[str, Any]:
 def _numbers_in(value: Any) -> list[float]:
     """All numbers of a nested list, or of text, in order; empty where something else is among them."""
     if isinstance(value, str):
-        return [float(number) for number in _NUMBER.findall(value)]
+        found = [float(number) for number in _NUMBER.findall(value)]
+        return found if all(map(math.isfinite, found)) else []
     if isinstance(value, list | tuple):
         inner = [_numbers_in(one) for one in value]
         return [number for numbers in inner for number in numbers] if all(inner) else []
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return [float(value)] if is_number else []
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return []
+    try:
+        return [float(value)] if math.isfinite(value) else []
+    except OverflowError:  # a whole number of more than 308 digits
+        return []
 
 
 _TAGGED = re.compile(r"<(bbox|points|labels)>(.*?)(?:</\1>|(?=<(?:bbox|points|labels)>)|$)", re.DOTALL)

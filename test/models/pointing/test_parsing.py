@@ -188,3 +188,17 @@ def test_a_command_is_asked_as_in_the_training_data() -> None:
     assert 'find "the red mug" with' in CONVENTIONS["vision_reasoner"].ask("The red Mug?")
     assert "find 'the red mug?' with" in CONVENTIONS["seg_zero"].ask("The red mug?.")
     assert CONVENTIONS["seg_r1"].ask("The red mug?") == "The red mug?"
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_numbers_that_no_float_holds_are_no_coordinates(digits: int) -> None:
+    written = f'{{"bbox_2d": [1, 1, {"9" * digits}, 3], "label": "mug"}}'
+    assert pointed_in(written) is None
+    assert [one for one in json_pieces(written, final=True) if isinstance(one, Pointed)] == []
+
+
+@pytest.mark.timeout(60)
+def test_a_hundred_thousand_objects_are_read_in_seconds() -> None:
+    one = '{"bbox_2d": [1, 1, 9, 9], "point_2d": [3, 3]}'
+    text = f"<answer>[{', '.join([one] * 100_000)}]</answer>"
+    assert sum(isinstance(piece, Pointed) for piece in json_pieces(text, final=True)) == 100_000
