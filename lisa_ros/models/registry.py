@@ -198,7 +198,7 @@ def read_registry(entry_points: Sequence[metadata.EntryPoint]) -> Registry:
     for entry in entry_points:
         try:
             theirs.append(_described(entry, [*OURS, *theirs]))
-        except Exception as error:  # whatever a package of somebody else raises when it is imported
+        except (Exception, SystemExit) as error:  # whatever a package of somebody else raises when it is imported
             broken.append(
                 detail_of(f"The model {entry.name!r} of the entry point {entry.value!r} is left out: {error}")
             )

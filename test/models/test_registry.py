@@ -91,6 +91,29 @@ def test_a_package_that_cannot_be_imported_is_one_sentence() -> None:
     assert all("\n" not in sentence for sentence in found.broken)
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("raise SystemExit('needs a licence')", "needs a licence"),
+        ("raise RuntimeError('two\\nlines')", "two"),
+        ("MODEL = 7", "it is a int"),
+        ("from lisa_ros.models.registry import OURS\nMODEL = OURS[0]", "already a model of the name 'segllm'"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("MODEL = (", "'(' was never closed"),
+    ],
+)
+def test_a_package_that_is_wrong_leaves_the_models_of_others(
+    source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"toy_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = read_registry((EntryPoint("toy", f"{name}:MODEL", ENTRY_POINT_GROUP),))
+    assert found.models == OURS
+    (broken,) = found.broken
+    assert sentence in broken and "\n" not in broken and broken.startswith("The model 'toy' of the entry point")
+
+
 def test_a_model_that_cannot_read_a_configuration_keeps_no_other_from_loading() -> None:
     def fail(config: dict[str, object]) -> bool:
         raise KeyError("x")

@@ -251,8 +251,8 @@ def on_image(pointed: Pointed, frame: tuple[int, int], size: tuple[int, int]) ->
     points, labels = tuple(point for point, _ in kept), tuple(label for _, label in kept)
     box = None
     if pointed.box is not None:
-        x0, x1 = (min(max(_rounded(x * sx), 0.0), float(width)) for x in pointed.box[::2])
-        y0, y1 = (min(max(_rounded(y * sy), 0.0), float(height)) for y in pointed.box[1::2])
+        x0, x1 = (_rounded(min(max(x * sx, 0.0), float(width))) for x in pointed.box[::2])
+        y0, y1 = (_rounded(min(max(y * sy, 0.0), float(height))) for y in pointed.box[1::2])
         if x0 >= x1 or y0 >= y1:
             return None
         box = (x0, y0, x1, y1)

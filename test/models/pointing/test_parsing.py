@@ -202,3 +202,15 @@ def test_a_hundred_thousand_objects_are_read_in_seconds() -> None:
     one = '{"bbox_2d": [1, 1, 9, 9], "point_2d": [3, 3]}'
     text = f"<answer>[{', '.join([one] * 100_000)}]</answer>"
     assert sum(isinstance(piece, Pointed) for piece in json_pieces(text, final=True)) == 100_000
+
+
+@pytest.mark.parametrize("box", [(1.0, 1.0, 1.7e308, 50.0), (-1.7e308, 1.0, 20.0, 50.0)])
+def test_a_box_of_huge_numbers_ends_at_the_image(box: tuple[float, float, float, float]) -> None:
+    found = on_image(Pointed(box), (100, 100), (200, 400))
+    assert found is not None and found.box is not None
+    assert found.box[0] in (0.0, 4.0) and found.box[2] in (80.0, 400.0)
+
+
+@pytest.mark.parametrize("box", [(9.0, 1.0, 2.0, 5.0), (1.0, 9.0, 5.0, 2.0), (3.0, 3.0, 3.0, 3.0)])
+def test_a_box_whose_corners_are_swapped_is_no_object(box: tuple[float, float, float, float]) -> None:
+    assert on_image(Pointed(box, ((4.0, 4.0),), (1,)), (100, 100), (200, 400)) is None
