@@ -103,8 +103,8 @@ class DialogueStage(nn.Module):
             trains_clip: whether CLIP is trained too, on images.
             mix: how often follow-ups ask for what is not there.
             other_objects: how many of a batch's dialogues are pairs of other_object.py.
-            varied: share of dialogues with questions of all families, typed as many people do, also about small objects;
-                the others are as those of the stages before.
+            varied: share of dialogues with questions of all families, typed as many people do, also about small
+                objects; the others are as those of the stages before.
             crowding: steps after which one more object is shown that is not meant; None: all are shown always.
         """
         super().__init__()
