@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node `speech` with a WAV file, and a node that answers about the image at the utterance's start."""
 
+import sys
 import wave
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from node_probe import Probe
 from ros_harness import scripted_node, speech_node, started, talking_node, wait_until
 from spoken import said
 
-from lisa_ros.msg import Command, Segmentation
-from lisa_ros.speech.audio.samples import RATE
+from lisa_ros.msg import Command, Heard, Segmentation
+from lisa_ros.speech.audio.samples import RATE, write_wav
 
 _PERIOD_S = 0.1
 
@@ -51,3 +52,23 @@ def test_a_spoken_file_is_answered_about_the_image_of_its_start(tmp_path: Path) 
         # The sentence takes more than a second: the newest image would be another one.
         assert seconds(probe.stamp_now()) - seconds(answer.header.stamp) > 1.0
         probe.close()
+
+
+def test_the_robot_does_not_hear_what_is_said_while_it_speaks(tmp_path: Path) -> None:
+    file, script = tmp_path / "spoken.wav", tmp_path / "say.py"
+    script.write_text("import sys, time; sys.stdin.read(); time.sleep(5)")
+    sentences = [(0.5, "Where is the yellow ring?"), (6.5, "Show me the red cube."), (14.0, "Where is the blue ring?")]
+    sound = np.zeros(17 * RATE, np.float32)
+    for start_s, text in sentences:
+        spoken = said(text, "slt")
+        sound[round(start_s * RATE) :][: len(spoken)] = spoken
+    write_wav(file, sound)
+    words = ("audio:=file", f"file:={file}", "listen:=always", "lisa:=nobody", "say:=command")
+    with talking_node("listener") as own:
+        heard: list[Heard] = []
+        own.create_subscription(Heard, "speech/heard", heard.append, 50)
+        # That no node answers is what the robot says, for five seconds.
+        with started(speech_node(*words, f"say_command:={sys.executable} {script}")) as speech:
+            wait_until(lambda: not speech.alive or any("blue" in one.used for one in heard), "the last sentence")
+            assert speech.alive, speech.output
+        assert [one.used for one in heard if one.final and one.used] == [sentences[0][1], sentences[2][1]]
