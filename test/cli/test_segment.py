@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from tiny_datasets import HEIGHT, WIDTH, write_image
+from toy_checkpoints import sam3_checkpoint
 
 from lisa_ros.cli.main import main
 from lisa_ros.models.loading import embedded_checkpoint
@@ -142,3 +143,13 @@ def test_a_name_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"m\xe9lange.png")
     image_files.write_image(file, np.full((4, 6, 3), (10, 20, 30), dtype=np.uint8))
     assert image_files.read_image(file)[0, 0].tolist() == [10, 20, 30]
+
+
+def test_each_turn_names_the_model_that_answered(image: Path, tmp_path: Path) -> None:
+    names = sam3_checkpoint(tmp_path / "sam3")
+    texts = ["--text", "the red cube", "--text", "why is the cube there?"]
+    two = ["--segmenter", "auto", "--names-checkpoint", str(names)]
+    assert main(segment(image, tmp_path / "out", *texts, *two)) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    Draft202012Validator(schema()).validate(result)
+    assert [turn["model"].split()[0] for turn in result["turns"]] == ["sam3,", "tabletop"]

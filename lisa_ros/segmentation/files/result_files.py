@@ -93,7 +93,8 @@ def segment_image(
         session, meant = segmenter.session(encoded, turns), (references or {}).get(index, ())
         finished, timing_ms = _timed(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
         turns.append(turn_of(text, finished, index + 1))
-        written.append({**_write_turn(image, turns[-1], output), "timing_ms": timing_ms})
+        answered = {"model": finished.model} if finished.model else {}
+        written.append({**_write_turn(image, turns[-1], output), **answered, "timing_ms": timing_ms})
     result = {**_described(segmenter, image, origin or Origin()), "turns": written}
     write_json(output / "result.json", result)
     return result
