@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "8f9d907e1d02d9fd878a478e6a27fd1e30fd7647fb613ec921e4f876bfc63813"
+WEIGHTS_SHA256 = "86fe0cf7e5f06dfa6de08e3affc897b718efb2aac47dfb5f29b635e4184f7684"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
