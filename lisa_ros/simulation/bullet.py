@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pybullet
+from lisa_ros.simulation.engine import pybullet
 
 
 class Bullet:

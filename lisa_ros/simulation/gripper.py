@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.engine import pybullet
 
 FINGER_M = (0.02, 0.01, 0.06)
 """Width, thickness and length of a finger."""

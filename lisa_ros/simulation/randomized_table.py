@@ -9,11 +9,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from lisa_ros.simulation import arrangement
 from lisa_ros.simulation.arrangement import RGB
+from lisa_ros.simulation.engine import pybullet
 from lisa_ros.simulation.meshes import write_obj
 from lisa_ros.simulation.objects import Model, paint_of
 from lisa_ros.simulation.randomization.distractors import distractor_models, draw_colour

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.arrangement import Light
 from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.engine import pybullet
 from lisa_ros.simulation.scene import Camera
 
 NEAR_M, FAR_M = 0.1, 12.0

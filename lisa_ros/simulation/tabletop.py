@@ -12,13 +12,13 @@ from typing import Self
 
 import cv2
 import numpy as np
-import pybullet
 import pybullet_data
 from numpy.typing import NDArray
 
 from lisa_ros.simulation import arrangement
 from lisa_ros.simulation.arrangement import Placement
 from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.engine import pybullet
 from lisa_ros.simulation.meshes import extreme_points, write_hulls, write_obj
 from lisa_ros.simulation.objects import Model, catalogue, paint_of
 from lisa_ros.simulation.rendering import take_image

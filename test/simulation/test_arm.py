@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pybullet
 import pytest
 
+from lisa_ros.simulation.engine import pybullet
 from lisa_ros.simulation.manipulation.arm import HELD_UP_M, Arm
 from lisa_ros.simulation.manipulation.kinematics import UnreachableError
 from lisa_ros.simulation.tabletop import Tabletop

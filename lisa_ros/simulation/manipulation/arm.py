@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.engine import pybullet
 from lisa_ros.simulation.manipulation.kinematics import (
     ARM,
     FINGERS,

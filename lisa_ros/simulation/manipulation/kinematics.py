@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pybullet
 import pybullet_data
 from numpy.typing import NDArray
 
 from lisa_ros.simulation.bullet import Bullet
+from lisa_ros.simulation.engine import pybullet
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
