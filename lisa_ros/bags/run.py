@@ -95,14 +95,14 @@ class Summary:
     problems: list[str]
 
 
-def run_bag(job: BagJob, segmenter: Segmenter, report_progress: Callable[[Progress], None]) -> Summary:
+def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callable[[Progress], None]) -> Summary:
     """Answer commands about a bag and write a bag of the answers.
 
     After an interruption (any exception), the same job asks the model only what it was not asked before.
 
     Args:
         job: The job.
-        segmenter: The model.
+        load: Loads the model; called when nothing is wrong with the job.
         report_progress: Called about once a second, and after each answer.
 
     Raises:
@@ -116,7 +116,7 @@ def run_bag(job: BagJob, segmenter: Segmenter, report_progress: Callable[[Progre
         _check_topics(bag, job.topics)
         commands = in_order(job.commands, bag.start_ns, bag.end_ns)
         journal = Journal(job.output.with_name(f"{job.output.name}.answers.jsonl"), _identity(job, commands))
-        return _Run(job, bag, commands, journal, segmenter, report_progress).run()
+        return _Run(job, bag, commands, journal, load(), report_progress).run()
     finally:
         bag.close()
 

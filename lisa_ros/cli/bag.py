@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint == embedded_checkpoint():
         print(EMBEDDED_NOTE, file=sys.stderr)
     try:
-        summary = run_bag(job, load_segmenter(options.checkpoint, load), _show)
+        summary = run_bag(job, lambda: load_segmenter(options.checkpoint, load), _show)
     except KeyboardInterrupt:
         print("\nlisa bag: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

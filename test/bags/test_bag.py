@@ -26,7 +26,7 @@ ALL = Topics(IMAGE, DEPTH, INFO)
 
 def run(source: Path, output: Path, segmenter: Any = None, **changes: Any) -> Summary:
     job = BagJob(source, output, ALL, COMMANDS)
-    return run_bag(dataclasses.replace(job, **changes), segmenter or ScriptedSegmenter(), lambda _: None)
+    return run_bag(dataclasses.replace(job, **changes), lambda: segmenter or ScriptedSegmenter(), lambda _: None)
 
 
 def written(bag: Path) -> dict[str, list[tuple[int, Any]]]:
@@ -36,6 +36,10 @@ def written(bag: Path) -> dict[str, list[tuple[int, Any]]]:
         for connection, time_ns, data in reader.messages():
             found.setdefault(connection.topic, []).append((time_ns, reader.deserialize(data, connection.msgtype)))
     return found
+
+
+def _not_loaded() -> Any:
+    raise AssertionError("the model is loaded although the job is wrong")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +166,7 @@ def test_wrong_topics_bags_and_commands_are_refused_with_what_would_be_right(tmp
     with pytest.raises(LisaError, match=r"nothing can be read of .*text\.mcap, which must be a rosbag2 folder"):
         run(tmp_path / "text.mcap", tmp_path / "out")
     with pytest.raises(LisaError, match="there is no bag"):
-        run(tmp_path / "none", tmp_path / "out")
+        run_bag(BagJob(tmp_path / "none", tmp_path / "out", ALL, COMMANDS), _not_loaded, lambda _: None)
     assert not (tmp_path / "out").exists()
 
 
@@ -187,7 +191,7 @@ def test_commands_are_read_as_they_are_written(tmp_path: Path) -> None:
 def test_video_report_and_progress(tmp_path: Path, recorded: Path) -> None:
     seen: list[Progress] = []
     job = BagJob(recorded, tmp_path / "out", ALL, COMMANDS, video=tmp_path / "v.mp4", report=tmp_path / "r.html")
-    run_bag(job, ScriptedSegmenter(), seen.append)
+    run_bag(job, ScriptedSegmenter, seen.append)
     assert [round(one.done, 2) for one in seen if one.answer] == sorted(
         round(one.done, 2) for one in seen if one.answer
     )

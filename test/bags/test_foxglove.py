@@ -40,7 +40,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_bag(folder / "in")
     commands = (BagCommand(0.55, "ann", "two"), BagCommand(1.25, "ann", "nothing"))
     job = BagJob(source, folder / "out", Topics(IMAGE, DEPTH, INFO), commands, foxglove=True)
-    run_bag(job, ScriptedSegmenter(), lambda _: None)
+    run_bag(job, ScriptedSegmenter, lambda _: None)
     return folder / "out"
 
 
@@ -102,7 +102,7 @@ def axis(q: Any, column: int) -> np.ndarray[Any, Any]:
 def test_without_the_option_there_are_none_of_foxgloves_messages(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", images=8)
     job = BagJob(source, tmp_path / "out", Topics(IMAGE, DEPTH, INFO), (BagCommand(0.55, "ann", "two"),))
-    run_bag(job, ScriptedSegmenter(), lambda _: None)
+    run_bag(job, ScriptedSegmenter, lambda _: None)
     assert messages(tmp_path / "out", "annotations") == messages(tmp_path / "out", "scene") == []
     assert len(messages(tmp_path / "out", "instances")) == len(messages(tmp_path / "out", "detections")) == 1
 

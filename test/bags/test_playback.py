@@ -128,7 +128,7 @@ def difference(one: Any, other: Any, where: str) -> str:
 
 def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", images=16, size=(320, 240))  # small: cameras are best effort
-    run_bag(BagJob(source, tmp_path / "out", Topics(IMAGE, DEPTH, INFO), COMMANDS), ScriptedSegmenter(), lambda _: None)
+    run_bag(BagJob(source, tmp_path / "out", Topics(IMAGE, DEPTH, INFO), COMMANDS), ScriptedSegmenter, lambda _: None)
     remapped = [
         word
         for name, topic in (("image", IMAGE), ("depth", DEPTH), ("camera_info", INFO))
