@@ -10,7 +10,7 @@ from typing import Any
 from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOptions, NodeBenchmarkOptions
 from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 _MODEL = with_value("what", "model", text="to `lisa benchmark model`", positional=True)
 
@@ -124,6 +124,6 @@ def _run_fleet(options: argparse.Namespace) -> int:
     try:
         from lisa_ros.benchmark.fleet.run import FleetBenchmarkOptions, run_fleet_benchmark
     except ModuleNotFoundError as error:
-        raise LisaError(f"to measure a fleet: pip install 'lisa_ros[fleet,sim]' ({error})") from error
+        raise LisaError(f"to measure a fleet, {how_to_install('fleet', 'sim')} ({error})") from error
     run_fleet_benchmark(FleetBenchmarkOptions(checkpoint=options.checkpoint, output=options.output))
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.cli.options import add_checkpoint, add_load_options, count, load_options, whole_number
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from lisa_ros.fleet import application
     except ModuleNotFoundError as error:
-        raise LisaError(f"serving needs Ray: pip install 'lisa_ros[fleet]' ({error})") from error
+        raise LisaError(f"serving needs Ray; {how_to_install('fleet')} ({error})") from error
     at = application.Listening(
         options.host,
         options.port,

@@ -21,6 +21,7 @@ from lisa_ros.evaluation.items import Item, ItemLog, in_order
 from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
 from lisa_ros.evaluation.report import RunReport, write_report
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
+from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter, model_of
 from lisa_ros.segmentation.answers import AnswerKind, check_answer_kind
@@ -309,8 +310,17 @@ def _identity(wanted: Evaluation, selection: Selection, weights: str) -> dict[st
         "max_new_tokens": wanted.max_new_tokens if generated else None,
         **(_of_answers(wanted) if generated else {}),
         **({"model_options": list(wanted.options.model_options)} if wanted.options.model_options else {}),
-        **wanted.options.second_models(),
+        **_second_models(wanted.options),
     }
+
+
+def _second_models(options: LoadOptions) -> dict[str, str]:
+    """The folders' names and the hashes of their weights: other weights are another run, another place is not."""
+    named: dict[str, str] = {}
+    for option, name in options.second_models().items():
+        folder = find_folder(name, option)
+        named |= {option: folder.resolve().name, f"{option}_sha256": one_hash(weights_of(folder))}
+    return named
 
 
 def _of_answers(wanted: Evaluation) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 SCHEMES = {"lisa": "http", "lisas": "https"}
 DEFAULT_PORT = 8000
@@ -114,7 +114,7 @@ class Connection:
             LisaError: the address cannot be one, or httpx is not installed.
         """
         if httpx is None:
-            raise LisaError("a remote model needs httpx: pip install 'lisa_ros[fleet]'")
+            raise LisaError(f"a remote model needs httpx; {how_to_install('fleet')}")
         self.server = server
         self._client = httpx.Client(
             base_url=base_address(server),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base class of the errors that a user can correct."""
+"""The base class of the errors that a user can correct, and how to get what is not installed."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ class LisaError(ValueError):
 
 class ImageError(LisaError):
     """An image cannot be used; the text says what was wrong and what would be right."""
+
+
+def how_to_install(*extras: str) -> str:
+    """The command that installs optional packages; lisa_ros itself is on no package index.
+
+    Args:
+        extras: their names in setup.py.
+    """
+    command = f"pip install -c constraints.txt $(python3 tools/requirements.py --only {' '.join(extras)})"
+    return f"in lisa_ros's checkout, type: {command}"

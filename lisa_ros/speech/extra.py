@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optional packages of `lisa_ros[speech]`: whether they are installed, and how to get them."""
+"""The optional packages of setup.py's extra `speech`: whether they are installed, and how to get them."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
+
+from lisa_ros.segmentation.errors import how_to_install
 
 
 class SpeechError(RuntimeError):
@@ -27,7 +29,7 @@ def optional(module: str) -> ModuleType:
 
 def missing_package(error: ModuleNotFoundError) -> str:
     """The sentence for a package that could not be imported."""
-    return f"Speech needs the package {error.name}, which is not installed; type: pip install 'lisa_ros[speech]'."
+    return f"Speech needs the package {error.name}, which is not installed; {how_to_install('speech')}."
 
 
 def _missing_library(module: str, error: OSError) -> str:

@@ -70,21 +70,23 @@ def load_video_tracker(kind: str, folder: Path, device: str = "auto") -> VideoTr
         model = getattr(transformers, classes.model).from_pretrained(folder, dtype=dtype, local_files_only=True)
         processor = getattr(transformers, classes.processor).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise TrackerError(f"{folder} cannot be loaded for tracker {kind}: {error}") from error
+        why = str(error).strip().partition("\n")[0]  # transformers' texts may have several lines
+        raise TrackerError(f"{folder} cannot be loaded for tracker {kind}: {why}") from error
     return VideoTracker(model.eval().to("cuda" if on_gpu else "cpu"), processor)
 
 
 def _check_folder(kind: str, folder: Path) -> None:
     classes = KINDS[kind]
+    wanted = f"tracker {kind} needs {' or '.join(classes.model_types)} of transformers, such as {classes.example}"
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise TrackerError(f"{folder}/config.json cannot be read, which tracker {kind} needs: {error}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TrackerError(f"{folder} has no config.json; {wanted}") from error
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise TrackerError(f"{folder}/config.json cannot be read ({error}); {wanted}") from error
     if found not in classes.model_types:
-        raise TrackerError(
-            f"{folder} holds {found!r}; tracker {kind} needs {' or '.join(classes.model_types)}, such as "
-            f"{classes.example}"
-        )
+        holds = f"holds {found!r}" if found else "has a config.json that names no model"
+        raise TrackerError(f"{folder} {holds}; {wanted}")
     if kind == "edgetam" and importlib.util.find_spec("timm") is None:
         raise TrackerError("tracker edgetam needs timm for its vision encoder: pip install timm")
 

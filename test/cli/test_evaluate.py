@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tiny_datasets import reason, write_reason_seg
+from toy_checkpoints import sam2_checkpoint, sam3_checkpoint
 
 from lisa_ros.cli.main import main
 
@@ -98,3 +99,33 @@ def stop(command: list[str], log: Path, lines: int, how: signal.Signals) -> int:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def test_names_answered_by_sam_3(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--segmenter auto`; the same folder with other weights is another run."""
+    sam3 = sam3_checkpoint(tmp_path / "sam3")
+    options = ["--protocol", "generate", "--phrasing", "plain", "--segmenter", "auto", "--names-checkpoint", str(sam3)]
+    command = [*evaluate(data, tmp_path / "run", *options), "--limit", "4"]
+    assert main(command) == 0
+    found = results(tmp_path / "run")
+    assert found["rows"][0]["items"] == 4 and found["names_checkpoint"] == "sam3"
+    by_lisa = [item["score_calibrated"] for item in found["items"]]
+    assert by_lisa == [False, False, False, True], "three names, and something to drink from"
+    sam3_checkpoint(sam3, seed=1)
+    assert main(command) == 2
+    assert "names_checkpoint_sha256 was" in capsys.readouterr().err
+
+
+def test_masks_refined_by_sam_2(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--refine sam2`; the toy's masks are unlike the model's, and taken all the same."""
+    monkeypatch.setattr("lisa_ros.models.combined.refined.LEAST_IOU", 0.0)
+    sam2 = sam2_checkpoint(tmp_path / "sam2")
+    refine = ["--refine", "sam2", "--refine-checkpoint", str(sam2)]
+    masks = []
+    for name, options in (("plain", []), ("refined", refine)):
+        output = tmp_path / name
+        assert main(evaluate(data, output, "--protocol", "generate", "--limit", "1", *options)) == 0
+        masks.append(results(output)["items"][0]["found_pixels"])
+    assert masks[0] != masks[1]
+    found = results(tmp_path / "refined")
+    assert found["refine_checkpoint"] == "sam2" and len(found["refine_checkpoint_sha256"]) == 64

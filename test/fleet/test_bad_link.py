@@ -128,7 +128,7 @@ def test_a_command_cancelled_before_the_answer_begins_ends_at_the_server(server:
 
 
 def test_a_robot_that_leaves_before_the_first_line_gets_its_place_back() -> None:
-    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'lisa_ros[fleet]'")
+    ray = pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
     assert ray
     from lisa_ros.fleet.access import ANYBODY, Quota
     from lisa_ros.fleet.ingress import Ingress
@@ -160,7 +160,7 @@ def test_a_robot_that_leaves_before_the_first_line_gets_its_place_back() -> None
 
 
 def test_masks_are_sent_at_once_and_text_in_parts() -> None:
-    pytest.importorskip("ray", reason="ray is not installed: pip install 'lisa_ros[fleet]'")
+    pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
     from lisa_ros.fleet.replica import _Lines
 
     parts: list[bytes | None] = []

@@ -6,7 +6,7 @@ import json
 import pytest
 from paths import DATA
 
-pytest.importorskip("simpy", reason="SimPy is not installed: pip install 'lisa_ros[test]'")
+pytest.importorskip("simpy", reason="SimPy is not installed: see extra test in setup.py")
 
 from lisa_ros.benchmark.fleet.capacity import costs_of, errors, fewest_replicas
 from lisa_ros.benchmark.fleet.simulation import Costs, Site, simulate

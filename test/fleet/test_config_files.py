@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'lisa_ros[fleet]'")
+pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
 from ray.serve.schema import ServeDeploySchema
 

@@ -36,7 +36,7 @@ from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import Segmenter
 from lisa_ros.segmentation.turns import turn_of
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'lisa_ros[fleet]'")
+pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
 TOKENS = {"front": "front-" + "f" * 20, "back": "back-" + "b" * 20}
 SETTINGS = RemoteSettings(token=TOKENS["front"], timeout_s=30, jpeg_quality=0)

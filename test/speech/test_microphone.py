@@ -139,7 +139,7 @@ def test_the_device_is_chosen_by_name_or_number() -> None:
 
 
 def test_what_is_not_installed_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SpeechError, match=r"needs the package no_such_package.*pip install 'lisa_ros\[speech\]'"):
+    with pytest.raises(SpeechError, match=r"needs the package no_such_package.*tools/requirements.py --only speech"):
         optional("no_such_package")
 
     def broken(name: str) -> Any:

@@ -144,7 +144,7 @@ def load_like(tracker: VideoTracker) -> VideoTracker:
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrackerError, match=r"config\.json cannot be read"):
+    with pytest.raises(TrackerError, match=r"has no config\.json; tracker sam2 needs sam2_video of transformers"):
         load_video_tracker("sam2", tmp_path)
     folder = sam2_checkpoint(tmp_path / "sam2")
     with pytest.raises(TrackerError, match="holds 'sam2'; tracker sam3 needs sam3_video or sam3_tracker_video"):

@@ -13,12 +13,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 try:
     import simpy
 except ModuleNotFoundError as error:
-    raise LisaError("the capacity model needs SimPy: pip install 'lisa_ros[test]'") from error
+    raise LisaError(f"the capacity model needs SimPy; {how_to_install('test')}") from error
 
 _DONE_S = 1e-9
 

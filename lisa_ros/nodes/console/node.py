@@ -27,10 +27,9 @@ from lisa_ros.nodes.common.command_line import check_arguments, check_overrides,
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.starting import StartError, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, parameter_names
+from lisa_ros.segmentation.errors import how_to_install
 
-MISSING = (
-    "The console needs more Python packages: pip install 'lisa_ros[console]' (starlette, uvicorn, websockets, segno)."
-)
+MISSING = f"The console needs starlette, uvicorn, websockets and segno; {how_to_install('console')}."
 _LARGEST_MESSAGE = 65536
 """Bytes that a page may send at once."""
 _ENCODERS, _NICE = 4, 10

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points and boxes beside `[SEG]`: the numbers are those of segment-anything's own prompt encoder and transforms."""
+"""Points and boxes beside `[SEG]`: the masks are those of segment-anything's own SamPredictor."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from segment_anything.utils.transforms import ResizeLongestSide
+from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
 
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
@@ -23,36 +25,52 @@ def segmenter() -> LisaSegmenter:
     return segmenter
 
 
+class TextBesidePrompts(torch.nn.Module):
+    """segment-anything's own prompt encoder, with the embedding of `[SEG]` before its prompts."""
+
+    def __init__(self, encoder: Any, text: torch.Tensor) -> None:
+        super().__init__()
+        self.encoder, self.text = encoder, text
+
+    def get_dense_pe(self) -> Any:
+        return self.encoder.get_dense_pe()
+
+    def forward(self, **prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        sparse, dense = self.encoder(**prompts)
+        return torch.cat([self.text, sparse], dim=1), dense
+
+
 @pytest.mark.parametrize(
     "pointing",
-    [Pointing(((30.0, 40.0), (100.5, 7.0))), Pointing((), ((10, 20, 50, 30),)), Pointing(((1, 2),), ((0, 0, 9, 8),))],
+    [
+        Pointing(((100.5, 7.0),)),
+        Pointing(((30.0, 40.0), (100.5, 7.0), (0.0, 89.0))),
+        Pointing((), ((10, 20, 50, 30),)),
+        Pointing(((1, 2), (159, 0)), ((0, 0, 160, 90),)),
+    ],
 )
-def test_the_mask_is_what_segment_anything_makes_of_the_prompts(segmenter: LisaSegmenter, pointing: Pointing) -> None:
+def test_the_mask_is_that_of_segment_anything_s_predictor(segmenter: LisaSegmenter, pointing: Pointing) -> None:
+    """SamPredictor with the checkpoint's weights, from the image itself; a box's corners as SamPredictor takes them."""
     network = segmenter._lisa.network
-    encoded = segmenter.encode(IMAGE)
     state = torch.randn(1, network.text_hidden_fcs[0].in_features, generator=torch.Generator().manual_seed(1))
-    sam, transform = network.visual_model, ResizeLongestSide(network.image_size)
-    points = boxes = None
-    if pointing.points:
-        moved = torch.as_tensor(transform.apply_coords(np.array(pointing.points), IMAGE.shape[:2]))[None].float()
-        points = moved, torch.ones(1, len(pointing.points), dtype=torch.int)
-    if pointing.boxes:
-        x, y, width, height = pointing.boxes[0]
-        corners = transform.apply_boxes(np.array([[x, y, x + width, y + height]]), IMAGE.shape[:2])
-        boxes = torch.as_tensor(corners).float()
+    visual = network.visual_model
     with torch.inference_mode():
-        sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=None)
-        features, resized = encoded._sam_features()
-        low, _ = sam.mask_decoder(
-            image_embeddings=features,
-            image_pe=sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=torch.cat([network.text_hidden_fcs(state)[:, None].float(), sparse], dim=1),
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-        )
-        expected = network.upsample(low[:, 0], resized, IMAGE.shape[:2])[0].numpy()
+        text = network.text_hidden_fcs(state)[:, None].float()
+    sam = Sam(visual.image_encoder, TextBesidePrompts(visual.prompt_encoder, text), visual.mask_decoder)
+    predictor = SamPredictor(sam.eval())
+    predictor.set_image(IMAGE)
+    corners = [np.array([x, y, x + width, y + height]) for x, y, width, height in pointing.boxes]
+    expected, _, _ = predictor.predict(
+        point_coords=np.array(pointing.points) if pointing.points else None,
+        point_labels=np.ones(len(pointing.points)) if pointing.points else None,
+        box=corners[0] if corners else None,
+        multimask_output=False,
+        return_logits=True,
+    )
+    encoded = segmenter.encode(IMAGE)
     found = encoded.mask_logits(state, pointing).full
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, expected[0], atol=1e-3)
+    np.testing.assert_array_equal(found > 0, expected[0] > 0)
     assert np.abs(found - encoded.mask_logits(state).full).max() > 0.1
 
 

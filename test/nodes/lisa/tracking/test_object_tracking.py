@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The answered object tracked at camera rate, with lisa_node as another process."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -229,6 +230,26 @@ def test_a_tracker_that_cannot_be_loaded_is_refused_with_a_sentence(tmp_path: Pa
         tracker_from_parameters(NodeParameters(tracker="sam2"))
     with pytest.raises(ParameterError, match="but tracker is flow, which has none"):
         tracker_from_parameters(NodeParameters(tracker_checkpoint="x"))
-    with pytest.raises(LisaError, match="which tracker edgetam needs"):
-        tracker_from_parameters(NodeParameters(tracker="edgetam", tracker_checkpoint=str(tmp_path)))
     assert isinstance(tracker_from_parameters(NodeParameters()), FlowTracker)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (None, "has no config.json"),
+        ({"model_type": "edgetam_video"}, "holds 'edgetam_video'"),
+        ({"model_type": "clip"}, "holds 'clip'"),
+        ({"hidden_size": 8}, "has a config.json that names no model"),
+        ([], "cannot be read"),
+    ],
+)
+def test_a_folder_of_another_model_is_named_beside_what_the_tracker_needs(
+    tmp_path: Path, config: object, found: str
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(LisaError) as refused:
+        tracker_from_parameters(NodeParameters(tracker="sam2", tracker_checkpoint=str(tmp_path)))
+    text = str(refused.value)
+    assert str(tmp_path) in text and found in text and "\n" not in text
+    assert text.endswith("; tracker sam2 needs sam2_video of transformers, such as facebook/sam2.1-hiera-tiny")
