@@ -122,14 +122,46 @@ def test_a_command_is_cancelled_and_references_reach_the_model(browser: Browser,
         ann.page.click("#log li:first-child [data-action=refer]")
         assert ann.ask("references")["answer"] == "References [1]."
         assert ann.ask("forbidden")["about"].strip().startswith("Rejected The model does not take this word.")
+        ann.page.click("#live")
+        tap_beside_the_image(ann)
+        assert ann.page.inner_text("#chips").strip() == ""
+        reset_during_an_answer(ann, tmp_path / "second_gate")
         ann.close()
+
+
+def tap_beside_the_image(operator: Operator) -> None:
+    """On the dark border that the image leaves in its frame on a low, wide screen."""
+    operator.page.set_viewport_size({"width": 1280, "height": 300})
+    operator.page.locator("#view").scroll_into_view_if_needed()
+    image = operator.page.locator("#view").bounding_box()
+    assert image is not None
+    x, y = image["x"] - 6, image["y"] + image["height"] / 2
+    assert operator.page.evaluate("([x, y]) => document.elementFromPoint(x, y).className", [x, y]) == "frame"
+    operator.page.mouse.click(x, y)
+
+
+def reset_during_an_answer(operator: Operator, gate: Path) -> None:
+    """The running command stays on the page and gets its answer; it is no turn of the new dialogue."""
+    operator.say(f"gate {gate}")
+    wait_at(gate)
+    operator.page.click("#reset")
+    operator.until(lambda: len(operator.log()) == 1, "the reset")
+    assert operator.log()[0]["state"] not in ("done", "lost") and "forgotten" in operator.alarms()
+    gate.touch()
+    operator.until(lambda: operator.log()[0]["state"] == "done", "the answer")
+    assert "turn" not in operator.log()[0]["about"]
+    assert operator.ask("the red part")["about"].strip().startswith("turn 1")
 
 
 def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser, probe: Probe, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with filming(probe), console() as address:
+        ann = Operator(browser, address, "ann")
+        ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm of a page before any node")
+        ann.say("the red part")
+        ann.until(lambda: "Not sent" in ann.alarms(), "the refusal before any node")
         with node(probe) as process:
-            ann = Operator(browser, address, "ann")
+            ann.until(lambda: "The LISA node is not there" not in ann.alarms(), "the first node")
             ann.wait_for_camera()
             assert ann.ask("the red part")["status"] == "OK"
             ann.say(f"gate {gate}")
