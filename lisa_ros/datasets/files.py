@@ -6,7 +6,9 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterable
+import pickletools
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ from lisa_ros.datasets.samples import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Ends of image files' names, in small letters."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_OPCODES = {one.code.encode("latin-1"): one for one in pickletools.opcodes}
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
 
 _PLAIN_CLASSES = {
     *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")),
@@ -41,9 +48,12 @@ def read_json_file(file: Path) -> Any:
         except UnicodeDecodeError as error:
             raise DataError(f"{file} is text neither in utf-8 nor in cp1252: {error}") from error
     try:
-        return json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is no complete JSON file: {error}") from error
+    if _SURROGATE.search(text):
+        _check_characters(file, content)
+    return content
 
 
 def read_plain_pickle(file: Path) -> Any:
@@ -54,9 +64,10 @@ def read_plain_pickle(file: Path) -> Any:
     Raises:
         DataError: there is no such file, it is no pickle, or it holds anything else.
     """
-    stream = io.BytesIO(_read_bytes(file))
+    data = _read_bytes(file)
     try:
-        return _PlainUnpickler(stream, encoding="utf-8", errors="replace").load()
+        _check_pickle(data)
+        return _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
     except DataError as error:
         raise DataError(f"{file} is refused: {error}") from error
     except Exception as error:  # damaged bytes can raise anything
@@ -97,6 +108,47 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise DataError("it is no plain data: it refers to objects outside")
+
+
+def _check_characters(file: Path, content: Any) -> None:
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{file} has an escape such as \\ud800, which is half of a character") from error
+    except RecursionError as error:
+        raise DataError(f"{file} is nested too deeply") from error
+
+
+def _check_pickle(data: bytes) -> None:
+    """Refuses what takes memory or time beyond the file's size. Pickle writes none of it for plain data.
+
+    The memo is an array up to its largest number; a tuple that is used twice in a tuple, and so on, is hashed as often
+    as it is reached.
+    """
+    tuples: set[Any] = set()
+    kept, last = 0, ""
+    for name, argument in _steps(io.BytesIO(data)):
+        if name in _PUTS:
+            number = kept if name == "MEMOIZE" else argument
+            if int(number or 0) > len(data):
+                raise DataError(f"it is damaged: it numbers an object {number}, more than the file can have")
+            kept += 1
+            if last.startswith("TUPLE"):
+                tuples.add(number)
+        elif name == "DUP" or (name in _GETS and argument in tuples):
+            raise DataError("it is no plain data: it uses one tuple in several places")
+        last = name
+
+
+def _steps(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
+    """The opcodes of a pickle with their arguments; pickletools.genops refuses Python 2's texts beyond ASCII."""
+    while code := stream.read(1):
+        step = _OPCODES[code]
+        if step.name == "STRING":
+            stream.readline()
+        yield step.name, step.arg.reader(stream) if step.arg and step.name != "STRING" else None
+        if step.name == "STOP":
+            return
 
 
 def _read_bytes(file: Path) -> bytes:

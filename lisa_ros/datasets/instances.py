@@ -14,6 +14,9 @@ from lisa_ros.datasets.files import read_json_file
 from lisa_ros.datasets.masks import decode_segmentation
 from lisa_ros.datasets.samples import DataError, Truth
 
+_MAX_PIXELS = 2**28
+"""A mask of an image takes a byte for each pixel that the file claims."""
+
 
 @dataclass(frozen=True)
 class CocoImage:
@@ -41,8 +44,8 @@ class Instances:
         try:
             self._images = {int(image["id"]): image for image in content["images"]}
             self._annotations = {int(annotation["id"]): annotation for annotation in content["annotations"]}
-            self._categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
-        except (KeyError, TypeError, ValueError) as error:
+            self._categories = {one["id"]: _text(one["name"]) for one in content.get("categories", ())}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{file} is no instances.json with images and annotations that have ids ({error!r})"
             ) from error
@@ -60,7 +63,7 @@ class Instances:
         for number, annotation in self._annotations.items():
             try:
                 yield number, int(annotation["image_id"]), self._categories[annotation["category_id"]]
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(
                     f"{self.file}: annotation {number} has no image_id, or no category of the file ({error!r})"
                 ) from error
@@ -80,9 +83,16 @@ class Instances:
             raise DataError(f"{self.file} has no image {number}")
         image = self._images[number]
         try:
-            return CocoImage(str(image["file_name"]), (int(image["height"]), int(image["width"])))
-        except (KeyError, TypeError, ValueError) as error:
+            found = CocoImage(_text(image["file_name"]), (int(image["height"]), int(image["width"])))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{self.file}: image {number} lacks file_name, height or width ({error!r})") from error
+        height, width = found.size
+        if height < 1 or width < 1 or height * width > _MAX_PIXELS:
+            raise DataError(
+                f"{self.file}: image {number} has height {height!s:.40} and width {width!s:.40}; "
+                f"1 or more are expected, and {_MAX_PIXELS} pixels at most"
+            )
+        return found
 
     def truth(self, annotations: Sequence[int], size: tuple[int, int]) -> Truth:
         """The mask of all these objects together, (H, W) = size; none for no objects.
@@ -111,3 +121,9 @@ class Instances:
         if not isinstance(found, dict) or not isinstance(found.get("image_id"), int):
             raise DataError(f"{self.file} has no annotation {annotation} with an image_id")
         return self.image(found["image_id"])
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"{type(value).__name__} instead of a text")
+    return str(value)

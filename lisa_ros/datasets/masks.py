@@ -15,6 +15,9 @@ from lisa_ros.segmentation.run_lengths import runs_of_text
 Mask = NDArray[np.bool_]
 """(H, W)."""
 
+_MAX_OUTLINE_PX = 2_000_000
+"""pycocotools takes 80 bytes for each pixel of a polygon's outline, and ends the process where they are too many."""
+
 
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> Mask:
     """The mask of an annotation's `segmentation`.
@@ -33,13 +36,12 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> Mask:
     parts = segmentation if isinstance(segmentation, list) else [segmentation]
     try:
         codes = [code for part in parts for code in _codes(part, size)]
-        decoded = np.asarray(coco.decode(codes), dtype=np.bool_)
+        # Merged before they are decoded: one mask in memory, however many parts there are.
+        return np.asarray(coco.decode(coco.merge(codes)), dtype=np.bool_)
     except DataError:
         raise
     except Exception as error:  # whatever pycocotools and numpy raise for values of other kinds
         raise DataError(f"a segmentation is neither COCO polygons nor a run-length code: {error}") from error
-    mask: Mask = decoded.any(axis=2)
-    return mask
 
 
 def encode_mask(mask: Mask) -> str:
@@ -63,6 +65,7 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     if isinstance(part, list):
         if len(part) < 6 or len(part) % 2:  # pycocotools takes four numbers for a box, and less for nothing at all
             raise DataError(f"a polygon has {len(part)} numbers; three points x, y or more are needed")
+        _check_outline(part)
         return list(coco.frPyObjects([part], height, width))
     if not isinstance(part, dict) or not {"size", "counts"} <= part.keys():
         raise DataError(f"a segmentation has a part of type {type(part).__name__}, no polygon and no run-length code")
@@ -77,6 +80,17 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     compressed = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
     _check_runs(compressed, height * width)
     return [{"size": [height, width], "counts": compressed}]
+
+
+def _check_outline(polygon: list[Any]) -> None:
+    """Raises a DataError for numbers that no image has; pycocotools checks none of them."""
+    points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    edges = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+    if not (np.abs(points) < _MAX_OUTLINE_PX).all() or edges.sum() > _MAX_OUTLINE_PX:
+        raise DataError(
+            f"a polygon has numbers up to {np.abs(points).max():g}, or an outline of more than {_MAX_OUTLINE_PX} "
+            "pixels; x, y in pixels are expected"
+        )
 
 
 def _check_runs(counts: bytes, pixels: int) -> None:

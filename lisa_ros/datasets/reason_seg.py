@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.datasets.files import IMAGE_SUFFIXES, image_files, read_json_file
-from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
+from lisa_ros.datasets.samples import DataError, Round, Sample, Truth, shown
 from lisa_ros.datasets.shapes import Shape, cut_shapes, paint, parse_shapes
 from lisa_ros.segmentation.files.image_files import read_image
 
@@ -120,7 +120,7 @@ def read_annotated(image: Path, file: Path, answer: str | None = None) -> Sample
             return Sample(image.name, image, _read_dialogue(image, file, content["dialogue"]), dialogue=True)
         entries = content.get("objects", [content])
         if not isinstance(entries, list) or not entries:
-            raise DataError(f"it has {entries!r:.80} for 'objects'; a list of one object or more is expected")
+            raise DataError(f"it has {shown(entries)} for 'objects'; a list of one object or more is expected")
         rounds = tuple(one for entry in entries for one in _read_object(image, file, entry, answer))
         return Sample(image.name, image, rounds)
     except (DataError, OSError) as error:
@@ -131,33 +131,33 @@ def read_annotated(image: Path, file: Path, answer: str | None = None) -> Sample
 def _read_object(image: Path, file: Path, entry: Any, answer: str | None) -> tuple[Round, ...]:
     """A round for each text of one object."""
     if not isinstance(entry, dict):
-        raise DataError(f"it has the object {entry!r:.80}; texts and shapes are expected")
+        raise DataError(f"it has the object {shown(entry)}; texts and shapes are expected")
     missing = [key for key in ("text", "is_sentence", "shapes") if key not in entry]
     if missing:
         raise DataError(f"it has no {', '.join(map(repr, missing))}, so no answer can be judged")
     texts = [entry["text"]] if isinstance(entry["text"], str) else entry["text"]
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DataError(f"it has {texts!r:.80} for 'text'; one text or more is expected")
+        raise DataError(f"it has {shown(texts)} for 'text'; one text or more is expected")
     if not isinstance(entry["is_sentence"], bool | int):
-        raise DataError(f"it has {entry['is_sentence']!r:.80} for 'is_sentence'; true or false is expected")
+        raise DataError(f"it has {shown(entry['is_sentence'])} for 'is_sentence'; true or false is expected")
     truth = PaintedTruth(image, file, parse_shapes(entry["shapes"]))
     return tuple(Round(text, bool(entry["is_sentence"]), truth, answer) for text in texts)
 
 
 def _read_dialogue(image: Path, file: Path, turns: Any) -> tuple[Round, ...]:
     if not isinstance(turns, list) or not turns:
-        raise DataError(f"it has {turns!r:.80} for 'dialogue'; a list of one turn or more is expected")
+        raise DataError(f"it has {shown(turns)} for 'dialogue'; a list of one turn or more is expected")
     return tuple(_read_turn(image, file, turn) for turn in turns)
 
 
 def _read_turn(image: Path, file: Path, turn: Any) -> Round:
     keys = ("text", "answer")
     if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) and turn[key].strip() for key in keys):
-        raise DataError(f"it has the turn {turn!r:.80}; an object with a text, an answer and shapes is expected")
+        raise DataError(f"it has the turn {shown(turn)}; an object with a text, an answer and shapes is expected")
     shapes = parse_shapes(turn.get("shapes"))
     wanted = 1 if any(shape.value == 1 and not shape.is_flag for shape in shapes) else 0
     if turn["answer"].count(SEG) != wanted:
-        raise DataError(f"it has the answer {turn['answer']!r:.80}; one {SEG} is expected with shapes, else none")
+        raise DataError(f"it has the answer {shown(turn['answer'])}; one {SEG} is expected with shapes, else none")
     return Round(turn["text"], True, PaintedTruth(image, file, shapes), turn["answer"], is_command=True)
 
 
@@ -172,7 +172,9 @@ def _read_explanations(beside: Path, given: Path | None) -> Mapping[str, str]:
     found = {}
     for entry in entries:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "outputs")):
-            raise DataError(f'{file} has the entry {entry!r:.80}; {{"image", "query", "outputs"}} of texts is expected')
+            raise DataError(
+                f'{file} has the entry {shown(entry)}; {{"image", "query", "outputs"}} of texts is expected'
+            )
         found[entry["image"]] = entry["outputs"]
     return found
 

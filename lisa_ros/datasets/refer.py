@@ -138,7 +138,7 @@ def _read_references(home: Path, name: str, partition: str) -> Iterator[_Referen
     for i, reference in enumerate(content):
         try:
             yield _reference(reference)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{file}: reference {i} lacks image_id, ann_id, split or sentences with 'sent' ({error!r})"
             ) from error
@@ -147,5 +147,12 @@ def _read_references(home: Path, name: str, partition: str) -> Iterator[_Referen
 def _reference(entry: Any) -> _Reference:
     numbers = entry["ann_id"] if isinstance(entry["ann_id"], list) else [entry["ann_id"]]
     annotations = () if entry.get("no_target") else tuple(int(number) for number in numbers if number != _NO_TARGET)
-    texts = tuple(str(sentence["sent"]).strip().lower() for sentence in entry["sentences"])
-    return _Reference(int(entry["image_id"]), annotations, str(entry["split"]), texts)
+    texts = tuple(_text(sentence["sent"]).strip().lower() for sentence in entry["sentences"])
+    return _Reference(int(entry["image_id"]), annotations, _text(entry["split"]), texts)
+
+
+def _text(value: Any) -> str:
+    """A text without halves of characters, which a pickle can have; containers, which may be endless, are none."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of a text")
+    return value.encode("utf-8", "replace").decode("utf-8")

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,10 @@ Truth = NDArray[np.uint8]
 
 ImageSource = Path | Callable[[], NDArray[np.uint8]]
 """An image's file, or a function that makes it: RGB uint8 (H, W, 3)."""
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 class DataError(LisaError):
@@ -71,6 +77,11 @@ class Sample:
     rounds: tuple[Round, ...] = ()
     dialogue: bool = False
     problem: str | None = None
+
+
+def shown(value: Any) -> str:
+    """What a file has in a place, for a message: at most 80 characters, however deeply it is nested."""
+    return f"{_SHORT.repr(value):.80}"
 
 
 def usable(samples: Iterable[Sample]) -> list[Sample]:

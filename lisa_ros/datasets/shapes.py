@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lisa_ros.datasets.samples import IGNORE, DataError, Truth
+from lisa_ros.datasets.samples import IGNORE, DataError, Truth, shown
+from lisa_ros.images.image_headers import check_header
 from lisa_ros.segmentation.masks import bounding_box
 
 AREAS = ("polygon", "rectangle", "circle", "mask")
@@ -30,7 +31,8 @@ AREAS = ("polygon", "rectangle", "circle", "mask")
 BACKGROUND = "_background_"
 """LabelMe's label of what is not the object: a hole."""
 
-_FARTHEST = 2**30
+_FARTHEST = 2**20
+"""Pixels: more than any image has. The time to paint a shape grows with its size, seconds at 2^29."""
 _TOLERANCE_PX = 1.0
 """A shape that reaches no farther than this outside the image is not reported: annotators draw along the edge."""
 
@@ -137,9 +139,9 @@ def mask_entry(label: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 def _parse(number: int, entry: Any) -> Shape:
     if not isinstance(entry, dict) or not isinstance(entry.get("label"), str) or "points" not in entry:
-        raise DataError(f"shape {number} is {entry!r:.80}; an object with a label and points is expected")
+        raise DataError(f"shape {number} is {shown(entry)}; an object with a label and points is expected")
     label, kind = entry["label"], entry.get("shape_type") or "polygon"
-    named = f"shape {number} ({label!r}, {kind})"
+    named = f"shape {number} ({shown(label)}, {kind if isinstance(kind, str) else shown(kind)})"
     points = _points(named, entry["points"])
     flag = label.lower() == "flag"
     if not flag and kind not in AREAS:
@@ -153,7 +155,7 @@ def _parse(number: int, entry: Any) -> Shape:
         points,
         _decoded(named, entry.get("mask"), points) if kind == "mask" else None,
         entry.get("group_id") if isinstance(entry.get("group_id"), int) else None,
-        str(entry.get("description") or "").strip(),
+        description.strip() if isinstance(description := entry.get("description"), str) else "",
     )
 
 
@@ -171,7 +173,7 @@ def _points(named: str, points: Any) -> Points:
     except (TypeError, ValueError, OverflowError):
         usable = False
     if not usable:
-        raise DataError(f"{named} has the points {points!r:.80}; a list of [x, y] in pixels is expected")
+        raise DataError(f"{named} has the points {shown(points)}; a list of [x, y] in pixels is expected")
     return array
 
 
@@ -179,7 +181,8 @@ def _decoded(named: str, text: Any, points: Points) -> NDArray[np.bool_]:
     """A mask's PNG; its size is that of the bounding box, both corners included."""
     try:
         data = base64.b64decode(text, validate=True)
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        checked = check_header(data)  # a small PNG can claim gigabytes of pixels
+        image = cv2.imdecode(np.frombuffer(checked.data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except (TypeError, ValueError, binascii.Error, cv2.error):
         image = None
     if image is None:

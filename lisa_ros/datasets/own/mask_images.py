@@ -15,8 +15,8 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,6 +24,7 @@ from PIL import Image
 from lisa_ros.datasets.files import image_files, read_json_file
 from lisa_ros.datasets.own.texts import Texts, rounds_of
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, Truth
+from lisa_ros.segmentation.files.image_files import read_image
 
 _BACKGROUND = ("background", "_background_")
 _SUFFIX = "_mask"
@@ -134,12 +135,11 @@ def _read(file: Path, *, in_colour: bool) -> NDArray[np.uint8]:
                 return np.asarray(image.convert("RGB"))
             if image.mode in ("P", "L", "1", "I;16", "I"):
                 return np.asarray(image if image.mode != "1" else image.convert("L"))
-    except (OSError, ValueError) as error:
+        pixels = read_image(file)
+    except Exception as error:  # Pillow has several for damaged files, and one for those that claim too many pixels
         raise DataError(f"{file} cannot be read as a mask: {error}") from error
-    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    assert pixels is not None  # Pillow has opened it
     if (pixels != pixels[:, :, :1]).any():
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return pixels
     return np.asarray(pixels[:, :, 0], dtype=np.uint8)
 
 
@@ -158,22 +158,35 @@ def _labels(folder: Path, masks: Path) -> dict[Key, str]:
 def _labels_json(file: Path) -> dict[Key, str]:
     content = read_json_file(file)
     try:
-        return {int(value): str(label) for value, label in content.items()}
+        return {int(value): _label(label) for value, label in content.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f'{file} is no JSON object {{"1": "label", ...}} ({error})') from error
 
 
 def _labels_csv(file: Path) -> dict[Key, str]:
     try:
-        rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))
+        rows = list(csv.reader(_lines(file)))
         return {int(row[0]): row[1].strip() for row in rows[1:] if row}
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, csv.Error) as error:
         raise DataError(f"{file} is no table of pixel values and classes ({error})") from error
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"{type(value).__name__} instead of a label")
+    return str(value)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no text in utf-8 ({error})") from error
 
 
 def _labels_map(file: Path) -> dict[Key, str]:
     labels: dict[Key, str] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in _lines(file):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")

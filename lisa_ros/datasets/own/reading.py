@@ -121,7 +121,8 @@ def _read_annotated(folder: Path, texts: Texts) -> Iterator[Sample]:
 def _read_one(file: Path, image: Path | None, texts: Texts) -> Sample:
     content = _json_or_none(file)
     if image is None:
-        named = str(content.get("imagePath") or "") if isinstance(content, dict) else ""
+        named = content.get("imagePath") if isinstance(content, dict) else None
+        named = named if isinstance(named, str) else ""
         # LabelMe writes Windows' paths, too.
         image = file.parent / named.replace("\\", "/")
         if not named or not image.is_file():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lisa_ros.datasets.files import read_json_file
-from lisa_ros.datasets.samples import DataError, Round, Truth
+from lisa_ros.datasets.samples import DataError, Round, Truth, shown
 
 FILE = "texts.json"
 """In a data set's folder: {"label": "text" or ["text", ...]}."""
@@ -30,7 +30,7 @@ def read_texts(file: Path | None) -> Texts:
     texts = {label: [one] if isinstance(one, str) else one for label, one in content.items()}
     for label, found in texts.items():
         if not isinstance(found, list) or not found or not all(isinstance(t, str) and t.strip() for t in found):
-            raise DataError(f"{file} has {found!r:.80} for {label!r}; a text, or a list of texts, is expected")
+            raise DataError(f"{file} has {shown(found)} for {label!r}; a text, or a list of texts, is expected")
     return texts
 
 
