@@ -23,6 +23,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 import lisa_ros
 from lisa_ros.msg import Command, ObjectMask, Segmentation
 from lisa_ros.segmentation import lettering
+from lisa_ros.segmentation.errors import how_to_install
 from lisa_ros.srv import ResetDialogue
 
 # Modules whose distribution has another name.
@@ -254,3 +255,21 @@ def test_what_only_a_gpu_needs_is_removed_from_a_demo_environment(
     subprocess.run(["bash", "-eEuo", "pipefail", "-c", script], cwd=tmp_path, check=True)
     asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
     assert ("uninstall" in asked and asked.split()[-1] == "triton") is removed
+
+
+def test_the_commands_for_packages_that_are_not_installed_work() -> None:
+    """lisa_ros itself is on no index, so that no sentence says `pip install lisa_ros[...]`."""
+    sources = {file: file.read_text() for file in (ROOT / "lisa_ros").rglob("*.py")}
+    assert [file for file, source in sources.items() if "lisa_ros[" in source] == []
+    uses = {found for source in sources.values() for found in re.findall(r"how_to_install\(('[^)]+)\)", source)}
+    assert len(uses) >= 6
+    for use in uses:
+        hint = how_to_install(*ast.literal_eval(f"({use},)"))
+        command = re.search(r"\$\(python3 (.+)\)", hint)
+        assert command is not None
+        printed = subprocess.run(
+            [sys.executable, *command[1].split()], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        assert printed and all(str(Requirement(word)) for line in printed for word in line.split()), (
+            "as a shell splits it"
+        )

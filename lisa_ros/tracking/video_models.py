@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 from lisa_ros.tracking.interface import Image, LossReason, Mask, Tracked, TrackState, check_start, lost
 
 
@@ -88,7 +88,7 @@ def _check_folder(kind: str, folder: Path) -> None:
         holds = f"holds {found!r}" if found else "has a config.json that names no model"
         raise TrackerError(f"{folder} {holds}; {wanted}")
     if kind == "edgetam" and importlib.util.find_spec("timm") is None:
-        raise TrackerError("tracker edgetam needs timm for its vision encoder: pip install timm")
+        raise TrackerError(f"tracker edgetam needs timm for its vision encoder; {how_to_install('edgetam')}")
 
 
 class VideoTracker:

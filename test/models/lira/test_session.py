@@ -24,6 +24,7 @@ from lisa_ros.segmentation.answers import (
     TextDelta,
 )
 from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 
@@ -43,6 +44,14 @@ def test_events_come_in_order(segmenter: Segmenter, golden_lira: Path) -> None:
     place = events.index(next(event for event in events if isinstance(event, MaskFound)))
     assert kinds == [MaskFound, MaskFound, Finished] and any(isinstance(e, TextDelta) for e in events[place:])
     assert explanation_of(end.answer) == "① white triangle and ② white triangle."
+
+
+def test_points_and_boxes_are_refused(segmenter: Segmenter, golden_lira: Path) -> None:
+    """OMG-Seg's mask decoder has no prompts for them."""
+    session = segmenter.session(segmenter.encode(read_case(golden_lira, 3).image))
+    for pointing in (Pointing(((3, 4),)), Pointing((), ((0, 0, 9, 8),))):
+        with pytest.raises(CommandError, match="LIRA takes no points or boxes; say in the text which object is meant"):
+            list(session.segment("this", pointing=pointing))
 
 
 def test_a_dialogue_through_the_interface(segmenter: Segmenter, golden_lira: Path) -> None:
