@@ -67,11 +67,18 @@ def load_video_tracker(kind: str, folder: Path, device: str = "auto") -> VideoTr
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     dtype = torch.bfloat16 if on_gpu else torch.float32
     try:
-        model = getattr(transformers, classes.model).from_pretrained(folder, dtype=dtype, local_files_only=True)
+        model, report = getattr(transformers, classes.model).from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
         processor = getattr(transformers, classes.processor).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         why = str(error).strip().partition("\n")[0]  # transformers' texts may have several lines
         raise TrackerError(f"{folder} cannot be loaded for tracker {kind}: {why}") from error
+    missing, total = len(report["missing_keys"]), len(model.state_dict())
+    if missing > total / 2:  # transformers makes them at random, with a warning
+        raise TrackerError(
+            f"{folder} lacks {missing} of the {total} tensors of {classes.model}; it holds other weights"
+        )
     return VideoTracker(model.eval().to("cuda" if on_gpu else "cpu"), processor)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from moving_images import Mask, RgbImage
 from toy_checkpoints import sam2_checkpoint, tracker_checkpoint
@@ -149,3 +150,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = sam2_checkpoint(tmp_path / "sam2")
     with pytest.raises(TrackerError, match="holds 'sam2'; tracker sam3 needs sam3_video or sam3_tracker_video"):
         load_video_tracker("sam3", folder)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    folder = tracker_checkpoint(tmp_path / "sam2", "sam2")
+    safetensors.torch.save_file({"foreign": torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrackerError, match=r"lacks \d+ of the \d+ tensors of Sam2VideoModel; it holds other weights"):
+        load_video_tracker("sam2", folder, "cpu")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(TrackerError, match=r"cannot be loaded for tracker sam2: .*model\.safetensors"):
+        load_video_tracker("sam2", folder, "cpu")
