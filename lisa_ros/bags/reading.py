@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rosbags.rosbag2 import Reader
 
@@ -102,13 +103,20 @@ def open_bag(path: Path) -> Bag:
     try:
         reader = Reader(path)
         reader.open()
-    except Exception as error:  # the storage libraries' own, see Bag.messages
+        types = {_text(one.topic): _text(one.msgtype) for one in reader.connections}
+        count, start_ns, end_ns = (int(one) for one in (reader.message_count, reader.start_time, reader.end_time))
+    except Exception as error:  # the storage libraries' own, see Bag.messages; metadata.yaml can hold anything
         return _open_damaged(path, error)
-    if not reader.message_count:
+    if not count:
         reader.close()
         return _open_damaged(path, LisaError("its index names no message"))
-    types = {one.topic: one.msgtype for one in reader.connections}
-    return Bag(path, types, reader.start_time, reader.end_time - 1, reader)
+    return Bag(path, types, start_ns, end_ns - 1, reader)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a topic's name or type is a {type(value).__name__} instead of a text")
+    return value
 
 
 def _open_damaged(path: Path, error: Exception) -> Bag:
