@@ -150,8 +150,14 @@ def _own_arguments(args: Sequence[str] | None) -> list[str]:
 
 def _sections(file: str) -> Iterator[str]:
     """Names of nodes, wildcards included, that a parameter file has parameters for; rcl has read it without error."""
-    content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    yield from _named(content, "")
+    try:
+        # Of the values only their structure counts: as texts, none is refused, such as a day that no month has.
+        content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        found = list(_named(content, ""))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise StartError(f"The parameter file {file} cannot be read: {reason}") from error
+    yield from found
 
 
 def _named(section: Any, path: str) -> Iterator[str]:

@@ -106,3 +106,24 @@ def test_what_has_no_effect_is_a_warning(tmp_path: Path) -> None:
         assert "Parameter 'robot_description' was given, but this node has no parameter" in process.output
         assert f"{other} has no parameters for /lisa" in process.output
         assert f"{file} has no parameters" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (b"[" * 3000 + b"]" * 3000, "it is nested too deeply"),
+        (b"{[a, b]: 1}", "found unhashable key"),
+        (b"\xff", "can't decode byte 0xff"),
+        (b"2020-13-45", ""),
+        (b"99999999999999999999999999", ""),
+    ],
+)
+def test_parameter_files_that_rcl_reads_and_yaml_does_not(tmp_path: Path, value: bytes, sentence: str) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_bytes(b"/**:\n  ros__parameters:\n    checkpoint: " + value + b"\n")
+    arguments = ["lisa_node", "--ros-args", "--params-file", str(file)]
+    if not sentence:
+        assert files_without_effect(arguments, "/lisa") == []
+        return
+    with pytest.raises(StartError, match=f"The parameter file {file} cannot be read: .*{sentence}"):
+        files_without_effect(arguments, "/lisa")
