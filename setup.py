@@ -44,7 +44,8 @@ EXTRAS_REQUIRE = {
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
     # One model for many robots (`lisa serve`); the robots need httpx alone.
-    "fleet": ["httpx", "ray[serve]"],
+    # opentelemetry-api: the spans of an answer, which Ray Serve exports. simpy: the capacity model of docs/fleet.md.
+    "fleet": ["httpx", "opentelemetry-api", "ray[serve]", "simpy"],
     # Spoken commands (`lisa listen`, the node `speech`).
     "speech": ["jellyfish", "moonshine-voice", "rapidfuzz", "silero-vad", "sounddevice", "soxr"],
     # The documentation site (`make docs`).
@@ -61,8 +62,6 @@ EXTRAS_REQUIRE = {
         "pytest-timeout",
         "pytest-xdist",
         "ruff",
-        # The capacity model of the fleet (docs/fleet.md): pure Python, no needs of its own.
-        "simpy",
         "types-PyYAML",
         "types-tqdm",
     ],

@@ -27,7 +27,13 @@ from lisa_ros.segmentation.errors import how_to_install
 from lisa_ros.srv import ResetDialogue
 
 # Modules whose distribution has another name.
-DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml", "pybullet_data": "pybullet"}
+DISTRIBUTION_OF_MODULE = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "opentelemetry": "opentelemetry-api",
+    "pybullet_data": "pybullet",
+    "yaml": "pyyaml",
+}
 # Packages of ROS that package.xml names by themselves.
 MODULES_OF_ROS = {"lisa_ros", "cv_bridge", "launch", "launch_ros"}
 

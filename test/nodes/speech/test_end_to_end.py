@@ -34,7 +34,8 @@ def test_spoken_commands_get_the_mask_of_typed_ones(tmp_path: Path) -> None:
             rows = report["rows"][f"{voice} {condition}"]
             assert len(rows) == 2
             assert all(row["heard"] for row in rows)
-            assert report[f"{voice} {condition}"][_SHARE] == 1.0, rows
+            # Of two commands in noise one may be misheard; the bars are those of the 24 below.
+            assert report[f"{voice} {condition}"][_SHARE] >= {"clean": 1.0, "noise": 0.5}[condition], rows
 
 
 @pytest.mark.slow

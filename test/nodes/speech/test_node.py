@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import time
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,8 +55,10 @@ class Ear:
 
         wait_until(is_there, "the speech node")
 
-    def send(self, samples: Samples, mode: int, operator: str, rate: int = RATE, channels: int = 1) -> None:
-        """The sound in blocks of 50 ms, as fast as can be, stamped as if recorded at STAMP_S."""
+    def send(
+        self, samples: Samples, mode: int, operator: str, rate: int = RATE, channels: int = 1, pause_s: float = 0.0
+    ) -> None:
+        """The sound in blocks of 50 ms with a pause after each, stamped as if recorded at STAMP_S."""
         pcm = np.repeat((np.clip(samples, -1, 1) * 32767).astype("<i2"), channels)
         step = rate // 20 * channels
         for start in range(0, len(pcm), step):
@@ -65,8 +68,9 @@ class Ear:
             message.header.stamp.sec = STAMP_S + passed_ns // 1_000_000_000
             message.header.stamp.nanosec = passed_ns % 1_000_000_000
             self._audio.publish(message)
+            time.sleep(pause_s)
 
-    def hold(self, samples: Samples, operator: str, **form: int) -> Heard:
+    def hold(self, samples: Samples, operator: str, **form: Any) -> Heard:
         """Says it with a button held; what was understood."""
         before = len(self.finals(operator))
         self.send(samples, Audio.PUSH_TO_TALK, operator, **form)
@@ -122,7 +126,7 @@ def ear(probe: Probe, folder: Path) -> Iterator[Ear]:
 
 def test_a_held_button_makes_a_command_that_is_answered_and_spoken(probe: Probe, ear: Ear, folder: Path) -> None:
     sound = np.repeat(said("Where is the yellow ring?", "slt"), 3)  # 48 kHz
-    heard = ear.hold(sound, "ann", rate=48000, channels=2)
+    heard = ear.hold(sound, "ann", rate=48000, channels=2, pause_s=0.05)  # as spoken: parts are recognised meanwhile
     assert (heard.meaning, heard.used) == (Heard.COMMAND, "Where is the yellow ring?")
     assert heard.confidence == pytest.approx(1.0)
     # The sound begins with a fifth of a second of silence; the stamp is the utterance's begin.
