@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -135,7 +136,7 @@ class PointingSession:
 
         "mask_only" makes the model point at once, without reasoning; it can still find nothing.
         """
-        text = neutralize(command_text(command), (*self._networks.processor.tokenizer.all_special_tokens, *_TAGS))
+        text = neutralize(command_text(command), self._control_texts)
         pointing.refuse("A vision-language model that points")
         if cancelled():
             yield Finished("", (), "cancelled")
@@ -150,12 +151,22 @@ class PointingSession:
                     break
         yield Finished(said.text, said.objects, reason)
 
+    @property
+    def _control_texts(self) -> tuple[str, ...]:
+        return (*self._networks.processor.tokenizer.all_special_tokens, *_TAGS)
+
+    def _harmless(self, turn: Turn) -> Turn:
+        """An earlier turn, whose texts are as they were typed and written. Its `[SEG]` stand for its masks."""
+        answer = neutralize(turn.answer, [one for one in self._control_texts if one != SEG_TEXT])
+        return replace(turn, command=neutralize(turn.command, self._control_texts), answer=answer)
+
     def _inputs(self, command: str, begun: str) -> dict[str, Any]:
         """The processor's output for the newest turns that fit into the context."""
+        turns = [self._harmless(turn) for turn in self._turns]
 
         def prepared(first: int) -> dict[str, Any]:
             convention, image = self._networks.convention, self._image
-            chat = messages(convention, command, self._turns[first:], image.frame, image.size)
+            chat = messages(convention, command, turns[first:], image.frame, image.size)
             return self._processed(chat, begun)
 
         def free(first: int) -> int:

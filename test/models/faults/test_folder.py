@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import Finished
 from lisa_ros.segmentation.interface import Segmenter
 
+NEEDED = (".bin", ".safetensors", ".model")
 OPTIONS = LoadOptions(precision="fp32", device="cpu")
 
 
@@ -42,3 +44,30 @@ def test_a_folder_that_is_deleted_while_its_model_runs(golden_lisa: Path, tmp_pa
     assert all(np.array_equal(a.mask, b.mask) for a, b in zip(gone.objects, there.objects, strict=True))
     with pytest.raises(CheckpointError):
         load_segmenter(folder, OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "folder", "dead link", "empty", "cut"])
+def test_a_file_of_the_folder_that_is_no_file_or_was_cut(golden_lisa: Path, tmp_path: Path, kind: str) -> None:
+    """A named pipe has no writer: to open it would wait for ever."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(golden_lisa, folder)
+    for file in (one for one in sorted(folder.rglob("*")) if one.is_file() and one.suffix in NEEDED):
+        data = file.read_bytes()
+        file.unlink()
+        spoil(file, kind, data)
+        with pytest.raises(CheckpointError, match=r".{20}"):
+            load_segmenter(folder, OPTIONS)
+        file.rmdir() if file.is_dir() else file.unlink()
+        file.write_bytes(data)
+    assert load_segmenter(folder, OPTIONS)
+
+
+def spoil(file: Path, kind: str, data: bytes) -> None:
+    if kind == "named pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "dead link":
+        file.symlink_to("nowhere")
+    else:
+        file.write_bytes(data[: len(data) // 2] if kind == "cut" else b"")
