@@ -3,8 +3,8 @@
 
 import dataclasses
 import json
-import time
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
