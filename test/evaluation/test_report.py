@@ -81,7 +81,7 @@ def test_csv_files_have_units(wanted: Evaluation) -> None:
 
 
 def test_the_page_shows_the_worst_first_and_runs_nothing(wanted: Evaluation) -> None:
-    evil = "<script>alert('red')</script> & \udce9"
+    evil = "<script>alert('red')</script> & \u00e9"
     write_reason_seg(wanted.source.home / "val", {"<img src=x>": reason(evil)})
     run_evaluation(replace(wanted, report_images=3), Loader())
     shown = (wanted.output / "report.html").read_text()

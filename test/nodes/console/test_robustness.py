@@ -170,7 +170,7 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
             killed_s = time.monotonic()
             ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm")
             assert time.monotonic() - killed_s < SAID_S
-            ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+            ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
             assert "Send the command again" in ann.log()[-1]["answer"]
             count = len(ann.log())
             ann.say("the green part")
@@ -206,7 +206,7 @@ def test_a_node_that_is_restarted_at_once_loses_no_command_silently(
         wait_at(gate)
         first.send_signal(signal.SIGKILL)
         with started(scripted_node()):
-            ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+            ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
             ann.until(lambda: ann.page.get_attribute("body", "data-node") == "active", "the new node")
             ann.until(lambda: "not there" not in ann.alarms(), "the end of the alarm")
             # The new node has no image yet, or a busy machine delays its report: then the page refuses the command.
