@@ -77,7 +77,7 @@ def test_a_slow_link_and_a_frozen_node_are_said_in_time_and_nothing_said_to_be_l
         ann.say(f"gate {tmp_path / 'gate'}")
         ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm of a frozen node")
         assert time.monotonic() - frozen_s < SAID_S
-        ann.until(lambda: ann.log()[-1]["state"] == "lost", "the lost command")
+        ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
         process.send_signal(signal.SIGCONT)
         ann.until(lambda: "not there" not in ann.alarms(), "the node's return")
         ann.until(lambda: ann.log()[-1]["status"] == "CANCELLED", "the end of what was said to be lost")
