@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lisa_ros.demo.scene import Scene
 from lisa_ros.demo.script import Line
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.common.conversions import nanoseconds, rgb_image_from
+from lisa_ros.nodes.common.conversions import rgb_image_from
+from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.segmentation.masks import Mask, centroid_pixel, intersection_over_union, union
 from lisa_ros.segmentation.overlay import draw_overlay
 

@@ -13,7 +13,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -62,17 +61,6 @@ def to_image_message(pixels: NDArray[np.uint8] | NDArray[np.uint16], encoding: s
         step=len(data) // height,
         data=data,
     )
-
-
-def nanoseconds(seconds: int, nanoseconds_part: int) -> int:
-    """A ROS time stamp in nanoseconds."""
-    return seconds * 1_000_000_000 + nanoseconds_part
-
-
-def time_message(time_ns: int) -> Time:
-    """The ROS time stamp of a time in nanoseconds; the last second of a stamp for a later time."""
-    sec, nanosec = divmod(time_ns, 1_000_000_000)
-    return Time(sec=min(max(sec, -(1 << 31)), (1 << 31) - 1), nanosec=nanosec)
 
 
 def _through_bridge(rows: NDArray[np.uint8], message: Image) -> RgbImage | None:

@@ -14,6 +14,7 @@ from std_msgs.msg import String
 
 from lisa_ros.msg import Audio, Heard
 from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.common.stamps import time_message
 
 _QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.RELIABLE)
 _LONGEST_S = 60.0
@@ -69,7 +70,7 @@ class SpeechLink:
     def publish(self, operator: str, mode: int, samples: bytes, rate: int, start_ns: int) -> None:
         """Sends a block of 16-bit little-endian samples of one channel; see Audio.msg."""
         message = Audio(operator_id=operator, mode=mode, sample_rate=rate, channels=1, samples=array("h", samples))
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(start_ns, 1_000_000_000)
+        message.header.stamp = time_message(start_ns)
         # Not by `on_ros`: its tasks may change their order, and blocks must not.
         self._audio.publish(message)
 

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from lisa_ros.dialogue.dialogues import DEFAULT_OPERATOR
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.conversions import nanoseconds
+from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.segmentation.answers import Event, ObjectMask
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing

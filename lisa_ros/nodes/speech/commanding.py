@@ -8,13 +8,13 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
 from rclpy.node import Node
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.common.stamps import time_message
 from lisa_ros.speech.language.understanding import Understood
 from lisa_ros.srv import ResetDialogue
 
@@ -69,7 +69,7 @@ class Commanding:
             operator_id=operator,
             text=understood.used,
             heard=understood.heard,
-            stamp=stamp(start_ns),
+            stamp=time_message(max(0, start_ns)),
         )
         with self._lock:
             self._goals[command.id] = (operator, None)
@@ -125,9 +125,3 @@ class Commanding:
             self._goals.pop(command.id, None)
             self._cancelled.discard(command.id)
         self._answered(command.operator_id, done.result().result.segmentation)
-
-
-def stamp(nanoseconds: int) -> Time:
-    """A message's time."""
-    seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
-    return Time(sec=seconds, nanosec=rest)

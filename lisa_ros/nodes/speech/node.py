@@ -29,8 +29,9 @@ from lisa_ros.msg import Audio, Heard, Segmentation
 from lisa_ros.nodes.common.command_line import check_arguments
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.spoken_answers import spoken
+from lisa_ros.nodes.common.stamps import nanoseconds, time_message
 from lisa_ros.nodes.common.starting import StartError, create_node, start_ros
-from lisa_ros.nodes.speech.commanding import Commanding, stamp
+from lisa_ros.nodes.speech.commanding import Commanding
 from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Block, Hearing, Settings, Text
 from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recording import Recorder
@@ -167,7 +168,7 @@ class Speech(Node):
             return
         if message.mode == PUSH_TO_TALK:
             self._speaker.hush()
-        start_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        start_ns = nanoseconds(message.header.stamp.sec, message.header.stamp.nanosec)
         start_ns = start_ns or self.get_clock().now().nanoseconds
         self._hearing.add(Block(operator, _REMOTE, message.mode, samples, message.sample_rate, start_ns))
 
@@ -202,7 +203,7 @@ class Speech(Node):
 
     def _on_heard(self, operator: str, event: Event) -> None:
         """On the thread of `Hearing`."""
-        header = Header(stamp=stamp(event.start_ns))
+        header = Header(stamp=time_message(max(0, event.start_ns)))
         if isinstance(event, Partial):
             self._heard.publish(Heard(header=header, operator_id=operator, heard=event.text))
             self._voices.publish(operator, event.text, final=False, confidence=0.0, header=header)

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.speech.audio.samples import RATE, AudioError, Samples, from_int16, mono
 from lisa_ros.speech.recognition.recognizer import Recognition
 
@@ -120,7 +121,7 @@ def _take_stamped(message: Any, hear: Callable[[Samples, int, int], None]) -> No
     for values, scale in ((data.int16_data, 2**15), (data.float32_data, 1), (data.int32_data, 2**31)):
         if len(values):
             sound = mono(np.asarray(values, dtype=np.float32) / np.float32(scale), info.channels)
-            hear(sound, info.rate, message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
+            hear(sound, info.rate, nanoseconds(message.header.stamp.sec, message.header.stamp.nanosec))
             return
     raise AudioError("Topic audio has no samples of 16 or 32 bits; publish it with the format paInt16.")
 

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from lisa_ros.spatial.grasping import Gripper
 from lisa_ros.spatial.grips.grip import CannotGripError, Grip, orientation_along
-from lisa_ros.spatial.grips.outline import FINGER_WIDTH_M, FLOOR_M, from_above, middle_of, span
+from lisa_ros.spatial.grips.outline import FINGER_WIDTH_M, FLOOR_M, MAX_SLOPE_DEG, from_above, middle_of, span
 from lisa_ros.spatial.locating import Located
 
 Floats = NDArray[np.float64]
 
 ANGLES = 36
 """Closing directions that are tried, over half a turn."""
-MAX_SLOPE_DEG = 22.0
-"""Largest angle between the closing direction and a contact's normal: the friction cone of rubber on most materials."""
 
 
 @dataclass(frozen=True)

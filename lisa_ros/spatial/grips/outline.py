@@ -16,6 +16,8 @@ from lisa_ros.spatial.points import PointSettings, ray_spacing
 Floats = NDArray[np.float64]
 
 FINGER_WIDTH_M = 0.02
+MAX_SLOPE_DEG = 22.0
+"""Largest angle between the closing direction and a contact's normal: the friction cone of rubber on most materials."""
 FLOOR_M = 0.006
 """The finger tips stay so far above the supporting surface."""
 OUTERMOST = 0.5

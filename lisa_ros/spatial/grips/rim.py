@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from lisa_ros.spatial.grasping import Gripper
 from lisa_ros.spatial.grips.grip import CannotGripError, Grip, orientation_along
-from lisa_ros.spatial.grips.outline import FINGER_WIDTH_M, FLOOR_M, FromAbove, from_above, middle_of, span
+from lisa_ros.spatial.grips.outline import (
+    FINGER_WIDTH_M,
+    FLOOR_M,
+    MAX_SLOPE_DEG,
+    FromAbove,
+    from_above,
+    middle_of,
+    span,
+)
 from lisa_ros.spatial.locating import Located
 
 Floats = NDArray[np.float64]
@@ -27,7 +35,6 @@ MOST_INTO_M, LEAST_INTO_M = 0.02, 0.01
 WIDEST_WALL_M = 0.018
 SPARE_M = 0.008
 """Between each finger and the wall on the way down: the outline is that uncertain."""
-MAX_SLOPE_DEG = 22.0
 _FEWEST, _NEAR_RIM_M, _STRAY = 6, 0.008, 0.05
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Header
 
-from lisa_ros.nodes.common.conversions import RgbImage, nanoseconds
+from lisa_ros.nodes.common.conversions import RgbImage
+from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, message_of
 from lisa_ros.segmentation.interface import EncodedImage
 

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.rates import Rates
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.conversions import nanoseconds
+from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.answers.transforms import Transforms

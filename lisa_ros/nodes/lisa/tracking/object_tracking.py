@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from rclpy.node import Node
 
-from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from, time_message
+from lisa_ros.nodes.common.conversions import ImageError, RgbImage, rgb_image_from
+from lisa_ros.nodes.common.stamps import time_message
 from lisa_ros.nodes.lisa.answers.locating import Locator
 from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
