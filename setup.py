@@ -28,6 +28,8 @@ INSTALL_REQUIRES = [
     "safetensors",
     "segment-anything",
     "sentencepiece",
+    # The nodes keep numpy's BLAS on one thread: beside torch's, its waiting threads cost more than they save.
+    "threadpoolctl",
     "torch",
     "torchvision",
     "tqdm",

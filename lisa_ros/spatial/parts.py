@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.masks import bounding_box
 from lisa_ros.spatial.points import Depth, Mask, measured
 
 GAP_PX = 5
@@ -33,6 +34,14 @@ def separate_objects(mask: Mask, depth_m: Depth | None) -> list[Mask]:
     Returns:
         masks (H, W), from left to right, which together are the mask; the mask itself if it is one object.
     """
+    x, y, width, height = bounding_box(mask)
+    part = slice(y, y + height), slice(x, x + width)
+    objects = _separate(mask[part], None if depth_m is None else depth_m[part])
+    return [mask] if len(objects) == 1 else [_at(found, part, mask.shape) for found in objects]
+
+
+def _separate(mask: Mask, depth_m: Depth | None) -> list[Mask]:
+    """The same in the part of the image that holds the mask."""
     square = np.ones((GAP_PX, GAP_PX), np.uint8)
     count, joined = cv2.connectedComponents(cv2.dilate(mask.view(np.uint8), square))
     labels = np.where(mask, joined, 0)
@@ -46,6 +55,13 @@ def separate_objects(mask: Mask, depth_m: Depth | None) -> list[Mask]:
         parts = _joined(parts, mask, depth_m)
     objects = _with_scraps(parts, np.asarray((labels > 0) & ~np.isin(labels, large)))
     return sorted(objects, key=lambda found: float(np.nonzero(found)[1].mean()))
+
+
+def _at(found: Mask, part: tuple[slice, slice], shape: tuple[int, ...]) -> Mask:
+    """A mask of a part of the image as one of the whole image."""
+    whole = np.zeros(shape, dtype=np.bool_)
+    whole[part] = found
+    return whole
 
 
 def _joined(parts: list[Mask], mask: Mask, depth_m: Depth) -> list[Mask]:

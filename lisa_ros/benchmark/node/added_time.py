@@ -12,6 +12,8 @@ from lisa_ros.benchmark.node.asking import Asker
 from lisa_ros.benchmark.node.processor import running_threads_s, waiting_threads_s
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 
+_REST_S = 0.05
+"""After its answer the node publishes what nobody waits for; the model in this process is timed when that is done."""
 WARMING_UP = 3
 """Pairs that are not counted: the first commands of a process are slower."""
 
@@ -34,6 +36,7 @@ class AddedTime:
         model: the model's own, in this process.
         added: of the differences of each pair, which is not the difference of the medians.
         added_p95: 95 % of the differences are not larger.
+        answer_added: the same until ~/segmentation's arrival, which has the objects' positions and grips.
         queued: time in the node's queue, as reported.
         beside_the_model: the node's work on a command (total_ms) less the model's own time.
         outside: the rest: making and sending messages, DDS in both directions.
@@ -46,6 +49,7 @@ class AddedTime:
     model: float
     added: float
     added_p95: float
+    answer_added: float
     queued: float
     beside_the_model: float
     outside: float
@@ -57,6 +61,8 @@ class Pair:
     """One command, milliseconds.
 
     Attributes:
+        wall: until ~/mask's arrival.
+        answer: until ~/segmentation's arrival.
         node_waited: for which the node's threads waited for a core, all of them together.
     """
 
@@ -67,6 +73,7 @@ class Pair:
     node_processor: float
     model_processor: float
     node_waited: float = 0.0
+    answer: float = 0.0
 
 
 def measure_added_time(
@@ -94,10 +101,18 @@ def measure_pair(asker: Asker, process_id: int, model: Model, operator: str, tex
     before_s, waited_before_s = running_threads_s(process_id), waiting_threads_s(process_id)
     heard, mask = asker.ask(operator, text, timeout_s)
     node_s, waited_s = running_threads_s(process_id) - before_s, waiting_threads_s(process_id) - waited_before_s
+    asker.pause(_REST_S)
     model_s, model_processor_s = model.answer(text)
-    seconds = (mask.came_s - heard.sent_s, model_s, node_s, model_processor_s, waited_s)
-    wall, own, node, model_processor, waited = (1000 * one for one in seconds)
-    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor, waited)
+    seconds = (
+        mask.came_s - heard.sent_s,
+        model_s,
+        node_s,
+        model_processor_s,
+        waited_s,
+        heard.came_s - heard.sent_s,
+    )
+    wall, own, node, model_processor, waited, answer = (1000 * one for one in seconds)
+    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor, waited, answer)
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,7 @@ def summarise(pairs: Sequence[Pair]) -> AddedTime:
         model=median(pair.model for pair in pairs),
         added=median(added),
         added_p95=added[-(-95 * len(added) // 100) - 1],
+        answer_added=median(pair.answer - pair.model for pair in pairs),
         queued=median(pair.queued for pair in pairs),
         beside_the_model=median(pair.total - pair.model for pair in pairs),
         outside=median(pair.wall - pair.queued - pair.total for pair in pairs),

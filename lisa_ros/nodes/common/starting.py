@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.nodes.common.memory import use_one_arena
+from lisa_ros.nodes.common.threads import use_one_blas_thread
 
 NodeT = TypeVar("NodeT", bound=Node)
 
@@ -27,7 +28,7 @@ class StartError(RuntimeError):
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:
-    """Call rclpy.init, after which all threads share one malloc arena.
+    """Call rclpy.init, after which all threads share one malloc arena and BLAS uses one thread.
 
     Args:
         args: The command line, with --ros-args; None: the process's own.
@@ -37,6 +38,7 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
         StartError: The arguments after --ros-args are invalid.
     """
     use_one_arena()
+    use_one_blas_thread()
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=signals)
     except RuntimeError as error:

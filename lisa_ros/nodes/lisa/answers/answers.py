@@ -109,6 +109,8 @@ class Answers:
         """
         encoded = processed.encoded if processed is not None and outcome.answered else None
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
+        if encoded is not None:
+            self._post_mask(request, outcome, encoded, header)
         positions = self._locate(request, outcome, encoded) if encoded is not None else None
         message = segmentation_message(request, outcome, header, positions)
         data = serialize_message(message)
@@ -152,6 +154,16 @@ class Answers:
             return outcome
         return replace(outcome, objects=tuple(replace(found, mask=part, box=None) for part in parts))
 
+    def _post_mask(self, request: Request, outcome: Outcome, encoded: EncodedFrame, header: Header) -> None:
+        """Publish the union of the objects, unless the command was answered already: planners that take the mask alone
+        do not wait for positions and grips."""
+        with self._lock:
+            if request not in self._unanswered:
+                return
+        height, width = encoded.image.shape[:2]
+        masks = [one.mask for one in outcome.objects]
+        self.outbox.post(self._mask, lambda: mask_message(geometry.union(masks, (height, width)), header))
+
     def _locate(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> Positions:
         masks = [one.mask for one in outcome.objects]
         return self._positioner.positions(request.options, encoded.source, encoded.image, masks, encoded.header)
@@ -170,7 +182,6 @@ class Answers:
         labels = [one.phrase or request.text for one in outcome.objects]
         masks = [one.mask for one in outcome.objects]
         post = self.outbox.post
-        post(self._mask, lambda: mask_message(union, message.header))
         self.outbox.publish(self._explanation, String(data=message.explanation))
         if union.any():
             point = PointStamped(header=message.header, point=centroid_point(union))
