@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ros
 
 
 def blocks(added_ms: float, console_s: float) -> Blocks:
-    pairs = [Pair(30 + added_ms + jitter, 30, 0.1, 32, 41 + added_ms, 40, added_ms / 2) for jitter in (-2, 0, 2)]
+    pairs = [Pair(35, 30 + added_ms + jitter, 30, 0.1, 32, 41 + added_ms, 40, added_ms / 2) for jitter in (-2, 0, 2)]
     return Blocks(pairs, console_s, seconds=10.0, images_a_second=[14.0, 15.0, 12.0])
 
 

@@ -66,11 +66,13 @@ def test_answers_that_are_missing_double_or_refused_are_counted() -> None:
 
 
 def test_added_time_is_of_pairs() -> None:
-    pairs = [Pair(wall=100.0 + n, model=90.0, queued=1.0, total=95.0, node_processor=97.0, model_processor=90.0)
+    pairs = [Pair(wall=100.0 + n, model=90.0, queued=1.0, total=95.0, node_processor=97.0, model_processor=90.0,
+                  answer=120.0)
              for n in range(20)]  # fmt: skip
     figures = summarise(pairs)
     assert (figures.pairs, figures.added, figures.added_p95) == (20, 19.5, 28.0)
     assert (figures.beside_the_model, figures.outside, figures.added_processor) == (5.0, 13.5, 7.0)
+    assert figures.answer_added == 30.0
     (bar,) = bars({"added_time": asdict(figures)}, 30.0)
     assert not bar.held and "19.5 ms" in bar.measured
 

@@ -60,6 +60,8 @@ class Cost:
     """Medians of all pairs of one kind, milliseconds, see AddedTime.
 
     Attributes:
+        wall: until ~/segmentation's arrival: a page shows an answer, not a mask alone.
+        added: wall less the model's own time.
         waited: for which the node's threads waited for a core during a command, all of them together.
         console_percent: of one core.
         images_a_second: of one page.
@@ -80,9 +82,9 @@ def cost_of(blocks: Blocks) -> Cost:
     pairs = blocks.pairs
     return Cost(
         pairs=len(pairs),
-        wall=median(pair.wall for pair in pairs),
+        wall=median(pair.answer for pair in pairs),
         model=median(pair.model for pair in pairs),
-        added=median(pair.wall - pair.model for pair in pairs),
+        added=median(pair.answer - pair.model for pair in pairs),
         added_processor=median(pair.node_processor - pair.model_processor for pair in pairs),
         waited=median(pair.node_waited for pair in pairs),
         console_percent=100 * blocks.console_s / blocks.seconds,
@@ -101,7 +103,7 @@ def bars(without: Cost, with_pages: Cost, pages: int) -> list[Bar]:
     )
     return [
         Bar(f"console with {pages} pages", images, f"<= {CONSOLE_PERCENT:g} % of a core", share <= CONSOLE_PERCENT),
-        Bar("the node's added time, median", grown, f"<= +{GROWTH_PERCENT:g} %", growth <= GROWTH_PERCENT),
+        Bar("the node's added time to an answer, median", grown, f"<= +{GROWTH_PERCENT:g} %", growth <= GROWTH_PERCENT),
     ]
 
 

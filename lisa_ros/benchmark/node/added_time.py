@@ -67,13 +67,13 @@ class Pair:
     """
 
     wall: float
+    answer: float
     model: float
     queued: float
     total: float
     node_processor: float
     model_processor: float
     node_waited: float = 0.0
-    answer: float = 0.0
 
 
 def measure_added_time(
@@ -105,14 +105,14 @@ def measure_pair(asker: Asker, process_id: int, model: Model, operator: str, tex
     model_s, model_processor_s = model.answer(text)
     seconds = (
         mask.came_s - heard.sent_s,
+        heard.came_s - heard.sent_s,
         model_s,
         node_s,
         model_processor_s,
         waited_s,
-        heard.came_s - heard.sent_s,
     )
-    wall, own, node, model_processor, waited, answer = (1000 * one for one in seconds)
-    return Pair(wall, own, heard.queued_ms, heard.total_ms, node, model_processor, waited, answer)
+    wall, answer, own, node, model_processor, waited = (1000 * one for one in seconds)
+    return Pair(wall, answer, own, heard.queued_ms, heard.total_ms, node, model_processor, waited)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The content of an answer, and the topics that are published with it, by lisa_node as another process."""
 
+from typing import Any
+
 import camera_images
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from std_msgs.msg import Header
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.answers import answers as answers_module
 from lisa_ros.nodes.lisa.answers.answers import Answers
+from lisa_ros.nodes.lisa.answers.positions import Positions
 from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
@@ -94,6 +97,33 @@ def test_a_late_subscriber_gets_the_newest_answer_and_mask_only(probe: Probe) ->
         wait_until(lambda: answers and masks, "the latched answer")
         assert [a.id for a in answers] == [last.id]
         assert [m.header for m in masks] == [last.header]
+
+
+def test_the_mask_does_not_wait_for_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    with talking_node("early") as node:
+        answers = Answers(node, LiveParameters(node, lambda: False), Transforms(node))
+        masks: list[Image] = []
+        node.create_subscription(Image, "/early/mask", masks.append, answers_module.LATCHED)
+        wait_until(lambda: answers._mask.get_subscription_count(), "the subscriber")
+        encoded = EncodedFrame(Header(frame_id="camera"), camera_images.colours(), None, False)
+        red, blue = (ObjectMask(pixels_of(encoded.image, colour), (0, 5)) for colour in ("red", "blue"))
+        outcome = Outcome(Segmentation.OK, header=encoded.header, answer="[SEG]", objects=(red, blue))
+        real, came_before = answers._positioner.positions, []
+
+        def slow(*given: Any) -> Positions:
+            came_before.append(wait_until(lambda: masks and masks[-1], "the mask"))
+            return real(*given)
+
+        monkeypatch.setattr(answers._positioner, "positions", slow)
+        request = Request("1", "anna", "red")
+        answers.register(request)
+        assert answers.publish(request, outcome, Processed(outcome, encoded)) is not None
+        (mask,) = came_before
+        assert mask.header == encoded.header and (pixels(mask) == (red.mask | blue.mask)).all()
+        # A command that has its answer already, for example because it took too long, gets no mask any more.
+        assert answers.publish(request, outcome, Processed(outcome, encoded)) is None
+        answers.close(10)
+        assert len(masks) == 1
 
 
 def test_the_overlay_is_drawn_only_for_a_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,8 +155,10 @@ class Answers:
         return replace(outcome, objects=tuple(replace(found, mask=part, box=None) for part in parts))
 
     def _post_mask(self, request: Request, outcome: Outcome, encoded: EncodedFrame, header: Header) -> None:
-        """Publish the union of the objects, unless the command was answered already: planners that take the mask alone
-        do not wait for positions and grips."""
+        """Publish the union of the objects, unless the command was answered already.
+
+        Planners that take the mask alone do not wait for positions and grips.
+        """
         with self._lock:
             if request not in self._unanswered:
                 return
