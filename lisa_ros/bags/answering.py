@@ -69,6 +69,7 @@ class BagAnswer:
         frame: The messages of the frame; None: there is none.
         image: The frame's image, RGB; None: there is none.
         turn: The dialogue's turn; None: it became none.
+        model: The name of the model that answered; empty: none did.
         objects: Those of the turn that count.
         locations: One for each object.
         grips: One for each object; None: it is not located, or no grip is wanted.
@@ -84,6 +85,7 @@ class BagAnswer:
     frame: BagFrame | None = None
     image: Rgb | None = None
     turn: Turn | None = None
+    model: str = ""
     objects: tuple[ObjectMask, ...] = ()
     locations: tuple[Located | NotLocated, ...] = ()
     grips: tuple[Grip | NoGrip | None, ...] = ()
@@ -205,6 +207,7 @@ class Answerer:
             frame,
             image,
             turn_of(command.text, finished, number),
+            finished.model or self.segmenter.name,
             objects,
             locations,
             tuple(self._grip(one) for one in locations),

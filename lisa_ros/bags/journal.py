@@ -81,6 +81,7 @@ def _entry(inferred: Inferred) -> dict[str, Any]:
     }
     if finished is not None:
         entry["answer"], entry["reason"] = finished.answer, finished.reason
+        entry["model"] = finished.model
         entry["references"] = list(finished.references)
         entry["objects"] = [_packed_object(one) for one in finished.objects]
     return entry
@@ -91,7 +92,11 @@ def _inferred(entry: dict[str, Any]) -> Inferred:
     if "answer" in entry:
         objects = tuple(_object(one) for one in entry["objects"])
         finished = Finished(
-            answer=entry["answer"], objects=objects, reason=entry["reason"], references=tuple(entry["references"])
+            answer=entry["answer"],
+            objects=objects,
+            reason=entry["reason"],
+            references=tuple(entry["references"]),
+            model=entry.get("model", ""),  # journals of earlier versions do not have it
         )
     return Inferred(finished, entry["refusal"], entry["frame_known"], *entry["ms"])
 

@@ -151,7 +151,7 @@ class _Run:
         segmenter: Segmenter,
         report_progress: Callable[[Progress], None],
     ) -> None:
-        self._job, self._bag, self._journal, self._segmenter = job, bag, journal, segmenter
+        self._job, self._bag, self._journal = job, bag, journal
         self._frames = FramesOfCommands(bag, job.topics, commands)
         self._answerer = Answerer(segmenter, bag, job.settings)
         self._report_progress = report_progress
@@ -202,7 +202,7 @@ class _Run:
         if inferred is not None and index not in self._journal.earlier:
             self._journal.add(index, inferred)
         types, topics = self._bag.types, self._job.topics
-        self._output.add(answer, str(index + 1), self._segmenter.name, types[topics.image])
+        self._output.add(answer, str(index + 1), types[topics.image])
         if answer.turn is not None and frame is not None:
             for name, stored in (("image", frame.image), ("depth", frame.depth), ("camera_info", frame.camera_info)):
                 if stored is not None:

@@ -46,9 +46,9 @@ class OutputBag:
         self._writer.open()
         self._connections: dict[str, Connection] = {}
 
-    def add(self, answer: BagAnswer, identity: str, model: str, image_type: str) -> None:
+    def add(self, answer: BagAnswer, identity: str, image_type: str) -> None:
         """Write all messages of an answer, at the time of its command; see messages_of."""
-        for topic, message in messages_of(answer, identity, model, image_type, foxglove=self._foxglove):
+        for topic, message in messages_of(answer, identity, image_type, foxglove=self._foxglove):
             self._write(topic, answer.time_ns, message.__msgtype__, serialize(message))
 
     def copy(self, topic: str, stored: Stored, kind: str, time_ns: int) -> None:

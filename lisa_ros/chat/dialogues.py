@@ -74,7 +74,7 @@ class ModelDialogue:
                 self._turns = dialogue.turns
                 self._before_reset = []
                 sentence = {"cancelled": "Cancelled.", "length": "The answer was cut (--max-new-tokens)."}
-                answer = Answer(image, text, event.answer, event.objects, event.reason)
+                answer = Answer(image, text, event.answer, event.objects, event.reason, event.model)
                 return answer, sentence.get(event.reason, "")
         raise RuntimeError("the model's events ended without Finished")
 

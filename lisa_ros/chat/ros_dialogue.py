@@ -102,7 +102,9 @@ class RosDialogue:
             for found, one in zip(result.objects, message.objects, strict=True)
             if found.mask is not None
         )
-        return Answer(self._image_of(message.header.stamp, objects), text, message.answer, objects, "end")
+        return Answer(
+            self._image_of(message.header.stamp, objects), text, message.answer, objects, "end", message.model
+        )
 
     def _image_of(self, stamp: Any, objects: tuple[ObjectMask, ...]) -> Any:
         """The image that was answered; grey if it does not come."""

@@ -47,4 +47,5 @@ def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
         score = {"score": found.score, "score_calibrated": calibrated}
         masks.append({"file": name, "bbox": box, "centroid": centroid, **score})
     save_overlay(answer, folder / f"turn{number}_overlay.png")
-    return {"text": answer.command, "answer": answer.text, "explanation": answer.explanation, "masks": masks}
+    texts = {"text": answer.command, "answer": answer.text, "explanation": answer.explanation}
+    return {**texts, **({"model": answer.model} if answer.model else {}), "masks": masks}

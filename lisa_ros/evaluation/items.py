@@ -49,6 +49,7 @@ class Item:
         asked: the text that the model was given.
         expected: the answer to compare with, where there is one.
         answer: the raw answer.
+        model: the name of the model that answered; "" where none was asked, and in runs of earlier versions.
         masks: how many masks it has.
         cut: whether it was cut at its maximum length.
         size: (H, W) of the image.
@@ -77,6 +78,7 @@ class Item:
     asked: str = ""
     expected: str | None = None
     answer: str = ""
+    model: str = ""
     masks: int = 0
     cut: bool = False
     size: tuple[int, int] = (0, 0)

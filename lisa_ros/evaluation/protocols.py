@@ -37,6 +37,7 @@ class Reply:
         cut: whether the answer was cut at its maximum length.
         seconds: from the question to the end of the answer.
         worded: whether the model was free to choose its text, so that the text may be judged.
+        model: the name of the model that answered, see Finished.model; empty: the segmenter has one model only.
     """
 
     turn: Turn
@@ -44,6 +45,7 @@ class Reply:
     cut: bool
     seconds: float
     worded: bool = True
+    model: str = ""
 
     def mask(self, rule: str, size: tuple[int, int]) -> Mask:
         """The mask that is scored, by one of options.MASK_RULES; empty, of `size` (H, W), where the answer has none."""
@@ -154,7 +156,7 @@ def generate(
         seconds = time.perf_counter() - began
         if references == "true":
             turn = replace(turn, objects=(_true(turn.objects, asked.truth() == 1),))
-        return Reply(turn, masks, end.reason == "length", seconds, worded=answer == "full")
+        return Reply(turn, masks, end.reason == "length", seconds, worded=answer == "full", model=end.model)
 
     return ask
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class RunReport:
     truth_title: str = "truth"
     notes: Sequence[str] = ()
     judges_scores: bool = False
+
+    @functools.cached_property
+    def has_several_models(self) -> bool:
+        """Whether not all questions were answered by the same model."""
+        return len({item.model for item in self.items if item.model}) > 1
 
     @property
     def rows(self) -> list[Row]:
@@ -145,10 +151,11 @@ def _article(item: Item, report: RunReport) -> str:
     where = f"{item.variant} " if item.variant else ""
     where += f"{item.sample}, {'turn' if item.dialogue else 'question'} {item.round}"
     score = "" if item.score is None else f" · {score_text(item.score, item.score_calibrated, 3)}"
+    model = f" · {escape(item.model)}" if report.has_several_models else ""
     expected = f"<p><b>expected:</b> {escape(item.expected)}</p>" if item.expected is not None else ""
     cut = " <span class=note>(cut at its maximum length)</span>" if item.cut else ""
     return (
-        f"<article><p><b>IoU {item.iou:.3f}</b> · {escape(where + group)} · {item.masks} mask(s){score}</p>"
+        f"<article><p><b>IoU {item.iou:.3f}</b> · {escape(where + group)} · {item.masks} mask(s){score}{model}</p>"
         f"<p><b>question:</b> {escape(item.asked)}</p><p><b>answer:</b> {escape(item.answer) or '(empty)'}{cut}</p>"
         f"{expected}{_images(item, report)}</article>"
     )

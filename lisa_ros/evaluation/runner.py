@@ -92,7 +92,7 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
             yield _failed(blank, error)
             continue
         turns.append(replace(reply.turn, number=blank.round))
-        yield _judged(blank, reply, asked, image, rule)
+        yield _judged(replace(blank, model=reply.model or segmenter.name), reply, asked, image, rule)
     encoded.release()
 
 

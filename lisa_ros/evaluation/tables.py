@@ -52,7 +52,8 @@ def rows_of(items: Sequence[Item], *, explicit_absence: bool = False, by_round: 
         by_round: report SegLLM's scores of each turn.
 
     Returns:
-        a row for everything, then one for each group and for each turn of the dialogues; so for each variant.
+        a row for everything, then one for each model where several answered (`segmenter: auto`), for each group and for
+        each turn of the dialogues; so for each variant.
     """
     rows = []
     for variant, chosen in _by(items, lambda item: item.variant):
@@ -61,9 +62,14 @@ def rows_of(items: Sequence[Item], *, explicit_absence: bool = False, by_round: 
             row |= {"n_acc": row["refused_absent"], "t_acc": _complement(row["refused_present"])}
         if variant:
             row["equal_answers"] = _mean(item.answer == item.expected for item in chosen if item.failed is None)
-        parts = [*_groups(chosen), *_tags(chosen), *_turns(chosen, by_round)]
+        parts = [*_models(chosen), *_groups(chosen), *_tags(chosen), *_turns(chosen, by_round)]
         rows += [row, *(part | {"row": f"{variant}, {part['row']}" if variant else part["row"]} for part in parts)]
     return rows
+
+
+def _models(items: Sequence[Item]) -> list[Row]:
+    models = _by((item for item in items if item.model), lambda item: item.model)
+    return [row_of(f"answered by {model}", chosen) for model, chosen in models] if len(models) > 1 else []
 
 
 def _groups(items: Sequence[Item]) -> list[Row]:

@@ -72,6 +72,7 @@ class Answer:
         text: the raw answer, "[SEG]" in place of each object.
         objects: in the order of the answer. Empty: the model found no such object.
         reason: "end", "length" (the answer was cut at max_new_tokens) or "cancelled".
+        model: the name of the model that answered, of several (`segmenter="auto"`); empty: `Model.name`.
     """
 
     image: Image = field(repr=False)
@@ -79,6 +80,7 @@ class Answer:
     text: str
     objects: tuple[ObjectMask, ...]
     reason: str
+    model: str = ""
 
     @property
     def explanation(self) -> str:
@@ -127,7 +129,7 @@ class Dialogue:
         """
         for event in self.stream(command, references, **options):
             if isinstance(event, Finished):
-                return Answer(self.image, command, event.answer, event.objects, event.reason)
+                return Answer(self.image, command, event.answer, event.objects, event.reason, event.model)
         raise RuntimeError("the model's events ended without Finished")
 
     def stream(

@@ -18,6 +18,7 @@ from scripted_segmenter import ScriptedSegmenter, pixels_of
 from lisa_ros.bags.commands import BagCommand, parse_command, read_commands
 from lisa_ros.bags.frames import Topics
 from lisa_ros.bags.run import BagJob, Progress, Summary, run_bag
+from lisa_ros.models.combined.by_name import ByNameSegmenter
 from lisa_ros.segmentation.errors import LisaError
 
 COMMANDS = (BagCommand(0.55, "ann", "two"), BagCommand(0.75, "bob", "history"), BagCommand(1.25, "ann", "history"))
@@ -128,6 +129,32 @@ def test_an_interrupted_run_goes_on_and_the_model_is_not_asked_twice(tmp_path: P
         assert [o.mask.data.tobytes() for o in one.objects] == [o.mask.data.tobytes() for o in other.objects]
     with pytest.raises(LisaError, match="exists already"):
         run(recorded, tmp_path / "out")
+
+
+class InterruptedOnce(ScriptedSegmenter):
+    """Ctrl-C during the first command."""
+
+    begun = False
+
+    def session(self, *arguments: Any, **options: Any) -> Any:
+        if not self.begun:
+            self.begun = True
+            raise KeyboardInterrupt
+        return super().session(*arguments, **options)
+
+
+def test_with_two_models_each_answer_says_which_one_answered_also_after_an_interruption(
+    tmp_path: Path, recorded: Path
+) -> None:
+    both = ByNameSegmenter(InterruptedOnce(name="reasoning"), ScriptedSegmenter(name="names"))
+    commands = (BagCommand(0.55, "a", "the red mug"), BagCommand(0.75, "a", "something blue"))
+    with pytest.raises(KeyboardInterrupt):
+        run(recorded, tmp_path / "out", both, commands=commands)
+    assert run(recorded, tmp_path / "out", both, commands=commands).resumed == 1
+    answers = [one for _, one in written(tmp_path / "out")["/lisa/segmentation"]]
+    assert [(one.status, one.model) for one in answers] == [(0, "names"), (0, "reasoning")]
+    run(recorded, tmp_path / "alone", commands=commands)
+    assert {one.model for _, one in written(tmp_path / "alone")["/lisa/segmentation"]} == {"scripted"}
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -111,6 +111,9 @@ def test_names_answered_by_sam_3(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert found["rows"][0]["items"] == 4 and found["names_checkpoint"] == "sam3"
     by_lisa = [item["score_calibrated"] for item in found["items"]]
     assert by_lisa == [False, False, False, True], "three names, and something to drink from"
+    assert [item["model"] for item in found["items"]] == 3 * ["sam3, float32 on cpu"] + [
+        "tabletop (float32, none, cpu)"
+    ]
     sam3_checkpoint(sam3, seed=1)
     assert main(command) == 2
     assert "names_checkpoint_sha256 was" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluated_models import RED, Loader, Model, TeacherForcedModel, results
+from scripted_segmenter import ScriptedSegmenter
 from tiny_datasets import image, reason, write_image, write_reason_seg
 
 from lisa_ros.datasets import catalogue
@@ -21,6 +23,7 @@ from lisa_ros.evaluation.items import Item, ItemLog
 from lisa_ros.evaluation.protocols import generate
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.evaluation.tables import rows_of
+from lisa_ros.models.combined.by_name import ByNameSegmenter
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.files.output_folders import OutputError
 
@@ -38,6 +41,39 @@ def test_nothing_is_judged_twice(wanted: Evaluation) -> None:
     assert results(wanted)["rows"][0]["items"] == 3
     run_evaluation(wanted, loader)
     assert len(loader.loaded) == 2, "with nothing left to ask no model is loaded"
+
+
+def test_with_two_models_each_item_says_which_one_answered(wanted: Evaluation) -> None:
+    """Also the rows, the page and the CSV file; and a run that an earlier version began is resumed."""
+    texts = {"a": "the red cube", "b": "the blue cube", "c": "something green"}
+    write_reason_seg(
+        wanted.source.home / "val", {name: reason(text, is_sentence=False) for name, text in texts.items()}
+    )
+    plain = replace(wanted, phrasing="plain")
+    both = ByNameSegmenter(ScriptedSegmenter(name="<reasoning>"), ScriptedSegmenter(name="names"))
+    run_evaluation(limited(plain, 1), Loader([both]))
+    log = plain.output / "items.jsonl"
+    (line,) = (json.loads(line) for line in log.read_text().splitlines())
+    assert line.pop("model") == "names"
+    log.write_text(json.dumps(line) + "\n")  # as version 0.1 wrote it
+    run_evaluation(plain, Loader([both]))
+    found = results(plain)
+    assert [item["model"] for item in found["items"]] == ["", "names", "<reasoning>"]
+    rows = {row["row"]: row["items"] for row in found["rows"]}
+    assert rows == {"all": 3, "answered by names": 1, "answered by <reasoning>": 1}
+    shown = (plain.output / "report.html").read_text()
+    assert "mask(s) · names</p>" in shown and "mask(s) · &lt;reasoning&gt;</p>" in shown
+    with (plain.output / "items.csv").open() as stream:
+        assert [item["model"] for item in csv.DictReader(stream)] == ["", "names", "<reasoning>"]
+
+
+def test_where_one_model_answers_it_is_named_in_the_items_alone(wanted: Evaluation) -> None:
+    (wanted.source.home / "val" / "a.jpg").write_bytes(b"no image")
+    run_evaluation(wanted, Loader([TeacherForcedModel(name="LISA")]))
+    found = results(wanted)
+    assert [item["model"] for item in found["items"]] == ["", "LISA", "LISA"]
+    assert [row["row"] for row in found["rows"]] == ["all"]
+    assert "LISA</p>" not in (wanted.output / "report.html").read_text()
 
 
 def test_a_limited_run_says_so(wanted: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:

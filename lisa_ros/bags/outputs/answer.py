@@ -42,19 +42,18 @@ def overlay(answer: BagAnswer) -> NDArray[np.uint8] | None:
 
 
 def messages_of(
-    answer: BagAnswer, identity: str, model: str, image_type: str, *, foxglove: bool = False
+    answer: BagAnswer, identity: str, image_type: str, *, foxglove: bool = False
 ) -> Iterator[tuple[str, Any]]:
     """The messages of an answer, with the names of their topics relative to the node.
 
     Args:
         answer: The answer.
         identity: The id of the command.
-        model: The name of the model.
         image_type: Type of the camera's images in the bag.
         foxglove: Also Foxglove's own messages.
     """
     header = _header(answer, image_type)
-    message = _segmentation(answer, header, identity, model)
+    message = _segmentation(answer, header, identity)
     yield "segmentation", message
     if answer.turn is None or answer.image is None:
         return
@@ -86,7 +85,7 @@ def _header(answer: BagAnswer, image_type: str) -> Any:
     return deserialize(answer.frame.image.data, image_type).header
 
 
-def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> Any:
+def _segmentation(answer: BagAnswer, header: Any, identity: str) -> Any:
     turn = answer.turn
     unknown = (None,) * len(answer.objects)
     return make(
@@ -105,7 +104,7 @@ def _segmentation(answer: BagAnswer, header: Any, identity: str, model: str) -> 
                 answer.objects, answer.locations or unknown, answer.grips or unknown, strict=True
             )
         ],
-        model=model if turn else "",
+        model=answer.model,
         turn=turn.number if turn else 0,
         references=np.array(turn.references if turn else (), dtype=np.uint32),
         frame_known=answer.frame_known,
