@@ -3,29 +3,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import pickletools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.datasets import plain_pickle
 from lisa_ros.datasets.samples import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Ends of image files' names, in small letters."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_OPCODES = {one.code.encode("latin-1"): one for one in pickletools.opcodes}
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
-_GETS = ("GET", "BINGET", "LONG_BINGET")
-
-_PLAIN_CLASSES = {
-    *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")),
-    ("collections", "OrderedDict"),
-}
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -57,7 +47,7 @@ def read_json_file(file: Path) -> Any:
 
 
 def read_plain_pickle(file: Path) -> Any:
-    """The content of a pickle, if that is containers, texts and numbers alone; nothing in it is executed.
+    """The content of a pickle, if that is lists, dictionaries, tuples, texts and numbers alone; nothing is executed.
 
     refer's `refs(unc).p` was written by Python 2 and is downloaded from anywhere, and a pickle can execute any code.
 
@@ -66,8 +56,7 @@ def read_plain_pickle(file: Path) -> Any:
     """
     data = _read_bytes(file)
     try:
-        _check_pickle(data)
-        return _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
+        return plain_pickle.read(data)
     except DataError as error:
         raise DataError(f"{file} is refused: {error}") from error
     except Exception as error:  # damaged bytes can raise anything
@@ -100,16 +89,6 @@ def _first(candidates: Iterable[Path], what: str, exists: Callable[[Path], bool]
     return found
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _PLAIN_CLASSES:
-            return super().find_class(module, name)
-        raise DataError(f"it is no plain data: reading it would call {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise DataError("it is no plain data: it refers to objects outside")
-
-
 def _check_characters(file: Path, content: Any) -> None:
     try:
         json.dumps(content, ensure_ascii=False).encode()
@@ -117,38 +96,6 @@ def _check_characters(file: Path, content: Any) -> None:
         raise DataError(f"{file} has an escape such as \\ud800, which is half of a character") from error
     except RecursionError as error:
         raise DataError(f"{file} is nested too deeply") from error
-
-
-def _check_pickle(data: bytes) -> None:
-    """Refuses what takes memory or time beyond the file's size. Pickle writes none of it for plain data.
-
-    The memo is an array up to its largest number; a tuple that is used twice in a tuple, and so on, is hashed as often
-    as it is reached.
-    """
-    tuples: set[Any] = set()
-    kept, last = 0, ""
-    for name, argument in _steps(io.BytesIO(data)):
-        if name in _PUTS:
-            number = kept if name == "MEMOIZE" else argument
-            if int(number or 0) > len(data):
-                raise DataError(f"it is damaged: it numbers an object {number}, more than the file can have")
-            kept += 1
-            if last.startswith("TUPLE"):
-                tuples.add(number)
-        elif name == "DUP" or (name in _GETS and argument in tuples):
-            raise DataError("it is no plain data: it uses one tuple in several places")
-        last = name
-
-
-def _steps(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
-    """The opcodes of a pickle with their arguments; pickletools.genops refuses Python 2's texts beyond ASCII."""
-    while code := stream.read(1):
-        step = _OPCODES[code]
-        if step.name == "STRING":
-            stream.readline()
-        yield step.name, step.arg.reader(stream) if step.arg and step.name != "STRING" else None
-        if step.name == "STOP":
-            return
 
 
 def _read_bytes(file: Path) -> bytes:
