@@ -23,7 +23,7 @@ from lisa_ros.spatial.camera import COEFFICIENTS, CameraModel
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
-from lisa_ros.nodes.console.gate import COOKIE, Gate
+from lisa_ros.nodes.console.access import COOKIE, AccessCheck
 from lisa_ros.nodes.console.page import Page, PageError
 
 pytestmark = pytest.mark.unit
@@ -173,7 +173,7 @@ def test_no_request_without_the_token_passes_the_gate(
         sent.append(message)
 
     scope = {"type": kind, "method": method, "path": path, "query_string": query, "headers": headers}
-    asyncio.run(Gate(app, token=TOKEN, local=True, tls=False)(scope, receive, send))
+    asyncio.run(AccessCheck(app, token=TOKEN, local=True, tls=False)(scope, receive, send))
     assert passed == []
     assert sent[0]["type"] in ("http.response.start", "websocket.close")
     assert sent[0].get("status", 403) in (401, 403, 405, 413, 421)
@@ -184,7 +184,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-TYPES = ("hello", "view", "frame", "command", "cancel", "reset", "undo", "talk", "", "serve", "_take", "__class__")
+TYPES = ("hello", "view", "frame", "command", "cancel", "reset", "undo", "talk", "", "serve", "_handle", "__class__")
 FIELDS = st.sampled_from(["operator", "camera", "text", "width", "points", "boxes", "references", "id", "visible"])
 
 
@@ -205,6 +205,6 @@ def test_a_message_of_a_page_of_any_content(message: str) -> None:
     page = Page(MagicMock(), {"": camera})
     page._camera, page._conversation = camera, MagicMock()
     try:
-        asyncio.run(page._take(message))
+        asyncio.run(page._handle(message))
     except PageError:
         assert not camera.send.called

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of the node as a page gets them: JSON with masks as runs of pixels."""
+"""Converts the node's messages to JSON for a page, with masks as run lengths."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _S
 def mask_runs(message: ObjectMask) -> list[int]:
     """A mask as alternating run lengths in row-major order, the first one of pixels outside.
 
-    The sum is width x height, and a mask that begins with a pixel inside has a first run of 0. Empty: the command's
-    sender asked for no masks.
+    The sum is width x height, and a mask that begins with a pixel inside has a first run of 0. Empty where the command
+    asked for no masks.
     """
     mask = mask_of(message)
     flat = np.zeros(0, dtype=np.bool_) if mask is None else mask.ravel()
@@ -42,7 +42,7 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
     Returns:
         "number", "runs" (see mask_runs), "bbox" [x, y, width, height] and "centroid" [u, v] in pixels, "pixels",
         "score" (None: the model reports none), "score_calibrated" (False: the score is no probability), "name" (see
-        ObjectMask.msg), "distance_m" (from the camera; None: not known) and "no_distance", one sentence, why.
+        ObjectMask.msg), "distance_m" (from the camera; None: not known) and "no_distance": why it is not known.
     """
     box, point = message.bbox, message.pose.position
     distance_m = math.hypot(point.x, point.y, point.z) if message.located else None
@@ -61,14 +61,14 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
 
 
 def heard_json(message: Heard) -> dict[str, Any]:
-    """What was heard from an operator: "text", "final", and of final ones "meaning" and "detail"."""
+    """Recognised speech: "text" and "final"; of final ones also "meaning" and "detail"."""
     meaning = _MEANING_NAMES.get(message.meaning, "") if message.final else ""
     text = message.used or message.heard
     return {"type": "heard", "text": text, "final": message.final, "meaning": meaning, "detail": message.detail}
 
 
 def size_of(objects: list[ObjectMask]) -> tuple[int, int] | None:
-    """(width, height) of the image that masks were made in; None without any."""
+    """(width, height) of the masks' image; None where no object has a mask."""
     for mask in (made for one in objects for made in (one.mask, one.run_length_mask)):
         if mask.height:
             return mask.width, mask.height
@@ -80,7 +80,7 @@ def objects_json(objects: list[ObjectMask]) -> list[dict[str, Any]]:
     return [object_json(found, number) for number, found in enumerate(objects, start=1)]
 
 
-def take_answer(exchange: Exchange, message: Segmentation, objects: list[dict[str, Any]]) -> None:
+def fill_exchange(exchange: Exchange, message: Segmentation, objects: list[dict[str, Any]]) -> None:
     """Fills an exchange with its whole answer; `objects` is objects_json(message.objects)."""
     exchange.status = STATUS_NAMES.get(message.status, str(message.status))
     exchange.detail = message.detail

@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from lisa_ros.nodes.console.access import AccessCheck
 from lisa_ros.nodes.console.camera_view import CameraView
-from lisa_ros.nodes.console.gate import Gate
 from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.console.texts import texts_for
@@ -43,7 +43,7 @@ class ConsoleApp:
             Mount("/static", StaticFiles(directory=self._folder, follow_symlink=True)),
         ]
         inner = Starlette(routes=routes)
-        self.app: ASGIApp = Gate(inner, token=token, local=parameters.local, tls=bool(parameters.tls_cert))
+        self.app: ASGIApp = AccessCheck(inner, token=token, local=parameters.local, tls=bool(parameters.tls_cert))
 
     async def tick(self) -> None:
         """Checks the nodes until it is cancelled."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One camera with its LISA node, and the conversations of all operators with it."""
+"""One camera with its LISA node, and the conversation of each operator with that node."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lisa_ros.msg import Heard, Segmentation
 from lisa_ros.nodes.common.conversions import ImageError
 from lisa_ros.nodes.console.answer_json import (
     exchange_of_turn,
+    fill_exchange,
     heard_json,
     object_json,
     objects_json,
     size_of,
-    take_answer,
 )
-from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversation, Exchange, Stamp, answered
+from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversation, Exchange, Stamp, finish
 from lisa_ros.nodes.console.feed import CameraFeed, encode_jpeg
 from lisa_ros.nodes.console.link import LinkError, LisaLink
-from lisa_ros.nodes.console.presence import SILENT_S
+from lisa_ros.nodes.console.node_monitor import SILENT_S
 from lisa_ros.nodes.console.speech_link import SpeechLink
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
@@ -35,9 +35,9 @@ _MOST_CONVERSATIONS = 64
 _MOST_FRAMES = 4
 _WIDEST_FRAME = 1920
 _CAMERA_SILENT_S = 1.4
-"""A camera without an image for so long is lost. Pages learn it with the next heartbeat, 0.5 s later at most."""
+"""A camera without an image for this long is lost. Pages are informed by the next heartbeat, at most 0.5 s later."""
 _REASON_S = 2.0
-"""How long the answer that says why a command was refused may take after the refusal."""
+"""How long after a rejection the answer with its reason may take."""
 
 _LOAD_AGAIN_S = 1.0
 
@@ -45,11 +45,11 @@ NODE_RESTARTED = "node_restarted"
 NODE_LOST = "node_lost"
 POINTED_TEXT = "this"
 CONNECTING = "connecting"
-"""The node reports, but its action is not discovered yet."""
+"""The node publishes diagnostics, but its action is not discovered yet."""
 
 
 class CameraView:
-    """All that pages need of one camera. Belongs to the event loop's thread."""
+    """What pages need of one camera. Used on the event loop's thread only."""
 
     def __init__(
         self,
@@ -57,22 +57,22 @@ class CameraView:
         namespace: str,
         compressed: bool,
         loop: asyncio.AbstractEventLoop,
-        on_ros: Callable[..., None],
+        run_in_ros: Callable[..., None],
     ) -> None:
         """See LisaLink and CameraFeed.
 
         Args:
             node: the console's.
             namespace: of the camera; empty: the console's own.
-            compressed: whether images come compressed.
+            compressed: whether to subscribe to compressed images.
             loop: the pages' event loop.
-            on_ros: runs a function on the executor's thread.
+            run_in_ros: runs a function on the executor's thread.
         """
         prefix = f"{namespace.rstrip('/')}/" if namespace else ""
         self.namespace, self._loop = namespace, loop
-        self.feed = CameraFeed(node, node.resolve_topic_name(f"{prefix}image"), compressed, loop, on_ros)
-        self.link = LisaLink(node, f"{prefix}lisa", compressed, loop, on_ros, self)
-        self.speech = SpeechLink(node, f"{prefix}speech", loop, on_ros, self.on_heard)
+        self.feed = CameraFeed(node, node.resolve_topic_name(f"{prefix}image"), compressed, loop, run_in_ros)
+        self.link = LisaLink(node, f"{prefix}lisa", compressed, loop, run_in_ros, self)
+        self.speech = SpeechLink(node, f"{prefix}speech", loop, run_in_ros, self.on_heard)
         self._conversations: OrderedDict[str, Conversation] = OrderedDict()
         self._frames: OrderedDict[Stamp, bytes] = OrderedDict()
         self._opened_s = time.monotonic()
@@ -87,18 +87,22 @@ class CameraView:
         self.speech.open(True)
 
     def close_page(self) -> None:
-        """It does not any more."""
+        """A page shows this camera no longer."""
         self._pages -= 1
 
     def conversation(self, operator: str) -> Conversation:
-        """The operator's; the node's earlier turns come into it soon."""
+        """The operator's conversation; a new one is empty until `tick` has loaded the node's earlier turns."""
         if operator not in self._conversations:
             self._conversations[operator] = Conversation(operator)
-            for name in [name for name, one in self._conversations.items() if not one.watched and name != operator]:
-                if len(self._conversations) > _MOST_CONVERSATIONS:
-                    del self._conversations[name]
+            self._drop_conversations(operator)
         self._conversations.move_to_end(operator)
         return self._conversations[operator]
+
+    def _drop_conversations(self, keep: str) -> None:
+        """Drops conversations that no page shows, oldest first, while there are too many."""
+        unused = [name for name, one in self._conversations.items() if not one.has_listeners and name != keep]
+        for name in unused[: max(0, len(self._conversations) - _MOST_CONVERSATIONS)]:
+            del self._conversations[name]
 
     def send(
         self, operator: str, text: str, references: list[int], pointing: dict[str, Any], stamp: Stamp | None
@@ -106,16 +110,16 @@ class CameraView:
         """Sends an operator's command.
 
         Args:
-            operator: whose.
-            text: the command; may be empty where something is pointed at.
+            operator: who sends it.
+            text: the command; may be empty if the operator pointed.
             references: turns that it refers to.
             pointing: see Exchange.
             stamp: of the image that was pointed at.
 
         Raises:
-            LinkError: the node is not there.
+            LinkError: the node is not running.
         """
-        self.tick()  # a node that was restarted within the last tenth of a second is not ready yet
+        self.tick()  # notices a node that was restarted since the last tick
         if not self.link.ready:
             raise LinkError(NODE_LOST)
         exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp)
@@ -123,7 +127,7 @@ class CameraView:
         self.conversation(operator).put(exchange)
 
     def cancel(self, operator: str, identity: str) -> None:
-        """Takes a command back, if it is this operator's."""
+        """Cancels a command, if it is this operator's."""
         exchange = self.conversation(operator).get(identity)
         if exchange is None or exchange.state == DONE:
             return
@@ -133,17 +137,17 @@ class CameraView:
             self.link.cancel(identity)
 
     async def reset(self, operator: str) -> None:
-        """Forgets the dialogue. Raises a LinkError."""
+        """Deletes the dialogue. Raises a LinkError."""
         await self.link.call(ResetDialogue, operator_id=operator)
-        self.conversation(operator).forget()
+        self.conversation(operator).reset()
 
     async def undo_reset(self, operator: str) -> None:
-        """Takes the reset back. Raises a LinkError."""
+        """Restores the dialogue that was deleted last. Raises a LinkError."""
         await self.link.call(UndoDialogue, operator_id=operator, change=UndoDialogue.Request.RESET)
-        self.conversation(operator).restore()
+        self.conversation(operator).undo_reset()
 
     async def load(self, conversation: Conversation) -> None:
-        """Fetches the node's earlier turns, if the node is there."""
+        """Fetches the node's earlier turns, if the node is running."""
         try:
             response = await self.link.call(GetDialogue, operator_id=conversation.operator)
         except LinkError:
@@ -154,20 +158,22 @@ class CameraView:
         conversation.merge_turns([exchange_of_turn(turn) for turn in response.turns])
 
     def tick(self) -> None:
-        """Ten times a second: looks whether the node is there, and what that means for commands on their way."""
-        there = self.link.presence.there
-        restarted = self.link.judge()
-        lost = there and not self.link.presence.there
+        """Ten times a second: updates the node's state, and marks commands as lost if the node has ended."""
+        was_alive = self.link.monitor.alive
+        restarted = self.link.update_node_state()
+        lost = was_alive and not self.link.monitor.alive
         for conversation in self._conversations.values():
             if restarted or lost:
-                conversation.tell(self.state())
+                conversation.notify(self.state())
                 for exchange in conversation.lose_pending(NODE_RESTARTED if restarted else NODE_LOST):
-                    self.link.cancel(exchange.id)  # a node that was only slow must not act on what was said to be lost
+                    self.link.cancel(
+                        exchange.id
+                    )  # a node that was only slow must not act on a command reported as lost
             if restarted:
                 conversation.loaded = False
-            if self.link.ready and conversation.watched and not conversation.loaded:
+            if self.link.ready and conversation.has_listeners and not conversation.loaded:
                 conversation.loaded = True
-                self._begin(self.load(conversation))
+                self._start_task(self.load(conversation))
         if not self._pages and not any(one.pending() for one in self._conversations.values()):
             self.link.close()
             self.speech.open(False)
@@ -177,19 +183,19 @@ class CameraView:
 
     def state(self) -> dict[str, Any]:
         """For pages: the node's and the camera's state, the queue."""
-        node = self.link.presence.json()
-        if self.link.presence.there and not self.link.ready:
+        node = self.link.monitor.json()
+        if self.link.monitor.alive and not self.link.ready:
             node["state"] = CONNECTING
-        return {"type": "state", "node": node, "camera": self._camera_state(), "speech": self.speech.there}
+        return {"type": "state", "node": node, "camera": self._camera_state(), "speech": self.speech.available}
 
     def health(self) -> dict[str, Any]:
         """For /healthz."""
-        node = self.link.presence
+        node = self.link.monitor
         return {
             "camera": self.feed.publishers() > 0,
             "camera_topic": self.feed.topic,
             "jpeg_files": self.feed.encoded,
-            "node": node.there,
+            "node": node.alive,
             "node_state": node.state,
             "model": node.state == "active",
             "model_name": node.value("model"),
@@ -209,29 +215,29 @@ class CameraView:
             exchange.objects = [*exchange.objects, object_json(one, len(exchange.objects) + 1)]
         conversation.put(exchange)
         if feedback.found and exchange.frame is None:
-            self._begin(self._attach_live(conversation, exchange))
+            self._start_task(self._attach_live_frame(conversation, exchange))
 
     def on_answer(self, message: Segmentation) -> None:
-        """A whole answer: to a command of a page, or to one that an operator of a page gave elsewhere."""
-        self.link.settled(message.id)
+        """A whole answer: to a command from a page, or to one that an operator of a page sent by other means."""
+        self.link.drop(message.id)
         found = self._find(message.id)
         if found is None:
             conversation = self._conversations.get(message.operator_id)
-            if conversation is None or not conversation.watched:
+            if conversation is None or not conversation.has_listeners:
                 return
             found = conversation, Exchange(message.id, message.text)
         conversation, exchange = found
         if exchange.state == DONE:
             return
-        take_answer(exchange, message, objects_json(message.objects))
-        answered(exchange)
+        fill_exchange(exchange, message, objects_json(message.objects))
+        finish(exchange)
         conversation.put(exchange)
-        self._attach(conversation, exchange)
+        self._attach_frame(conversation, exchange)
 
     def on_heard(self, message: Heard) -> None:
         """What the speech node heard from an operator, and the command that it made of it."""
         conversation = self._conversations.get(message.operator_id)
-        if conversation is None or not conversation.watched:
+        if conversation is None or not conversation.has_listeners:
             return
         if message.command_id:
             exchange = conversation.get(message.command_id) or Exchange(
@@ -240,21 +246,21 @@ class CameraView:
             exchange.heard = message.heard
             conversation.put(exchange)
         if message.final and message.meaning == Heard.RESET and not message.detail:
-            conversation.forget()
-        conversation.tell(heard_json(message))
+            conversation.reset()
+        conversation.notify(heard_json(message))
 
     def on_frame(self, message: Any) -> None:
         """The image of an answer; it may come before the answer or after it."""
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         if stamp not in self._frames:
-            self._begin(self._keep_frame(stamp, message))
+            self._start_task(self._store_frame(stamp, message))
 
     def on_refused(self, identity: str) -> None:
-        """The answer that says why comes on its own."""
-        self.link.settled(identity)
+        """Waits for the answer with the reason, which comes separately."""
+        self.link.drop(identity)
         self._loop.call_later(_REASON_S, self._refused_without_reason, identity)
 
-    async def _keep_frame(self, stamp: Stamp, message: Any) -> None:
+    async def _store_frame(self, stamp: Stamp, message: Any) -> None:
         try:
             jpeg, size = await self._loop.run_in_executor(None, encode_jpeg, message, _WIDEST_FRAME)
         except ImageError:
@@ -266,15 +272,15 @@ class CameraView:
             for exchange in conversation.exchanges:
                 if exchange.stamp == stamp and exchange.state == DONE:
                     exchange.size = exchange.size or size
-                    self._attach(conversation, exchange)
+                    self._attach_frame(conversation, exchange)
 
-    def _attach(self, conversation: Conversation, exchange: Exchange) -> None:
+    def _attach_frame(self, conversation: Conversation, exchange: Exchange) -> None:
         jpeg = self._frames.get(exchange.stamp) if exchange.stamp else None
         if jpeg is not None and exchange.status in ("OK", "NO_OBJECT") and exchange.frame is None:
             conversation.put_frame(exchange, jpeg)
 
-    async def _attach_live(self, conversation: Conversation, exchange: Exchange) -> None:
-        """The image of a mask that has come before its answer, if pages were shown it."""
+    async def _attach_live_frame(self, conversation: Conversation, exchange: Exchange) -> None:
+        """Shows a mask that comes before its answer on the image of the live view, if that is kept."""
         jpeg = await self.feed.at(exchange.stamp) if exchange.stamp else None
         if jpeg is not None and exchange.frame is None:
             conversation.put_frame(exchange, jpeg)
@@ -286,8 +292,8 @@ class CameraView:
             exchange.state, exchange.status = DONE, "REJECTED"
             conversation.put(exchange)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs it beside the rest; asyncio itself would forget it."""
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine in the background. Keeps the task, because asyncio holds it by a weak reference only."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

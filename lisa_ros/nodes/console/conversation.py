@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one operator said to one node and what came back, as all pages of that operator show it. Knows no ROS."""
+"""One operator's commands to one node and their answers, as all pages of that operator show them. Uses no ROS."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 _MOST_EXCHANGES = 50
 _MOST_FRAMES = 8
-"""Frames of answers that are kept, as JPEG: about 100 kB each."""
+"""Answers whose images are kept, as JPEG files of about 100 kB."""
 
 SENT, ANSWERING, DONE, LOST = "sent", "answering", "done", "lost"
-"""States of an exchange. LOST: the node ended, or fell silent, before it answered."""
+"""States of an exchange. LOST: the node ended, or stopped reporting, before it answered."""
 
 NOT_SENT = "NOT_SENT"
 
@@ -24,27 +24,27 @@ Stamp = tuple[int, int]
 
 @dataclass
 class Exchange:
-    """A command and its answer as far as it has come.
+    """A command and the part of its answer that was received so far.
 
     Attributes:
         id: of the command.
-        text: the operator's.
+        text: of the command.
         heard: the recogniser's text, before it was corrected to `text`; empty: the command was typed.
         references: turns that the command refers to.
         pointing: what was pointed at: {"points": [[u, v] ...], "boxes": [[x, y, width, height] ...]}, pixels.
         state: SENT, ANSWERING, DONE or LOST.
         status: name of the Segmentation's status once it is DONE.
-        detail: one sentence, why, where the status is not OK.
-        answer: the explanation so far, without marks.
-        spoken: the sentence for a voice, once it is DONE.
+        detail: the reason in one sentence where the status is not OK.
+        answer: the explanation so far, without [SEG].
+        spoken: the sentence to be read aloud, once it is DONE.
         objects: see object_json.
         size: (width, height) of the image, pixels.
         stamp: of the image; None: not known yet.
         turn: its number in the dialogue; 0: none.
-        timing_ms: "queued", "first_mask", "total" as the node reports them, and "round_trip" from the command's sending
-            to its answer at the console.
+        timing_ms: "queued", "first_mask" and "total" as the node reports them, and "round_trip": from the command's
+            sending to the answer's arrival at the console.
         late: the answer came after the exchange was LOST.
-        sent_s: time.time() when the command was handed to ROS; 0: it came from elsewhere.
+        sent_s: time.time() when the console sent the command; 0: it was sent by other means.
         frame: the image as a JPEG file.
     """
 
@@ -74,13 +74,13 @@ class Exchange:
 
 
 class Conversation:
-    """The exchanges of one operator with one node, oldest first. Used by the event loop's thread alone."""
+    """The exchanges of one operator with one node, oldest first. Used on the event loop's thread only."""
 
     def __init__(self, operator: str) -> None:
         """Begins empty."""
         self.operator = operator
         self.loaded = False
-        """Whether the node's turns were fetched since the conversation or the node began."""
+        """Whether the node's turns were fetched since the conversation or the node started."""
         self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
         self._before_reset: list[Exchange] = []
         self._listeners: set[Callable[[dict[str, Any], Exchange | None], None]] = set()
@@ -91,19 +91,19 @@ class Conversation:
         return list(self._exchanges.values())
 
     @property
-    def watched(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether a page shows it."""
         return bool(self._listeners)
 
-    def watch(self, listener: Callable[[dict[str, Any], Exchange | None], None]) -> None:
-        """Calls the listener with each change, and with the exchange whose frame goes with it."""
+    def add_listener(self, listener: Callable[[dict[str, Any], Exchange | None], None]) -> None:
+        """Calls the listener with each message for pages, and with the exchange whose image belongs to it."""
         self._listeners.add(listener)
         listener(self.snapshot(), None)
         for exchange in self.exchanges:
             if exchange.frame is not None:
                 listener({"type": "frame_of", "id": exchange.id}, exchange)
 
-    def unwatch(self, listener: Callable[[dict[str, Any], Exchange | None], None]) -> None:
+    def remove_listener(self, listener: Callable[[dict[str, Any], Exchange | None], None]) -> None:
         """Stops calling the listener."""
         self._listeners.discard(listener)
 
@@ -112,7 +112,7 @@ class Conversation:
         return self._exchanges.get(identity)
 
     def pending(self) -> list[Exchange]:
-        """Those without an answer yet."""
+        """Exchanges without an answer yet."""
         return [one for one in self._exchanges.values() if one.state in (SENT, ANSWERING)]
 
     def put(self, exchange: Exchange) -> None:
@@ -121,42 +121,42 @@ class Conversation:
             self._exchanges[exchange.id] = exchange
             while len(self._exchanges) > _MOST_EXCHANGES:
                 self._exchanges.popitem(last=False)
-        self.tell({"type": "exchange", "exchange": exchange.json()})
+        self.notify({"type": "exchange", "exchange": exchange.json()})
 
     def put_frame(self, exchange: Exchange, jpeg: bytes) -> None:
-        """The image of an answer has come."""
+        """Sets an answer's image; drops those of older answers beyond the newest few."""
         exchange.frame = jpeg
         with_frame = [one for one in self._exchanges.values() if one.frame is not None]
         for older in with_frame[:-_MOST_FRAMES]:
             older.frame = None
-        self.tell({"type": "frame_of", "id": exchange.id}, exchange)
+        self.notify({"type": "frame_of", "id": exchange.id}, exchange)
 
     def merge_turns(self, turns: list[Exchange]) -> None:
-        """The node's turns, oldest first: those that are not shown yet go before what is."""
+        """Adds the node's turns, oldest first, where they are not shown yet."""
         self.loaded = True
         shown = {one.turn for one in self._exchanges.values() if one.turn}
         earlier = [turn for turn in turns if turn.turn not in shown]
         merged = sorted([*earlier, *(one for one in self._exchanges.values() if one.turn)], key=lambda one: one.turn)
         others = [one for one in self._exchanges.values() if not one.turn]
         self._exchanges = OrderedDict((one.id, one) for one in [*merged, *others])
-        self.tell(self.snapshot())
+        self.notify(self.snapshot())
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """The dialogue was reset."""
         pending = self.pending()
         self._before_reset = [one for one in self._exchanges.values() if one not in pending]
         self._exchanges = OrderedDict((one.id, one) for one in pending)
-        self.tell({**self.snapshot(), "reset": True})
+        self.notify({**self.snapshot(), "reset": True})
 
-    def restore(self) -> None:
+    def undo_reset(self) -> None:
         """The reset was undone."""
         kept = [*self._before_reset, *self._exchanges.values()]
         self._before_reset = []
         self._exchanges = OrderedDict((one.id, one) for one in kept)
-        self.tell(self.snapshot())
+        self.notify(self.snapshot())
         for exchange in self.exchanges:
             if exchange.frame is not None:
-                self.tell({"type": "frame_of", "id": exchange.id}, exchange)
+                self.notify({"type": "frame_of", "id": exchange.id}, exchange)
 
     def lose_pending(self, detail: str) -> list[Exchange]:
         """Marks what has no answer yet as lost; returns it."""
@@ -167,7 +167,7 @@ class Conversation:
         return lost
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, for a page that opens."""
+        """The whole conversation, for a page that opens."""
         return {
             "type": "dialogue",
             "operator": self.operator,
@@ -175,14 +175,14 @@ class Conversation:
             "can_undo_reset": bool(self._before_reset),
         }
 
-    def tell(self, message: dict[str, Any], exchange: Exchange | None = None) -> None:
+    def notify(self, message: dict[str, Any], exchange: Exchange | None = None) -> None:
         """Sends a message to every page of the operator."""
         for listener in list(self._listeners):
             listener(message, exchange)
 
 
-def answered(exchange: Exchange) -> None:
-    """Notes that the answer is whole."""
+def finish(exchange: Exchange) -> None:
+    """Marks an exchange as DONE: its answer is complete."""
     exchange.late = exchange.state == LOST
     exchange.state = DONE
     if exchange.sent_s:

@@ -33,7 +33,7 @@ class LiveFrame:
     """One image of the camera as a file.
 
     Attributes:
-        number: counted from 1 since the console began.
+        number: counted from 1 since the console started.
         stamp: of the header.
         size: (width, height) of the camera's image, pixels; the file's may be smaller.
         jpeg: the file.
@@ -67,10 +67,10 @@ def encode_jpeg(message: Image | CompressedImage, width: int) -> tuple[bytes, tu
 
 
 class CameraFeed:
-    """Subscribes while it has viewers. All methods but the callback belong to the event loop's thread."""
+    """Subscribes while it has viewers. All methods but the callback are called on the event loop's thread."""
 
     def __init__(
-        self, node: Node, topic: str, compressed: bool, loop: asyncio.AbstractEventLoop, on_ros: Callable[..., None]
+        self, node: Node, topic: str, compressed: bool, loop: asyncio.AbstractEventLoop, run_in_ros: Callable[..., None]
     ) -> None:
         """Subscribes to nothing yet.
 
@@ -79,9 +79,9 @@ class CameraFeed:
             topic: resolved name of the camera's topic.
             compressed: whether images come compressed.
             loop: the pages' event loop.
-            on_ros: runs a function on the executor's thread.
+            run_in_ros: runs a function on the executor's thread.
         """
-        self._node, self._loop, self._on_ros = node, loop, on_ros
+        self._node, self._loop, self._run_in_ros = node, loop, run_in_ros
         self._kind, self.topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
         self._viewers = 0
         self._subscription: Any = None
@@ -105,7 +105,7 @@ class CameraFeed:
         self._viewers += 1
         if self._viewers == 1:
             self.seen_s = None
-            self._on_ros(self._match)
+            self._run_in_ros(self._update_subscriptions)
 
     def remove_viewer(self) -> None:
         """A page does not show it any more."""
@@ -113,14 +113,14 @@ class CameraFeed:
         if self._viewers == 0:
             self._newest = None
             self._files.clear()
-            self._on_ros(self._match)
+            self._run_in_ros(self._update_subscriptions)
 
     async def next_frame(self, after: int, width: int) -> LiveFrame:
-        """The newest image with a number above `after`, once there is one.
+        """Waits for an image with a number above `after`, and returns the newest.
 
         Args:
             after: LiveFrame.number of the last one.
-            width: of the file, about, pixels; never wider than the image.
+            width: approximate width of the file, pixels; at most the image's.
         """
         while True:
             while self._newest is None or self._newest[0] <= after:
@@ -132,7 +132,7 @@ class CameraFeed:
                 self.trouble, after = str(error), number
 
     async def at(self, stamp: Stamp) -> bytes | None:
-        """The JPEG file of the image with this stamp, the widest that was made; None: there is none any more."""
+        """The widest JPEG file of the image with this stamp; None where it is no longer kept."""
         for (_, _), task in sorted(self._files.items(), key=lambda one: -one[0][1]):
             if task.done() and not task.exception() and task.result().stamp == stamp:
                 return task.result().jpeg
@@ -158,8 +158,8 @@ class CameraFeed:
         self.trouble = ""
         return LiveFrame(number, _stamp(message), size, jpeg)
 
-    def _match(self) -> None:
-        """On the executor's thread, whose tasks may change their order: subscribes if there are viewers, else not."""
+    def _update_subscriptions(self) -> None:
+        """Subscribes if there are viewers, else unsubscribes. Reads `_viewers` anew: the executor may reorder tasks."""
         if self._viewers and self._subscription is None:
             callback = guarded_by(self._node, self._on_image)
             self._subscription = self._node.create_subscription(
@@ -170,7 +170,7 @@ class CameraFeed:
             self._subscription = None
 
     def _on_image(self, message: Any) -> None:
-        """On the executor's thread: what comes faster than pages are shown is dropped before it costs anything."""
+        """On the executor's thread: drops images that come faster than pages show them, before they cost anything."""
         now_s = time.monotonic()
         # 0.9: a camera of exactly 15 frames/s must not lose every second image to its jitter.
         if now_s - self._accepted_s >= 0.9 / MOST_FRAMES_A_SECOND:

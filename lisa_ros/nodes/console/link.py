@@ -20,7 +20,7 @@ from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.console.conversation import Exchange
-from lisa_ros.nodes.console.presence import Presence
+from lisa_ros.nodes.console.node_monitor import NodeMonitor
 from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
 
 _ANSWERS_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
@@ -28,7 +28,7 @@ _SERVICE_S = 5.0
 
 
 class LinkError(RuntimeError):
-    """The node did not do what was asked of it; the text is one sentence."""
+    """The node did not accept a request; the text is one sentence."""
 
 
 class Listener(Protocol):
@@ -38,25 +38,25 @@ class Listener(Protocol):
         """A part of an answer."""
 
     def on_answer(self, message: Segmentation) -> None:
-        """A whole answer, to whomever."""
+        """A whole answer to any operator."""
 
     def on_frame(self, message: Any) -> None:
         """The image of an answer."""
 
     def on_refused(self, identity: str) -> None:
-        """The node did not take a command; its answer says why."""
+        """The node rejected a command; its answer says why."""
 
 
 @dataclass
 class _Goal:
-    """A command on its way. `handle`: once the node has accepted it."""
+    """A command that was sent. `handle`: set once the node has accepted it."""
 
     handle: Any = None
     cancelled: bool = False
 
 
 class LisaLink:
-    """One node. Its methods belong to the event loop's thread; ROS is called on the executor's."""
+    """One node. Its methods are called on the event loop's thread; it calls ROS on the executor's."""
 
     def __init__(
         self,
@@ -64,25 +64,25 @@ class LisaLink:
         name: str,
         compressed: bool,
         loop: asyncio.AbstractEventLoop,
-        on_ros: Callable[..., None],
+        run_in_ros: Callable[..., None],
         listener: Listener,
     ) -> None:
-        """Listens to the node's diagnostics; to its answers once `open` is called.
+        """Subscribes to the node's diagnostics; to its answers once `open` is called.
 
         Args:
             node: the console's.
             name: of the node, relative or absolute, for example "front/lisa".
             compressed: whether images come compressed.
             loop: the pages' event loop.
-            on_ros: runs a function on the executor's thread.
+            run_in_ros: runs a function on the executor's thread.
             listener: receives answers.
         """
-        self._node, self._loop, self._on_ros, self._listener = node, loop, on_ros, listener
+        self._node, self._loop, self._run_in_ros, self._listener = node, loop, run_in_ros, listener
         self._answers = node.resolve_topic_name(f"{name}/segmentation")
         self._full_name = self._answers.rsplit("/", 1)[0]
         self._frames = f"{self._full_name}/frame/image" + ("/compressed" if compressed else "")
         self._frame_kind = CompressedImage if compressed else Image
-        self.presence = Presence(self._full_name.strip("/"))
+        self.monitor = NodeMonitor(self._full_name.strip("/"))
         self._goals: dict[str, _Goal] = {}
         self._subscriptions: list[Any] = []
         self._open = False
@@ -95,39 +95,39 @@ class LisaLink:
                 (UndoDialogue, "undo_dialogue"),
             )
         }
-        self._subscribe(DiagnosticArray, "/diagnostics", self.presence.hear, 10)
+        self._subscribe(DiagnosticArray, "/diagnostics", self.monitor.on_diagnostics, 10)
 
     def open(self) -> None:
         """A page is open: subscribe to answers and to the images they are about."""
         if not self._open:
             self._open = True
-            self._on_ros(self._match)
+            self._run_in_ros(self._update_subscriptions)
 
     def close(self) -> None:
         """No page is open."""
         if self._open:
             self._open = False
-            self._on_ros(self._match)
+            self._run_in_ros(self._update_subscriptions)
 
-    def judge(self) -> bool:
-        """Updates `presence`; whether the node was restarted since the last time."""
+    def update_node_state(self) -> bool:
+        """Updates `monitor`; returns whether the node was restarted since the last call."""
         infos = self._node.get_publishers_info_by_topic(self._answers)
-        restarted = self.presence.judge(frozenset(tuple(info.endpoint_gid) for info in infos))
+        restarted = self.monitor.update(frozenset(tuple(info.endpoint_gid) for info in infos))
         if restarted:
-            self._goals.clear()  # those of the process before
+            self._goals.clear()  # they belong to the process before
         return restarted
 
     @property
     def ready(self) -> bool:
         """Whether a command can be sent."""
-        return self.presence.there and self._action.server_is_ready()
+        return self.monitor.alive and self._action.server_is_ready()
 
     def send(self, exchange: Exchange, operator: str, answer: str = "") -> None:
         """Sends a command as a goal.
 
         Args:
             exchange: the command.
-            operator: whose.
+            operator: who sent it.
             answer: see Command.msg.
         """
         points = [Point(x=u, y=v) for u, v in exchange.pointing.get("points", [])]
@@ -148,30 +148,30 @@ class LisaLink:
             command.stamp.sec, command.stamp.nanosec = exchange.stamp
         exchange.sent_s = time.time()
         self._goals[command.id] = _Goal()
-        self._on_ros(self._send, command)
+        self._run_in_ros(self._send, command)
 
     def cancel(self, identity: str) -> None:
-        """Takes a command back; one that the node has not accepted yet, as soon as it does."""
+        """Cancels a command: at once, or as soon as the node has accepted it."""
         goal = self._goals.get(identity)
         if goal is None:
             return
         goal.cancelled = True
         if goal.handle is not None:
-            self._on_ros(goal.handle.cancel_goal_async)
+            self._run_in_ros(goal.handle.cancel_goal_async)
 
-    def settled(self, identity: str) -> None:
-        """A command has its answer, or none is expected any more."""
+    def drop(self, identity: str) -> None:
+        """Ends the watch over a command that has its answer, or gets none."""
         self._goals.pop(identity, None)
 
     async def call(self, kind: Any, **fields: Any) -> Any:
         """Calls one of the dialogue's services; returns its response.
 
         Raises:
-            LinkError: the node is not there, did not respond within 5 s, or refused.
+            LinkError: the node is not running, did not respond within 5 s, or refused.
         """
         client = self._clients[kind]
-        if not (self.presence.there and client.service_is_ready()):
-            raise LinkError("The LISA node is not there.")
+        if not (self.monitor.alive and client.service_is_ready()):
+            raise LinkError("The LISA node is not running.")
         done: asyncio.Future[Any] = self._loop.create_future()
 
         sent: list[Any] = []
@@ -184,11 +184,11 @@ class LisaLink:
             sent.append(client.call_async(kind.Request(**fields)))
             sent[0].add_done_callback(lambda one: self._loop.call_soon_threadsafe(finish, one.result()))
 
-        self._on_ros(send)
+        self._run_in_ros(send)
         try:
             response = await asyncio.wait_for(done, _SERVICE_S)
         except TimeoutError:
-            self._on_ros(lambda: [client.remove_pending_request(one) for one in sent])
+            self._run_in_ros(lambda: [client.remove_pending_request(one) for one in sent])
             raise LinkError(f"The LISA node did not respond within {_SERVICE_S:g} s.") from None
         if not response.success:
             raise LinkError(response.message)
@@ -214,10 +214,10 @@ class LisaLink:
             return  # the answer was faster
         goal.handle = handle
         if goal.cancelled:
-            self._on_ros(handle.cancel_goal_async)
+            self._run_in_ros(handle.cancel_goal_async)
 
-    def _match(self) -> None:
-        """On the executor's thread, whose tasks may change their order: subscribes if a page is open, else not."""
+    def _update_subscriptions(self) -> None:
+        """Subscribes if a page is open, else unsubscribes. Reads `_open` anew: the executor may reorder its tasks."""
         if self._open and not self._subscriptions:
             self._subscriptions = [
                 self._subscribe(Segmentation, self._answers, self._to_loop(self._listener.on_answer), _ANSWERS_QOS),

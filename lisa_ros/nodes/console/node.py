@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node `console`: a web server for people beside a ROS node that talks to LISA.
+"""The node `console`: a web server for operators, and a ROS node that sends their commands to lisa_node.
 
-Two threads: the executor's calls ROS, the event loop's owns everything that pages show. `on_ros` and
-`call_soon_threadsafe` are the only ways from one to the other.
+Two threads: the executor's calls ROS, the event loop's owns all data that pages show. They call each other by
+`run_in_ros` and `call_soon_threadsafe` only.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from lisa_ros.segmentation.errors import how_to_install
 
 MISSING = f"The console needs starlette, uvicorn, websockets and segno; {how_to_install('console')}."
 _LARGEST_MESSAGE = 65536
-"""Bytes that a page may send at once."""
+"""Maximum size of a page's message, bytes."""
 _ENCODERS, _NICE = 4, 10
-"""Threads that encode images, and how much they give way to the robot's other threads (0 to 19)."""
+"""Threads that encode images, and their nice value (0 to 19): the robot's other threads come first."""
 
 
 class ConsoleNode(Node):
-    """The ROS node: what the cameras' views subscribe and send with."""
+    """The ROS node, with which the cameras' views subscribe and send."""
 
     def __init__(self) -> None:
         """Reads the parameters.
 
         Raises:
-            ConsoleParameterError: one cannot be used.
-            StartError: one that was given does not exist and resembles another.
+            ConsoleParameterError: a parameter has a value that cannot be used.
+            StartError: a parameter does not exist and its name resembles another.
         """
         super().__init__("console")
         self.callback_errors = 0
@@ -56,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the console until SIGINT or SIGTERM.
 
     Returns:
-        0; 1 if it could not start, after saying why.
+        0; 1 if it could not start, after printing the reason.
     """
     if wants_help(args):
         print(f"{__doc__}\nParameters: {', '.join(parameter_names())}; docs/operators.md describes them.")
@@ -105,8 +105,8 @@ def _listening(parameters: ConsoleParameters) -> socket.socket:
         ) from error
 
 
-def give_way() -> None:
-    """Gives the calling thread, which encodes images for people, less of a core that others need, too."""
+def lower_priority() -> None:
+    """Lowers the priority of the calling thread, which encodes images for people."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
@@ -117,15 +117,15 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     from lisa_ros.nodes.console.camera_view import CameraView
 
     parameters, loop = node.parameters, asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(_ENCODERS, "jpeg", give_way))
+    loop.set_default_executor(ThreadPoolExecutor(_ENCODERS, "jpeg", lower_priority))
     token = parameters.token or ("" if parameters.local else secrets.token_urlsafe(24))
     compressed = parameters.image_transport == "compressed"
 
-    def on_ros(function: Callable[..., Any], *arguments: Any) -> None:
+    def run_in_ros(function: Callable[..., Any], *arguments: Any) -> None:
         # guarded_by returns the last argument after an error, hence one more.
         executor.create_task(guarded_by(node, lambda *given: function(*given[:-1])), *arguments, None)
 
-    cameras = {name: CameraView(node, name, compressed, loop, on_ros) for name in parameters.cameras}
+    cameras = {name: CameraView(node, name, compressed, loop, run_in_ros) for name in parameters.cameras}
     console = ConsoleApp(parameters, cameras, token)
     config = uvicorn.Config(
         console.app,
@@ -145,7 +145,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
     thread.start()
     _announce(node, parameters, token, listener.getsockname()[1])
-    # uvicorn raises a signal that ended it once more, which must not keep the rest from its end.
+    # uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     ticking = asyncio.create_task(console.tick())
@@ -158,18 +158,18 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
 
 
 def _spin(node: ConsoleNode, executor: SingleThreadedExecutor, loop: asyncio.AbstractEventLoop, server: Any) -> None:
-    """Runs ROS's callbacks; an end of ROS ends the server."""
+    """Runs ROS's callbacks; when ROS shuts down, ends the server."""
     try:
         executor.spin()
     except ExternalShutdownException:
         pass
-    except Exception as error:  # without ROS, the page would show an old state
+    except Exception as error:  # without ROS, pages would show an old state
         node.get_logger().fatal(f"The console ends: {type(error).__name__}: {error}")
     loop.call_soon_threadsafe(setattr, server, "should_exit", True)
 
 
 def _announce(node: ConsoleNode, parameters: ConsoleParameters, token: str, port: int) -> None:
-    """Prints where the page is; with a token once, as a link and as a QR code for a tablet."""
+    """Logs the page's address; where a token is needed, prints it once, as a link and as a QR code for a tablet."""
     scheme = "https" if parameters.tls_cert else "http"
     everywhere = parameters.host in ("0.0.0.0", "::")
     host = socket.gethostname() if everywhere else parameters.host
@@ -178,11 +178,11 @@ def _announce(node: ConsoleNode, parameters: ConsoleParameters, token: str, port
         node.get_logger().info(f"The operators' page: {link}")
         return
     if not parameters.tls_cert:
-        node.get_logger().warning("Without tls_cert and tls_key, who listens in the network can read the token.")
+        node.get_logger().warning("Without tls_cert and tls_key, others in the network can read the token.")
     import segno
 
     whole = f"{link}?token={token}"
-    print(f"The operators' page, for this link alone: {whole}", flush=True)
+    print(f"The operators' page (only this link opens it): {whole}", flush=True)
     segno.make(whole, micro=False).terminal(compact=True)
 
 

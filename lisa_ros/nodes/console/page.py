@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One open page: its WebSocket, what it asks for and what it is sent."""
+"""One open page: handles the messages of its WebSocket, and sends it state, answers and images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LONGEST_TEXT = 20_000
 _MOST_NUMBERS = 64
 _MOST_UNSENT = 2000
 _MOST_UNSENT_BYTES = 2**24
-"""Messages, and their bytes, that a page may be behind; one that cannot keep up any more is closed and comes back by
+"""Maximum number of unsent messages of a page, and of their bytes. Beyond it the page is closed; it connects again by
 itself."""
 _WIDTHS = (160, 3840)
 _PART = 2**14
 LAST, MORE = b"\0", b"\1"
-"""A file is sent in parts of so many bytes, each after one that says whether more follow: over a slow link a page hears
-something of an image for as long as it comes."""
+"""A file is sent in parts of `_PART` bytes. The byte before each part says whether more follow. So a page on a slow
+link receives something all the time, and does not take the connection for dead."""
 
 
 class PageError(LisaError):
@@ -52,16 +52,16 @@ class Page:
         self._microphone = PageMicrophone(time.time_ns)
         self._unsent: deque[str | bytes] = deque()
         self._frames: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Event()
+        self._frame_wanted = asyncio.Event()
         self._width = _WIDTHS[0]
         self._live: LiveFrame | None = None
-        self._something = asyncio.Event()
+        self._has_data = asyncio.Event()
         self._unsent_bytes = 0
-        self._behind = asyncio.Event()
+        self._too_slow = asyncio.Event()
 
     async def serve(self) -> None:
         """Runs until the page is closed."""
-        works = (self._receive(), self._send(), self._beat(), self._show(), self._behind.wait())
+        works = (self._receive(), self._send(), self._send_state(), self._choose_frames(), self._too_slow.wait())
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +71,7 @@ class Page:
         finally:
             for task in tasks:
                 task.cancel()
-            self._leave()
+            self._leave_camera()
 
     async def _receive(self) -> None:
         while True:
@@ -80,13 +80,13 @@ class Page:
                 return
             try:
                 if message.get("text") is not None:
-                    await self._take(message["text"])
+                    await self._handle(message["text"])
                 else:
                     self._microphone.add(message["bytes"])
             except (PageError, SoundError) as error:
-                self._post({"type": "bad_message", "detail": str(error)})
+                self._queue({"type": "bad_message", "detail": str(error)})
 
-    async def _take(self, text: str) -> None:
+    async def _handle(self, text: str) -> None:
         try:
             message = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ class Page:
         if handler is None:
             raise PageError("The message has no known type.")
         if handler != self._hello and self._conversation is None:
-            raise PageError("The page has not said who its operator is.")
+            raise PageError("The first message must be hello, with the operator's name.")
         await handler(message)
 
     async def _hello(self, message: dict[str, Any]) -> None:
@@ -115,30 +115,30 @@ class Page:
         try:
             operator = operator_name(_text(operator, 1000))
         except OperatorError as error:
-            self._post({"type": "operator_refused", "detail": str(error)})
+            self._queue({"type": "operator_refused", "detail": str(error)})
             return
         camera = self._cameras.get(namespace if isinstance(namespace, str) else "") or next(
             iter(self._cameras.values())
         )
-        self._leave()
+        self._leave_camera()
         self._camera, self._conversation = camera, camera.conversation(operator)
         camera.open_page()
-        self._post(
+        self._queue(
             {"type": "welcome", "operator": operator, "camera": camera.namespace, "cameras": list(self._cameras)}
         )
-        self._post(camera.state())
-        self._conversation.watch(self._changed)
-        self._see(True)
+        self._queue(camera.state())
+        self._conversation.add_listener(self._on_change)
+        self._set_visible(True)
 
     async def _view(self, message: dict[str, Any]) -> None:
-        self._see(message.get("visible") is True)
+        self._set_visible(message.get("visible") is True)
 
     async def _frame(self, message: dict[str, Any]) -> None:
         width = message.get("width")
         if not isinstance(width, int):
             raise PageError("A frame needs a width in pixels.")
         self._width = min(max(width, _WIDTHS[0]), _WIDTHS[1])
-        self._wanted.set()
+        self._frame_wanted.set()
 
     async def _command(self, message: dict[str, Any]) -> None:
         text = _text(message.get("text"), _LONGEST_TEXT).strip()
@@ -157,7 +157,7 @@ class Page:
         try:
             self._camera.send(self._conversation.operator, text, references, pointing, seconds)
         except LinkError as error:
-            self._post({"type": "not_sent", "text": text, "code": str(error)})
+            self._queue({"type": "not_sent", "text": text, "code": str(error)})
 
     async def _cancel(self, message: dict[str, Any]) -> None:
         assert self._camera is not None and self._conversation is not None
@@ -174,80 +174,80 @@ class Page:
         try:
             await getattr(self._camera, method)(self._conversation.operator)
         except LinkError as error:
-            self._post({"type": "failed", "what": method, "detail": str(error)})
+            self._queue({"type": "failed", "what": method, "detail": str(error)})
 
     async def _talk(self, message: dict[str, Any]) -> None:
-        """The microphone's button: pressed, with the rate of the sound that follows as binary messages; released."""
+        """The talk button was pressed (`rate`: of the sound in the binary messages after it) or released (`said`)."""
         assert self._camera is not None and self._conversation is not None
         rate, said = message.get("rate"), message.get("said")
         if isinstance(said, bool):
             self._microphone.end(Audio.RELEASED if said else Audio.DISCARDED)
         elif type(rate) is not int:
             raise PageError("The microphone's sound needs a rate in samples a second.")
-        elif not self._camera.speech.there:
-            self._post({"type": "not_heard"})
+        elif not self._camera.speech.available:
+            self._queue({"type": "not_heard"})
         else:
             self._microphone.press(self._camera.speech, self._conversation.operator, rate)
 
-    def _see(self, visible: bool) -> None:
-        """Whether anybody can see the page."""
+    def _set_visible(self, visible: bool) -> None:
+        """Starts or ends the live images; a hidden page needs none."""
         if self._camera is not None and visible != self._viewing:
             self._viewing = visible
             (self._camera.feed.add_viewer if visible else self._camera.feed.remove_viewer)()
 
-    def _leave(self) -> None:
-        self._see(False)
+    def _leave_camera(self) -> None:
+        self._set_visible(False)
         self._microphone.end(Audio.DISCARDED)
         if self._camera is not None and self._conversation is not None:
-            self._conversation.unwatch(self._changed)
+            self._conversation.remove_listener(self._on_change)
             self._camera.close_page()
         self._camera = self._conversation = None
 
-    def _changed(self, message: dict[str, Any], exchange: Exchange | None) -> None:
+    def _on_change(self, message: dict[str, Any], exchange: Exchange | None) -> None:
         if exchange is not None and exchange.frame is not None:
             size = list(exchange.size) if exchange.size else None
-            self._post(packed({"kind": "answer", "id": exchange.id, "size": size}, exchange.frame))
+            self._queue(packed({"kind": "answer", "id": exchange.id, "size": size}, exchange.frame))
         elif exchange is None:
-            self._post(message)
+            self._queue(message)
 
-    async def _beat(self) -> None:
+    async def _send_state(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            self._post(self._camera.state() if self._camera else {"type": "beat"})
+            self._queue(self._camera.state() if self._camera else {"type": "beat"})
 
-    async def _show(self) -> None:
-        """Live images, each after the page has asked for the next: a slow link gets fewer, never older ones."""
+    async def _choose_frames(self) -> None:
+        """Sends live images, each after the page's request for it: a slow link gets fewer, but never older ones."""
         number = 0
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._frame_wanted.wait()
+            self._frame_wanted.clear()
             camera = self._camera
             if camera is None or not self._viewing:
                 continue
             try:
                 frame = await asyncio.wait_for(camera.feed.next_frame(number, self._width), HEARTBEAT_S)
             except TimeoutError:
-                self._wanted.set()
+                self._frame_wanted.set()
                 continue
             number, self._live = frame.number, frame
-            self._something.set()
+            self._has_data.set()
             await asyncio.sleep(0.9 / MOST_FRAMES_A_SECOND)
 
-    def _post(self, message: dict[str, Any] | bytes) -> None:
-        if self._behind.is_set():
+    def _queue(self, message: dict[str, Any] | bytes) -> None:
+        if self._too_slow.is_set():
             return
         data = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=True, allow_nan=False)
         self._unsent.append(data)
         self._unsent_bytes += len(data)
-        self._something.set()
+        self._has_data.set()
         if len(self._unsent) > _MOST_UNSENT or self._unsent_bytes > _MOST_UNSENT_BYTES:
             self._unsent.clear()
-            self._behind.set()
+            self._too_slow.set()
 
     async def _send(self) -> None:
         while True:
-            await self._something.wait()
-            self._something.clear()
+            await self._has_data.wait()
+            self._has_data.clear()
             while self._unsent:
                 data = self._unsent.popleft()
                 self._unsent_bytes -= len(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console's side of the node `speech`: pages' sound to it, and what it heard back to them."""
+"""The console's side of the node `speech`: sends it the pages' sound, and pages the recognised text."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class SoundError(RuntimeError):
 
 
 class SpeechLink:
-    """One node `speech`. Belongs to the event loop's thread."""
+    """One node `speech`. Used on the event loop's thread only."""
 
     def __init__(
         self,
         node: Node,
         name: str,
         loop: asyncio.AbstractEventLoop,
-        on_ros: Callable[..., None],
-        hear: Callable[[Heard], None],
+        run_in_ros: Callable[..., None],
+        on_heard: Callable[[Heard], None],
     ) -> None:
         """Subscribes to nothing yet.
 
@@ -42,10 +42,10 @@ class SpeechLink:
             node: the console's.
             name: of the speech node, relative or absolute, for example "front/speech".
             loop: the pages' event loop.
-            on_ros: runs a function on the executor's thread.
-            hear: takes what was heard, on the event loop's thread.
+            run_in_ros: runs a function on the executor's thread.
+            on_heard: called with recognised text, on the event loop's thread.
         """
-        self._node, self._loop, self._on_ros, self._hear = node, loop, on_ros, hear
+        self._node, self._loop, self._run_in_ros, self._on_heard = node, loop, run_in_ros, on_heard
         self._topic = f"{name}/heard"
         self._audio = node.create_publisher(Audio, f"{name}/audio", _QOS)
         self._cancel = node.create_publisher(String, f"{name}/cancel", 10)
@@ -53,32 +53,34 @@ class SpeechLink:
         self._open = False
 
     @property
-    def there(self) -> bool:
-        """Whether a speech node takes the sound."""
+    def available(self) -> bool:
+        """Whether a speech node subscribes to the sound."""
         return bool(self._audio.get_subscription_count())
 
     def open(self, is_open: bool) -> None:
-        """Whether a page is open that shows what was heard."""
+        """Subscribes to recognised text while a page is open that shows it."""
         if is_open != self._open:
             self._open = is_open
-            self._on_ros(self._match)
+            self._run_in_ros(self._update_subscriptions)
 
     def cancel(self, operator: str) -> None:
-        """Takes the operator's spoken commands back."""
+        """Cancels the operator's spoken commands."""
         self._cancel.publish(String(data=operator))
 
     def publish(self, operator: str, mode: int, samples: bytes, rate: int, start_ns: int) -> None:
         """Sends a block of 16-bit little-endian samples of one channel; see Audio.msg."""
         message = Audio(operator_id=operator, mode=mode, sample_rate=rate, channels=1, samples=array("h", samples))
         message.header.stamp = time_message(start_ns)
-        # Not by `on_ros`: its tasks may change their order, and blocks must not.
+        # Not by `run_in_ros`: its tasks may change their order, and blocks must not.
         self._audio.publish(message)
 
-    def _match(self) -> None:
-        """On the executor's thread: subscribes if a page is open, else not."""
+    def _update_subscriptions(self) -> None:
+        """On the executor's thread: subscribes if a page is open, else unsubscribes."""
         if self._open and self._subscription is None:
-            hear = guarded_by(self._node, lambda message: self._loop.call_soon_threadsafe(self._hear, message))
-            self._subscription = self._node.create_subscription(Heard, self._topic, lambda message: hear(message), _QOS)
+            callback = guarded_by(self._node, lambda message: self._loop.call_soon_threadsafe(self._on_heard, message))
+            self._subscription = self._node.create_subscription(
+                Heard, self._topic, lambda message: callback(message), _QOS
+            )
         elif not self._open and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -98,12 +100,12 @@ class PageMicrophone:
         """The button is held from now on.
 
         Args:
-            link: where the sound goes.
+            link: receives the sound.
             operator: who speaks.
             rate: samples a second.
 
         Raises:
-            SoundError: the rate cannot be.
+            SoundError: no microphone has this rate.
         """
         if not _RATES[0] <= rate <= _RATES[1]:
             raise SoundError(f"A microphone has {_RATES[0]} to {_RATES[1]} samples a second, not {rate}.")
@@ -111,10 +113,10 @@ class PageMicrophone:
         self._link, self._operator, self._rate, self._samples = link, operator, rate, 0
 
     def add(self, block: bytes) -> None:
-        """The next block; ignored while the button is not held. After a minute the button counts as released.
+        """Sends the next block; ignores it while the button is not held. After a minute the button counts as released.
 
         Raises:
-            SoundError: it is not made of 16-bit samples.
+            SoundError: the block has an odd number of bytes.
         """
         if len(block) % 2:
             raise SoundError("Sound must be 16-bit samples.")
@@ -128,7 +130,7 @@ class PageMicrophone:
             self.end(Audio.RELEASED)
 
     def end(self, mode: int) -> None:
-        """The button is released (Audio.RELEASED), or what was said is thrown away (Audio.DISCARDED)."""
+        """The button is released (Audio.RELEASED), or the recording is discarded (Audio.DISCARDED)."""
         link, self._link = self._link, None
         if link is not None:
             link.publish(self._operator, mode, b"", self._rate, self._at_ns if self._samples else self._now_ns())

@@ -75,11 +75,11 @@ def test_a_slow_link_and_a_frozen_node_are_said_in_time_and_nothing_said_to_be_l
         process.send_signal(signal.SIGSTOP)
         frozen_s = time.monotonic()
         ann.say(f"gate {tmp_path / 'gate'}")
-        ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm of a frozen node")
+        ann.until(lambda: "The LISA node is not running" in ann.alarms(), "the alarm of a frozen node")
         assert time.monotonic() - frozen_s < SAID_S
         ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
         process.send_signal(signal.SIGCONT)
-        ann.until(lambda: "not there" not in ann.alarms(), "the node's return")
+        ann.until(lambda: "not running" not in ann.alarms(), "the node's return")
         ann.until(lambda: ann.log()[-1]["status"] == "CANCELLED", "the end of what was said to be lost")
         assert ann.ask("the red part")["status"] == "OK"
         ann.close()

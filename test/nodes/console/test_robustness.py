@@ -146,7 +146,7 @@ def reset_during_an_answer(operator: Operator, gate: Path) -> None:
     wait_at(gate)
     operator.page.click("#reset")
     operator.until(lambda: len(operator.log()) == 1, "the reset")
-    assert operator.log()[0]["state"] not in ("done", "lost") and "forgotten" in operator.alarms()
+    assert operator.log()[0]["state"] not in ("done", "lost") and "was deleted" in operator.alarms()
     gate.touch()
     operator.until(lambda: operator.log()[0]["state"] == "done", "the answer")
     assert "turn" not in operator.log()[0]["about"]
@@ -157,18 +157,18 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
     gate = tmp_path / "gate"
     with filming(probe), console() as address:
         ann = Operator(browser, address, "ann")
-        ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm of a page before any node")
+        ann.until(lambda: "The LISA node is not running" in ann.alarms(), "the alarm of a page before any node")
         ann.say("the red part")
         ann.until(lambda: "Not sent" in ann.alarms(), "the refusal before any node")
         with node(probe) as process:
-            ann.until(lambda: "The LISA node is not there" not in ann.alarms(), "the first node")
+            ann.until(lambda: "The LISA node is not running" not in ann.alarms(), "the first node")
             ann.wait_for_camera()
             assert ann.ask("the red part")["status"] == "OK"
             ann.say(f"gate {gate}")
             wait_at(gate)
             process.send_signal(signal.SIGKILL)
             killed_s = time.monotonic()
-            ann.until(lambda: "The LISA node is not there" in ann.alarms(), "the alarm")
+            ann.until(lambda: "The LISA node is not running" in ann.alarms(), "the alarm")
             assert time.monotonic() - killed_s < SAID_S
             ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
             assert "Send the command again" in ann.log()[-1]["answer"]
@@ -177,13 +177,13 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
             ann.until(lambda: "Not sent" in ann.alarms(), "the refusal")
             assert ann.page.input_value("#text") == "the green part" and len(ann.log()) == count
         with node(probe):
-            ann.until(lambda: "The LISA node is not there" not in ann.alarms(), "the node's return")
+            ann.until(lambda: "The LISA node is not running" not in ann.alarms(), "the node's return")
             ann.until(lambda: ann.ask("the green part")["status"] == "OK", "an answer of the new node")
             ann.close()
 
 
 def answered(operator: Operator, text: str) -> bool:
-    """Says it once; whether it was answered with masks. False, too, if the page said that the node is not there."""
+    """Says it once; whether it was answered with masks. False, too, if the page said that the node is not running."""
     before = len(operator.log())
     operator.say(text)
     operator.until(
@@ -208,7 +208,7 @@ def test_a_node_that_is_restarted_at_once_loses_no_command_silently(
         with started(scripted_node()):
             ann.until(lambda: [said["state"] for said in ann.log()][-1:] == ["lost"], "the lost command")
             ann.until(lambda: ann.page.get_attribute("body", "data-node") == "active", "the new node")
-            ann.until(lambda: "not there" not in ann.alarms(), "the end of the alarm")
+            ann.until(lambda: "not running" not in ann.alarms(), "the end of the alarm")
             # The new node has no image yet, or a busy machine delays its report: then the page refuses the command.
             ann.until(lambda: answered(ann, "the red part"), "an answer", 120)
         ann.close()

@@ -87,7 +87,7 @@ def test_an_operator_speaks_to_the_page_and_sees_the_mask(browser: Browser, soun
 
 
 def thrown_away(ann: Operator) -> None:
-    """The keyboard's short press holds the button; Escape throws away what was said; no microphone, no recording."""
+    """The keyboard's short press holds the button; Escape discards the recording; no microphone, no recording."""
     count = len(ann.log())
     ann.page.focus("#talk")
     ann.page.keyboard.press("Enter")

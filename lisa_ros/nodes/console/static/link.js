@@ -9,10 +9,10 @@ export class Link {
   constructor(on) {
     this.on = on;
     this.attempts = 0;
-    this.heard = performance.now();
+    this.receivedAt = performance.now();
     this.name = "";
     this.connect();
-    setInterval(() => this.judge(), 200);
+    setInterval(() => this.checkSilence(), 200);
   }
 
   connect() {
@@ -22,19 +22,19 @@ export class Link {
     this.parts = [];
     socket.onopen = () => {
       this.attempts = 0;
-      this.heard = performance.now();
-      this.tell("open");
+      this.receivedAt = performance.now();
+      this.setState("open");
       this.on.open();
     };
     socket.onmessage = (event) => {
-      this.heard = performance.now();
-      if (this.name === "slow") this.tell("open");
+      this.receivedAt = performance.now();
+      if (this.name === "slow") this.setState("open");
       if (typeof event.data === "string") this.on.json(JSON.parse(event.data));
       else this.unpack(event.data);
     };
     socket.onclose = (event) => {
       if (socket !== this.socket) return;
-      this.tell(event.code === 1013 ? "full" : "lost");
+      this.setState(event.code === 1013 ? "full" : "lost");
       setTimeout(() => this.connect(), AGAIN_MS[Math.min(this.attempts++, AGAIN_MS.length - 1)]);
     };
   }
@@ -65,10 +65,10 @@ export class Link {
     this.on.file(header, new Blob([whole.subarray(4 + length)], { type: "image/jpeg" }));
   }
 
-  judge() {
-    const silent = performance.now() - this.heard;
+  checkSilence() {
+    const silent = performance.now() - this.receivedAt;
     if (this.socket.readyState === WebSocket.OPEN && silent > SILENT_MS) {
-      this.tell("slow", silent / 1000);
+      this.setState("slow", silent / 1000);
       // A connection that has died without a word is made anew.
       if (silent > 6000) this.renew();
     }
@@ -78,12 +78,12 @@ export class Link {
     const dead = this.socket;
     dead.onclose = dead.onmessage = null;
     dead.close();
-    this.tell("lost");
+    this.setState("lost");
     this.connect();
-    this.heard = performance.now();
+    this.receivedAt = performance.now();
   }
 
-  tell(name, seconds = 0) {
+  setState(name, seconds = 0) {
     if (name === this.name && name !== "slow") return;
     this.name = name;
     this.on.state(name, seconds);

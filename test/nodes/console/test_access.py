@@ -72,7 +72,7 @@ def test_a_web_socket_comes_from_the_console_s_own_page_alone(open_console: int)
             ("[" * 60_000, "no JSON"),
             ("[]", "no JSON object"),
             ('{"type": ["hello"]}', "no known type"),
-            ('{"type": "command", "text": "x"}', "who its operator is"),
+            ('{"type": "command", "text": "x"}', "must be hello"),
             ('{"type": "hello"}', "text is missing"),
             ('{"type": "hello", "operator": "\\u0007"}', "cannot be used"),
             ('{"type": "hello", "operator": "ann"}', ""),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before every request: who may connect, from which page, how much may be sent, which headers go back."""
+"""ASGI middleware that checks each request: token, host, origin, method and size; and adds security headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "lisa_console"
 _DAY_S = 86400
 OPEN_PATHS = frozenset({"/healthz"})
-"""Paths that need no token: a supervisor's probe has none, and they contain nothing about operators."""
+"""Paths that need no token: a health check has none, and their responses contain nothing about operators."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -31,7 +31,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # No text can become HTML or script, not even by a mistake in the page's own code.
+        # Text never becomes HTML or script, even if the page's own code has a bug.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -55,23 +55,23 @@ class Refusal:
     sentence: str
 
 
-class Gate:
-    """An ASGI application around another one."""
+class AccessCheck:
+    """An ASGI middleware: passes a request to the application, or refuses it."""
 
     def __init__(self, app: ASGIApp, *, token: str, local: bool, tls: bool) -> None:
-        """Takes the application.
+        """Wraps an application.
 
         Args:
-            app: what is protected.
-            token: that a browser must show; empty: none is needed.
-            local: whether only this machine can connect. Then the host that a browser names must be this machine, so
-                that no foreign name that resolves to it (DNS rebinding) opens the page.
+            app: the application to protect.
+            token: that a browser must send; empty: none is needed.
+            local: whether only this machine can connect. Then the Host header must name this machine, so that a foreign
+                name that resolves to it (DNS rebinding) does not open the page.
             tls: whether connections are encrypted.
         """
         self._app, self._token, self._local, self._tls = app, token, local, tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves, or refuses."""
+        """Passes the request on, or refuses it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -81,7 +81,7 @@ class Gate:
         if refusal is not None:
             await _refuse(refusal, scope, receive, send)
             return
-        await self._app(scope, receive, self._sending(send, self._token if self._right(given) else ""))
+        await self._app(scope, receive, self._with_headers(send, self._token if self._is_token(given) else ""))
 
     def _refusal(self, scope: Scope, headers: Headers, given: str) -> Refusal | None:
         if scope["type"] == "http":
@@ -90,19 +90,19 @@ class Gate:
             if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
                 return Refusal(413, "A request with a body is not possible here.")
         host = headers.get("host", "")
-        if self._local and not _names_this_machine(host):
+        if self._local and not _is_this_machine(host):
             return Refusal(421, "The console listens to this machine alone; open it as http://127.0.0.1.")
         origin = headers.get("origin")
         if (origin is not None or scope["type"] == "websocket") and not self._same_origin(origin, host):
             return Refusal(403, "The request comes from another page than the console's own.")
-        if self._token and scope["path"] not in OPEN_PATHS and not (self._right(given) or self._has_cookie(headers)):
+        if self._token and scope["path"] not in OPEN_PATHS and not (self._is_token(given) or self._has_cookie(headers)):
             return Refusal(401, "A token is needed: open the link that the console printed when it started.")
         return None
 
     def _same_origin(self, origin: str | None, host: str) -> bool:
         return origin == f"{'https' if self._tls else 'http'}://{host}"
 
-    def _right(self, given: str) -> bool:
+    def _is_token(self, given: str) -> bool:
         return bool(self._token) and secrets.compare_digest(given.encode(), self._token.encode())
 
     def _has_cookie(self, headers: Mapping[str, str]) -> bool:
@@ -110,9 +110,9 @@ class Gate:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             return False
-        return cookie is not None and self._right(cookie.value)
+        return cookie is not None and self._is_token(cookie.value)
 
-    def _sending(self, send: Send, token: str) -> Send:
+    def _with_headers(self, send: Send, token: str) -> Send:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -132,7 +132,7 @@ def _quoted(token: str) -> str:
     return cookie[COOKIE].coded_value
 
 
-def _names_this_machine(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname
     except ValueError:
