@@ -41,6 +41,8 @@ EXTRAS_REQUIRE = {
     "sim": ["pybullet"],
     # The tracker edgetam: timm has its vision encoder.
     "edgetam": ["timm"],
+    # Models that point in 8 or 4 bits: transformers quantizes them through accelerate.
+    "pointing": ["accelerate"],
     # The operators' page.
     "console": ["segno", "starlette", "uvicorn", "websockets"],
     # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.

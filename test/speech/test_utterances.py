@@ -2,11 +2,14 @@
 """Sound is resampled and cut into utterances."""
 
 import struct
+import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import silero_vad
 
 from lisa_ros.speech.audio.samples import RATE, AudioError, Resampler, Samples, level_db, mono, read_wav, write_wav
 from lisa_ros.speech.audio.utterances import Timing, Utterance, Utterances
@@ -84,6 +87,40 @@ def test_silero_hears_no_speech_in_noise_or_silence() -> None:
         activity.reset()
         windows = samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW)
         assert max(activity.probability(window) for window in windows) < 0.5
+
+
+def test_streams_share_the_network_and_do_not_influence_each_other() -> None:
+    """Window by window in turns, also from two threads at once: the probabilities of each alone, to the last bit."""
+    loud, quiet = (
+        (level * np.random.default_rng(seed).standard_normal((60, WINDOW))).astype(np.float32)
+        for seed, level in ((1, 0.3), (2, 0.02))
+    )
+    alone = [[activity.probability(window) for window in windows] for activity, windows in two_streams(loud, quiet)]
+    (first, _), (second, _) = two_streams(loud, quiet)
+    in_turns = [(first.probability(one), second.probability(other)) for one, other in zip(loud, quiet, strict=True)]
+    assert [list(each) for each in zip(*in_turns, strict=True)] == alone
+    with ThreadPoolExecutor(2) as pool:
+        at_once = pool.map(lambda one: [one[0].probability(window) for window in one[1]], two_streams(loud, quiet))
+        assert list(at_once) == alone
+    for window in loud:
+        first.probability(window)
+    assert [first.probability(window) for window in quiet] != alone[1], "the network remembers nothing"
+    pointers = [{weight.data_ptr() for weight in one._network.parameters()} for one in (first, second)]
+    assert pointers[0] == pointers[1]
+
+
+def two_streams(*windows: Samples) -> list[tuple[SileroActivity, Samples]]:
+    return [(SileroActivity(), each) for each in windows]
+
+
+def test_a_further_stream_loads_nothing() -> None:
+    SileroActivity()
+    began = time.process_time()
+    silero_vad.load_silero_vad()
+    loaded = time.process_time()
+    for _ in range(4):
+        SileroActivity()
+    assert time.process_time() - loaded < loaded - began
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])

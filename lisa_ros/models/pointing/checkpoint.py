@@ -18,7 +18,7 @@ from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
 from lisa_ros.models.common.sam2 import Sam2, load_sam2
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.pointing.conventions import Convention, convention_for
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 from lisa_ros.segmentation.interface import DeviceMemory
 
 _KEPT_IN_16_BIT = ("model.visual", "lm_head")
@@ -113,7 +113,7 @@ def _quantized(quantization: str, dtype: torch.dtype, device: torch.device) -> d
         return {}
     need_bitsandbytes(quantization)
     if importlib.util.find_spec("accelerate") is None:
-        raise LisaError("a vision-language model in 8 or 4 bit needs accelerate: pip install accelerate")
+        raise LisaError(f"a vision-language model in 8 or 4 bit needs accelerate; {how_to_install('pointing')}")
     known: Any = transformers
     config = known.BitsAndBytesConfig(
         load_in_4bit=quantization == "4bit",

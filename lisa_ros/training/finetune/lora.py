@@ -21,7 +21,7 @@ from torch import nn
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.keys import lisa_key
 from lisa_ros.models.lisa.network import LisaNetwork
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 from lisa_ros.training.finetune.options import WHOLE_PARTS, LoraOptions
 
 _ADAPTER = "default"
@@ -70,9 +70,7 @@ def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise LisaError(
-            f"LoRA needs peft, which is not installed here ({error}): pip install -c constraints.txt peft"
-        ) from error
+        raise LisaError(f"LoRA needs peft; {how_to_install('train')} ({error})") from error
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,17 @@ def test_four_bits_are_those_of_the_language_model_alone(folders: dict[str, Path
     segmenter.release()
     with pytest.raises(Exception, match="released"):
         answered(segmenter)
+
+
+def test_without_accelerate_the_command_that_installs_it_is_named(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: find(name, *rest) if name != "accelerate" else None
+    )
+    with pytest.raises(LisaError, match=r"in 8 or 4 bit needs accelerate; .*requirements\.py --only pointing"):
+        load(folders, "scripted", quantization="4bit")
 
 
 def test_an_earlier_turn_never_becomes_another_role_or_an_image(scripted: PointingSegmenter) -> None:
