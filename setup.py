@@ -45,7 +45,7 @@ EXTRAS_REQUIRE = {
     "pointing": ["accelerate"],
     # The operators' page.
     "console": ["segno", "starlette", "uvicorn", "websockets"],
-    # The recipe of the embedded checkpoint draws its pictures on the simulated table; `lisa finetune` needs peft.
+    # The recipe of the embedded checkpoint draws its images from the simulated table; `lisa finetune` needs peft.
     "train": ["peft", "pybullet", "tensorboard"],
     # One model for many robots (`lisa serve`); the robots need httpx alone.
     # opentelemetry-api: the spans of an answer, which Ray Serve exports. simpy: the capacity model of docs/fleet.md.

@@ -13,7 +13,7 @@ from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn
 
-Hear = Callable[[str], None]
+OnText = Callable[[str], None]
 """Is called with the explanation so far, whenever it has grown."""
 
 
@@ -25,7 +25,7 @@ class ChatDialogue(Protocol):
         """What is talked to, for the greeting."""
         ...
 
-    def ask(self, text: str, hear: Hear, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
+    def ask(self, text: str, on_text: OnText, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
         """Answers a command; also returns one sentence about it, empty if all is well.
 
         Raises:
@@ -60,7 +60,7 @@ class ModelDialogue:
         """See ChatDialogue."""
         return self._model.name
 
-    def ask(self, text: str, hear: Hear, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
+    def ask(self, text: str, on_text: OnText, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
         """See ChatDialogue."""
         _, image = self._source.image()
         dialogue = self._model.dialogue(image)
@@ -69,7 +69,7 @@ class ModelDialogue:
         for event in dialogue.stream(text, max_new_tokens=self._max_new_tokens, cancelled=cancelled):
             if isinstance(event, TextDelta):
                 raw += event.text
-                hear(explanation_of(raw))
+                on_text(explanation_of(raw))
             elif isinstance(event, Finished):
                 self._turns = dialogue.turns
                 self._before_reset = []

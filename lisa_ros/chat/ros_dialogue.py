@@ -12,7 +12,7 @@ import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from lisa_ros.chat.dialogues import Hear
+from lisa_ros.chat.dialogues import OnText
 from lisa_ros.client import LisaClient, Result, Status
 from lisa_ros.models.model import Answer
 from lisa_ros.nodes.common.conversions import rgb_image_from
@@ -65,12 +65,12 @@ class RosDialogue:
         self._node.destroy_node()
         rclpy.try_shutdown()
 
-    def ask(self, text: str, hear: Hear, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
+    def ask(self, text: str, on_text: OnText, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
         """See ChatDialogue."""
         self._frame = None
         if self._client.segment(text, operator=self._operator):
             while not self._client.is_complete():
-                hear(explanation_of(self._client.feedback().answer))
+                on_text(explanation_of(self._client.feedback().answer))
                 if cancelled():
                     self._client.cancel()
         result = self._client.result()

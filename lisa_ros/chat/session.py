@@ -16,7 +16,7 @@ from lisa_ros.chat.dialogues import ChatDialogue
 from lisa_ros.chat.saving import save, save_overlay
 from lisa_ros.chat.sources import Source
 from lisa_ros.chat.terminal_images import Protocol, rendered
-from lisa_ros.dialogue.noun_phrase import noun_phrase
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.models.model import Answer
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import score_text
@@ -81,7 +81,7 @@ class ChatSession:
     def _ask(self, text: str) -> None:
         printed = ""
 
-        def hear(explanation: str) -> None:
+        def on_text(explanation: str) -> None:
             nonlocal printed
             # What may still change, as the number of a mask that has just come, is printed when it does not any more.
             if explanation.startswith(printed):
@@ -90,7 +90,7 @@ class ChatSession:
                 printed = explanation
 
         with _cancelling() as cancelled:
-            answer, sentence = self._dialogue.ask(text, hear, cancelled)
+            answer, sentence = self._dialogue.ask(text, on_text, cancelled)
         whole = answer.explanation
         rest = whole[len(printed) :] if whole.startswith(printed) else f"\n{whole}"
         self._print(rest + (f"\n({sentence})" if sentence else ""))
@@ -108,7 +108,7 @@ class ChatSession:
             self._out.write(rendered(answer.overlay(), self._protocol, self._columns()))
         for number, found in enumerate(answer.objects, start=1):
             score = "" if found.score is None else f", {score_text(found.score, found.score_calibrated)}"
-            name = found.phrase or noun_phrase(answer.command)
+            name = object_name(found.phrase, answer.command)
             self._print(f"  {number}: {name}, {int(found.mask.sum())} pixels{score}")
 
     def _image(self, name: str) -> None:

@@ -62,7 +62,7 @@ def read_mr_refcoco(folder: Path, split: str = "val", images: Path | None = None
     Returns:
         a sample for each dialogue, in order; a round for each mask that is asked for, with the placeholders removed
         from its text. `references` are the earlier rounds whose masks the text refers to, in the placeholders' order;
-        their positions in the text are lost (SegLLM's code inserts its inputs there). Rounds without a mask to judge
+        their positions in the text are lost (SegLLM's code inserts its inputs there). Rounds without a mask to score
         (SegLLM's `<FAKE_MASK_OUT>`) are left out, and not counted, as in SegLLM's evaluation; a reference to the mask
         of such a round, for which SegLLM's code gives the true one, is left out, too.
 
@@ -180,7 +180,7 @@ def _references(value: str, targets: Sequence[Target]) -> tuple[int, ...]:
 
 def _truth(target: Target, lookup: Lookup) -> Truth:
     if target.dataset == "INFERENCE":
-        raise DataError("this dialogue has no truth (its set is INFERENCE), so it cannot be judged")
+        raise DataError("this dialogue has no truth (its set is INFERENCE), so it cannot be scored")
     instances = lookup(target.dataset)
     try:
         number = int(target.number)

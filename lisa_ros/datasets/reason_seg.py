@@ -134,7 +134,7 @@ def _read_object(image: Path, file: Path, entry: Any, answer: str | None) -> tup
         raise DataError(f"it has the object {shown(entry)}; texts and shapes are expected")
     missing = [key for key in ("text", "is_sentence", "shapes") if key not in entry]
     if missing:
-        raise DataError(f"it has no {', '.join(map(repr, missing))}, so no answer can be judged")
+        raise DataError(f"it has no {', '.join(map(repr, missing))}, so no answer can be scored")
     texts = [entry["text"]] if isinstance(entry["text"], str) else entry["text"]
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f"it has {shown(texts)} for 'text'; one text or more is expected")

@@ -17,6 +17,7 @@ from typing import Any
 from lisa_ros.datasets.files import first_file, first_folder, read_json_file, read_plain_pickle
 from lisa_ros.datasets.instances import Instances
 from lisa_ros.datasets.samples import DataError, Round, Sample
+from lisa_ros.segmentation.text import without_surrogates
 
 NAMES = ("refcoco", "refcoco+", "refcocog", "grefcoco")
 
@@ -152,7 +153,7 @@ def _reference(entry: Any) -> _Reference:
 
 
 def _text(value: Any) -> str:
-    """A text without halves of characters, which a pickle can have; containers, which may be endless, are none."""
+    """A text without lone surrogates, which a pickle can have; containers, which may be endless, are none."""
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} instead of a text")
-    return value.encode("utf-8", "replace").decode("utf-8")
+    return without_surrogates(value)

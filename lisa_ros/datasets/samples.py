@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from lisa_ros.segmentation.errors import LisaError
 
 IGNORE = 255
-"""In a Truth: pixels that are not judged."""
+"""In a Truth: pixels that no score counts."""
 
 Truth = NDArray[np.uint8]
-"""(H, W), size of the image: 0 background, 1 object, IGNORE not judged."""
+"""(H, W), size of the image: 0 background, 1 object, IGNORE pixels that no score counts."""
 
 ImageSource = Path | Callable[[], NDArray[np.uint8]]
 """An image's file, or a function that makes it: RGB uint8 (H, W, 3)."""

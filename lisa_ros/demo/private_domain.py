@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS domains that one process of this machine has for itself, so that runs and checkouts never hear each other."""
+"""ROS domains for one process of this machine, so that runs and checkouts never receive each other's messages."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Child:
 
 
 def isolate() -> None:
-    """For this process and its children: nothing is sent beyond this machine, and no other run is heard.
+    """For this process and its children: nothing is sent beyond this machine or received from other runs.
 
     Whatever the terminal is set to.
     """

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from lisa_ros.segmentation.text import without_surrogates
+
 MAX_LENGTH = 64
 """Maximum length of a phrase, in characters."""
 
@@ -83,6 +85,11 @@ def noun_phrase(text: str) -> str:
     if not found or _VAGUE.match(found):
         found = _before(_LONG_END, body)
     return _short((found or _before(_LONG_END, line) or line).lower()) or "object"
+
+
+def object_name(phrase: str, command: str) -> str:
+    """The name of an object in an answer, never empty: the model's phrase, otherwise the noun phrase of the command."""
+    return without_surrogates(phrase.strip()) or noun_phrase(without_surrogates(command))
 
 
 def _before(end: re.Pattern[str], text: str) -> str:

@@ -73,7 +73,7 @@ class Calibrating:
             output=self.output / kind,
             report_images=0,
             answer=kind,
-            judges_scores=False,
+            reports_score_quality=False,
         )
 
 

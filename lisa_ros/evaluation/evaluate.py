@@ -59,7 +59,7 @@ class Evaluation:
         all_texts: ask every text that an image has, not the first alone.
         report_images: how many questions the report shows.
         answer: one of segmentation.answers.ANSWER_KINDS, where answers are generated.
-        judges_scores: whether the quality of the masks' confidences is reported. False in a calibration, which
+        reports_score_quality: whether the quality of the masks' confidences is reported. False in a calibration, which
             resumes whatever calibration the checkpoint has.
     """
 
@@ -76,7 +76,7 @@ class Evaluation:
     all_texts: bool = False
     report_images: int = 60
     answer: AnswerKind = "full"
-    judges_scores: bool = True
+    reports_score_quality: bool = True
 
     @property
     def data(self) -> DataSet:
@@ -146,7 +146,7 @@ def run_evaluation(wanted: Evaluation, load: Load = load_segmenter) -> int:
             if wanted.protocol == "quantization":
                 run.compare(log)
             else:
-                run.judge(log)
+                run.evaluate(log)
         except KeyboardInterrupt:
             finished = False
             print("\nstopped; the same command resumes from here", file=sys.stderr)
@@ -164,7 +164,7 @@ class _Run:
         self._load = load
         self._passes: list[tuple[str, list[Sample]]] = []
 
-    def judge(self, log: ItemLog) -> None:
+    def evaluate(self, log: ItemLog) -> None:
         """One pass, scored against the data set's masks."""
         self._pass(self._selection.samples, log, self._wanted.options)
 
@@ -226,7 +226,7 @@ class _Run:
                 samples={(variant, sample.name): sample for variant, samples in self._passes for sample in samples},
                 truth_title="16 bit" if wanted.protocol == "quantization" else "truth",
                 notes=self._remarks(finished, len(failed), len(items)),
-                judges_scores=wanted.protocol == "generate" and wanted.judges_scores,
+                reports_score_quality=wanted.protocol == "generate" and wanted.reports_score_quality,
             ),
             wanted.report_images,
         )
@@ -266,7 +266,7 @@ def _resolved(wanted: Evaluation) -> LoadOptions:
     from lisa_ros.models.common.checkpoints.configuration import resolve_quantization
 
     if wanted.protocol == "quantization":
-        # The judge's answers are the checkpoint's without quantization; a folder that has no such weights is refused.
+        # Compared with answers of the weights without quantization; a folder that does not have them is refused.
         resolve_quantization(wanted.checkpoint, "none")
     quantization = resolve_quantization(wanted.checkpoint, wanted.options.quantization)
     # The data set says what a round refers to, whatever its text is.
@@ -327,7 +327,7 @@ def _of_answers(wanted: Evaluation) -> dict[str, str]:
     """Named only where it applies, so that folders of earlier versions resume."""
     named: dict[str, str] = {"answer": wanted.answer} if wanted.answer != "full" else {}
     calibration = wanted.checkpoint / SCORE_FILE
-    if wanted.judges_scores and calibration.is_file():
+    if wanted.reports_score_quality and calibration.is_file():
         named["score_sha256"] = hashlib.sha256(calibration.read_bytes()).hexdigest()
     return named
 

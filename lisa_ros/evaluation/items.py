@@ -154,7 +154,7 @@ class ItemLog:
         self._stream.flush()
         self.items[item.key] = item
 
-    def judged(self, key: Key) -> bool:
+    def has_result(self, key: Key) -> bool:
         """Whether there is an item of this key that did not fail; what failed is tried again."""
         item = self.items.get(key)
         return item is not None and item.failed is None
@@ -206,5 +206,5 @@ def _item(fields: Any) -> Item:
 
 
 def in_order(items: dict[Key, Item], keys: Iterator[Key]) -> list[Item]:
-    """The items that exist, in the order of the data set, whenever they were judged."""
+    """The items that exist, in the order of the data set, whenever they were scored."""
     return [items[key] for key in keys if key in items]

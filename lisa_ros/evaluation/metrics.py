@@ -33,7 +33,7 @@ _ROUND_EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class Overlap:
-    """Intersection and union of a mask and the truth, in pixels; pixels that are not judged are in neither."""
+    """Intersection and union of a mask and the truth, in pixels; ignored pixels are in neither."""
 
     intersection: int
     union: int
@@ -52,8 +52,8 @@ def overlap(found: Mask, truth: Truth) -> Overlap:
     """
     if found.shape != truth.shape:
         raise ValueError(f"the mask is {found.shape} (H, W), the truth {truth.shape}; they must have the same size")
-    judged, true = truth != IGNORE, truth == 1
-    return Overlap(int(np.count_nonzero(found & true)), int(np.count_nonzero((found & judged) | true)))
+    counted, true = truth != IGNORE, truth == 1
+    return Overlap(int(np.count_nonzero(found & true)), int(np.count_nonzero((found & counted) | true)))
 
 
 def box_around(mask: Mask) -> Box:
@@ -86,7 +86,7 @@ def score(images: Iterable[Sequence[Overlap]]) -> Score:
     upstream's meters to the last digit: the meters add up float32 image by image, and their means have epsilons.
 
     Args:
-        images: the masks of each image, in the order in which they were judged.
+        images: the masks of each image, in the order in which they were scored.
     """
     intersections = unions = ious = np.float32(0)
     count = 0

@@ -36,7 +36,7 @@ class Reply:
         masks: its masks, in the order of the answer.
         cut: whether the answer was cut at its maximum length.
         seconds: from the question to the end of the answer.
-        worded: whether the model was free to choose its text, so that the text may be judged.
+        worded: whether the model was free to choose its text, so that the text may be scored.
         model: the name of the model that answered, see Finished.model; empty: the segmenter has one model only.
     """
 

@@ -40,7 +40,7 @@ class RunReport:
         samples: (variant, sample's name) -> the sample, for images and truths.
         truth_title: caption of the second image.
         notes: sentences above the table, such as that the run is partial.
-        judges_scores: whether the quality of the masks' scores is reported.
+        reports_score_quality: whether the quality of the masks' scores is reported.
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class RunReport:
     samples: Mapping[tuple[str, str], Sample]
     truth_title: str = "truth"
     notes: Sequence[str] = ()
-    judges_scores: bool = False
+    reports_score_quality: bool = False
 
     @functools.cached_property
     def has_several_models(self) -> bool:
@@ -75,7 +75,7 @@ def write_report(report: RunReport, images: int) -> None:
         OSError: a file cannot be written.
     """
     rows = report.rows
-    scores = reliability(report.items) if report.judges_scores else None
+    scores = reliability(report.items) if report.reports_score_quality else None
     folder = report.folder
     write_text(folder / "results.json", json.dumps(_results(report, rows, scores), indent=1) + "\n")
     write_text(folder / "results.csv", as_csv(rows, tables.UNITS))
@@ -114,15 +114,15 @@ def report_page(report: RunReport, rows: Sequence[Row], scores: Reliability | No
 
 
 def _body(report: RunReport, rows: Sequence[Row], scores: Reliability | None, images: int) -> Iterator[str]:
-    judged = sorted((item for item in report.items if item.failed is None), key=lambda item: item.iou)
+    scored = sorted((item for item in report.items if item.failed is None), key=lambda item: item.iou)
     failed = [item for item in report.items if item.failed is not None]
     yield from (f'<p class="warning">{escape(note)}</p>' for note in report.notes)
     yield table(cells_of(rows))
     yield _scores(scores)
     yield _settings(report.settings)
     yield _failures(failed)
-    shown = judged[:images]
-    yield f"<h2>Questions, worst first</h2><p class=note>{len(shown)} of {len(judged)} that were judged.</p>"
+    shown = scored[:images]
+    yield f"<h2>Questions, worst first</h2><p class=note>{len(shown)} of {len(scored)} that were scored.</p>"
     yield from (_article(item, report) for item in shown)
 
 
@@ -170,6 +170,6 @@ def _images(item: Item, report: RunReport) -> str:
             (report.truth_title, draw_truth(image, truth)),
             ("mask", draw_overlay(image, [decode_mask(item.found, item.size)])),
         ]
-    except (ValueError, OSError, LookupError) as error:  # it changed since it was judged
+    except (ValueError, OSError, LookupError) as error:  # it changed since it was scored
         return f"<p class=note>No images: {escape(error)}</p>"
     return "".join(figure(shown, caption) for caption, shown in drawn)

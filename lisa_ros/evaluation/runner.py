@@ -30,7 +30,7 @@ def keys_of(samples: Sequence[Sample], variant: str = "") -> Iterator[Key]:
 
 def unfinished(samples: Sequence[Sample], log: ItemLog, variant: str = "") -> list[Sample]:
     """The samples that still have a question to ask."""
-    return [one for one in samples if not all(log.judged(key) for key in keys_of([one], variant))]
+    return [one for one in samples if not all(log.has_result(key) for key in keys_of([one], variant))]
 
 
 def evaluate(
@@ -62,14 +62,16 @@ def evaluate(
     bar = tqdm(left, desc=variant or title, unit="image", disable=None, total=len(samples))
     bar.update(len(samples) - len(left))
     for sample in bar:
-        for item in _judge(sample, segmenter, ask, log, rule, variant):
+        for item in _evaluate_sample(sample, segmenter, ask, log, rule, variant):
             log.append(item)
             if item.failed is None:
                 total, count = total + item.iou, count + 1
         bar.set_postfix_str(f"gIoU {total / count:.3f}" if count else "")
 
 
-def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule: str, variant: str) -> Iterator[Item]:
+def _evaluate_sample(
+    sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule: str, variant: str
+) -> Iterator[Item]:
     """Items of one sample: those that are missing or, since a turn needs the ones before, a whole dialogue."""
     blanks = [_blank(sample, number, variant) for number in range(1, max(1, len(sample.rounds)) + 1)]
     try:
@@ -82,7 +84,7 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
         return
     turns: list[Turn] = []
     for asked, blank in zip(sample.rounds, blanks, strict=True):
-        if not sample.dialogue and log.judged(blank.key):
+        if not sample.dialogue and log.has_result(blank.key):
             continue
         try:
             numbers = {turn.number for turn in turns}  # a round that failed is no turn
@@ -92,7 +94,7 @@ def _judge(sample: Sample, segmenter: Segmenter, ask: Asking, log: ItemLog, rule
             yield _failed(blank, error)
             continue
         turns.append(replace(reply.turn, number=blank.round))
-        yield _judged(replace(blank, model=reply.model or segmenter.name), reply, asked, image, rule)
+        yield _answered(replace(blank, model=reply.model or segmenter.name), reply, asked, image, rule)
     encoded.release()
 
 
@@ -109,7 +111,7 @@ def _said(reply: Reply, wanted: str | None) -> bool | None:
     return wanted.lower() in reply.turn.answer.lower() if wanted is not None and reply.worded else None
 
 
-def _judged(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
+def _answered(blank: Item, reply: Reply, asked: Round, image: NDArray[np.uint8], rule: str) -> Item:
     size: tuple[int, int] = (image.shape[0], image.shape[1])
     score, evidence = reply.score(rule)
     item = replace(

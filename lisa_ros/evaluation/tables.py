@@ -98,25 +98,25 @@ def row_of(label: str, items: Sequence[Item]) -> Row:
         refused_present, refused_absent: the share of each in which nothing was marked.
         said: the share of the answers that contain the required text, of those that have one.
     """
-    judged = [item for item in items if item.failed is None]
-    present = [item for item in judged if not item.absent]
-    absent = [item for item in judged if item.absent]
+    scored = [item for item in items if item.failed is None]
+    present = [item for item in scored if not item.absent]
+    absent = [item for item in scored if item.absent]
     images: dict[tuple[str, str], list[Overlap]] = defaultdict(list)
-    for item in judged:
+    for item in scored:
         images[item.variant, item.sample].append(item.overlap)
     found = score(images.values())
-    has_iou = bool(present) or any(item.variant for item in judged)
+    has_iou = bool(present) or any(item.variant for item in scored)
     return {
         "row": label,
-        "items": len(judged),
-        "failed": len(items) - len(judged),
+        "items": len(scored),
+        "failed": len(items) - len(scored),
         "giou": _number(found.giou) if has_iou else None,
         "ciou": _number(found.ciou) if has_iou else None,
         "present": len(present),
         "refused_present": _mean(item.refused for item in present),
         "absent": len(absent),
         "refused_absent": _mean(item.refused for item in absent),
-        "said": _mean(item.said for item in judged if item.said is not None),
+        "said": _mean(item.said for item in scored if item.said is not None),
     }
 
 
@@ -159,9 +159,9 @@ def as_csv(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> str:
 
 
 def _round_scores(items: Sequence[Item]) -> Row:
-    judged = [item for item in items if item.failed is None]
-    boxes = [item.box_iou for item in judged if item.box_iou is not None]
-    found = score_round([item.overlap for item in judged], boxes)
+    scored = [item for item in items if item.failed is None]
+    boxes = [item.box_iou for item in scored if item.box_iou is not None]
+    found = score_round([item.overlap for item in scored], boxes)
     return {
         "mean_iou": _number(found.mean_iou),
         "overall_iou": _number(found.overall_iou),

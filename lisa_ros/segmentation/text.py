@@ -63,6 +63,11 @@ def spoken_explanation(explanation: str) -> str:
     return re.sub(_ANY_NUMBER, lambda symbol: f"object {number_of(symbol[0])}", text)
 
 
+def without_surrogates(text: str) -> str:
+    """Replace each lone surrogate by "?": UTF-8, and so a message, cannot hold it. All positions stay the same."""
+    return text.encode(errors="replace").decode()
+
+
 def detail_of(text: str) -> str:
     """Make one clean line of at most MAX_DETAIL characters of any text, for example of an exception's.
 

@@ -11,7 +11,7 @@ The work on one frame, all of it in a window around the object:
    of the object or of the surroundings. So flow decides where colours are alike, and colour decides at the edge, where
    flow is blurred, and where something came into view. What moves differently from the object as a whole belongs to
    another object, whatever its colour.
-5. The result is judged: an object that is too small, or for several frames unlike itself or inconsistent, is lost.
+5. The result is checked: an object that is too small, or for several frames unlike itself or inconsistent, is lost.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class FlowTracker:
         new = old.moved(*self._coarse_shift(was, frame))
         labels = self._label(was, old, frame, new)
         mask = new.paste(labels.score, frame.shape)
-        return self._judge(was, frame, mask, labels)
+        return self._checked(was, frame, mask, labels)
 
     def _window(self, mask: Mask) -> Window:
         return Window.around(mask, self._settings.margin_px, self._settings.window_px)
@@ -188,7 +188,7 @@ class FlowTracker:
         excess_px = np.clip(deviation_px - self._settings.max_deviation_px, 0.0, MAX_DEVIATION_PX)
         return np.asarray(self._settings.deviation_weight * excess_px, dtype=np.float32)
 
-    def _judge(self, was: _Object, frame: Pyramid, mask: Mask, labels: _Labels) -> Tracked:
+    def _checked(self, was: _Object, frame: Pyramid, mask: Mask, labels: _Labels) -> Tracked:
         """The result for a frame, LOST or not; the object is remembered for the next one."""
         settings, pixels = self._settings, int(np.count_nonzero(mask))
         if pixels < max(settings.min_px, settings.min_part * was.usual_px):

@@ -157,7 +157,7 @@ class VideoTracker:
             return [lost(size, self._why_not)]
         self._frame += 1
         logits, presence = self._infer(image)
-        results = [self._judge(index, logits[index] > 0, presence[index]) for index in range(len(self._masks))]
+        results = [self._tracked(index, logits[index] > 0, presence[index]) for index in range(len(self._masks))]
         return results
 
     def _infer(self, image: Image) -> tuple[Any, list[float]]:
@@ -176,7 +176,7 @@ class VideoTracker:
         presence = output.object_score_logits.float().sigmoid().reshape(-1).tolist()
         return masks.reshape(-1, *self._size).numpy(), presence
 
-    def _judge(self, index: int, mask: Mask, presence: float) -> Tracked:
+    def _tracked(self, index: int, mask: Mask, presence: float) -> Tracked:
         if presence <= 0.5 or not mask.any():
             reason = LossReason.OUT_OF_VIEW if _touches_edge(self._masks[index]) else LossReason.HIDDEN
             return lost(self._size, reason)

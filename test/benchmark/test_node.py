@@ -19,9 +19,9 @@ import pytest
 pytest.importorskip("rclpy")
 
 from lisa_ros.benchmark.node.added_time import Pair, summarise
-from lisa_ros.benchmark.node.asking import Heard
+from lisa_ros.benchmark.node.asking import TimedAnswer
 from lisa_ros.benchmark.node.bars import bars, table
-from lisa_ros.benchmark.node.flood import Flood, judge
+from lisa_ros.benchmark.node.flood import Flood, summarize
 from lisa_ros.benchmark.node.processor import Meter, process_s, running_threads_s
 from lisa_ros.benchmark.options import NODE_PARTS
 from lisa_ros.msg import Segmentation
@@ -30,14 +30,16 @@ from lisa_ros.segmentation.masks import intersection_over_union as iou
 pytestmark = pytest.mark.ros
 
 
-def heard(operator: str, number: int, came_s: float, sent_s: float = 0.0, status: int = Segmentation.OK) -> Heard:
-    return Heard(f"{operator}-{number}", operator, status, "", 1, sent_s, came_s, 1.0, 1.0)
+def answer(
+    operator: str, number: int, came_s: float, sent_s: float = 0.0, status: int = Segmentation.OK
+) -> TimedAnswer:
+    return TimedAnswer(f"{operator}-{number}", operator, status, "", 1, sent_s, came_s, 1.0, 1.0)
 
 
 def flood_of(order: str) -> Flood:
     """Everything was sent at 0 and an answer came every second, in this order of operators."""
-    answers = [heard(operator, number, number + 1.0) for number, operator in enumerate(order)]
-    return judge([answer.id for answer in answers], answers)
+    answers = [answer(operator, number, number + 1.0) for number, operator in enumerate(order)]
+    return summarize([answer.id for answer in answers], answers)
 
 
 def test_a_flood_in_turns_is_fair() -> None:
@@ -58,8 +60,8 @@ def test_a_flood_one_after_the_other_is_less_fair() -> None:
 
 
 def test_answers_that_are_missing_double_or_refused_are_counted() -> None:
-    answers = [heard("a", 0, 1.0), heard("a", 0, 2.0), heard("b", 0, 3.0, status=Segmentation.REJECTED)]
-    counted = judge(["a-0", "a-1", "b-0"], answers)
+    answers = [answer("a", 0, 1.0), answer("a", 0, 2.0), answer("b", 0, 3.0, status=Segmentation.REJECTED)]
+    counted = summarize(["a-0", "a-1", "b-0"], answers)
     assert (counted.sent, counted.answers, counted.twice, counted.refused) == (3, 2, 1, 1)
     (answered, *_) = bars({"flood": asdict(counted)}, 30.0)
     assert not answered.held and answered.measured == "2 of 3, 1 twice, 1 refused"

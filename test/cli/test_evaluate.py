@@ -74,7 +74,7 @@ def test_invalid_options(data: Path, tmp_path: Path, options: list[str]) -> None
 
 
 def test_killed_in_the_middle_at_most_one_item_is_lost(data: Path, tmp_path: Path) -> None:
-    """SIGKILL, then SIGINT, then to the end; what was judged before stays as it was."""
+    """SIGKILL, then SIGINT, then to the end; what was scored before stays as it was."""
     command = [sys.executable, "-m", "lisa_ros.cli", *evaluate(data, tmp_path, "--protocol", "generate")]
     log = tmp_path / "items.jsonl"
     stop(command, log, 2, signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_killed_in_the_middle_at_most_one_item_is_lost(data: Path, tmp_path: Pat
     assert subprocess.run(command, timeout=120, check=False, env=environment()).returncode == 0
     after = log.read_bytes().splitlines()
     assert after[: len(before) - 1] == before[: len(before) - 1]
-    assert len(after) == len(TEXTS), "nothing was judged twice"
+    assert len(after) == len(TEXTS), "nothing was scored twice"
     found = results(tmp_path)
     assert found["complete"] and found["rows"][0]["items"] == len(TEXTS)
 

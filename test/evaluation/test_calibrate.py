@@ -54,11 +54,11 @@ class Model(ScriptedSegmenter):
                 model.asked.append((answer, command))
                 evidence = DOUBTFUL if "blue" in command else SURE
                 for event in super().segment(command, *rest, **more):
-                    yield model._judged(event, evidence, answer)
+                    yield model._scored(event, evidence, answer)
 
         return Session(encoded, tuple(turns))
 
-    def _judged(self, event: Event, evidence: Evidence, answer: str) -> Event:
+    def _scored(self, event: Event, evidence: Evidence, answer: str) -> Event:
         scored = {
             "score": self.calibration.score(evidence, answer),
             "score_calibrated": answer in self.calibration.regressions,
@@ -117,7 +117,7 @@ def test_scores_separate_right_from_wrong(wanted: Calibrating, capsys: pytest.Ca
     assert len(found.about["weights_sha256"]) == 64
     assert {kind for model in loader.loaded for kind, _ in model.asked} == {"full", "mask_only"}
     printed = capsys.readouterr().out
-    assert str(wanted.checkpoint / FILE) in printed and "AUROC" not in printed, "there were no scores to judge yet"
+    assert str(wanted.checkpoint / FILE) in printed and "AUROC" not in printed, "there were no scores to evaluate yet"
 
 
 def test_nothing_is_asked_twice_with_the_new_scores_either(wanted: Calibrating) -> None:
@@ -150,7 +150,7 @@ def test_a_model_without_evidence(wanted: Calibrating) -> None:
 
 @pytest.fixture
 def evaluation(wanted: Calibrating) -> Evaluation:
-    folder = wanted.output.with_name("judged")
+    folder = wanted.output.with_name("scored")
     return Evaluation("reason_seg", wanted.source, "generate", folder, wanted.checkpoint, wanted.options)
 
 

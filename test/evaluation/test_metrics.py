@@ -22,7 +22,7 @@ from lisa_ros.segmentation.masks import intersection_over_union
 
 
 def mask(rows: list[str]) -> NDArray[np.uint8]:
-    """'.' background, '#' object, '?' not to be judged."""
+    """'.' background, '#' object, '?' ignored."""
     return np.array([[{".": 0, "#": 1, "?": 255}[letter] for letter in row] for row in rows], dtype=np.uint8)
 
 
@@ -35,7 +35,7 @@ def test_a_mask_and_its_truth() -> None:
     assert overlap(found, TRUTH).iou == pytest.approx(2 / 6, abs=1e-6)
 
 
-def test_what_is_not_to_be_judged_counts_nowhere() -> None:
+def test_ignored_pixels_count_nowhere() -> None:
     found = mask(["##..", "##..", ".###"]) == 1
     assert overlap(found, TRUTH) == Overlap(4, 5)
 
@@ -84,7 +84,7 @@ def test_upstreams_epsilons() -> None:
     assert score([[Overlap(1, 1)]]).giou == pytest.approx(1 / 1.00001 / 1.00001, abs=1e-7)
 
 
-def test_nothing_judged_is_no_score() -> None:
+def test_nothing_scored_is_no_score() -> None:
     assert math.isnan(score([]).giou) and math.isnan(score([[], []]).ciou)
     assert math.isnan(score_round([], []).mean_iou)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How questions are put and judged by each protocol, from a folder on disk to the table."""
+"""How questions are put and scored by each protocol, from a folder on disk to the table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_generated_answers_are_judged(wanted: Evaluation, capsys: pytest.Capture
     ]
     found = results(wanted)
     (row,) = found["rows"]
-    # The first mask alone is judged: red is right, half of "two" is red, and the dog is not found.
+    # The first mask alone is scored: red is right, half of "two" is red, and the dog is not found.
     union = np.count_nonzero(RED | BLUE)
     assert row["giou"] == pytest.approx((1 + RED.sum() / union + 0) / 3, abs=1e-5)
     assert row["ciou"] == pytest.approx(2 * RED.sum() / (RED.sum() + union + RED.sum()), abs=1e-6)

@@ -32,7 +32,7 @@ def limited(wanted: Evaluation, limit: int) -> Evaluation:
     return replace(wanted, source=replace(wanted.source, limit=limit))
 
 
-def test_nothing_is_judged_twice(wanted: Evaluation) -> None:
+def test_nothing_is_scored_twice(wanted: Evaluation) -> None:
     loader = Loader([first := TeacherForcedModel(), second := TeacherForcedModel()])
     run_evaluation(limited(wanted, 2), loader)
     assert len(first.asked) == 2 and results(wanted)["limit"] == 2
@@ -175,7 +175,7 @@ def test_broken_items_are_counted_shown_and_tried_again(wanted: Evaluation, caps
     (data / "c.json").write_text('{"text": ["What?"], "is_sentence": true}')
     write_image(data / "d.png")
     (data / "d.json").write_text(json.dumps(reason("a forbidden word")))
-    assert run_evaluation(wanted, Loader()) == 1, "a part of the questions could not be judged"
+    assert run_evaluation(wanted, Loader()) == 1, "a part of the questions could not be scored"
     assert "3 of 4 questions failed" in capsys.readouterr().err
     found = results(wanted)
     assert (found["rows"][0]["items"], found["rows"][0]["failed"]) == (1, 3)
@@ -189,7 +189,7 @@ def test_broken_items_are_counted_shown_and_tried_again(wanted: Evaluation, caps
     assert results(wanted)["rows"][0]["items"] == 2
 
 
-def test_if_nothing_can_be_judged_the_reason_is_given(wanted: Evaluation) -> None:
+def test_if_nothing_can_be_scored_the_reason_is_given(wanted: Evaluation) -> None:
     for file in (wanted.source.home / "val").glob("*.jpg"):
         file.write_bytes(b"")
     with pytest.raises(DataError, match=r"all questions failed.*a\.jpg"):

@@ -18,7 +18,7 @@ from lisa_ros.models.lira import Lira, load_lira
 from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.segllm import Segllm, load_segllm
 from lisa_ros.models.segllm.encoded_image import EncodedImage
-from lisa_ros.nodes.lisa.answers.answer_messages import sendable
+from lisa_ros.segmentation.text import without_surrogates
 
 pytestmark = pytest.mark.model
 
@@ -125,4 +125,4 @@ def test_a_command_to_lira(lira: Lira, text: str) -> None:
 @given(text=st.text(st.characters(), max_size=40))
 def test_any_text_can_be_published(text: str) -> None:
     """Lone surrogates, which no message can hold, become question marks or are kept out."""
-    assert len(sendable(text).encode()) >= len(text)
+    assert len(without_surrogates(text).encode()) >= len(text)

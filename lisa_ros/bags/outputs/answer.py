@@ -14,11 +14,11 @@ from lisa_ros.bags.outputs.foxglove import foxglove_messages
 from lisa_ros.bags.outputs.parts import image_message, point, pose, xyz
 from lisa_ros.bags.outputs.planners import grip_message, planner_messages
 from lisa_ros.bags.types import constant, deserialize, make, time_message
-from lisa_ros.dialogue.noun_phrase import noun_phrase
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
 from lisa_ros.segmentation.overlay import draw_overlay
-from lisa_ros.segmentation.text import detail_of, explanation_of
+from lisa_ros.segmentation.text import detail_of, explanation_of, without_surrogates
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located, NotLocated
 from lisa_ros.spatial.points import ObjectPoints
@@ -96,7 +96,7 @@ def _segmentation(answer: BagAnswer, header: Any, identity: str) -> Any:
         text=answer.command.text,
         status=constant(SEGMENTATION, answer.status),
         detail=detail_of(answer.detail),
-        answer=_sendable(turn.answer) if turn else "",
+        answer=without_surrogates(turn.answer) if turn else "",
         explanation=explanation(answer),
         objects=[
             _object(one, header, where, grip, answer.command.text)
@@ -128,9 +128,9 @@ def _object(
         "span_end": end,
         "score": -1.0 if found.score is None else found.score,
         "score_calibrated": found.score is not None and found.score_calibrated,
-        "phrase": _sendable(found.phrase),
+        "phrase": without_surrogates(found.phrase),
         "grip": grip_message(grip),
-        "name": _sendable(found.phrase.strip()) or noun_phrase(_sendable(text)),
+        "name": object_name(found.phrase, text),
     }
     return make("lisa_ros/msg/ObjectMask", **fields, **_location(location))
 
@@ -145,11 +145,6 @@ def _location(location: Located | NotLocated | None) -> dict[str, Any]:
             "depth_measured": location.measured,
         }
     return {} if location is None else {"location_detail": location.detail}
-
-
-def _sendable(text: str) -> str:
-    """Without lone surrogates, which a message cannot hold; all positions stay the same."""
-    return text.encode(errors="replace").decode()
 
 
 def _mask(mask: Mask, header: Any) -> Any:

@@ -99,20 +99,20 @@ def measure_added_time(
 def measure_pair(asker: Asker, process_id: int, model: Model, operator: str, text: str, timeout_s: float) -> Pair:
     """Gives one command of a new operator to the node, and then to the model."""
     before_s, waited_before_s = running_threads_s(process_id), waiting_threads_s(process_id)
-    heard, mask = asker.ask(operator, text, timeout_s)
+    received, mask = asker.ask(operator, text, timeout_s)
     node_s, waited_s = running_threads_s(process_id) - before_s, waiting_threads_s(process_id) - waited_before_s
     asker.pause(_REST_S)
     model_s, model_processor_s = model.answer(text)
     seconds = (
-        mask.came_s - heard.sent_s,
-        heard.came_s - heard.sent_s,
+        mask.came_s - received.sent_s,
+        received.came_s - received.sent_s,
         model_s,
         node_s,
         model_processor_s,
         waited_s,
     )
     wall, answer, own, node, model_processor, waited = (1000 * one for one in seconds)
-    return Pair(wall, answer, own, heard.queued_ms, heard.total_ms, node, model_processor, waited)
+    return Pair(wall, answer, own, received.queued_ms, received.total_ms, node, model_processor, waited)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _ANSWERED = (Segmentation.OK, Segmentation.NO_OBJECT)
 
 
 @dataclass(frozen=True)
-class Heard:
+class TimedAnswer:
     """One answer on ~/segmentation; times are monotonic seconds of this process.
 
     Attributes:
@@ -84,7 +84,7 @@ class Asker:
         self._sent_s: dict[str, float] = {}
         self._numbers = count(1)
         self._mask: Mask | None = None
-        self.heard: list[Heard] = []
+        self.answers: list[TimedAnswer] = []
         self.image_rate_hz = 0.0
         """Images per second that the node counted in the last five seconds."""
         qos = QoSProfile(depth=depth)
@@ -109,21 +109,21 @@ class Asker:
         if not self.wait(ready, timeout_s):
             raise DemoError(f"lisa_node was not ready, or had no images, in {timeout_s:g} s; see its log.")
 
-    def ask(self, operator: str, text: str, timeout_s: float) -> tuple[Heard, Mask]:
+    def ask(self, operator: str, text: str, timeout_s: float) -> tuple[TimedAnswer, Mask]:
         """Sends one command; returns its answer and its mask. No other command may be in flight.
 
         Raises:
             DemoError: they did not come in time, or the node refused the command.
         """
-        known, self._mask = len(self.heard), None
+        known, self._mask = len(self.answers), None
         self.send(0, operator, text)
-        if not self.wait(lambda: len(self.heard) > known, timeout_s):
+        if not self.wait(lambda: len(self.answers) > known, timeout_s):
             raise DemoError(f"No answer to {text!r} came within {timeout_s:g} s.")
-        heard = self.heard[known]
-        if not heard.answered or not self.wait(lambda: self._mask is not None, timeout_s):
-            raise DemoError(f"No mask came for {text!r}: {heard.detail or 'only its Segmentation did.'}")
+        answer = self.answers[known]
+        if not answer.answered or not self.wait(lambda: self._mask is not None, timeout_s):
+            raise DemoError(f"No mask came for {text!r}: {answer.detail or 'only its Segmentation did.'}")
         assert self._mask is not None
-        return heard, self._mask
+        return answer, self._mask
 
     def send(self, publisher: int, operator: str, text: str) -> str:
         """Sends a command without waiting; returns its id."""
@@ -150,8 +150,8 @@ class Asker:
         self._mask = Mask(time.monotonic(), message)
 
     def _on_answer(self, message: Any) -> None:
-        self.heard.append(
-            Heard(
+        self.answers.append(
+            TimedAnswer(
                 id=message.id,
                 operator=message.operator_id,
                 status=message.status,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lisa_ros.benchmark.node.asking import Asker, Heard
+from lisa_ros.benchmark.node.asking import Asker, TimedAnswer
 from lisa_ros.demo.failure import DemoError
 
 # Longer than the node's outbox waits for anybody: a second answer would have come by then.
@@ -59,7 +59,7 @@ def measure_flood(asker: Asker, operators: int, commands: int, texts: Sequence[s
     Raises:
         DemoError: no answer came for timeout_s, though some were missing.
     """
-    before = len(asker.heard)
+    before = len(asker.answers)
     sent = [
         asker.send(number, f"operator_{number + 1}", texts[(number + turn) % len(texts)])
         for number in range(operators)
@@ -67,34 +67,34 @@ def measure_flood(asker: Asker, operators: int, commands: int, texts: Sequence[s
     ]
     _wait_for(asker, before, set(sent), timeout_s)
     asker.pause(_UNTIL_QUIET_S)
-    return judge(sent, asker.heard[before:])
+    return summarize(sent, asker.answers[before:])
 
 
 def _wait_for(asker: Asker, before: int, wanted: set[str], timeout_s: float) -> None:
     """Waits until each has an answer, or none has come for timeout_s."""
     while True:
-        known = len(asker.heard)
-        if wanted <= {heard.id for heard in asker.heard[before:]}:
+        known = len(asker.answers)
+        if wanted <= {answer.id for answer in asker.answers[before:]}:
             return
-        if not asker.wait(lambda known=known: len(asker.heard) > known, timeout_s):  # type: ignore[misc]
+        if not asker.wait(lambda known=known: len(asker.answers) > known, timeout_s):  # type: ignore[misc]
             raise DemoError(f"Of {len(wanted)} commands {known - before} were answered, then none in {timeout_s:g} s.")
         time.sleep(0.05)  # many come at once
 
 
-def judge(sent: Sequence[str], heard: Sequence[Heard]) -> Flood:
+def summarize(sent: Sequence[str], answers: Sequence[TimedAnswer]) -> Flood:
     """The figures of a flood; `sent` are the commands' ids."""
-    counted = Counter(answer.id for answer in heard)
+    counted = Counter(answer.id for answer in answers)
     waits: Mapping[str, list[float]] = defaultdict(list)
-    for answer in heard:
+    for answer in answers:
         waits[answer.operator].append(answer.came_s - answer.sent_s)
     every = [wait for some in waits.values() for wait in some]
-    firsts = _first_answers(heard)
+    firsts = _first_answers(answers)
     return Flood(
         sent=len(sent),
         answers=sum(identity in counted for identity in sent),
         twice=sum(counted.values()) - len(counted),
-        refused=sum(not answer.answered for answer in heard),
-        seconds=max(answer.came_s for answer in heard) - min(answer.sent_s for answer in heard),
+        refused=sum(not answer.answered for answer in answers),
+        seconds=max(answer.came_s for answer in answers) - min(answer.sent_s for answer in answers),
         mean_wait_s=fmean(every),
         longest_wait_s=max(every),
         longest_mean_ratio=max(map(fmean, waits.values())) / fmean(every),
@@ -104,9 +104,9 @@ def judge(sent: Sequence[str], heard: Sequence[Heard]) -> Flood:
     )
 
 
-def _first_answers(heard: Iterable[Heard]) -> list[float]:
+def _first_answers(answers: Iterable[TimedAnswer]) -> list[float]:
     """When each operator's first answer came."""
     firsts: dict[str, float] = {}
-    for answer in heard:
+    for answer in answers:
         firsts[answer.operator] = min(answer.came_s, firsts.get(answer.operator, answer.came_s))
     return list(firsts.values())

@@ -2,7 +2,7 @@
 """Images with masks as image files: one mask for each label, or one whose values or colours stand for labels.
 
     images/NAME.jpg  masks/LABEL/NAME.png                      every pixel that is not black belongs to LABEL
-    images/NAME.jpg  masks/NAME.png  labels.json               {"1": "mug", "2": "plate"}; 0 background, 255 not judged
+    images/NAME.jpg  masks/NAME.png  labels.json               {"1": "mug", "2": "plate"}; 0 background, 255 ignored
     NAME.jpg         NAME_mask.png   _classes.csv              the same, as Roboflow exports it
     JPEGImages/      SegmentationClass/NAME.png  labelmap.txt  colours, as CVAT exports Pascal VOC masks
 

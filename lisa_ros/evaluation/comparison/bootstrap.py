@@ -41,9 +41,9 @@ class Interval:
 
 
 def mean_iou(items: Sequence[Item]) -> Interval | None:
-    """Mean IoU of the judged items (gIoU), 0 to 1; None where there are none."""
-    judged = [item for item in items if item.failed is None]
-    return _interval([item.sample for item in judged], [item.iou for item in judged])
+    """Mean IoU of the scored items (gIoU), 0 to 1; None where there are none."""
+    scored = [item for item in items if item.failed is None]
+    return _interval([item.sample for item in scored], [item.iou for item in scored])
 
 
 def share(items: Sequence[Item], hits: Sequence[bool]) -> Interval | None:

@@ -108,7 +108,7 @@ def _samples(run: FinishedRun) -> dict[str, Sample]:
 
 
 def most_different(runs: Sequence[FinishedRun], count: int) -> list[list[Item]]:
-    """Questions that all runs judged, those with the largest range of IoU first: an item of each run."""
+    """Questions that all runs scored, those with the largest range of IoU first: an item of each run."""
     of_runs = [{item.key: item for item in run.items if item.failed is None} for run in runs]
     shared = [key for key in of_runs[0] if all(key in items for items in of_runs)]
     groups = [[items[key] for items in of_runs] for key in shared]

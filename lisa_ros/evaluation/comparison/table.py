@@ -43,8 +43,8 @@ def _present_refused(items: Sequence[Item]) -> Interval | None:
 
 
 def _named_rightly(items: Sequence[Item]) -> Interval | None:
-    judged = [item for item in items if item.failed is None and item.said is not None]
-    return share(judged, [bool(item.said) for item in judged])
+    scored = [item for item in items if item.failed is None and item.said is not None]
+    return share(scored, [bool(item.said) for item in scored])
 
 
 MEASURES = (

@@ -11,9 +11,9 @@ from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues, OperatorError
 from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.nodes.lisa.answers.answer_messages import object_message, sendable
+from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.parameters import NodeParameters
-from lisa_ros.segmentation.text import explanation_of
+from lisa_ros.segmentation.text import explanation_of, without_surrogates
 from lisa_ros.segmentation.turns import Turn
 from lisa_ros.srv import GetDialogue, ListDialogues, ResetDialogue, UndoDialogue
 
@@ -109,10 +109,10 @@ class DialogueServices:
 
 
 def _turn_message(turn: Turn) -> DialogueTurn:
-    answer = sendable(turn.answer)
+    answer = without_surrogates(turn.answer)
     return DialogueTurn(
         turn=turn.number,
-        text=sendable(turn.command),
+        text=without_surrogates(turn.command),
         answer=answer,
         explanation=explanation_of(answer, [found.span for found in turn.objects if found.mask.any()]),
         objects=[object_message(found, Header()) for found in turn.objects if found.mask.any()],

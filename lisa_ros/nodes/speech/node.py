@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node `speech`: operators' sound in, commands to the segmentation node out, answers spoken.
 
-The way of an utterance: sound from the microphone, `~/audio` or a file -> `Hearing`, which recognises it on its own
-thread -> `_on_heard`, which publishes it and acts: `Commanding` sends or cancels -> `_on_answer`, which speaks.
+Sound comes from the microphone, `~/audio` or a file. `RecognitionThread` recognises it. `_on_heard` publishes the text,
+and `Commanding` sends or cancels a command. `_on_answer` speaks the answer.
 """
 
 from __future__ import annotations
@@ -32,8 +32,16 @@ from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.common.stamps import nanoseconds, time_message
 from lisa_ros.nodes.common.starting import StartError, create_node, start_ros
 from lisa_ros.nodes.speech.commanding import Commanding
-from lisa_ros.nodes.speech.hearing import LISTENING, PUSH_TO_TALK, RELEASED, Block, Hearing, Settings, Text
 from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
+from lisa_ros.nodes.speech.recognition_thread import (
+    LISTENING,
+    PUSH_TO_TALK,
+    RELEASED,
+    Block,
+    RecognitionThread,
+    Settings,
+    Text,
+)
 from lisa_ros.nodes.speech.recording import Recorder
 from lisa_ros.nodes.speech.voices import Voices, subscribe_audio_common
 from lisa_ros.segmentation.errors import LisaError
@@ -88,7 +96,7 @@ class Speech(Node):
         self._saying = self.create_publisher(String, "~/saying", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commanding = Commanding(self, self._parameters.lisa, self._on_answer)
-        self._hearing = Hearing(recognizer, settings, self._on_heard, self._fault("hearing"))
+        self._recognition = RecognitionThread(recognizer, settings, self._on_heard, self._fault("recognition"))
         self._voices = Voices(self, self._on_voice)
         self._recognizer_name = recognizer.name
         self._open_inputs()
@@ -100,7 +108,7 @@ class Speech(Node):
         self._stop.set()
         if self._microphone is not None:
             self._microphone.close()
-        self._hearing.close()
+        self._recognition.close()
         self._speaker.close()
         self._commanding.close()
 
@@ -142,14 +150,14 @@ class Speech(Node):
             return
         else:
             mode = LISTENING
-        self._hearing.add(Block(self._parameters.operator, _LOCAL, mode, samples, rate, start_ns))
+        self._recognition.add(Block(self._parameters.operator, _LOCAL, mode, samples, rate, start_ns))
 
     def _on_common_audio(self, sound: Samples, rate: int, start_ns: int) -> None:
         begin_ns = start_ns or self.get_clock().now().nanoseconds - round(len(sound) * 1e9 / max(1, rate))
         self._on_sound(sound, rate, begin_ns)
 
     def _is_deaf(self) -> bool:
-        """Whether the robot speaks, and would hear itself."""
+        """Whether the robot speaks: the microphone would record its voice."""
         if self._parameters.listen_while_speaking:
             return False
         if self._speaker.speaking:
@@ -170,7 +178,7 @@ class Speech(Node):
             self._speaker.hush()
         start_ns = nanoseconds(message.header.stamp.sec, message.header.stamp.nanosec)
         start_ns = start_ns or self.get_clock().now().nanoseconds
-        self._hearing.add(Block(operator, _REMOTE, message.mode, samples, message.sample_rate, start_ns))
+        self._recognition.add(Block(operator, _REMOTE, message.mode, samples, message.sample_rate, start_ns))
 
     @guarded
     def _on_cancel(self, message: String) -> None:
@@ -195,14 +203,14 @@ class Speech(Node):
         now_ns = self.get_clock().now().nanoseconds
         mode = PUSH_TO_TALK if pressed else RELEASED
         self._pressed = pressed
-        self._hearing.add(Block(self._parameters.operator, _LOCAL, mode, NO_SOUND, RATE, now_ns))
+        self._recognition.add(Block(self._parameters.operator, _LOCAL, mode, NO_SOUND, RATE, now_ns))
 
     def _on_voice(self, voice: str, recognition: Recognition) -> None:
         """A text of another recogniser."""
-        self._hearing.add(Text(voice, recognition, self.get_clock().now().nanoseconds))
+        self._recognition.add(Text(voice, recognition, self.get_clock().now().nanoseconds))
 
     def _on_heard(self, operator: str, event: Event) -> None:
-        """On the thread of `Hearing`."""
+        """On the thread of `RecognitionThread`."""
         header = Header(stamp=time_message(max(0, event.start_ns)))
         if isinstance(event, Partial):
             self._heard.publish(Heard(header=header, operator_id=operator, heard=event.text))
@@ -256,7 +264,7 @@ class Speech(Node):
 
     def _on_answer(self, operator: str, answer: Segmentation) -> None:
         texts = [answer.explanation, *(found.phrase for found in answer.objects)]
-        self._hearing.add_phrases(operator, [text for text in texts if text])
+        self._recognition.add_phrases(operator, [text for text in texts if text])
         self._say(spoken(answer))
 
     def _say(self, sentence: str) -> None:
@@ -288,7 +296,7 @@ class Speech(Node):
             "listen": self._parameters.listen,
             **{f"utterances {meaning.value}": count for meaning, count in self._counts.items()},
             "commands without an answer": self._commanding.waiting,
-            "sound dropped (s)": f"{self._hearing.dropped_s:.1f}",
+            "sound dropped (s)": f"{self._recognition.dropped_s:.1f}",
             "callback errors": self.callback_errors,
         }
         status = DiagnosticStatus(

@@ -43,7 +43,7 @@ class SpeechParameters:
     )
     device: str = _text("", "Microphone: part of its name, or its number in `lisa listen --device list`.")
     file: str = _text("", "WAV file (PCM) of `audio: file`.")
-    operator: str = _text("default", "Operator whose commands the microphone, the file and audio_common_msgs hear.")
+    operator: str = _text("default", "Operator whose commands the microphone, the file and audio_common_msgs record.")
     lisa: str = _text("lisa", "Name of the node that commands are sent to, relative to this node's namespace.")
     asr_model: str = _text(
         "", "Folder or Hugging Face id of a transformers speech model. Empty: Moonshine Tiny for English."

@@ -36,14 +36,14 @@ def installed(package: str) -> Any:
 class Voices:
     """ROS4HRI: texts of other recognisers in, ours out, both as hri_msgs/LiveSpeech."""
 
-    def __init__(self, node: Node, hear: Callable[[str, Recognition], None]) -> None:
+    def __init__(self, node: Node, on_text: Callable[[str, Recognition], None]) -> None:
         """Looks for voices from now on, where hri_msgs is installed.
 
         Args:
             node: the node.
-            hear: takes the voice's id and its text.
+            on_text: takes the voice's id and its text.
         """
-        self._node, self._hear = node, hear
+        self._node, self._on_text = node, on_text
         self._messages = installed("hri_msgs")
         self._sources: dict[str, Any] = {}
         self._ours: dict[str, Any] = {}
@@ -76,17 +76,19 @@ class Voices:
         def take(message: Any) -> None:
             if message.final.strip() and voice not in self._ours:
                 confidence = message.confidence if 0 < message.confidence <= 1 else None
-                self._hear(voice, Recognition(message.final.strip(), confidence))
+                self._on_text(voice, Recognition(message.final.strip(), confidence))
 
         return take
 
 
-def subscribe_audio_common(node: Node, hear: Callable[[Samples, int, int], None], fault: Callable[[str], None]) -> str:
+def subscribe_audio_common(
+    node: Node, on_sound: Callable[[Samples, int, int], None], fault: Callable[[str], None]
+) -> str:
     """Subscribes to `audio` with the messages of audio_common_msgs, of either package of that name.
 
     Args:
         node: the node.
-        hear: takes samples of one channel, samples a second, and the time of the first one, nanoseconds (0: not known).
+        on_sound: takes samples of one channel, their rate, and the time of the first one, nanoseconds (0: not known).
         fault: takes one sentence where a message has no sound that can be used, "" when one has.
 
     Returns:
@@ -108,20 +110,20 @@ def subscribe_audio_common(node: Node, hear: Callable[[Samples, int, int], None]
         node.create_subscription(kind, topic, guarded_by(node, reported, False), qos)
 
     if hasattr(messages, "AudioStamped"):
-        subscribe(messages.AudioStamped, "audio", lambda message: _take_stamped(message, hear), _SOUND_QOS)
+        subscribe(messages.AudioStamped, "audio", lambda message: _take_stamped(message, on_sound), _SOUND_QOS)
         return ""
-    capture = _Capture(hear, lambda: node.count_publishers("audio_info") > 0)
+    capture = _Capture(on_sound, lambda: node.count_publishers("audio_info") > 0)
     subscribe(messages.AudioInfo, "audio_info", capture.take_info, 10)
     subscribe(messages.AudioData, "audio", capture.take_data, _SOUND_QOS)
     return ""
 
 
-def _take_stamped(message: Any, hear: Callable[[Samples, int, int], None]) -> None:
+def _take_stamped(message: Any, on_sound: Callable[[Samples, int, int], None]) -> None:
     data, info = message.audio.audio_data, message.audio.info
     for values, scale in ((data.int16_data, 2**15), (data.float32_data, 1), (data.int32_data, 2**31)):
         if len(values):
             sound = mono(np.asarray(values, dtype=np.float32) / np.float32(scale), info.channels)
-            hear(sound, info.rate, nanoseconds(message.header.stamp.sec, message.header.stamp.nanosec))
+            on_sound(sound, info.rate, nanoseconds(message.header.stamp.sec, message.header.stamp.nanosec))
             return
     raise AudioError("Topic audio has no samples of 16 or 32 bits; publish it with the format paInt16.")
 
@@ -129,8 +131,8 @@ def _take_stamped(message: Any, hear: Callable[[Samples, int, int], None]) -> No
 class _Capture:
     """The messages of audio_capture, whose form is published beside them every few seconds."""
 
-    def __init__(self, hear: Callable[[Samples, int, int], None], has_info: Callable[[], bool]) -> None:
-        self._hear, self._has_info = hear, has_info
+    def __init__(self, on_sound: Callable[[Samples, int, int], None], has_info: Callable[[], bool]) -> None:
+        self._on_sound, self._has_info = on_sound, has_info
         self._info: Any = None
 
     def take_info(self, message: Any) -> None:
@@ -149,4 +151,4 @@ class _Capture:
         data = array.array("B", message.data).tobytes()
         samples = from_int16(np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2"))
         channels, rate = (self._info.channels, self._info.sample_rate) if self._info is not None else (1, RATE)
-        self._hear(mono(samples, channels), rate, 0)
+        self._on_sound(mono(samples, channels), rate, 0)

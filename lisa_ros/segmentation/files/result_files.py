@@ -75,7 +75,7 @@ def segment_image(
         max_new_tokens: maximum length of an answer, tokens.
         answer: "mask_only": one mask for each command, and no text.
         references: index of a text, from 0 -> what it refers to; see Session.segment.
-        origin: what result.json says of model and image.
+        origin: fields of result.json about model and image.
 
     Returns:
         what result.json holds, see docs/result_json.md.

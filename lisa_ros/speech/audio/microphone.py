@@ -21,7 +21,7 @@ _SILENT_S = 1.5
 _BUSY = -9985
 _NO_SUCH_RATE = -9997
 
-Hear = Callable[[Samples, int, int], None]
+OnBlock = Callable[[Samples, int, int], None]
 """Called with the samples of one channel, their rate, and the time of the first of them, nanoseconds."""
 
 
@@ -31,7 +31,7 @@ class Microphone:
     def __init__(
         self,
         device: str,
-        hear: Hear,
+        on_block: OnBlock,
         fault: Callable[[str], None],
         *,
         now_ns: Callable[[], int] = time.time_ns,
@@ -42,13 +42,13 @@ class Microphone:
 
         Args:
             device: part of its name, or its number in the list of devices; empty: the system's default.
-            hear: takes the blocks; called on PortAudio's thread.
+            on_block: takes the blocks; called on PortAudio's thread.
             fault: takes one sentence whenever the reason changes, "" when it records again.
             now_ns: the clock of the samples' times.
             retry_s: pause before it is opened again.
             sound: stands in for the module sounddevice.
         """
-        self._device, self._hear, self._fault, self._now_ns = device, hear, fault, now_ns
+        self._device, self._deliver, self._fault, self._now_ns = device, on_block, fault, now_ns
         self._retry_s, self._given = retry_s, sound
         self._stop = threading.Event()
         self._last_s = 0.0
@@ -102,7 +102,7 @@ class Microphone:
     def _on_block(self, block: NDArray[np.int16], rate: int) -> None:
         self._last_s = time.monotonic()
         samples: Samples = block[:, 0].astype(np.float32) / np.float32(32768)
-        self._hear(samples, rate, self._now_ns() - round(len(samples) * 1e9 / rate))
+        self._deliver(samples, rate, self._now_ns() - round(len(samples) * 1e9 / rate))
 
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -136,9 +136,9 @@ class Utterances:
             elif len(self._windows) * WINDOW > self._timing.longest_s * RATE:
                 del self._windows[0]
             return
-        yield from self._judged()
+        yield from self._end_or_part()
 
-    def _judged(self) -> Iterator[Utterance]:
+    def _end_or_part(self) -> Iterator[Utterance]:
         silence = self._count - self._last
         forced = self._count - (self._first or 0) >= self._timing.longest_s * RATE
         if forced or (not self._held and silence >= self._timing.end_silence_s * RATE):

@@ -15,11 +15,11 @@ from lisa_ros.speech.audio.samples import RATE, Samples
 from lisa_ros.speech.extra import optional
 
 WINDOW = 512
-"""Samples that are judged at once: 32 ms."""
+"""Samples of one window: 32 ms."""
 
 
 class VoiceActivity(Protocol):
-    """Judges one window after another of one stream."""
+    """Estimates, window by window of one stream, whether somebody speaks."""
 
     def probability(self, window: Samples) -> float:
         """That somebody speaks in this window of WINDOW samples, 0 to 1."""

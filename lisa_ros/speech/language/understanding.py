@@ -69,7 +69,7 @@ class Understanding:
         meant = control(first.text)
         if meant is Meaning.STOP:
             # Also without the wake phrase: stopping does no harm.
-            return self._settled(Understood(Meaning.STOP, first.text, first.text, _confidence(first)))
+            return self._close_question(Understood(Meaning.STOP, first.text, first.text, _confidence(first)))
         if self._question_is_open() and meant in (Meaning.YES, Meaning.NO):
             return self._confirmed(first, meant)
         text = first.text if held else self._addressed(first.text)
@@ -121,12 +121,12 @@ class Understanding:
     def _controlled(self, meant: Meaning, first: Recognition, text: str) -> Understood:
         if meant in (Meaning.YES, Meaning.NO):
             return Understood(Meaning.IGNORED, first.text, text, detail="No question was asked.")
-        return self._settled(Understood(meant, first.text, text, _confidence(first)))
+        return self._close_question(Understood(meant, first.text, text, _confidence(first)))
 
     def _confirmed(self, first: Recognition, meant: Meaning) -> Understood:
         asked = self._asked
         assert asked is not None
-        self._settled(asked)
+        self._close_question(asked)
         if meant is Meaning.NO:
             self._awake_until_s = self._clock() + _QUESTION_S
             return Understood(Meaning.NO, first.text, detail="Please say it again.")
@@ -136,7 +136,7 @@ class Understanding:
         correction = self._corrected(text, readings, held)
         confidence = correction.confidence * (1.0 if first.confidence is None else first.confidence)
         understood = Understood(Meaning.COMMAND, correction.heard, correction.text, confidence)
-        self._settled(understood)
+        self._close_question(understood)
         if confidence >= self._rules.confirm_below:
             return understood
         # Instead of "no", the command itself may follow.
@@ -164,8 +164,8 @@ class Understanding:
                 best = max(best, self.corrector.correct(part), key=lambda correction: correction.confidence)
         return best
 
-    def _settled(self, understood: Understood) -> Understood:
-        """No question is open and no wake phrase waits any more."""
+    def _close_question(self, understood: Understood) -> Understood:
+        """Closes the open question and ends the wait for a command after the wake phrase."""
         self._asked, self._awake_until_s = None, 0.0
         return understood
 

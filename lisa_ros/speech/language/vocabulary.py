@@ -86,7 +86,7 @@ def read_vocabulary(file: Path) -> Vocabulary:
 
 
 def model_vocabulary(checkpoint: Path) -> Vocabulary:
-    """What a checkpoint's folder says of its language in vocabulary.txt; empty where it has no such file.
+    """The vocabulary in a checkpoint folder's vocabulary.txt; empty where there is no such file.
 
     Raises:
         VocabularyError: it has one that cannot be used.

@@ -87,7 +87,7 @@ def read_replay(replay: General, images: int, seed: int) -> GeneralSet:
 
 
 def read_check(check: General, seed: int) -> GeneralSet:
-    """The questions that are judged before and after.
+    """The questions that are scored before and after.
 
     Raises:
         DataError: they cannot be read.
@@ -114,7 +114,7 @@ def _read(name: str, split: str | None, images: int, seed: int) -> GeneralSet:
     return GeneralSet(name, samples, "plain" if data.plain else "upstream")
 
 
-def judge(segmenter: Segmenter, general: GeneralSet, log: Path, title: str) -> Figures:
+def score_general(segmenter: Segmenter, general: GeneralSet, log: Path, title: str) -> Figures:
     """The numbers of a check, by the protocol `generate`.
 
     Args:

@@ -17,6 +17,7 @@ from lisa_ros.models.lisa.prompt import TEMPLATES
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.files.output_folders import check_output_folder
+from lisa_ros.training.finetune.before_after import BeforeAfter, Report
 from lisa_ros.training.finetune.general import Figures, falls
 from lisa_ros.training.finetune.inputs import (
     Sets,
@@ -29,7 +30,6 @@ from lisa_ros.training.finetune.inputs import (
     schedule,
     settings_of,
 )
-from lisa_ros.training.finetune.judging import Judging, Report
 from lisa_ros.training.finetune.lora import Learned, prepare, trained_parts
 from lisa_ros.training.finetune.merging import write_merged
 from lisa_ros.training.finetune.options import FinetuneOptions
@@ -75,14 +75,14 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     check_images([*sets.own, *sets.held_out])
     options.work_folder.mkdir(parents=True, exist_ok=True)
     lisa = load_lisa(options.checkpoint, load)
-    judging = Judging(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
-    before = judging.before(lisa)
+    comparison = BeforeAfter(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
+    before = comparison.before(lisa)
     learned = _learn(lisa, sets, options, settings, report)
     part = options.output.with_name(f"{options.output.name}.part")
     write_merged(options.checkpoint, clip_folder(options), learned, part)
     trained = {one.name: one.weights for one in trained_parts(lisa.network)}
     del lisa, learned  # the memory may not hold two
-    after = judging.after(part, load)
+    after = comparison.after(part, load)
     result = _result(options, sets, settings, plan, trained, before, after)
     write_json(part / "finetuning.json", result)
     _publish(part, options.output)

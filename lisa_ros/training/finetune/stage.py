@@ -32,7 +32,7 @@ class FinetuneStage(nn.Module):
     """Questions about images, each a conversation of its own, and dialogues; those of an image share its features.
 
     The loss is upstream's: cross-entropy of the answers' tokens, mean over the batch's tokens, and the masks' BCE and
-    DICE at the images' own sizes. Pixels that are not judged count as background, as upstream trains.
+    DICE at the images' own sizes. Ignored pixels count as background, as upstream trains.
     """
 
     def __init__(

@@ -26,10 +26,10 @@ def score_held_out(segmenter: Segmenter, samples: Sequence[Sample]) -> Score:
     """
     ask = generate(segmenter, "upstream", MAX_NEW_TOKENS)
     bar = tqdm(samples, desc="held out", unit="image", mininterval=10.0)
-    return score([[_judge(segmenter, ask, sample)] for sample in bar])
+    return score([[_overlap_of(segmenter, ask, sample)] for sample in bar])
 
 
-def _judge(segmenter: Segmenter, ask: Asking, sample: Sample) -> Overlap:
+def _overlap_of(segmenter: Segmenter, ask: Asking, sample: Sample) -> Overlap:
     truth = sample.rounds[0].truth()
     height, width = truth.shape
     try:

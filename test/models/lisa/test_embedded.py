@@ -43,11 +43,11 @@ def views() -> list[View]:
 
 
 @pytest.fixture(scope="module")
-def judged(segmenter: Segmenter, views: list[View], tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
-    return judge(segmenter, views, views, tmp_path_factory.mktemp("judged"))
+def scored(segmenter: Segmenter, views: list[View], tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    return score_views(segmenter, views, views, tmp_path_factory.mktemp("scored"))
 
 
-def judge(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:
+def score_views(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:
     """Dialogues about `views`, in which the model gets the images of `seen`."""
     rng = np.random.default_rng(1)
     samples = [
@@ -84,16 +84,16 @@ def test_its_keys_are_the_released_ones() -> None:
     assert all(key.startswith(("model.", "lm_head.")) for key in keys)
 
 
-def test_questions_on_new_scenes(judged: list[Item]) -> None:
-    assert len(judged) >= 2.5 * SCENES
-    assert all(item.failed is None for item in judged)
-    assert mean_iou(judged, "direct", "several") >= 0.7
-    assert mean_iou(judged, "attribute", "relation", "use", "explain", "follow") >= 0.6
+def test_questions_on_new_scenes(scored: list[Item]) -> None:
+    assert len(scored) >= 2.5 * SCENES
+    assert all(item.failed is None for item in scored)
+    assert mean_iou(scored, "direct", "several") >= 0.7
+    assert mean_iou(scored, "attribute", "relation", "use", "explain", "follow") >= 0.6
 
 
-def test_absent_objects_are_refused_and_present_ones_are_not(judged: list[Item]) -> None:
-    absent = [item.refused for item in judged if item.absent]
-    present = [item.refused for item in judged if not item.absent]
+def test_absent_objects_are_refused_and_present_ones_are_not(scored: list[Item]) -> None:
+    absent = [item.refused for item in scored if item.absent]
+    present = [item.refused for item in scored if not item.absent]
     assert np.mean(absent) >= 0.8
     assert np.mean(present) <= 0.08
 
@@ -105,9 +105,9 @@ def test_its_scores_were_fitted_to_these_weights() -> None:
     assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "validation", None)
 
 
-def test_scores_on_new_scenes(judged: list[Item]) -> None:
+def test_scores_on_new_scenes(scored: list[Item]) -> None:
     """Some hundred masks, a tenth of them wrong: loose bounds, which a score without information misses by far."""
-    found = reliability(judged)
+    found = reliability(scored)
     assert found is not None
     assert found.masks >= 2 * SCENES
     assert found.auroc is not None and found.auroc >= 0.75
@@ -124,9 +124,9 @@ def test_an_export_deletes_the_calibration_of_earlier_weights(tmp_path: Path) ->
 
 
 def test_answers_depend_on_the_image(
-    segmenter: Segmenter, views: list[View], judged: list[Item], tmp_path: Path
+    segmenter: Segmenter, views: list[View], scored: list[Item], tmp_path: Path
 ) -> None:
     """The same questions with the wrong images must have far worse answers."""
-    wrong = judge(segmenter, views, views[1:] + views[:1], tmp_path)
+    wrong = score_views(segmenter, views, views[1:] + views[:1], tmp_path)
     asked = ("direct", "attribute", "relation", "use")
-    assert mean_iou(wrong, *asked) < 0.5 * mean_iou(judged, *asked)
+    assert mean_iou(wrong, *asked) < 0.5 * mean_iou(scored, *asked)

@@ -59,13 +59,13 @@ def test_replay_and_check_of_a_training(
 ) -> None:
     """With folders in place of the simulated table, which is slow to render; the fall is set by hand."""
     own, other = make_folder(tmp_path / "own", 2), make_folder(tmp_path / "other", 4)
-    judge = general.judge
+    score_general = general.score_general
 
     def fallen(segmenter: object, found: GeneralSet, log: Path, title: str) -> Figures:
-        figures = judge(segmenter, found, log, title)  # type: ignore[arg-type]
+        figures = score_general(segmenter, found, log, title)  # type: ignore[arg-type]
         return {**figures, "giou": 0.9 if "before" in title else 0.3}
 
-    monkeypatch.setattr("lisa_ros.training.finetune.judging.judge", fallen)
+    monkeypatch.setattr("lisa_ros.training.finetune.before_after.score_general", fallen)
     arguments = ["finetune", "--checkpoint", str(embedded_checkpoint()), "--data", str(own), "--device", "cpu"]
     arguments += ["--steps", "2", "--batch", "2", "--accumulate", "1", "--output", str(tmp_path / "out")]
     arguments += ["--replay", f"{other}:0.5", "--check", f"{other}:2"]

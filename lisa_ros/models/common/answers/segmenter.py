@@ -22,6 +22,7 @@ from lisa_ros.segmentation.answers import (
 from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.scoring import Calibration
+from lisa_ros.segmentation.text import without_surrogates
 
 if TYPE_CHECKING:
     from lisa_ros.models.common.answers.steps import MaskStep
@@ -83,7 +84,7 @@ def command_text(command: str) -> str:
     if not isinstance(command, str):
         raise CommandError(f"A command is a text (str); this is {type(command).__name__}.")
     text = without_marks(command)
-    if any("\ud800" <= one <= "\udfff" for one in text):
+    if text != without_surrogates(text):
         raise CommandError("The command has bytes that are not UTF-8.")
     if not text.strip():
         raise CommandError("The command is empty; say what to look for.")

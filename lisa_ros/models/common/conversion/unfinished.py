@@ -53,7 +53,7 @@ def digest(identity: Mapping[str, Any]) -> str:
 
 
 def _record(folder: Path) -> Any:
-    """What config.json says of a finished conversion; None: it says nothing."""
+    """The entry about a finished conversion in config.json; None: there is none."""
     config = folder / "config.json"
     return read_json(config).get(CONVERSION) if config.is_file() else None
 

@@ -31,7 +31,7 @@ class _Ticket:
     row: Row
     output: StepOutput | None = None
     error: Exception | None = None
-    settled: bool = False
+    done: bool = False
 
 
 class Batcher:
@@ -93,10 +93,10 @@ class Batcher:
         return ticket.output
 
     def _next_batch(self, ticket: _Ticket) -> list[_Ticket]:
-        """Waits until the ticket is settled (empty list), or until its thread leads a step (the tickets to serve)."""
+        """Waits until the ticket is done (empty list), or until its thread leads a step (the tickets to serve)."""
         with self._changed:
-            self._changed.wait_for(lambda: ticket.settled or self._leader is None)
-            if ticket.settled:
+            self._changed.wait_for(lambda: ticket.done or self._leader is None)
+            if ticket.done:
                 return []
             self._leader = ticket
             self._changed.wait_for(
@@ -119,7 +119,7 @@ class Batcher:
         """Settles the batch and lets another thread lead."""
         with self._changed:
             for ticket in self._batch:
-                ticket.settled = True
+                ticket.done = True
                 if ticket.output is None and ticket.error is None:
                     ticket.error = RuntimeError("the step was interrupted")
             self._batch, self._leader = [], None

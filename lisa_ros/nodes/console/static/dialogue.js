@@ -19,7 +19,7 @@ export class Dialogue {
     this.operator = operator;
     this.exchanges = new Map(exchanges.map((one) => [one.id, one]));
     this.items = new Map(exchanges.map((one) => [one.id, this.item(one)]));
-    // A reader is not to hear the whole dialogue again.
+    // A screen reader must not read the whole dialogue again.
     this.log.setAttribute("aria-busy", "true");
     this.list.replaceChildren(...this.items.values());
     this.log.setAttribute("aria-busy", "false");
@@ -37,7 +37,7 @@ export class Dialogue {
     this.scroll(low || !old);
   }
 
-  // In place, so that the keyboard's focus and what a reader has read stay.
+  // In place, so that the keyboard's focus and what a screen reader has read stay.
   exchange(old, item) {
     const focused = old.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     const [before, after] = [old.querySelector(".answer"), item.querySelector(".answer")];

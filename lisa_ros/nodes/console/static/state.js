@@ -29,7 +29,7 @@ export function showState({ node, camera }, alarms) {
 export function showAlarms(alarms) {
   const texts = Object.values(alarms).filter(Boolean);
   const shown = document.getElementById("alarm");
-  if (shown.dataset.texts === texts.join("\n")) return; // a reader would hear it again
+  if (shown.dataset.texts === texts.join("\n")) return; // a screen reader would read it again
   shown.dataset.texts = texts.join("\n");
   shown.replaceChildren(...texts.map((text) => element("p", {}, text)));
 }

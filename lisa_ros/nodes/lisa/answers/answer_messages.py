@@ -8,7 +8,7 @@ from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from lisa_ros.dialogue.noun_phrase import noun_phrase
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.msg import ObjectMask as ObjectMaskMessage
 from lisa_ros.nodes.common.conversions import to_image_message
@@ -19,7 +19,7 @@ from lisa_ros.nodes.lisa.answers.spatial_messages import grip_message, point, po
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation import masks as geometry
 from lisa_ros.segmentation.answers import Mask, ObjectMask
-from lisa_ros.segmentation.text import detail_of, explanation_of
+from lisa_ros.segmentation.text import detail_of, explanation_of, without_surrogates
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 
@@ -35,7 +35,7 @@ def segmentation_message(
         header: Of the image used for the answer.
         positions: Of the objects; None: they were not computed.
     """
-    answer = sendable(outcome.answer)
+    answer = without_surrogates(outcome.answer)
     unknown = [None] * len(outcome.objects)
     locations: Sequence[Location | None] = positions.locations if positions is not None else unknown
     grips: Sequence[Grip | NoGrip | None] = positions.grips if positions is not None else unknown
@@ -50,7 +50,7 @@ def segmentation_message(
         answer=answer,
         explanation=explanation_of(answer, [one.span for one in outcome.objects]),
         objects=[
-            object_message(one, header, where, grip, name=name_of(one, request.text), outputs=outputs)
+            object_message(one, header, where, grip, name=object_name(one.phrase, request.text), outputs=outputs)
             for one, where, grip in zip(outcome.objects, locations, grips, strict=True)
         ],
         model=outcome.model,
@@ -62,16 +62,6 @@ def segmentation_message(
         queued_ms=outcome.queued_ms,
         position_frame=positions.header.frame_id if positions is not None else header.frame_id,
     )
-
-
-def name_of(found: ObjectMask, text: str) -> str:
-    """A name of an object, never empty: its phrase, otherwise the noun phrase of the command."""
-    return sendable(found.phrase.strip()) or noun_phrase(sendable(text))
-
-
-def sendable(text: str) -> str:
-    """Replace each lone surrogate by "?": a message cannot hold it. All positions in the text stay the same."""
-    return text.encode(errors="replace").decode()
 
 
 def object_message(
@@ -103,8 +93,8 @@ def object_message(
         span_end=end,
         score=-1.0 if found.score is None else found.score,
         score_calibrated=found.score is not None and found.score_calibrated,
-        phrase=sendable(found.phrase),
-        name=name or sendable(found.phrase) or "object",
+        phrase=without_surrogates(found.phrase),
+        name=name or without_surrogates(found.phrase) or "object",
         grip=grip_message(grip),
     )
     if outputs & Command.OUTPUT_NO_MASKS == 0:

@@ -22,12 +22,12 @@ class DepthCheck:
 
     def offset_s(self) -> float:
         """Median difference between the stamps of images and of their nearest depth images; nan: no depth arrives."""
-        offsets = [frame.depth_away_ns for frame in self._settled() if frame.depth_away_ns is not None]
+        offsets = [frame.depth_away_ns for frame in self._complete_frames() if frame.depth_away_ns is not None]
         return median(offsets) / 1e9 if offsets else math.nan
 
     def trouble(self) -> str:
         """One sentence, with what to set; empty if nothing is wrong, or no depth is published."""
-        frames = self._settled()
+        frames = self._complete_frames()
         offset_s = self.offset_s()
         if not frames or math.isnan(offset_s):
             return ""
@@ -38,7 +38,7 @@ class DepthCheck:
             return "No camera_info arrives: answers have no 3-D position. Remap it to the topic of the colour camera."
         return self._mismatch(newest)
 
-    def _settled(self) -> list[CameraFrame]:
+    def _complete_frames(self) -> list[CameraFrame]:
         """The kept frames without the newest one, whose depth image may still be on its way."""
         return self._frames.kept()[:-1]
 

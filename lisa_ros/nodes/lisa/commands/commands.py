@@ -13,7 +13,6 @@ from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.rates import Rates
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.stamps import nanoseconds
-from lisa_ros.nodes.lisa.answers.answer_messages import sendable
 from lisa_ros.nodes.lisa.answers.answers import Answers
 from lisa_ros.nodes.lisa.answers.transforms import Transforms
 from lisa_ros.nodes.lisa.camera.camera import NoImageError
@@ -27,7 +26,7 @@ from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.worker import Worker
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.interface import Segmenter
-from lisa_ros.segmentation.text import detail_of
+from lisa_ros.segmentation.text import detail_of, without_surrogates
 
 _LOGGED_CHARACTERS = 64
 
@@ -227,10 +226,10 @@ class Commands:
     def _failure(self, request: Request, error: BaseException, what: str, encoded: EncodedFrame | None) -> Outcome:
         header = encoded.header if encoded else None
         if isinstance(error, LisaError):  # a limit that the user can change, not a fault of the software
-            self._node.get_logger().warning(sendable(f"The command {quoted(request.text)} failed: {error}"))
+            self._node.get_logger().warning(without_surrogates(f"The command {quoted(request.text)} failed: {error}"))
             return Outcome(Segmentation.FAILED, detail_of(str(error)), header)
         message = f"The command {quoted(request.text)} failed:\n{''.join(traceback.format_exception(error))}"
-        self._node.get_logger().error(sendable(message))
+        self._node.get_logger().error(without_surrogates(message))
         sentence = detail_of(f"{what}: {type(error).__name__}: {error}")
         return Outcome(Segmentation.FAILED, sentence, header)
 

@@ -14,12 +14,14 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from lisa_ros.action import Segment
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.nodes.lisa.answers.answer_messages import name_of, object_message, sendable
+from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.segmentation.answers import Event, MaskFound, TextDelta
+from lisa_ros.segmentation.text import without_surrogates
 
 _FEEDBACK_QOS = QoSProfile(depth=100)
 _TEXT_PERIOD_S = 0.05
@@ -143,10 +145,10 @@ class _Goal:
         if isinstance(event, TextDelta):
             self._text += event.text
             if time.monotonic() - self._feedback_s > _TEXT_PERIOD_S:
-                self._publish(Segment.Feedback(header=header, answer=sendable(self._text)))
+                self._publish(Segment.Feedback(header=header, answer=without_surrogates(self._text)))
         elif isinstance(event, MaskFound):
             found = object_message(event.object, header, name=self._name(event), outputs=self._outputs)
-            self._publish(Segment.Feedback(header=header, answer=sendable(self._text), found=[found]))
+            self._publish(Segment.Feedback(header=header, answer=without_surrogates(self._text), found=[found]))
 
     def on_answer(self, answer: Segmentation) -> None:
         """See Listener."""
@@ -156,7 +158,7 @@ class _Goal:
                 self._finish()
 
     def _name(self, event: MaskFound) -> str:
-        return name_of(event.object, self.request.text)
+        return object_name(event.object.phrase, self.request.text)
 
     def _execute(self) -> None:
         """The goal becomes EXECUTING, once; under the lock."""

@@ -13,7 +13,7 @@ from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.training.finetune.fingerprints import one_fingerprint, samples_fingerprint
-from lisa_ros.training.finetune.general import Figures, described, judge
+from lisa_ros.training.finetune.general import Figures, described, score_general
 from lisa_ros.training.finetune.inputs import Sets
 from lisa_ros.training.loop.states import Settings
 from lisa_ros.training.stages.held_out import score_held_out
@@ -22,7 +22,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Judging:
+class BeforeAfter:
     """Evaluates before and after the training, on the validation images and on the general check.
 
     Attributes:
@@ -42,12 +42,12 @@ class Judging:
         found: dict[str, Figures] = {}
         if self.sets.held_out:
             key = {**self.base, "held_out": one_fingerprint(samples_fingerprint(self.sets.held_out))}
-            found["held_out"] = self._kept("before.json", key, lambda: self._held_out(lisa))
-            self._tell("before", "validation", found["held_out"])
+            found["held_out"] = self._stored("before.json", key, lambda: self._held_out(lisa))
+            self._report_figures("before", "validation", found["held_out"])
         if self.sets.check is not None:
             key = {**self.base, "check": one_fingerprint(samples_fingerprint(self.sets.check.samples))}
-            found["check"] = self._kept("check_before.json", key, lambda: self._general(lisa, "check_before"))
-            self._tell("before", self.sets.check.name, found["check"])
+            found["check"] = self._stored("check_before.json", key, lambda: self._general(lisa, "check_before"))
+            self._report_figures("before", self.sets.check.name, found["check"])
         return found
 
     def after(self, folder: Path, load: LoadOptions) -> dict[str, Figures]:
@@ -58,11 +58,11 @@ class Judging:
         lisa = load_lisa(folder, load)
         if self.sets.held_out:
             found["held_out"] = self._held_out(lisa)
-            self._tell("after", "validation", found["held_out"])
+            self._report_figures("after", "validation", found["held_out"])
         if self.sets.check is not None:
             (self.work / "check_after.jsonl").unlink(missing_ok=True)  # of other weights
             found["check"] = self._general(lisa, "check_after")
-            self._tell("after", self.sets.check.name, found["check"])
+            self._report_figures("after", self.sets.check.name, found["check"])
         return found
 
     def _held_out(self, lisa: Lisa) -> Figures:
@@ -71,19 +71,19 @@ class Judging:
 
     def _general(self, lisa: Lisa, name: str) -> Figures:
         assert self.sets.check is not None
-        return judge(LisaSegmenter(lisa), self.sets.check, self.work / f"{name}.jsonl", name.replace("_", " "))
+        return score_general(LisaSegmenter(lisa), self.sets.check, self.work / f"{name}.jsonl", name.replace("_", " "))
 
-    def _kept(self, name: str, key: Settings, compute: Callable[[], Figures]) -> Figures:
-        """Results of an earlier call with the same key; computed and kept otherwise."""
+    def _stored(self, name: str, key: Settings, compute: Callable[[], Figures]) -> Figures:
+        """Results of an earlier call with the same key; computed and stored otherwise."""
         file = self.work / name
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if kept.get("of") != key:
+        stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if stored.get("of") != key:
             file.with_suffix(".jsonl").unlink(missing_ok=True)
-            kept = {"of": dict(key), "figures": compute()}
-            write_json(file, kept)
-        figures: Figures = kept["figures"]
+            stored = {"of": dict(key), "figures": compute()}
+            write_json(file, stored)
+        figures: Figures = stored["figures"]
         return figures
 
-    def _tell(self, when: str, name: str, figures: Figures) -> None:
+    def _report_figures(self, when: str, name: str, figures: Figures) -> None:
         cumulative = f", cIoU {figures['ciou']:.3f}" if "ciou" in figures else ""
         self.report(f"{when}, on {name}: {described(figures)}{cumulative}")

@@ -98,7 +98,7 @@ class _Operator:
         self.understanding.corrector = Corrector(vocabulary)
 
 
-class Hearing:
+class RecognitionThread:
     """Takes blocks from any thread, and reports what was heard on its own thread."""
 
     def __init__(
@@ -125,7 +125,7 @@ class Hearing:
         self.dropped_s = 0.0
         # The network is loaded before the first word is said.
         SileroActivity()
-        self._thread = threading.Thread(target=self._run, name="hearing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="recognition", daemon=True)
         self._thread.start()
 
     def add(self, item: Block | Text) -> None:
