@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lisa_ros.dialogue.references import kept_turns
-from lisa_ros.dialogue.store import StoreError
+from lisa_ros.dialogue.store import FileLostError, StoreError
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.turns import Turn
 
@@ -154,6 +154,7 @@ class Dialogues:
         self._limits, self._store = limits or DialogueLimits(), store
         self._now_s, self._running_s = now_s, running_s
         self._unwritten: set[str] = set()
+        self._reported = ""
         for stored in store.load() if store else ():
             forgotten = stored.turns[0].number - 1
             used_s = running_s() - max(0.0, now_s() - stored.last_turn_s)
@@ -178,12 +179,13 @@ class Dialogues:
             )
 
     def save(self) -> int:
-        """Write what could not be written before, for example because the disk was full.
+        """Write what could not be written before, because the disk was full, or the file was deleted or replaced.
 
         Returns:
             The number of operators whose dialogue in the file is still not the one in memory.
         """
         with self._lock:
+            self._check_file()
             self._write_pending()
             return len(self._unwritten)
 
@@ -192,6 +194,7 @@ class Dialogues:
         with self._lock:
             if self._store is None:
                 return
+            self._check_file()
             self._write_pending()
             if self._unwritten:
                 _LOG.error("The newest turns of %d operators could not be written and are lost.", len(self._unwritten))
@@ -342,6 +345,25 @@ class Dialogues:
             change(self._store)
         except StoreError as error:
             self._unwritten.add(operator)
+            self._keep(error)
+            if isinstance(error, FileLostError):
+                self._write_pending()
+
+    def _check_file(self) -> None:
+        if self._store is None:
+            return
+        try:
+            self._store.check()
+            self._reported = self._reported if self._unwritten else ""
+        except StoreError as error:
+            self._keep(error)
+
+    def _keep(self, error: StoreError) -> None:
+        """Keep in memory what is not in the file, and report each reason once."""
+        if isinstance(error, FileLostError):
+            self._unwritten.update(self._dialogues)
+        if str(error) != self._reported:
+            self._reported = str(error)
             _LOG.error("%s Turns are kept in memory until they can be written.", error)
 
     def _write_pending(self) -> None:
@@ -351,9 +373,11 @@ class Dialogues:
             dialogue = self._dialogues.get(operator, _Dialogue())
             try:
                 self._store.replace(operator, dialogue.turns, dialogue.last_turn_s)
-            except StoreError:  # reported when it began
+            except StoreError as error:
+                self._keep(error)
                 return
             self._unwritten.discard(operator)
+        self._reported = ""
         _LOG.info("Dialogues can be written to %s again; nothing was lost.", self._store.file)
 
 

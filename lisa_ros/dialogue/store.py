@@ -7,21 +7,19 @@ compressed, as is the region that a model wants back in later turns.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
+import shutil
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lisa_ros.segmentation.answers import Mask, ObjectMask, Region
+from lisa_ros.dialogue.open_file import OpenFile
+from lisa_ros.dialogue.stored_turn import check_row, insertion, turn_of_row
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.turns import Turn
 
@@ -60,6 +58,10 @@ class StoreError(LisaError):
     """A file that dialogues cannot be kept in; the text is one sentence."""
 
 
+class FileLostError(StoreError):
+    """The file that was open is not at its path any more: what it held must be written again, to a new one."""
+
+
 class _DamagedError(Exception):
     """The file holds something that cannot be read as dialogues."""
 
@@ -92,10 +94,30 @@ class DialogueStore:
                 or cannot be written.
         """
         self._file = file
+        self._is_open = False
         try:
             self._open()
         except _DamagedError as error:
             self._set_aside(error)
+
+    def check(self) -> None:
+        """Check that the file is still at its path. If an earlier check found that it is not, open a new one.
+
+        SQLite itself goes on writing to a deleted or moved file, and reports nothing. Every change calls this first.
+
+        Raises:
+            FileLostError: It was deleted, moved, replaced or overwritten. It is closed; what another program has put in
+                its place is kept aside with a warning when a new file is begun.
+            StoreError: A new one cannot be opened.
+        """
+        try:
+            if not self._is_open:
+                self._open_again()
+            elif what := self._known.changed():
+                self._leave()
+                raise FileLostError(f"The dialogue file {self._file} {what}.")
+        except OSError as error:
+            raise StoreError(f"Dialogues cannot be kept in {self._file}: {error}.") from error
 
     def load(self) -> list[StoredDialogue]:
         """All dialogues, the one that was idle longest first.
@@ -120,16 +142,12 @@ class DialogueStore:
         Raises:
             StoreError: The file cannot be written, for example because the disk is full. Then it is unchanged.
         """
-        try:
+        with self._changing():
             self._database.execute("begin immediate")
             self._database.execute("delete from turns where operator = ?", (operator,))
             for turn in turns:
-                self._database.execute(*_insertion(operator, turn, last_turn_s))
+                self._database.execute(*insertion(operator, turn, last_turn_s))
             self._database.execute("commit")
-        except sqlite3.Error as error:
-            if self._database.in_transaction:
-                self._database.execute("rollback")
-            raise self._unwritable(error) from error
 
     def add(self, operator: str, turn: Turn, last_turn_s: float) -> None:
         """Add a turn. It survives the process as soon as this returns.
@@ -137,7 +155,7 @@ class DialogueStore:
         Raises:
             StoreError: The file cannot be written. Then it is unchanged.
         """
-        self._execute(*_insertion(operator, turn, last_turn_s))
+        self._execute(*insertion(operator, turn, last_turn_s))
 
     def drop_before(self, operator: str, number: int) -> None:
         """Remove an operator's turns with smaller numbers.
@@ -161,12 +179,10 @@ class DialogueStore:
         Raises:
             StoreError: The file cannot be written. Then it is unchanged.
         """
-        try:
+        with self._changing():
             erased = self._database.execute("delete from turns where operator = ?", (operator,)).rowcount
             self._database.execute("vacuum")
             self._database.execute("pragma wal_checkpoint(truncate)")
-        except sqlite3.Error as error:
-            raise self._unwritable(error) from error
         return int(erased)
 
     def close(self) -> None:
@@ -178,14 +194,21 @@ class DialogueStore:
         """Where the dialogues are."""
         return self._file
 
-    def _unwritable(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(f"Dialogues cannot be written to {self._file}: {error}.")
-
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
-        try:
+        with self._changing():
             self._database.execute(statement, values)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        self.check()
+        try:
+            yield
         except sqlite3.Error as error:
-            raise self._unwritable(error) from error
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+            raise StoreError(f"Dialogues cannot be written to {self._file}: {error}.") from error
+        finally:
+            self._known.note()
 
     def _open(self) -> None:
         try:
@@ -205,6 +228,36 @@ class DialogueStore:
                 raise _DamagedError(str(error)) from error
             reason = "another node has it open" if "locked" in str(error) else str(error)
             raise StoreError(f"Dialogues cannot be kept in {self._file}: {reason}.") from error
+        self._known, self._is_open = OpenFile(self._file), True
+
+    def _open_again(self) -> None:
+        """Begin a new file. Turns that another program has put at its path are kept aside."""
+        is_own = self._known.is_same_file()
+        try:
+            self._open()
+        except _DamagedError as error:
+            self._set_aside(error)
+        if not is_own and self._database.execute("select 1 from turns limit 1").fetchone():
+            self._is_open = False
+            self._database.close()
+            aside = self._rename("replaced")
+            _LOG.warning("Another dialogue file was at %s; it is kept as %s.", self._file, aside)
+            self._open()
+
+    def _leave(self) -> None:
+        """Close the file. A moved one is complete then, and what was copied over it is kept aside."""
+        is_overwritten = self._known.is_same_file() and self._known.is_overwritten()
+        if is_overwritten:
+            aside = self._file.with_name(self._aside_name("replaced"))
+            shutil.copy2(self._file, aside)
+            _LOG.warning("What was written over %s is kept as %s.", self._file, aside)
+        self._is_open = False
+        with suppress(sqlite3.Error):
+            self._database.execute("pragma wal_checkpoint(truncate)")
+        self._database.close()
+        if is_overwritten:
+            self._file.unlink()
+        self._known.delete_log()
 
     def _prepare(self) -> None:
         self._database.execute("pragma locking_mode = exclusive")
@@ -224,10 +277,10 @@ class DialogueStore:
         rows = self._database.execute("select * from turns order by operator, number").fetchall()
         by_operator: dict[str, list[Any]] = {}
         for row in rows:
-            _check_row(row)
+            check_row(row)
             by_operator.setdefault(row[0], []).append(row)
         found = [
-            StoredDialogue(operator, tuple(_turn(row[1], *row[3:]) for row in own), max(row[2] for row in own))
+            StoredDialogue(operator, tuple(turn_of_row(row[1], *row[3:]) for row in own), max(row[2] for row in own))
             for operator, own in by_operator.items()
         ]
         for dialogue in found:
@@ -238,12 +291,9 @@ class DialogueStore:
 
     def _set_aside(self, error: Exception) -> list[StoredDialogue]:
         """Rename the damaged file and begin a new one, which holds nothing."""
+        self._is_open = False
         self._database.close()
-        damaged = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns()}")
-        for ending in _SIDE_FILES:
-            side_file = self._file.with_name(self._file.name + ending)
-            if side_file.exists():
-                side_file.rename(damaged.with_name(damaged.name + ending))
+        damaged = self._rename("damaged")
         _LOG.warning(
             "The dialogues in %s are damaged (%s: %.200s). The file is kept as %s, and a new one is begun.",
             *(self._file, type(error).__name__, error, damaged),
@@ -253,6 +303,18 @@ class DialogueStore:
         except _DamagedError as again:
             raise StoreError(f"Dialogues cannot be kept in {self._file}: {again}.") from again
         return []
+
+    def _rename(self, why: str) -> Path:
+        """Keep the file and its log under another name, which is returned."""
+        aside = self._file.with_name(self._aside_name(why))
+        for ending in _SIDE_FILES:
+            side_file = self._file.with_name(self._file.name + ending)
+            if side_file.exists():
+                side_file.rename(aside.with_name(aside.name + ending))
+        return aside
+
+    def _aside_name(self, why: str) -> str:
+        return f"{self._file.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns()}"
 
 
 def _may_hold_dialogues(file: Path) -> bool:
@@ -267,81 +329,3 @@ def _is_damage(error: sqlite3.Error) -> bool:
     """Whether the content is to blame, and not the disk, a lock or the rights. Extended codes have more bits."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is None or code & 0xFF not in _NOT_DAMAGE
-
-
-def _check_row(row: tuple[Any, ...]) -> None:
-    """Raise a ValueError for a row with values of other types: SQLite does not enforce the columns' types."""
-    operator, number, spoken_s, command, answer, objects, masks, refers = row
-    texts = all(isinstance(value, str) for value in (operator, command, answer, objects, refers))
-    if not (texts and isinstance(number, int) and number > 0 and isinstance(masks, bytes)):
-        raise ValueError("a turn has values of other types")
-    if not (isinstance(spoken_s, float) and math.isfinite(spoken_s)):
-        raise ValueError(f"a turn has the time {spoken_s!r}")
-
-
-def _insertion(operator: str, turn: Turn, last_turn_s: float) -> tuple[str, tuple[Any, ...]]:
-    """The statement that adds a turn, and its values."""
-    objects, masks = _packed(turn.objects)
-    row = (operator, turn.number, last_turn_s, turn.command, turn.answer, objects, masks, json.dumps(turn.references))
-    return "insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row
-
-
-def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
-    """The objects as JSON, and the bits of all masks, each followed by those of its object's region."""
-    bits = b"".join(
-        _bits(found.mask) + (_bits(found.region.mask) if found.region is not None else b"") for found in objects
-    )
-    return json.dumps([_entry(found) for found in objects]), zlib.compress(bits)
-
-
-def _entry(found: ObjectMask) -> dict[str, Any]:
-    entry: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
-    entry["score_calibrated"] = found.score_calibrated
-    if found.region is not None:
-        entry["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
-    return entry
-
-
-def _turn(number: int, command: str, answer: str, objects: str, packed: bytes, refers: str) -> Turn:
-    entries = json.loads(objects)
-    shapes = [shape for entry in entries for shape in _shapes(entry)]
-    expected = sum(map(_size, shapes))
-    bits = zlib.decompressobj().decompress(packed, expected + 1)
-    if len(bits) != expected:  # also protects against shapes that would take all memory
-        raise ValueError(f"masks of {expected} bytes are needed, and {len(bits)} are there")
-    stream = BytesIO(bits)
-    found = tuple(_object(entry, stream) for entry in entries)
-    return Turn(command, answer, found, tuple(json.loads(refers)), number)
-
-
-def _shapes(entry: dict[str, Any]) -> list[tuple[int, int]]:
-    region = entry.get("region")
-    height, width = entry["shape"]
-    return [(height, width), *([tuple(region["shape"])] if region is not None else [])]
-
-
-def _size(shape: tuple[int, int]) -> int:
-    """Bytes that a mask's bits take."""
-    height, width = shape
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-        raise ValueError(f"a mask cannot be {height} x {width}")
-    return -(-height * width // 8)
-
-
-def _object(entry: dict[str, Any], bits: BytesIO) -> ObjectMask:
-    mask, region = _mask(bits, entry["shape"]), None
-    if (stored := entry.get("region")) is not None:
-        x0, y0, x1, y1 = stored["box"]
-        region = Region(_mask(bits, stored["shape"]), (x0, y0, x1, y1))
-    calibrated = entry.get("score_calibrated", False)  # files of earlier versions do not have it
-    return ObjectMask(mask, tuple(entry["span"]), entry.get("score"), calibrated, region=region)
-
-
-def _bits(mask: Mask) -> bytes:
-    return np.packbits(mask).tobytes()
-
-
-def _mask(bits: BytesIO, shape: Sequence[int]) -> Mask:
-    height, width = shape
-    packed = np.frombuffer(bits.read(_size((height, width))), np.uint8)
-    return np.unpackbits(packed, count=height * width).reshape(height, width).astype(np.bool_)

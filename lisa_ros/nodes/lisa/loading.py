@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads the model that the parameters name, and logs the progress."""
 
-import logging
 import resource
 import threading
 import time
@@ -76,30 +75,15 @@ def _connect(parameters: NodeParameters) -> Segmenter:
 
 @contextmanager
 def loading_reports(node: Node) -> Iterator[None]:
-    """Log a line every LOG_PERIOD_S, and the model's own warnings, while the block runs."""
-    package, warnings = logging.getLogger("lisa_ros"), _ToNode(node)
-    package.addHandler(warnings)
+    """Log a line every LOG_PERIOD_S while the block runs."""
     done = threading.Event()
     thread = threading.Thread(target=_report, args=(node, done), name="lisa_loading", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        package.removeHandler(warnings)
         done.set()
         thread.join()
-
-
-class _ToNode(logging.Handler):
-    """Passes warnings of modules that know no ROS on to the node's log."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(logging.WARNING)
-        self._node = node
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log a record at the level WARN."""
-        self._node.get_logger().warning(record.getMessage())
 
 
 def _report(node: Node, done: threading.Event) -> None:

@@ -26,6 +26,7 @@ from lisa_ros.models.registry import registry
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
+from lisa_ros.nodes.common.package_log import log_to
 from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
 from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION, ModelInfoTopic
@@ -99,13 +100,12 @@ class LisaNode(LifecycleNode):
             LoadError: The stored dialogues could not be opened.
         """
         super().__init__("lisa")
-        self.callback_errors = 0
-        self.failure = ""
+        log_to(self.get_logger())
+        self.callback_errors, self.failure, self._trouble = 0, "", ""
         self.change_state = guard_transitions(self)
         self._load_model, self._end = load, end
         self._starter: threading.Thread | None = None
         self._topics: CameraTopics | None = None
-        self._trouble = ""
         self._state = NodeState()
         self._live_parameters = LiveParameters(self, lambda: self._state.now.uses_parameters)
         self._dialogues = self._open_dialogues()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that becomes full while the node runs, and dialogue files that cannot be used, with lisa_node as a process."""
 
+import re
 import resource
 import signal
 from pathlib import Path
@@ -43,6 +44,43 @@ def test_a_full_disk_delays_turns_and_costs_none(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     with probing("full") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process)
+        probe.ask_about(camera_images.message("rgb8"), "two")
+        assert history(probe) == "History: two | two | two"
+
+
+def test_a_dialogue_file_that_is_moved_deleted_or_replaced_by_a_folder_costs_no_turn(tmp_path: Path) -> None:
+    """One after the other while the node runs; at the end it is killed, and the next one continues the dialogue."""
+    file = tmp_path / "dialogues.sqlite"
+    arguments = ("-r", "__node:=lost", "-p", f"dialogue_file:={file}", "-p", "max_image_age:=0.0")
+    with probing("lost") as probe, started(scripted_node(*arguments)) as process:
+        diagnostics: list[DiagnosticArray] = []
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", diagnostics.append, 10)
+        probe.wait_for_node(process)
+        probe.ask_about(camera_images.message("rgb8"), "two")
+        assert probe.ask("two", "ann").turn == 1
+
+        file.chmod(0o444)
+        file.rename(tmp_path / "moved.sqlite")
+        wait_until(file.exists, "a new file without any command")
+        assert re.search(rf"\[ERROR\] \[.*\] \[lost\]: The dialogue file {file} was deleted or moved", process.output)
+        wait_until(lambda: process.output.count("nothing was lost") == 1, "the sentence that all is well again")
+
+        file.unlink()
+        assert probe.ask("two", "ann").turn == 2
+        assert file.exists(), "before the answer"
+
+        file.unlink()
+        file.mkdir()
+        assert probe.ask("two", "ann").turn == 3
+        wait_until(lambda: diagnostics[-1].status[0].level == b"\x01", "a warning")
+        assert "cannot be written to dialogue_file" in diagnostics[-1].status[0].message
+        assert "was replaced by a folder" in process.output and "unable to open database file" in process.output
+        file.rmdir()
+        wait_until(lambda: diagnostics[-1].status[0].level == b"\x00", "the end of the warning")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with probing("lost") as probe, started(scripted_node(*arguments)) as process:
         probe.wait_for_node(process)
         probe.ask_about(camera_images.message("rgb8"), "two")
         assert history(probe) == "History: two | two | two"
