@@ -64,14 +64,15 @@ export class Dialogue {
 
   item(one) {
     const actions = [];
+    const answer = answerText(one);
     if (one.objects.length) actions.push(this.button("show", one, () => this.on.show(one.id)));
     if (one.turn) actions.push(this.button("refer", one, () => this.on.refer(one.turn)));
     return element(
       "li",
       { "data-id": one.id, "data-state": one.state, "data-status": one.status },
-      element("p", { class: "asked" }, element("b", {}, t("you", { operator: this.operator })), ` ${one.text}`),
+      element("p", { class: "asked" }, element("b", { dir: "auto" }, this.operator), " ", said(one.text)),
       element("p", { class: "about" }, aboutCommand(one)),
-      element("p", { class: "answer" }, element("b", {}, t("robot")), ` ${answerText(one)}`),
+      element("p", { class: answer ? "answer" : "answer no-answer" }, element("b", {}, t("robot")), " ", said(answer)),
       element("p", { class: "about" }, ...aboutAnswer(one)),
       element("div", { class: "tools" }, ...actions),
     );
@@ -81,6 +82,11 @@ export class Dialogue {
     const label = action === "show" ? t("show_label", { text: one.text }) : t("refer_turn_label", { turn: one.turn });
     return element("button", { type: "button", "data-action": action, "aria-label": label, onclick }, t(action));
   }
+}
+
+// Text of a person or a model: its direction is its own, whatever stands beside it.
+function said(text) {
+  return element("span", { dir: "auto" }, text);
 }
 
 function aboutCommand(one) {
@@ -111,9 +117,9 @@ function answerText(one) {
 
 function aboutAnswer(one) {
   const status = one.state === "done" ? t(`status_${one.status}`) : "";
-  const parts = [status ? element("strong", {}, status) : null, one.detail && one.state === "done" ? ` ${one.detail}` : ""];
-  if (one.late) parts.push(` ${t("late")}`);
-  return parts.filter(Boolean);
+  const parts = [status ? element("strong", {}, status) : null, one.detail && one.state === "done" ? said(one.detail) : null];
+  if (one.late) parts.push(t("late"));
+  return parts.filter(Boolean).flatMap((part, i) => (i ? [" ", part] : [part]));
 }
 
 function scoreOf(object) {
@@ -137,7 +143,7 @@ export function fillObjects(body, exchange, refer) {
       "tr",
       {},
       element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
-      element("td", { "data-column": t("column_name") }, object.name || t("unnamed")),
+      element("td", { "data-column": t("column_name") }, said(object.name || t("unnamed"))),
       element("td", { "data-column": t("column_score") }, scoreOf(object)),
       element("td", { "data-column": t("column_pixel") }, object.centroid.map(Math.round).join(", ")),
       element("td", { "data-column": t("column_distance") }, distance),

@@ -52,6 +52,7 @@ const handlers = {
   },
   state(message) {
     showState(message, alarms);
+    showAge();
     speechIsThere = message.speech;
     showTalk();
     $("send").disabled = false;
@@ -79,7 +80,6 @@ const handlers = {
     if (exchange.turn) $("undo").hidden = true;
     const shown = view.exchange?.id === exchange.id && view.mode === "answer";
     if (exchange.objects.length && (follows || shown)) view.showAnswer(exchange);
-    if (exchange.state === "done") showLatency(exchange);
     refresh();
   },
   heard(message) {
@@ -126,6 +126,12 @@ function refresh() {
   const exchange = view.mode === "answer" ? view.exchange : dialogue.newest;
   fillObjects($("objects"), exchange, () => refer(exchange.turn));
   $("no-objects").hidden = Boolean(exchange?.objects.length);
+  showLatency([...dialogue.exchanges.values()].findLast((one) => one.timing_ms.total));
+}
+
+// What is shown as live is old where the camera or the connection is lost.
+function showAge() {
+  view.setStale(Boolean(alarms.link) || ["lost", "absent", "silent"].includes(document.body.dataset.camera));
 }
 
 function setDraft(changed) {
@@ -261,7 +267,11 @@ async function begin() {
     mode: refresh,
   });
   dialogue = new Dialogue($("log"), {
-    show: (id) => ((follows = true), view.showAnswer(dialogue.exchanges.get(id))),
+    show: (id) => {
+      follows = true;
+      view.showAnswer(dialogue.exchanges.get(id));
+      $("view").scrollIntoView({ block: "nearest" }); // on a telephone the image is above the dialogue
+    },
     refer,
   });
   link = new Link({
@@ -272,6 +282,7 @@ async function begin() {
       const texts = { slow: t("alarm_link_slow", { age: seconds.toFixed(0) }), lost: t("alarm_link"), full: t("alarm_full") };
       alarms.link = texts[name] ?? "";
       showAlarms(alarms);
+      showAge();
     },
   });
   microphone = new Microphone($("talk"), {
@@ -285,7 +296,7 @@ async function begin() {
   showTalk();
   listen();
   view.draw();
-  $("text").focus();
+  $("text").focus({ preventScroll: true });
 }
 
 begin();

@@ -20,7 +20,8 @@ export function showState({ node, camera }, alarms) {
   set("state-queue", waiting === null ? t("queue_unknown") : waiting ? t("queue_some", { count: waiting }) : t("queue_none"));
   const gone = ["absent", "lost", "connecting"].includes(node.state);
   alarms.node = gone ? t("alarm_node") : node.state === "active" ? "" : t("node_other", node);
-  alarms.camera = ["lost", "absent", "silent"].includes(camera.state) ? t("alarm_camera") : "";
+  const unseen = ["lost", "absent", "silent"].includes(camera.state);
+  alarms.camera = unseen ? t("alarm_camera") : camera.trouble ? t("alarm_camera_trouble", camera) : "";
   document.body.dataset.node = node.state;
   document.body.dataset.camera = camera.state;
   showAlarms(alarms);
@@ -34,8 +35,10 @@ export function showAlarms(alarms) {
   shown.replaceChildren(...texts.map((text) => element("p", {}, text)));
 }
 
-export function showLatency({ timing_ms: times }) {
-  if (!times.total) return;
+// exchange: with the answer; undefined: there is none.
+export function showLatency(exchange) {
+  const times = exchange?.timing_ms ?? {};
+  if (!times.total) return set("state-latency", t("latency_none"));
   const whole = (name) => (times[name] === undefined ? "–" : Math.round(times[name]));
   const values = { total: whole("total"), first: whole("first_mask"), queued: whole("queued"), round: whole("round_trip") };
   set("state-latency", t("latency", values));

@@ -10,10 +10,17 @@ export async function loadTexts() {
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
 }
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+// A value with letters that are read from the right keeps its own direction, and does not turn the text around it.
+function isolated(value) {
+  return RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : value;
+}
+
 // The text of a key with {names} filled in.
 export function t(key, values = {}) {
   const text = Object.hasOwn(texts, key) ? texts[key] : key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? isolated(String(values[name])) : whole));
 }
 
 // An element with attributes, listeners (onclick: f) and children; strings become text nodes.

@@ -24,6 +24,7 @@ export class View {
     this.corner = null;
     this.dragged = null;
     this.boxing = false;
+    this.stale = false; // the live image is an old one
     this.pointed = { points: [], boxes: [] };
     canvas.addEventListener("pointerdown", (event) => this.down(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
@@ -79,6 +80,12 @@ export class View {
     this.draw();
   }
 
+  setStale(stale) {
+    if (stale === this.stale) return;
+    this.stale = stale;
+    this.draw();
+  }
+
   setPointed(pointed) {
     this.pointed = pointed;
     this.draw();
@@ -114,15 +121,16 @@ export class View {
 
   describe(answer, image) {
     const values = { text: answer?.text, count: this.layers.length };
-    const key = answer ? (image ? "view_answer" : "view_answer_no_frame") : image ? "view_live" : "view_live_none";
-    const text = t(key, values);
+    const live = image ? (this.stale ? "view_live_old" : "view_live") : "view_live_none";
+    const text = t(answer ? (image ? "view_answer" : "view_answer_no_frame") : live, values);
     if (this.canvas.getAttribute("aria-label") !== text) this.canvas.setAttribute("aria-label", text);
     const caption = document.getElementById("view-caption");
     if (caption.textContent !== text) caption.textContent = text;
   }
 
+  // Pixels of the image for one of a label: legible on a telephone, too.
   get unit() {
-    return Math.max(1, this.size[0] / 400);
+    return Math.max(1, this.size[0] / Math.min(400, this.canvas.clientWidth || 400));
   }
 
   label(object) {

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the page shows of texts in any script, of many objects and of trouble: the console's own files in Chromium.
+
+The messages are made here, as a console would send them, so that every state can be shown without a node.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from console_page import chromium, console
+from paths import ROOT
+from playwright.sync_api import Browser, Page, WebSocketRoute
+
+from lisa_ros.nodes.console.page import LAST, packed
+
+WIDTH, HEIGHT = 640, 480
+FRAME = bytes(cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1])
+ARABIC = "أعطني الزجاجة الزرقاء (3)."
+HEBREW_THEN_ENGLISH = "שלום, the blue bottle"
+UNBROKEN = "object_of_a_class_without_any_space_in_its_very_long_name" * 2
+NODE = {"state": "active", "sentence": "ready", "model": "LISA", "waiting": 0}
+CAMERA = {"state": "ok", "age_s": 0.1, "trouble": "", "topic": "/image"}
+
+Show = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with console() as address:
+        yield address
+
+
+@pytest.fixture
+def show(browser: Browser, address: str) -> Iterator[Show]:
+    """Opens a page of a size, and sends it a dialogue, a state and further messages."""
+    contexts = []
+
+    def opened(width: int, height: int, exchanges: list[dict[str, Any]], *more: dict[str, Any], **changed: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, locale="en")
+        contexts.append(context)
+        page = context.new_page()
+        cameras = changed.pop("cameras", [""])
+        operator = changed.pop("operator", "ann")
+        welcome = {"type": "welcome", "operator": operator, "camera": cameras[0], "cameras": cameras}
+        state = {"type": "state", "node": NODE, "camera": CAMERA, "speech": False, **changed}
+        dialogue = {"type": "dialogue", "operator": operator, "exchanges": exchanges, "can_undo_reset": False}
+
+        def answer(socket: WebSocketRoute, text: str) -> None:
+            if json.loads(text)["type"] == "hello":
+                for message in (welcome, state, dialogue, *more):
+                    socket.send(json.dumps(message))
+                socket.send(LAST + packed({"kind": "live", "stamp": [1, 0], "size": [WIDTH, HEIGHT]}, FRAME))
+
+        page.route_web_socket(
+            re.compile("/page$"), lambda socket: socket.on_message(lambda text: answer(socket, str(text)))
+        )
+        page.goto(address)
+        page.wait_for_selector("body[data-node]")
+        page.wait_for_function("() => JSON.parse(document.getElementById('view').dataset.drawn ?? '{}').image")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def exchange(number: int, text: str, answer: str, *objects: dict[str, Any]) -> dict[str, Any]:
+    times = {"queued": 2.0, "first_mask": 120.0, "total": 151.0, "round_trip": 171.0}
+    known = {"id": f"e{number}", "text": text, "answer": answer, "turn": number, "objects": list(objects)}
+    rest = {"references": [], "pointing": {}, "state": "done", "status": "OK", "detail": "", "spoken": "", "heard": ""}
+    return {**known, **rest, "size": [WIDTH, HEIGHT], "stamp": [1, 0], "timing_ms": times, "late": False}
+
+
+def found(number: int, name: str = "the blue bottle") -> dict[str, Any]:
+    column, row = number % 6 * 100, number // 6 * 80
+    runs = [row * WIDTH + column, 60, (HEIGHT - row) * WIDTH - column - 60]
+    reason = "The depth image has no valid value inside of the mask; the object may be too close or transparent."
+    known = {"number": number, "name": name, "runs": runs, "centroid": [column, row], "score": 0.5}
+    return {**known, "score_calibrated": number % 2 == 0, "distance_m": None, "no_distance": reason}
+
+
+def left_of(page: Page, selector: str, text: str) -> float:
+    """Where the first letter of a text stands, pixels from the page's left edge."""
+    return float(
+        page.evaluate(
+            """([selector, text]) => {
+                const walker = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT);
+                for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+                    const at = node.data.indexOf(text);
+                    if (at < 0) continue;
+                    const range = document.createRange();
+                    range.setStart(node, at);
+                    range.setEnd(node, at + 1);
+                    return range.getBoundingClientRect().left;
+                }
+            }""",
+            [selector, text],
+        )
+    )
+
+
+def test_a_name_read_from_the_right_stays_in_front_of_its_command_and_sentences_end_where_they_end(show: Show) -> None:
+    page = show(1280, 800, [exchange(1, HEBREW_THEN_ENGLISH, ARABIC, found(1, "瓶子 🍾"))], operator="أحمد")
+    asked, answered = "#log .asked", "#log .answer"
+    assert left_of(page, asked, "أ") < left_of(page, asked, "the") < left_of(page, asked, "ש")
+    assert left_of(page, answered, ".") < left_of(page, answered, "أ")
+    page.click("#log [data-action=show]")
+    caption = "#view-caption"
+    parts = [left_of(page, caption, part) for part in ("Masks", "the blue", "ש", "The image")]
+    assert parts == sorted(parts)
+    assert page.inner_text("#objects td:nth-child(2)") == "瓶子 🍾"
+    page.fill("#text", ARABIC)
+    assert page.evaluate("() => getComputedStyle(document.getElementById('text')).direction") == "rtl"
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (360, 740), (800, 1280), (1280, 800), (3840, 2160)])
+def test_thirty_objects_and_unbroken_words_fit_and_the_command_stays_near(show: Show, width: int, height: int) -> None:
+    objects = [found(number, (UNBROKEN, "a mug")[number % 2]) for number in range(1, 31)]
+    cameras = ["front", "wrist_" + UNBROKEN]
+    page = show(width, height, [exchange(1, "x" * 2000, "y" * 5000, *objects)], cameras=cameras)
+    page.click("#log [data-action=show]")
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    table = page.evaluate(
+        "() => { const box = document.querySelector('.table'); return [box.scrollWidth, box.clientWidth]; }"
+    )
+    assert table[0] <= table[1]
+    assert page.locator("#objects tr").count() == 30
+    image, command = (page.locator(selector).bounding_box() for selector in ("#view", "#text"))
+    assert image and command and command["y"] - image["y"] < 1.3 * height
+    # The image is seen after "Show", also where it is far above the button.
+    assert image["y"] >= -1 and image["y"] + image["height"] <= height + 1
+
+
+def test_what_is_shown_without_a_camera_is_not_called_live(show: Show) -> None:
+    page = show(1280, 800, [], camera={**CAMERA, "state": "lost", "age_s": 4.0})
+    assert page.inner_text("#view-caption") == "The last image that came; it is not live."
+    page = show(1280, 800, [], camera={**CAMERA, "trouble": "The encoding 'x' is not known."})
+    assert "cannot be shown: The encoding 'x' is not known." in page.inner_text("#alarm")
+
+
+def test_the_times_of_the_last_answer_are_there_after_a_reload(show: Show) -> None:
+    assert show(1280, 800, []).inner_text("#state-latency") == "none yet"
+    page = show(1280, 800, [exchange(1, "a mug", "It is there."), {**exchange(2, "b", ""), "timing_ms": {}}])
+    assert page.inner_text("#state-latency").startswith("151 ms")
+
+
+def test_every_text_is_shown_somewhere() -> None:
+    folder = ROOT / "lisa_ros" / "nodes" / "console" / "static"
+    texts = json.loads((folder / "texts" / "en.json").read_text())
+    page = "".join(file.read_text() for file in [*folder.glob("*.js"), folder / "index.html"])
+    begins = re.findall(r"`(\w+_)\$\{", page)
+    unused = [key for key in texts if f'"{key}"' not in page and not key.startswith(tuple(begins))]
+    assert unused == ["lang"]
