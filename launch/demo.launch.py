@@ -7,71 +7,66 @@ Then, in another terminal: `ros2 topic pub --once /lisa/command_text std_msgs/ms
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
-from launch.conditions import IfCondition
+from launch.actions import GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lisa_ros.nodes.common.launching import (
+from lisa_ros.nodes.common.launch_arguments import (
+    CONSOLE,
+    NODE,
+    Argument,
     check_arguments,
     config_file,
-    console_nodes,
-    declare_console_arguments,
-    declare_node_arguments,
-    names_of,
-    set_fastdds_profile,
-    shared_arguments,
+    declare,
+    is_true,
 )
+from lisa_ros.nodes.common.launching import console_nodes, given, set_fastdds_profile, shared_arguments
 
 LISA = Path(__file__).with_name("lisa.launch.py")
 
-# Parameters of sim_camera: type, default and meaning. The seed is that of `make demo`, whose commands fit the scene.
+# Parameters of sim_camera. The seed is that of `make demo`, whose commands fit the scene.
 CAMERA = {
-    "seed": (int, "92", "Scene on the table."),
-    "width": (int, "640", "Width of the images, pixels."),
-    "height": (int, "480", "Height of the images, pixels."),
-    "rate_hz": (float, "5.0", "Images per second."),
+    "seed": Argument("92", "Scene on the table.", int),
+    "width": Argument("640", "Width of the images, pixels.", int),
+    "height": Argument("480", "Height of the images, pixels.", int),
+    "rate_hz": Argument("5.0", "Images per second.", float),
+}
+ARGUMENTS = {
+    "namespace": Argument("", "Namespace of all nodes."),
+    "rviz": Argument("true", "false: without RViz.", bool),
+    **CAMERA,
+    **NODE,
+    **CONSOLE,
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, both nodes and RViz."""
-    arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
-        DeclareLaunchArgument("rviz", default_value="true", description="false: without RViz."),
-        *(DeclareLaunchArgument(name, default_value=d, description=text) for name, (_, d, text) in CAMERA.items()),
-        *declare_node_arguments(),
-        *declare_console_arguments(),
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start_demo, args=[names_of(arguments)])])
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start_demo)])
 
 
-def start_demo(context: LaunchContext, declared: list[str]) -> list[LaunchDescriptionEntity]:
+def start_demo(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The camera, lisa.launch.py and RViz."""
+    check_arguments(context, __file__, ARGUMENTS)
     return [
-        *check_arguments(context, declared),
         *set_fastdds_profile(context),
-        camera(),
+        camera(context),
         lisa_node(),
         *console_nodes(context, {"": "image"}, LaunchConfiguration("namespace")),
-        GroupAction([OpaqueFunction(function=rviz)], condition=IfCondition(LaunchConfiguration("rviz"))),
+        *([rviz()] if is_true(given(context, "rviz")) else []),
     ]
 
 
-def camera() -> Node:
+def camera(context: LaunchContext) -> Node:
     """The simulated camera."""
-    parameters = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, (kind, _, _) in CAMERA.items()
-    }
     return Node(
         package="lisa_ros",
         executable="sim_camera",
         name="sim_camera",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[parameters],
+        parameters=[{name: argument.kind(given(context, name)) for name, argument in CAMERA.items()}],
         output="screen",
         emulate_tty=True,
     )
@@ -84,19 +79,17 @@ def lisa_node() -> GroupAction:
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
 
 
-def rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def rviz() -> LaunchDescriptionEntity:
     """RViz, where it is installed."""
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
-        return [LogInfo(msg="rviz2 is not installed; the demo runs without it.")]
-    return [
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            name="rviz",
-            namespace=LaunchConfiguration("namespace"),
-            arguments=["-d", config_file("demo.rviz")],
-            output="screen",
-        )
-    ]
+        return LogInfo(msg="rviz2 is not installed; the demo runs without it.")
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", config_file("demo.rviz")],
+        output="screen",
+    )

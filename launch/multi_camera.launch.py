@@ -8,49 +8,39 @@ file and one checkpoint serve all.
 import re
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lisa_ros.nodes.common.launching import (
-    check_arguments,
-    console_nodes,
-    declare_console_arguments,
-    declare_node_arguments,
-    names_of,
-    set_fastdds_profile,
-    shared_arguments,
-)
+from lisa_ros.nodes.common.launch_arguments import CONSOLE, NODE, Argument, camera_topics, check_arguments, declare
+from lisa_ros.nodes.common.launching import console_nodes, given, set_fastdds_profile, shared_arguments
+from lisa_ros.segmentation.errors import LisaError
 
 ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")
 
 # In each camera's namespace.
-TOPICS = {
-    "image": "Topic of each colour camera; {camera} is replaced by the camera's name, also in the next two.",
-    "depth": "Topic of its depth, registered to the colour image.",
-    "camera_info": "Topic of its intrinsics.",
+TOPICS = camera_topics("Topic of each colour camera; {camera} is replaced by the camera's name, also in the next two.")
+ARGUMENTS = {
+    "cameras": Argument(None, "Names of the cameras, with commas between: front,wrist."),
+    "namespace": Argument("", "Put before each camera's namespace."),
+    **TOPICS,
+    **NODE,
+    **CONSOLE,
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
-    arguments = [
-        DeclareLaunchArgument("cameras", description="Names of the cameras, with commas between: front,wrist."),
-        DeclareLaunchArgument("namespace", default_value="", description="Put before each camera's namespace."),
-        *(DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()),
-        *declare_node_arguments(),
-        *declare_console_arguments(),
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes, args=[names_of(arguments)])])
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start_nodes)])
 
 
-def start_nodes(context: LaunchContext, declared: list[str]) -> list[LaunchDescriptionEntity]:
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """lisa.launch.py for each camera."""
-    unknown = check_arguments(context, declared)
-    names = camera_names(LaunchConfiguration("cameras").perform(context))
-    prefix = LaunchConfiguration("namespace").perform(context)
-    topics = {topic: LaunchConfiguration(topic).perform(context) for topic in TOPICS}
+    check_arguments(context, __file__, ARGUMENTS)
+    names = camera_names(given(context, "cameras"))
+    prefix = given(context, "namespace")
+    topics = {topic: given(context, topic) for topic in TOPICS}
     cameras = [
         one_camera(
             {
@@ -66,7 +56,7 @@ def start_nodes(context: LaunchContext, declared: list[str]) -> list[LaunchDescr
     images = {name: console_topic(name, topics_of(name, topics)["image"]) for name in names}
     # For the console: the cameras' launch files have it in their own scopes alone.
     profile = set_fastdds_profile(context)
-    return [*unknown, *cameras, *profile, *console_nodes(context, images, prefix)]
+    return [*cameras, *profile, *console_nodes(context, images, prefix)]
 
 
 def console_topic(camera: str, topic: str) -> str:
@@ -94,12 +84,12 @@ def camera_names(text: str) -> list[str]:
     """The names between the commas.
 
     Raises:
-        ValueError: there are none, one comes twice, or one is no name of a namespace.
+        LisaError: there are none, one comes twice, or one is no name of a namespace.
     """
     names = [name.strip().strip("/") for name in text.split(",") if name.strip()]
     wrong = [name for name in names if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]
     if not names or wrong or len(set(names)) != len(names):
-        raise ValueError(
+        raise LisaError(
             f"cameras is {text!r}; it must be different names of letters, digits and _, with commas between"
         )
     return names

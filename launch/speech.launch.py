@@ -4,52 +4,61 @@
 Commands are about the image of the moment at which they were begun to be said.
 """
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lisa_ros.nodes.common.launching import (
+from lisa_ros.nodes.common.launch_arguments import (
+    CONSOLE,
+    NODE,
+    Argument,
+    camera_topics,
     check_arguments,
-    check_file,
     config_file,
-    declare_node_arguments,
+    declare,
+)
+from lisa_ros.nodes.common.launching import (
+    console_nodes,
+    given,
     given_parameters,
-    names_of,
+    lisa_node,
+    process_options,
     set_fastdds_profile,
 )
 
-TOPICS = ("image", "depth", "camera_info")
+TOPICS = camera_topics()
+ARGUMENTS = {
+    "namespace": Argument("", "Namespace of both nodes."),
+    **TOPICS,
+    "speech_params_file": Argument(config_file("speech.yaml"), "Parameter file of `speech`."),
+    **NODE,
+    **CONSOLE,
+}
 # A command takes seconds to be said, and the image of its begin must still be there.
 SPOKEN = {"command_frame": "nearest", "frame_buffer": 15.0, "max_image_age": 20.0}
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
-    arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
-        *(DeclareLaunchArgument(name, default_value=name, description=f"Topic `{name}`.") for name in TOPICS),
-        DeclareLaunchArgument(
-            "speech_params_file", default_value=config_file("speech.yaml"), description="Parameter file of `speech`."
-        ),
-        *declare_node_arguments(),
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes, args=[names_of(arguments)])])
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start_nodes)])
 
 
-def start_nodes(context: LaunchContext, declared: list[str]) -> list[LaunchDescriptionEntity]:
-    """Both nodes."""
-    unknown = check_arguments(context, declared)
-    files = {name: LaunchConfiguration(name).perform(context) for name in ("params_file", "speech_params_file")}
-    for name, file in files.items():
-        check_file(name, file)
-    shared = {"package": "lisa_ros", "namespace": LaunchConfiguration("namespace"), "output": "screen"}
-    lisa = Node(
-        executable="lisa_node",
-        name="lisa",
-        parameters=[files["params_file"], SPOKEN, given_parameters(context)],
-        remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
-        **shared,
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Both nodes, and the console if it is wanted."""
+    check_arguments(context, __file__, ARGUMENTS)
+    console = console_nodes(context, {"": given(context, "image")}, LaunchConfiguration("namespace"))
+    return [*set_fastdds_profile(context), lisa_node(context, TOPICS, SPOKEN), speech(context), *console]
+
+
+def speech(context: LaunchContext) -> Node:
+    """The node `speech`, with the vocabulary of the checkpoint and the clock of lisa_node."""
+    parameters = given_parameters(context, ("checkpoint", "use_sim_time"))
+    return Node(
+        package="lisa_ros",
+        executable="speech",
+        name="speech",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[given(context, "speech_params_file"), *([parameters] if parameters else [])],
+        **process_options(context),
     )
-    speech = Node(executable="speech", name="speech", parameters=[files["speech_params_file"]], **shared)
-    return [*unknown, *set_fastdds_profile(context), lisa, speech]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files: their shape always, real starts where `launch` and `launch_ros` are installed (not on PyPI)."""
 
-import ast
 import dataclasses
 import importlib.util
 import json
@@ -19,15 +18,16 @@ from types import ModuleType
 import pytest
 from ament_index_python.packages import get_packages_with_prefixes
 from paths import ROOT
+from rclpy.parameter_client import AsyncParameterClient
 from ros_harness import Process, started, talking_node, wait_until
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from lisa_ros.msg import Segmentation
-from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, TYPES, NodeParameters
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters
 
-ONE, SEVERAL, DEMO = "lisa.launch.py", "multi_camera.launch.py", "demo.launch.py"
+ONE, SEVERAL, DEMO, SPEECH = "lisa.launch.py", "multi_camera.launch.py", "demo.launch.py", "speech.launch.py"
 TOPICS = {"image", "depth", "camera_info"}
 SHARED = {
     "params_file",
@@ -51,6 +51,7 @@ SHARED = {
 ARGUMENTS = {
     ONE: {"namespace"} | TOPICS | SHARED,
     SEVERAL: {"cameras", "namespace"} | TOPICS | SHARED,
+    SPEECH: {"namespace", "speech_params_file"} | TOPICS | SHARED,
     DEMO: {"namespace", "rviz", "seed", "width", "height", "rate_hz"} | SHARED,
 }
 
@@ -59,15 +60,6 @@ LOADED_S = 150.0
 
 missing = [name for name in ("launch", "launch_ros") if importlib.util.find_spec(name) is None]
 needs_launch = pytest.mark.skipif(bool(missing), reason=f"not installed here: {', '.join(missing)}")
-
-
-def keys_of(file: str, table: str) -> set[str]:
-    """Of a dictionary at the top of a launch file, read without running it."""
-    for node in ast.parse((ROOT / "launch" / file).read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == table:
-            assert isinstance(node.value, ast.Dict)
-            return {ast.literal_eval(key) for key in node.value.keys if key is not None}
-    raise AssertionError(f"{file} has no {table}")
 
 
 @contextmanager
@@ -90,13 +82,14 @@ def launching(file: str, **given: object) -> list[str]:
     code = (
         "import os, sys; from launch import LaunchService; from launch.launch_description_sources import *;"
         "from launch.actions import IncludeLaunchDescription as Include;"
-        "os.setpgrp(); print('group', os.getpid(), flush=True); service = LaunchService();"
+        "os.setpgrp(); print('group', os.getpid(), flush=True);"
         f"source = PythonLaunchDescriptionSource({str(ROOT / 'launch' / file)!r});"
         f"given = { ({name: str(value) for name, value in given.items()})!r};"
+        "service = LaunchService(argv=[f'{name}:={value}' for name, value in given.items()]);"
         "service.include_launch_description(Include(source, launch_arguments=given.items()));"
         "sys.exit(service.run())"
     )
-    return [sys.executable, "-c", code]
+    return [sys.executable, "-c", code, file]
 
 
 def module_of(file: str) -> ModuleType:
@@ -131,10 +124,12 @@ def test_launch_declares_what_is_documented(file: str) -> None:
 
 @needs_launch
 def test_arguments_that_are_parameters_exist_in_the_nodes() -> None:
-    from lisa_ros.nodes.common.launching import PARAMETERS
+    from lisa_ros.nodes.common.launch_arguments import PARAMETERS
 
     declared = {entry.name for entry in dataclasses.fields(NodeParameters)} | {"use_sim_time"}
     assert set(PARAMETERS) <= declared
+    for name in set(PARAMETERS) - {"use_sim_time"}:
+        assert (PARAMETERS[name].kind, PARAMETERS[name].choices) == (TYPES[name], FIELD_BOUNDS[name].choices)
     assert set(module_of(DEMO).CAMERA) <= {entry.name for entry in dataclasses.fields(SimCameraParameters)}
 
 
@@ -144,8 +139,53 @@ def test_a_misspelt_argument_starts_nothing(file: str) -> None:
     cameras = {"cameras": "front"} if file == SEVERAL else {}
     with launched(file, chekpoint="/models/LISA", **cameras) as process:
         assert process.wait() == 1
-        assert "no launch argument 'chekpoint'; is 'checkpoint' meant?" in process.output
+        assert f"no launch argument 'chekpoint' in {file}; is 'checkpoint' meant?" in process.output
         assert "process started" not in process.output
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("file", "argument", "value", "sentence"),
+    [
+        (ONE, "console_port", "abc", "console_port is 'abc'; it must be a whole number"),
+        (ONE, "device", "gpu", "device is 'gpu'; it must be one of auto, cpu, cuda"),
+        (ONE, "kamera", "x", "no launch argument 'kamera' in lisa.launch.py; --show-args lists them"),
+        (SPEECH, "respawn", "maybe", "respawn is 'maybe'; it must be true or false"),
+        (SPEECH, "speech_params_file", "/no", "speech_params_file is '/no', and there is no such file"),
+        (DEMO, "rviz", "no", "rviz is 'no'; it must be true or false"),
+    ],
+)
+def test_a_wrong_value_starts_nothing(file: str, argument: str, value: str, sentence: str) -> None:
+    with launched(file, **{"console": "true", argument: value}) as process:
+        assert process.wait() == 1
+        assert sentence in process.output and "process started" not in process.output
+
+
+INCLUDING = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushROSNamespace
+def generate_launch_description():
+    lisa = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(FILE), launch_arguments={"params_file": PARAMS, "respawn": "false"}.items()
+    )
+    own = DeclareLaunchArgument("use_respawn", default_value="false")
+    return LaunchDescription([own, GroupAction([PushROSNamespace("robot1"), lisa])])
+"""
+
+
+@needs_launch
+def test_a_launch_file_with_own_arguments_and_a_namespace_includes_ours(tmp_path: Path) -> None:
+    params, file = tmp_path / "mine.yaml", tmp_path / "robot.launch.py"
+    params.write_text("/**: {ros__parameters: {checkpoint: /no/such/folder}}\n")
+    names = {"FILE": repr(str(ROOT / "launch" / ONE)), "PARAMS": repr(str(params))}
+    file.write_text(re.sub("FILE|PARAMS", lambda found: names[found.group()], INCLUDING))
+    with launched(str(file), use_respawn="false") as process:
+        assert process.wait() == 0  # the launch ends with its only node
+        assert "Could not load the checkpoint /no/such/folder" in process.output
+        assert "robot1.lisa" in process.output
+        assert "has no parameters for" not in process.output  # of a parameter file that launch_ros writes
 
 
 @needs_launch
@@ -196,6 +236,27 @@ def test_each_camera_gets_a_node_in_its_own_namespace(monkeypatch: pytest.Monkey
             wait_until(lambda ready=ready: ready in process.output, f"the node of {name}", LOADED_S)
             assert f"robot.{name}.lisa" in process.output
     assert len(list((tmp_path / "lisa_ros").glob("*.sqlite"))) == 2
+
+
+@needs_launch
+def test_speech_has_the_checkpoints_vocabulary_and_the_page_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("moonshine_voice")
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    given = {"checkpoint": "/no/such/folder", "console": True, "console_port": 0, "respawn_delay": 0.1}
+    with launched(SPEECH, **given) as process, talking_node("somebody") as node:
+        wait_until(lambda: "Ready: moonshine" in process.output, "the node speech", LOADED_S)
+        wait_until(lambda: "http://127.0.0.1:" in process.output, "the page")
+        speech = AsyncParameterClient(node, "speech")
+        wait_until(speech.services_are_ready, "its parameters")
+        asked = speech.get_parameters(["checkpoint"])
+        wait_until(asked.done, "its checkpoint")
+        assert asked.result().values[0].string_value == "/no/such/folder"
+        started_pid = re.search(r"\[speech-2\]: process started with pid \[(\d+)\]", process.output)
+        assert started_pid is not None
+        os.kill(int(started_pid[1]), signal.SIGKILL)
+        wait_until(lambda: process.output.count("[speech-2]: process started") == 2, "the second start")
 
 
 @needs_launch

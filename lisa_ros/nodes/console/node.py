@@ -23,10 +23,10 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from lisa_ros.nodes.common.command_line import check_arguments, check_overrides, wants_help
+from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.starting import StartError, start_ros
-from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, parameter_names
+from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
 from lisa_ros.segmentation.errors import how_to_install
 
 MISSING = f"The console needs starlette, uvicorn, websockets and segno; {how_to_install('console')}."
@@ -44,11 +44,9 @@ class ConsoleNode(Node):
 
         Raises:
             ConsoleParameterError: a parameter has a value that cannot be used.
-            StartError: a parameter does not exist and its name resembles another.
         """
         super().__init__("console")
         self.callback_errors = 0
-        check_overrides(list(self._parameter_overrides), [*parameter_names(), "use_sim_time"])
         self.parameters = declared(self)
 
 
@@ -58,18 +56,16 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if it could not start, after printing the reason.
     """
-    if wants_help(args):
-        print(f"{__doc__}\nParameters: {', '.join(parameter_names())}; docs/operators.md describes them.")
-        return 0
     try:
+        if check_program(args, "console", "Serves the operators' page (docs/operators.md).", descriptions()):
+            return 0
         import lisa_ros.nodes.console.app  # noqa: F401  the web packages are an extra
+
+        start_ros(args, SignalHandlerOptions.NO)
+        return _run(args)
     except ImportError as error:
         print(f"console: {MISSING} ({error})", file=sys.stderr)
         return 1
-    try:
-        check_arguments(args, parameter_names())
-        start_ros(args, SignalHandlerOptions.NO)
-        return _run()
     except (StartError, ConsoleParameterError, OSError) as error:
         print(f"console: {error}", file=sys.stderr)
         return 1
@@ -79,11 +75,12 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def _run() -> int:
+def _run(args: Sequence[str] | None) -> int:
     node = ConsoleNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
+        report_overrides(node, args)
         with _listening(node.parameters) as listener:
             asyncio.run(_serve(node, executor, listener))
     finally:
@@ -131,6 +128,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
         console.app,
         log_level="warning",
         access_log=False,  # a link with a token must not be in a log
+        lifespan="off",  # the app has none, and a second Ctrl-C would end it with a traceback
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,
         ws_per_message_deflate=False,  # JPEG files do not get smaller

@@ -93,9 +93,9 @@ def declared(node: Node) -> ConsoleParameters:
     return parameters
 
 
-def parameter_names() -> list[str]:
-    """The names of all parameters."""
-    return [entry.name for entry in _fields()]
+def descriptions() -> dict[str, str]:
+    """Name -> description of each parameter, for the program's help."""
+    return {entry.name: entry.metadata["description"] for entry in _fields()}
 
 
 def _fields() -> tuple[dataclasses.Field[Any], ...]:

@@ -26,13 +26,13 @@ from std_srvs.srv import SetBool
 
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.msg import Audio, Heard, Segmentation
-from lisa_ros.nodes.common.command_line import check_arguments
+from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.common.stamps import nanoseconds, time_message
 from lisa_ros.nodes.common.starting import StartError, create_node, start_ros
 from lisa_ros.nodes.speech.commanding import Commanding
-from lisa_ros.nodes.speech.parameters import FILE, MICROPHONE, NAMES, TOPIC, SpeechParameters, declared
+from lisa_ros.nodes.speech.parameters import DESCRIPTIONS, FILE, MICROPHONE, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recognition_thread import (
     LISTENING,
     PUSH_TO_TALK,
@@ -79,29 +79,27 @@ class Speech(Node):
         """
         super().__init__("speech")
         self.callback_errors = 0
-        self._parameters = declared(self)
+        self._declared = declared(self)
         self._faults: dict[str, str] = {}
         self._counts = dict.fromkeys(Meaning, 0)
         self._silent_until_s = 0.0
         self._pressed = False
         self._stop = threading.Event()
-        self._file = read_wav(_file(self._parameters)) if self._parameters.audio == FILE else None
-        self._speaker = Speaker(self._parameters.say, self._parameters.say_command, self._fault("speaker"))
-        settings = _settings(self._parameters)
-        recognizer = load_recognizer(
-            self._parameters.asr_model, self._parameters.asr_language, self._parameters.asr_device
-        )
-        self._recorder = Recorder(self._parameters.record_folder, self._fault("recording"))
+        self._file = read_wav(_file(self._declared)) if self._declared.audio == FILE else None
+        self._speaker = Speaker(self._declared.say, self._declared.say_command, self._fault("speaker"))
+        settings = _settings(self._declared)
+        recognizer = load_recognizer(self._declared.asr_model, self._declared.asr_language, self._declared.asr_device)
+        self._recorder = Recorder(self._declared.record_folder, self._fault("recording"))
         self._heard = self.create_publisher(Heard, "~/heard", 50)
         self._saying = self.create_publisher(String, "~/saying", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._commanding = Commanding(self, self._parameters.lisa, self._on_answer)
+        self._commanding = Commanding(self, self._declared.lisa, self._on_answer)
         self._recognition = RecognitionThread(recognizer, settings, self._on_heard, self._fault("recognition"))
         self._voices = Voices(self, self._on_voice)
         self._recognizer_name = recognizer.name
         self._open_inputs()
         self.create_timer(1.0, self._publish_diagnostics)
-        self.get_logger().info(f"Ready: {recognizer.name}; listens: {self._parameters.listen}.")
+        self.get_logger().info(f"Ready: {recognizer.name}; listens: {self._declared.listen}.")
 
     def close(self) -> None:
         """Stops listening and speaking."""
@@ -118,12 +116,12 @@ class Speech(Node):
         self.create_subscription(String, "~/cancel", self._on_cancel, 10)
         self.create_service(SetBool, "~/push_to_talk", self._on_button_service)
         self._microphone: Microphone | None = None
-        if self._parameters.audio == MICROPHONE:
+        if self._declared.audio == MICROPHONE:
             now_ns = lambda: int(self.get_clock().now().nanoseconds)  # noqa: E731
             self._microphone = Microphone(
-                self._parameters.device, self._on_sound, self._fault("microphone"), now_ns=now_ns
+                self._declared.device, self._on_sound, self._fault("microphone"), now_ns=now_ns
             )
-        elif self._parameters.audio == TOPIC:
+        elif self._declared.audio == TOPIC:
             if missing := subscribe_audio_common(self, self._on_common_audio, self._fault("topic audio")):
                 self.get_logger().info(missing)
         elif self._file is not None:
@@ -139,7 +137,7 @@ class Speech(Node):
                 return
             self._on_sound(samples[start : start + step], RATE, begin_ns + round(start * 1e9 / RATE))
         # Silence, so that the last utterance ends.
-        rest = np.zeros(round(RATE * (self._parameters.end_silence + 0.1)), dtype=np.float32)
+        rest = np.zeros(round(RATE * (self._declared.end_silence + 0.1)), dtype=np.float32)
         self._on_sound(rest, RATE, begin_ns + round(len(samples) * 1e9 / RATE))
 
     def _on_sound(self, samples: Samples, rate: int, start_ns: int) -> None:
@@ -150,7 +148,7 @@ class Speech(Node):
             return
         else:
             mode = LISTENING
-        self._recognition.add(Block(self._parameters.operator, _LOCAL, mode, samples, rate, start_ns))
+        self._recognition.add(Block(self._declared.operator, _LOCAL, mode, samples, rate, start_ns))
 
     def _on_common_audio(self, sound: Samples, rate: int, start_ns: int) -> None:
         begin_ns = start_ns or self.get_clock().now().nanoseconds - round(len(sound) * 1e9 / max(1, rate))
@@ -158,7 +156,7 @@ class Speech(Node):
 
     def _is_deaf(self) -> bool:
         """Whether the robot speaks: the microphone would record its voice."""
-        if self._parameters.listen_while_speaking:
+        if self._declared.listen_while_speaking:
             return False
         if self._speaker.speaking:
             self._silent_until_s = time.monotonic() + _ECHO_S
@@ -203,7 +201,7 @@ class Speech(Node):
         now_ns = self.get_clock().now().nanoseconds
         mode = PUSH_TO_TALK if pressed else RELEASED
         self._pressed = pressed
-        self._recognition.add(Block(self._parameters.operator, _LOCAL, mode, NO_SOUND, RATE, now_ns))
+        self._recognition.add(Block(self._declared.operator, _LOCAL, mode, NO_SOUND, RATE, now_ns))
 
     def _on_voice(self, voice: str, recognition: Recognition) -> None:
         """A text of another recogniser."""
@@ -292,8 +290,8 @@ class Speech(Node):
         faults = [sentence for sentence in self._faults.values() if sentence]
         values: dict[str, Any] = {
             "recogniser": self._recognizer_name,
-            "audio": self._parameters.audio,
-            "listen": self._parameters.listen,
+            "audio": self._declared.audio,
+            "listen": self._declared.listen,
             **{f"utterances {meaning.value}": count for meaning, count in self._counts.items()},
             "commands without an answer": self._commanding.waiting,
             "sound dropped (s)": f"{self._recognition.dropped_s:.1f}",
@@ -335,9 +333,10 @@ def run(args: Sequence[str] | None = None) -> int:
         0, or 1 where the command line, a parameter or a package is wrong.
     """
     try:
-        check_arguments(args, NAMES)
+        if check_program(args, "speech", "Hears commands, sends them to lisa_node and speaks answers.", DESCRIPTIONS):
+            return 0
         start_ros(args, SignalHandlerOptions.ALL)
-        _spin()
+        _spin(args)
     except (StartError, SpeechError, ValueError) as error:
         print(f"speech: {error}", file=sys.stderr)
         return 1
@@ -348,9 +347,10 @@ def run(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _spin() -> None:
+def _spin(args: Sequence[str] | None) -> None:
     node = create_node(Speech)  # the recognizer takes time to load
     try:
+        report_overrides(node, args)
         rclpy.spin(node)
     finally:
         node.close()

@@ -67,7 +67,8 @@ class SpeechParameters:
     listen_while_speaking: bool = _switch(False, "Listen with the microphone while the robot speaks.")
 
 
-NAMES = tuple(entry.name for entry in dataclasses.fields(SpeechParameters))
+DESCRIPTIONS = {entry.name: entry.metadata["description"] for entry in dataclasses.fields(SpeechParameters)}
+"""Name -> description of each parameter, for the program's help."""
 
 
 def declared(node: Node) -> SpeechParameters:

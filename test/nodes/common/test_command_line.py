@@ -72,17 +72,20 @@ def test_namespaces_as_sections_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("module", "arguments", "code", "said"),
     [
-        (["--help"], 0, "usage: ros2 run lisa_ros"),
-        (["--chekpoint", "/x"], 1, "no argument '--chekpoint /x'"),
-        (["--ros-args", "-p", "widht:=320"], 1, "no parameter 'widht'; is 'width' meant?"),
-        (["--ros-args", "-p", "chekpoint:=/x"], 1, "no parameter 'chekpoint'; is 'checkpoint' meant?"),
+        ("lisa.node", ["--help"], 0, "usage: ros2 run lisa_ros lisa_node"),
+        ("speech.starting", ["--help"], 0, "wake_phrase: Phrase that commands begin with"),
+        ("console.node", ["--help"], 0, "max_pages: Pages that may be open"),
+        ("lisa.node", ["--chekpoint", "/x"], 1, "no argument '--chekpoint /x'"),
+        ("sim_camera.node", ["--ros-args", "-p", "widht:=320"], 1, "no parameter 'widht'; is 'width' meant?"),
+        ("lisa.node", ["--ros-args", "-p", "chekpoint:=/x"], 1, "no parameter 'chekpoint'; is 'checkpoint' meant?"),
+        ("speech.starting", ["--ros-args", "-p", "lissten:=always"], 1, "no parameter 'lissten'; is 'listen' meant?"),
+        ("console.node", ["--ros-args", "-p", "camras:=[a]"], 1, "no parameter 'camras'; is 'cameras' meant?"),
     ],
 )
-def test_the_programs_refuse_what_is_misspelt(arguments: list[str], code: int, said: str) -> None:
-    module = "sim_camera" if "widht:=320" in arguments else "lisa"
-    program = f"import sys; from lisa_ros.nodes.{module}.node import main; sys.exit(main())"
+def test_the_programs_refuse_what_is_misspelt(module: str, arguments: list[str], code: int, said: str) -> None:
+    program = f"import sys; from lisa_ros.nodes.{module} import main; sys.exit(main())"
     ran = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=private_environment(),

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import camera_images
 import pytest
-from console_page import Operator, chromium, console
+from console_page import Operator, address_of, chromium, console, console_command
 from node_probe import Probe, probing
 from playwright.sync_api import Browser
 from ros_harness import Process, scripted_node, started, wait_at, wait_until
@@ -268,3 +268,13 @@ def test_nothing_is_subscribed_while_nobody_looks(browser: Browser, probe: Probe
         assert made > 0
         time.sleep(1.0)  # ten images of the camera
         assert jpeg_files() == made
+
+
+def test_ctrl_c_twice_ends_it_without_a_traceback() -> None:
+    """A terminal and ros2 launch each send SIGINT."""
+    with started(console_command()) as process:
+        address_of(process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
