@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.models.model import Answer
+from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.image_files import write_image
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 
@@ -27,7 +27,7 @@ def save(answers: Sequence[Answer], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
     file = folder / "chat.json"
-    file.write_text(json.dumps({"turns": turns}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(file, {"turns": turns})
     return file
 
 

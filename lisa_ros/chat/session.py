@@ -18,7 +18,7 @@ from lisa_ros.chat.sources import Source
 from lisa_ros.chat.terminal_images import Protocol, rendered
 from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.models.model import Answer
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, sentence_of
 from lisa_ros.segmentation.text import score_text
 
 PROMPT = "> "
@@ -138,7 +138,7 @@ class ChatSession:
         try:
             work()
         except (ValueError, OSError) as error:
-            self._print(f"! {error}")
+            self._print(f"! {sentence_of(error)}")
 
     def _print(self, text: str) -> None:
         self._out.write(f"{text}\n")

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from lisa_ros import __version__
 from lisa_ros.cli import (
@@ -33,7 +34,7 @@ from lisa_ros.cli import (
 )
 from lisa_ros.cli.parsing import CommandParser
 from lisa_ros.models.common.checkpoints.hub import find_folder
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, sentence_of
 
 _SUBCOMMANDS = (
     segment,
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP's threads spin while they wait for each other, which makes a small network many times slower beside other
     # work; torch reads this when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _open_closed_streams()
     _show_warnings()
     options = _parser().parse_args(arguments)
     try:
@@ -84,11 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at its end
         return _BROKEN_PIPE
     except (LisaError, OSError) as error:  # any other exception is a fault of the software: its traceback is shown
-        print(f"lisa {options.command}: {error}", file=sys.stderr)
+        print(f"lisa {options.command}: {sentence_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"lisa {options.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _open_closed_streams() -> None:
+    """Opens the streams that were closed before the program began (`>&-`): Python has None for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  as long as the program runs
 
 
 class _LogLine(logging.Formatter):

@@ -23,10 +23,11 @@ def run(options: argparse.Namespace) -> int:
     from lisa_ros.nodes.access.graph import read_rights
     from lisa_ros.nodes.access.policy import policy_of
     from lisa_ros.nodes.access.rights import rights_of_all
+    from lisa_ros.segmentation.files.atomic_files import write_text
 
     lisa, console = read_rights(options.node, options.console, options.seconds)
     everybody = rights_of_all(lisa, console)
-    options.output.write_text(policy_of(everybody))
+    write_text(options.output, policy_of(everybody))
     print(f"{options.output} written; its enclaves:")
     for one in everybody:
         print(f"  {one.enclave}")

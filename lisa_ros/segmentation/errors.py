@@ -15,6 +15,13 @@ class ImageError(LisaError):
     """An image cannot be used; the text says what was wrong and what would be right."""
 
 
+def sentence_of(error: Exception) -> str:
+    """An error's text for people: of the system's errors the file and the reason, without the number before them."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
 def how_to_install(*extras: str) -> str:
     """The command that installs optional packages; lisa_ros itself is on no package index.
 

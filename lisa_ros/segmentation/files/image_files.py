@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import write_bytes
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
@@ -59,4 +60,4 @@ def write_image(file: Path, image: NDArray[np.uint8]) -> None:
     encoded, data = cv2.imencode(file.suffix, stored)
     if not encoded:
         raise OSError(f"{file} cannot be written")
-    file.write_bytes(data.tobytes())
+    write_bytes(file, data.tobytes())

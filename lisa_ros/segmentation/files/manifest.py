@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import write_text
 
 MANIFEST = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
@@ -17,7 +18,7 @@ def write_manifest(folder: Path) -> Path:
     """Write the manifest of all files below a folder; returns its path."""
     lines = "".join(f"{_sha256(folder / name)}  {name}\n" for name in _names(folder))
     file = folder / MANIFEST
-    file.write_text(lines, encoding="utf-8")
+    write_text(file, lines)
     return file
 
 
