@@ -107,6 +107,7 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
 
     Raises:
         LisaError: The bag, a topic, a command or the output cannot be used.
+        OSError: A file cannot be written, for example on a full disk; the text names it.
     """
     if job.output.exists():
         raise LisaError(f"{job.output} exists already; name another output, or delete it")
@@ -170,13 +171,14 @@ class _Run:
                     self._pass(one)
                 else:
                     self._answer(*one)
+            if self._video:
+                self._video.finish()
         except BaseException:
             self._output.abandon()
+            if self._video:
+                self._video.abandon()
             self._journal.close(delete=False)
             raise
-        finally:
-            if self._video:
-                self._video.close()
         problems = self._problems()
         if self._page and self._job.report:
             self._page.write(self._job.report, f"Answers about {self._job.source.name}", problems)

@@ -27,6 +27,8 @@ class Video:
             rate_hz: Images per second.
         """
         self._file, self._rate_hz = file, rate_hz
+        self._part = file.with_name(f"{file.stem}.part{file.suffix}")  # OpenCV chooses the format by the ending
+        self._images = 0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._next_ns = 0
@@ -46,10 +48,25 @@ class Video:
         for _ in range(round(_SHOWN_S * self._rate_hz)):
             self._write(overlay)
 
-    def close(self) -> None:
-        """Complete the file."""
+    def finish(self) -> None:
+        """Complete the file and give it its name.
+
+        Raises:
+            OSError: It is incomplete, for example because its disk is full. Nothing is left of it.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        if _length(self._part) != self._images:  # OpenCV does not report what it could not write
+            self.abandon()
+            raise OSError(f"the video {self._file} cannot be written completely; its disk may be full")
+        self._part.replace(self._file)
+
+    def abandon(self) -> None:
+        """Delete what was written."""
         if self._writer is not None:
             self._writer.release()
+            self._part.unlink(missing_ok=True)
 
     def _write(self, image: NDArray[np.uint8]) -> None:
         if self._writer is None:
@@ -59,11 +76,21 @@ class Video:
         part = image[:height, :width]
         canvas[: part.shape[0], : part.shape[1]] = part
         self._writer.write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
+        self._images += 1
 
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
         height, width = image.shape[:2]
         self._size = (width + width % 2, height + height % 2 + _BAND)  # the codec wants even sides
-        writer = cv2.VideoWriter(str(self._file), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._size)
+        writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._size)
         if not writer.isOpened():
             raise LisaError(f"the video {self._file} cannot be written; its name must end in .mp4, its folder exist")
         return writer
+
+
+def _length(file: Path) -> int:
+    """The images of a video; 0: it is not complete."""
+    video = cv2.VideoCapture(str(file))
+    try:
+        return int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    finally:
+        video.release()

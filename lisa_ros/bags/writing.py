@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,16 +60,32 @@ class OutputBag:
 
     def finish(self) -> None:
         """Write the index and give the folder its name."""
-        self._writer.close()
+        with _named(self.path):
+            self._writer.close()
         (self._part / self.path.name).rename(self.path)
         self._part.rmdir()
 
     def abandon(self) -> None:
         """Close without an index."""
-        self._writer.abort()
+        with suppress(OSError, sqlite3.Error):  # what is left to write does not fit either
+            self._writer.abort()
 
     def _write(self, topic: str, time_ns: int, kind: str, data: Any) -> None:
         name = f"{self._prefix}/{topic}"
+        with _named(self.path):
+            self._write_as(name, time_ns, kind, data)
+
+    def _write_as(self, name: str, time_ns: int, kind: str, data: Any) -> None:
         if name not in self._connections:
             self._connections[name] = self._writer.add_connection(name, kind, typestore=typestore())
         self._writer.write(self._connections[name], time_ns, data)
+
+
+@contextmanager
+def _named(bag: Path) -> Iterator[None]:
+    """Names the bag in an error of the system, such as that its disk is full."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{bag} cannot be written: {reason}; correct this and repeat the command, it goes on") from error
