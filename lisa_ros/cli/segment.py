@@ -25,8 +25,8 @@ from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import score_text
 
 EMBEDDED_NOTE = (
-    "note: this is the embedded demonstration model, which knows only the objects of the simulated table; "
-    "name another with --checkpoint"
+    "note: this is the embedded demonstration model: it knows only the objects of the simulated table, understands "
+    "English only, and marks at most two objects per command; name another with --checkpoint"
 )
 
 

@@ -21,7 +21,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.answers import ANSWER_KINDS, AnswerKind
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.files.atomic_files import write_text
+from lisa_ros.segmentation.files.atomic_files import write_bytes, write_text
 from lisa_ros.segmentation.files.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import (
     FILE,
@@ -136,7 +136,7 @@ def _write(file: Path, text: str) -> None:
     if file.is_file() and file.read_text(encoding="utf-8") != text:
         names = (file.with_name(f"{file.name}.bak{number or ''}") for number in itertools.count())
         kept = next(name for name in names if not name.exists())
-        file.replace(kept)
+        write_bytes(kept, file.read_bytes())  # the checkpoint has its old scores until it has the new ones
         print(f"the earlier calibration is kept as {kept}")
     write_text(file, text)
     print(file)

@@ -223,6 +223,14 @@ def test_the_earlier_calibration_is_kept(wanted: Calibrating, capsys: pytest.Cap
     assert len(list(wanted.checkpoint.glob(f"{FILE}.bak*"))) == 1, "the same calibration replaces nothing"
 
 
+def test_without_room_for_the_new_calibration_the_earlier_one_stays(wanted: Calibrating) -> None:
+    text = founded(wanted.checkpoint, 5, one_hash(weights_of(wanted.checkpoint)))
+    (wanted.checkpoint / f"{FILE}.part").mkdir()  # nothing can be written under the name of the unfinished file
+    with pytest.raises(OSError, match=f"{FILE} cannot be written"):
+        calibrate(wanted, Loader())
+    assert (wanted.checkpoint / FILE).read_text() == text
+
+
 def test_a_better_founded_calibration_stays_unless_forced(wanted: Calibrating) -> None:
     text = founded(wanted.checkpoint, FEWEST + 1, one_hash(weights_of(wanted.checkpoint)))
     with pytest.raises(ValueError, match=f"fitted to 21 right and 21 wrong masks.*to {FEWEST} and 22.*--force"):

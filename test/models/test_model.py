@@ -39,6 +39,15 @@ def test_one_command_about_an_image(model: Model, table: np.ndarray) -> None:
     assert absent.objects == () and absent.masks.shape == (0, 480, 640)
 
 
+def test_the_embedded_model_does_not_understand_chinese_and_marks_two_objects(model: Model, table: np.ndarray) -> None:
+    for command in ("请把红色的杯子递给我", "蓝色的瓶子", "蓝色瓶子在哪里", "把那个黄色的圆环给我"):
+        answer = model.segment(table, command)
+        assert (answer.explanation, answer.objects) == ("I do not understand that.", ())
+    two = model.segment(table, "the blue bottle and the yellow ring")
+    assert len(two.objects) == 2 and not (two.masks[0] & two.masks[1]).any()
+    assert len(model.segment(table, "the blue bottle, the purple ring and the yellow ring").objects) == 2  # a limit
+
+
 def test_a_dialogue_remembers_its_turns(model: Model, table: np.ndarray) -> None:
     dialogue = model.dialogue(table)
     first = dialogue.segment("the blue bottle")

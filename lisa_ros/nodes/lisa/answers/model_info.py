@@ -8,8 +8,9 @@ from lisa_ros.nodes.lisa.answers.outbox import LATCHED
 from lisa_ros.segmentation.interface import Segmenter
 
 DEMONSTRATION = (
-    "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table, "
-    "and nothing else. Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
+    "No checkpoint is given: the demonstration model runs. It knows 14 kinds of objects of the simulated table "
+    "and nothing else, understands English only, and marks at most two objects per command. "
+    "Another one: -p checkpoint:=FOLDER, or a Hugging Face id such as xinlai/LISA-7B-v1."
 )
 
 

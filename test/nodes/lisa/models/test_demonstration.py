@@ -26,6 +26,7 @@ def test_the_demonstration_model_is_named_and_a_template_that_does_not_fit_too()
         wait_until(lambda: infos, "the latched model_info")
         assert infos[-1].demonstration and infos[-1].checkpoint == "" and infos[-1].model.startswith("tabletop (")
         assert "14 kinds of objects of the simulated table" in infos[-1].note
+        assert "understands English only, and marks at most two objects per command" in infos[-1].note
         wait_until(lambda: reported and reported[-1].message.startswith("No image"), "diagnostics")
         assert {value.key: value.value for value in reported[-1].values}["model"] == infos[-1].model
         warnings = [line for line in process.output.splitlines() if "[WARN]" in line]
