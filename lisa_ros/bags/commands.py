@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lisa_ros.dialogue.dialogues import DEFAULT_OPERATOR, operator_name
+from lisa_ros.dialogue.operators import DEFAULT_OPERATOR, operator_name
 from lisa_ros.segmentation.errors import LisaError
 
 _LINE = re.compile(r"\s*(?P<time>\d+(?:\.\d+)?)\s*s?\s+(?:(?P<operator>[^\s:]+):\s+)?(?P<text>\S.*?)\s*")

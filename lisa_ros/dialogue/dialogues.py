@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-DEFAULT_OPERATOR = "default"
-MAX_OPERATOR_LENGTH = 64
-
 _KEPT_ENDS = 1000
 """Forgotten dialogues that pending answers are still checked against; far more than answers are ever pending."""
-
-
-class OperatorError(LisaError):
-    """An operator id that cannot be used; the text is one sentence for the sender."""
 
 
 class UndoError(LisaError):
@@ -179,12 +172,16 @@ class Dialogues:
             )
 
     def save(self) -> int:
-        """Write what could not be written before, because the disk was full, or the file was deleted or replaced.
+        """Forget idle dialogues, and write what could not be written before.
+
+        To be called now and then: otherwise an idle dialogue is kept until somebody asks for one, and turns that could
+        not be written, because the disk was full or the file was deleted or replaced, until the next turn.
 
         Returns:
             The number of operators whose dialogue in the file is still not the one in memory.
         """
         with self._lock:
+            self._forget_idle()
             self._check_file()
             self._write_pending()
             return len(self._unwritten)
@@ -231,6 +228,7 @@ class Dialogues:
             ended = self._ends.get(operator, self._end_of_others)
             if not self._limits.max_turns or (generation is not None and generation < ended):
                 return 0
+            self._before_reset.pop(operator, None)
             dialogue = self._dialogues.setdefault(operator, _Dialogue())
             self._dialogues.move_to_end(operator)
             self._forget_least_recent()
@@ -251,12 +249,12 @@ class Dialogues:
     def reset(self, operator: str) -> int:
         """Forget an operator's dialogue; returns how many turns it had."""
         with self._lock:
+            self._forget_idle()
             dialogue = self._dialogues.get(operator)
             if dialogue is not None:
                 self._before_reset[operator] = dialogue
                 self._before_reset.move_to_end(operator)
-                while len(self._before_reset) > self._limits.max_operators:
-                    self._before_reset.popitem(last=False)
+                self._forget_least_recent()
             return self._forget(operator)
 
     def undo_reset(self, operator: str) -> int:
@@ -266,6 +264,7 @@ class Dialogues:
             UndoError: There was no reset, or turns were added after it.
         """
         with self._lock:
+            self._forget_idle()
             if operator in self._dialogues:
                 raise UndoError("The dialogue has new turns since the reset; the earlier ones cannot be restored.")
             dialogue = self._before_reset.pop(operator, None)
@@ -285,6 +284,7 @@ class Dialogues:
             UndoError: No turn is kept.
         """
         with self._lock:
+            self._forget_idle()
             dialogue = self._dialogues.get(operator)
             if dialogue is None or not dialogue.turns:
                 raise UndoError("The dialogue has no turn to undo.")
@@ -299,8 +299,14 @@ class Dialogues:
         dialogue.last_turn_s, dialogue.used_s = self._now_s(), self._running_s()
 
     def _trim_all(self) -> None:
+        if not self._limits.max_turns:
+            for operator in list(self._dialogues):
+                self._forget(operator)
+            self._before_reset.clear()
         for operator in self._dialogues:
             self._trim(operator)
+        for dialogue in self._before_reset.values():
+            dialogue.trim(self._limits)
         self._forget_least_recent()
         self._forget_idle()
 
@@ -316,10 +322,14 @@ class Dialogues:
             oldest_s = self._running_s() - self._limits.max_idle_s
             for operator in [name for name, kept in self._dialogues.items() if kept.used_s < oldest_s]:
                 self._forget(operator)
+            for operator in [name for name, kept in self._before_reset.items() if kept.used_s < oldest_s]:
+                del self._before_reset[operator]
 
     def _forget_least_recent(self) -> None:
         while len(self._dialogues) > self._limits.max_operators:
             self._forget(next(iter(self._dialogues)))
+        while len(self._before_reset) > self._limits.max_operators:
+            self._before_reset.popitem(last=False)
 
     def _forget(self, operator: str) -> int:
         """Also without a dialogue: the answer to the operator's first command may be pending."""
@@ -379,20 +389,3 @@ class Dialogues:
             self._unwritten.discard(operator)
         self._reported = ""
         _LOG.info("Dialogues can be written to %s again; nothing was lost.", self._store.file)
-
-
-def operator_name(operator_id: str) -> str:
-    """The name under which a dialogue is kept: the id itself, "default" for an empty one.
-
-    Raises:
-        OperatorError: The id is longer than 64 characters, blank, or has characters that cannot be printed.
-    """
-    if not operator_id:
-        return DEFAULT_OPERATOR
-    if len(operator_id) > MAX_OPERATOR_LENGTH or operator_id.isspace() or not operator_id.isprintable():
-        quoted = ascii(operator_id[:20]) + ("..." if len(operator_id) > 20 else "")
-        raise OperatorError(
-            f"The operator_id {quoted} cannot be used: it must be 1 to {MAX_OPERATOR_LENGTH} printable characters"
-            f" (it has {len(operator_id)}), or empty for {DEFAULT_OPERATOR!r}."
-        )
-    return operator_id

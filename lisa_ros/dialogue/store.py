@@ -204,8 +204,9 @@ class DialogueStore:
         try:
             yield
         except sqlite3.Error as error:
-            if self._database.in_transaction:
-                self._database.execute("rollback")
+            with suppress(sqlite3.Error):  # a failing disk refuses the end of the transaction, too
+                if self._database.in_transaction:
+                    self._database.execute("rollback")
             raise StoreError(f"Dialogues cannot be written to {self._file}: {error}.") from error
         finally:
             self._known.note()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.segmentation.answers import Mask, ObjectMask, Region
+from lisa_ros.segmentation.text import without_surrogates
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -29,7 +30,9 @@ def check_row(row: tuple[Any, ...]) -> None:
 def insertion(operator: str, turn: Turn, last_turn_s: float) -> tuple[str, tuple[Any, ...]]:
     """The statement that adds a turn, and its values."""
     objects, masks = _packed(turn.objects)
-    row = (operator, turn.number, last_turn_s, turn.command, turn.answer, objects, masks, json.dumps(turn.references))
+    references = json.dumps([int(number) for number in turn.references])
+    command, answer = without_surrogates(turn.command), without_surrogates(turn.answer)
+    row = (operator, turn.number, last_turn_s, command, answer, objects, masks, references)
     return "insert or replace into turns values (?, ?, ?, ?, ?, ?, ?, ?)", row
 
 
@@ -42,10 +45,13 @@ def _packed(objects: Sequence[ObjectMask]) -> tuple[str, bytes]:
 
 
 def _entry(found: ObjectMask) -> dict[str, Any]:
-    entry: dict[str, Any] = {"span": list(found.span), "shape": list(found.mask.shape), "score": found.score}
-    entry["score_calibrated"] = found.score_calibrated
+    """An object without its mask. A model may compute its numbers with numpy, whose types JSON does not know."""
+    score = None if found.score is None else float(found.score)
+    entry: dict[str, Any] = {"span": [int(end) for end in found.span], "shape": list(found.mask.shape), "score": score}
+    entry["score_calibrated"] = bool(found.score_calibrated)
     if found.region is not None:
-        entry["region"] = {"shape": list(found.region.mask.shape), "box": list(found.region.box)}
+        box = [float(side) for side in found.region.box]
+        entry["region"] = {"shape": list(found.region.mask.shape), "box": box}
     return entry
 
 

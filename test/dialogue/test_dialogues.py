@@ -12,10 +12,9 @@ from lisa_ros.dialogue.dialogues import (
     DialogueLimits,
     Dialogues,
     ForgottenTurnError,
-    OperatorError,
     UndoError,
-    operator_name,
 )
+from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.segmentation.answers import Finished, ObjectMask
 from lisa_ros.segmentation.turns import Turn, turn_of
 
@@ -195,6 +194,47 @@ def test_a_reset_cannot_be_taken_back_after_a_new_turn_nor_twice() -> None:
     dialogues.append("ann", turn(2))
     with pytest.raises(UndoError, match="new turns"):
         dialogues.undo_reset("ann")
+
+
+def test_what_a_reset_deleted_ends_with_the_next_turn_even_if_that_is_taken_back() -> None:
+    """docs/privacy.md: until the next turn or reset."""
+    dialogues = Dialogues()
+    dialogues.append("ann", turn(1))
+    dialogues.reset("ann")
+    dialogues.append("ann", turn(2))
+    dialogues.undo_turn("ann")
+    with pytest.raises(UndoError, match="no reset"):
+        dialogues.undo_reset("ann")
+
+
+def test_what_a_reset_deleted_follows_the_limits_too() -> None:
+    now = [0.0]
+    dialogues = Dialogues(DialogueLimits(max_idle_s=60), running_s=lambda: now[0])
+    dialogues.append("ann", turn(1))
+    dialogues.reset("ann")
+    now[0] = 61.0
+    with pytest.raises(UndoError, match="no reset"):
+        dialogues.undo_reset("ann")
+    dialogues.append("ann", turn(2))
+    dialogues.append("ben", turn(3))
+    now[0] = 122.0
+    assert dialogues.reset("ann") == 0
+    with pytest.raises(UndoError, match="no reset"):
+        dialogues.undo_reset("ann")
+    with pytest.raises(UndoError, match="no turn"):
+        dialogues.undo_turn("ben")
+
+
+def test_without_turns_no_operator_is_kept() -> None:
+    dialogues = Dialogues()
+    for operator in ("ann", "ben"):
+        dialogues.append(operator, turn(1))
+    dialogues.reset("ben")
+    dialogues.set_limits(DialogueLimits(max_turns=0))
+    assert dialogues.summaries() == ()
+    dialogues.set_limits(DialogueLimits())
+    with pytest.raises(UndoError, match="no reset"):
+        dialogues.undo_reset("ben")
 
 
 def test_operator_names() -> None:

@@ -86,6 +86,23 @@ def test_what_a_later_turn_needs_is_stored(file: Path) -> None:
     again.close()
 
 
+def test_numbers_of_numpy_and_texts_that_are_not_unicode_are_stored(file: Path) -> None:
+    """A model of a package of its own may give them."""
+    mask = np.eye(3, dtype=np.bool_)
+    region = Region(mask, tuple(np.float32([0, 1, 2, 3])))
+    found = ObjectMask(mask, (np.int64(0), np.int64(5)), np.float32(0.5), np.bool_(True), region=region)
+    dialogues = opened(file)
+    number = dialogues.append("anna", Turn("the \udce9", "[SEG] \udce9", (found,), (np.int64(1),)))
+    assert number == 1
+    dialogues.close()
+    again = opened(file)
+    (stored,) = again.turns("anna")
+    assert (stored.command, stored.answer, stored.references) == ("the ?", "[SEG] ?", (1,))
+    (found,) = stored.objects
+    assert (found.span, found.score, found.score_calibrated) == ((0, 5), 0.5, True)
+    again.close()
+
+
 @pytest.mark.parametrize(
     ("max_turns", "max_operators", "kept"),
     [(30, 20, 600), (50, 40, 600), (8, 16, 8 * 16), (8, 40, 8 * 20), (50, 3, 30 * 3), (1, 1, 1), (0, 16, 0)],
@@ -105,6 +122,18 @@ def test_a_restart_keeps_exactly_what_the_limits_say(file: Path, max_turns: int,
         again.close()
         with closing(sqlite3.connect(file)) as database:
             assert database.execute("select count(*) from turns").fetchone() == (kept,)
+
+
+def test_an_idle_dialogue_that_nobody_asks_for_leaves_the_file(file: Path) -> None:
+    now = [0.0]
+    limits = DialogueLimits(max_idle_s=60)
+    dialogues = Dialogues(limits, store=DialogueStore(file), running_s=lambda: now[0])
+    dialogues.append("anna", turn(1))
+    now[0] = 61.0
+    assert dialogues.save() == 0  # the node calls it once a second
+    dialogues.close()
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("select count(*) from turns").fetchone() == (0,)
 
 
 def test_idle_dialogues_are_forgotten_in_the_file_too(file: Path) -> None:

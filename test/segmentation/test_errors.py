@@ -10,7 +10,8 @@ import pytest
 
 from lisa_ros.cli import main as cli
 from lisa_ros.datasets.samples import DataError
-from lisa_ros.dialogue.dialogues import ForgottenTurnError, OperatorError, UndoError
+from lisa_ros.dialogue.dialogues import ForgottenTurnError, UndoError
+from lisa_ros.dialogue.operators import OperatorError
 from lisa_ros.dialogue.references import ReferringError
 from lisa_ros.dialogue.store import StoreError
 from lisa_ros.models.common.errors import (

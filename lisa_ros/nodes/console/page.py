@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lisa_ros.dialogue.dialogues import OperatorError, operator_name
+from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.msg import Audio
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import Conversation, Exchange

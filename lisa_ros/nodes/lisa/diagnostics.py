@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from lisa_ros.msg import Segmentation
@@ -72,7 +73,9 @@ class Diagnostics:
         """Create the publisher and the timer on the node."""
         self._node, self._statistics, self._node_status = node, statistics, status
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(PERIOD_S, guarded_by(node, self.publish, False))
+        # Of the machine: with use_sim_time, the node's own clock may stand still or never come.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(PERIOD_S, guarded_by(node, self.publish, False), clock=steady)
 
     def publish(self) -> None:
         """Publish the state now."""

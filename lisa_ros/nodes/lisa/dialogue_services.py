@@ -7,11 +7,13 @@ from pathlib import Path
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues, OperatorError, UndoError, operator_name
+from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues, UndoError
+from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.text import explanation_of, without_surrogates
 from lisa_ros.segmentation.turns import Turn
@@ -55,9 +57,10 @@ def _own_file(node_name: str) -> Path:
 class DialogueServices:
     """The services `~/reset_dialogue`, `~/undo_dialogue`, `~/get_dialogue` and `~/list_dialogues`."""
 
-    def __init__(self, node: Node, dialogues: Dialogues) -> None:
-        """Create the services on the node."""
+    def __init__(self, node: Node, dialogues: Dialogues, parameters: LiveParameters) -> None:
+        """Create the services on the node. The limits of the dialogues follow the parameters from now on."""
         self._dialogues = dialogues
+        parameters.on_change(lambda now: dialogues.set_limits(dialogue_limits(now)))
         node.create_service(ResetDialogue, "~/reset_dialogue", guarded_by(node, self._reset))
         node.create_service(UndoDialogue, "~/undo_dialogue", guarded_by(node, self._undo))
         node.create_service(GetDialogue, "~/get_dialogue", guarded_by(node, self._get))

@@ -30,6 +30,11 @@ class NodeExecutor(Executor):
         self._service = service
         self._running: set[Any] = set()
 
+    @property
+    def in_transition(self) -> bool:
+        """Whether a thread of the service still runs."""
+        return any(not one.done() for one in self._running)
+
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """See rclpy's Executor."""
         try:

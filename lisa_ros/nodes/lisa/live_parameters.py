@@ -33,8 +33,13 @@ class LiveParameters:
         self.current = NodeParameters(
             **{e.name: node.get_parameter(e.name).value for e in dataclasses.fields(NodeParameters)}
         )
+        self._listeners: list[Callable[[NodeParameters], None]] = []
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
+
+    def on_change(self, listener: Callable[[NodeParameters], None]) -> None:
+        """Call a listener with the new values after each change, on the executor's thread."""
+        self._listeners.append(listener)
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
@@ -53,6 +58,8 @@ class LiveParameters:
     def _apply(self, parameters: list[Parameter]) -> None:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in FIELD_BOUNDS}
         self.current = dataclasses.replace(self.current, **changed)
+        for listener in self._listeners:
+            listener(self.current)
 
 
 def check_choice(name: str, value: object) -> None:

@@ -34,6 +34,7 @@ from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, 
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
+from lisa_ros.nodes.lisa.commands.arrived import take_arrived
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
 from lisa_ros.nodes.lisa.commands.operator_topics import OperatorTopics, operator_ids
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
@@ -43,7 +44,7 @@ from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.loading import load_from_parameters, loading_reports
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, NodeParameters, ParameterError
-from lisa_ros.nodes.lisa.process import on_signals, run
+from lisa_ros.nodes.lisa.process import MAX_END_S, on_signals, run
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -56,16 +57,13 @@ from lisa_ros.tracking.interface import Tracker
 
 # Commands are small, so all of them are kept until the executor takes them, whatever their number.
 _COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-# When the node ends, commands that have arrived in this process but not at the executor are answered too.
-_QUIET_PERIOD_S = 0.3
-_MAX_UNTIL_QUIET_S = 2.0
+# When the node ends, the executor still takes the commands that have arrived, as long as others follow.
+_QUIET_PERIOD_S, _MAX_UNTIL_QUIET_S = 0.3, 2.0
 _POLL_S = 0.02
 # When the node has become active: its camera's first image is there by then, unless none is sent.
 _FIRST_IMAGE_S = 2.0
-# Together less than process.MAX_END_S.
-_STOP_WORKER_S = 3.0
-_STOP_TRACKING_S = 0.5
-_STOP_OUTBOX_S = 2.0
+_STOP_WORKER_S, _STOP_TRACKING_S = 3.0, 0.5
+_AFTER_ANSWERS_S = 0.5  # of process.MAX_END_S
 
 OpenBuffer = Callable[[Node], TransformBuffer]
 Load = Callable[[NodeParameters], Segmenter]
@@ -104,8 +102,8 @@ class LisaNode(LifecycleNode):
         self.callback_errors, self.failure, self._trouble = 0, "", ""
         self.change_state = guard_transitions(self)
         self._load_model, self._end = load, end
+        self._end_s, self._topics = 0.0, None  # type: float, CameraTopics | None
         self._starter: threading.Thread | None = None
-        self._topics: CameraTopics | None = None
         self._state = NodeState()
         self._live_parameters = LiveParameters(self, lambda: self._state.now.uses_parameters)
         self._dialogues = self._open_dialogues()
@@ -130,7 +128,7 @@ class LisaNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
         self._segment_action = self._listen_to_all() if self._live_parameters.current.shared_command else None
-        DialogueServices(self, self._dialogues)
+        DialogueServices(self, self._dialogues, self._live_parameters)
         if self._live_parameters.current.autostart:
             self._commands.hold()  # before the executor takes the first command
 
@@ -219,6 +217,7 @@ class LisaNode(LifecycleNode):
         if model is not None:
             model.worker.stop()
         stopped_s = time.monotonic()
+        self._end_s = stopped_s + MAX_END_S - _AFTER_ANSWERS_S
         while spinning() and (now_s := time.monotonic()) < stopped_s + _MAX_UNTIL_QUIET_S:
             if now_s > max(stopped_s, self._commands.last_s) + _QUIET_PERIOD_S:
                 return
@@ -230,13 +229,14 @@ class LisaNode(LifecycleNode):
         Returns:
             False if a thread of the model, or of its loading, still runs.
         """
+        take_arrived(self)
         model, ended = self._state.now.model, True
         if model is not None and not model.worker.join(_STOP_WORKER_S):
             self.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
             ended = False
         self._commands.finish_all(SHUT_DOWN)
         self._tracking.close(_STOP_TRACKING_S)
-        self._commands.answers.close(_STOP_OUTBOX_S)
+        self._commands.answers.close(max(0.0, self._end_s - time.monotonic()))
         if self._segment_action is not None:
             self._segment_action.close()
         self._dialogues.close()

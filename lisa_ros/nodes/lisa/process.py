@@ -90,7 +90,9 @@ def _end(node: RunnableNode, executor: NodeExecutor, thread: threading.Thread) -
     thread.join(_JOIN_S)
     ended = node.close()
     code = 1 if node.failure else 0
-    if not ended or thread.is_alive():  # Python would wait for a thread inside a model, or crash with it
+    if (
+        not ended or thread.is_alive() or executor.in_transition
+    ):  # Python would wait for a thread inside a model, or crash with it
         _exit_now(code, "A thread of the model still runs; the process ends without it.")
     node.destroy_node()
     rclpy.try_shutdown()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from std_msgs.msg import Header
 
-from lisa_ros.dialogue.dialogues import DEFAULT_OPERATOR
+from lisa_ros.dialogue.operators import DEFAULT_OPERATOR
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.common.stamps import nanoseconds
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame

@@ -104,7 +104,7 @@ def test_the_mask_does_not_wait_for_positions(monkeypatch: pytest.MonkeyPatch) -
         answers = Answers(node, LiveParameters(node, lambda: False), Transforms(node))
         masks: list[Image] = []
         node.create_subscription(Image, "/early/mask", masks.append, answers_module.LATCHED)
-        wait_until(lambda: answers._mask.get_subscription_count(), "the subscriber")
+        wait_until(lambda: answers._mask._publisher.get_subscription_count(), "the subscriber")
         encoded = EncodedFrame(Header(frame_id="camera"), camera_images.colours(), None, False)
         red, blue = (ObjectMask(pixels_of(encoded.image, colour), (0, 5)) for colour in ("red", "blue"))
         outcome = Outcome(Segmentation.OK, header=encoded.header, answer="[SEG]", objects=(red, blue))
@@ -124,6 +124,53 @@ def test_the_mask_does_not_wait_for_positions(monkeypatch: pytest.MonkeyPatch) -
         assert answers.publish(request, outcome, Processed(outcome, encoded)) is None
         answers.close(10)
         assert len(masks) == 1
+
+
+def test_the_newest_mask_is_that_of_the_newest_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks are published before their answers: another operator's can come between, or the answer not at all."""
+    with talking_node("orderly") as node:
+        answers = Answers(node, LiveParameters(node, lambda: False), Transforms(node))
+        masks: list[Image] = []
+        node.create_subscription(Image, "/orderly/mask", masks.append, answers_module.LATCHED)
+        wait_until(lambda: answers._mask._publisher.get_subscription_count(), "the subscriber")
+        image = camera_images.colours()
+        real, meanwhile = answers._positioner.positions, []
+
+        def busy(*given: Any) -> Positions:
+            if meanwhile:
+                meanwhile.pop()()
+            return real(*given)
+
+        def publish(colour: str, frame_id: str) -> Segmentation | None:
+            encoded = EncodedFrame(Header(frame_id=frame_id), image, None, False)
+            found = ObjectMask(pixels_of(image, colour), (0, 5))
+            outcome = Outcome(Segmentation.OK, header=encoded.header, answer="[SEG]", objects=(found,))
+            requests.append(Request(frame_id, frame_id, colour))
+            answers.register(requests[-1])
+            return answers.publish(requests[-1], outcome, Processed(outcome, encoded))
+
+        def newest(frame_id: str, colour: str | None) -> bool:
+            wanted = pixels_of(image, colour) if colour else np.zeros(image.shape[:2], dtype=np.bool_)
+            return bool(masks and masks[-1].header.frame_id == frame_id and (pixels(masks[-1]) == wanted).all())
+
+        monkeypatch.setattr(answers._positioner, "positions", busy)
+        requests: list[Request] = []
+        meanwhile.append(lambda: publish("blue", "ben"))
+        assert publish("red", "ann") is not None
+        wait_until(lambda: newest("ann", "red"), "ann's mask, because her answer is the newest")
+        late = Outcome(Segmentation.FAILED, "It took too long.")
+        meanwhile.append(lambda: answers.publish(requests[-1], late))
+        assert publish("red", "carl") is None
+        wait_until(lambda: newest("carl", None), "an empty mask, because carl's command has failed")
+
+        def fail() -> None:
+            raise RuntimeError("the positions broke")
+
+        meanwhile.append(fail)
+        with pytest.raises(RuntimeError, match="broke"):
+            publish("red", "dora")
+        wait_until(lambda: newest("dora", None), "an empty mask, because dora's answer cannot be made")
+        answers.close(10)
 
 
 def test_the_overlay_is_drawn_only_for_a_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,16 @@ def test_a_reset_and_a_turn_can_be_undone(probe: Probe) -> None:
     assert not unknown.success and "7" in unknown.message
 
 
+def test_limits_that_are_changed_count_at_once_and_not_from_the_next_command_on(probe: Probe) -> None:
+    for text in ("red", "two"):
+        probe.ask(text, "emil")
+    assert probe.set_parameter("max_turns", 1).successful
+    assert commands(probe, "emil") == [(2, "two")]
+    assert probe.set_parameter("max_turns", 0).successful
+    assert probe.dialogues() == {}
+    assert probe.set_parameter("max_turns", 8).successful
+
+
 def test_points_and_boxes_reach_the_model_and_are_checked(probe: Probe) -> None:
     box = RegionOfInterest(x_offset=1, y_offset=2, width=3, height=4)
     answer = probe.ask("pointing", "dora", points=[Point(x=5.5, y=6.0)], boxes=[box])

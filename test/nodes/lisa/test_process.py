@@ -9,6 +9,8 @@ from pathlib import Path
 
 import camera_images
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_probe import Probe, probing
 from ros_harness import scripted_node, started, wait_at, wait_until
 
@@ -61,6 +63,24 @@ def test_sigterm_ends_a_stuck_node_within_ten_seconds(tmp_path: Path, stuck: str
         assert time.monotonic() - began_s < 10.0
         if not load:
             assert probe.answer_to(held).status == Segmentation.CANCELLED
+
+
+def test_sigterm_ends_a_node_that_a_lifecycle_manager_is_configuring(tmp_path: Path) -> None:
+    """Python's own end would wait for the thread that loads the model, or crash with it."""
+    gate = tmp_path / "gate"
+    arguments = ("-r", "__node:=managed", "-p", "autostart:=false", "-p", f"checkpoint:=gate {gate}")
+    with probing("managed") as probe, started(scripted_node(*arguments)) as process:
+        probe.wait_for_node(process, active=False)
+        client = probe.node.create_client(ChangeState, "/managed/change_state")
+        wait_until(client.service_is_ready, "change_state")
+        client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+        wait_at(gate)
+        process.send_signal(signal.SIGTERM)
+        began_s = time.monotonic()
+        assert process.wait() == 0
+        assert time.monotonic() - began_s < 10.0
+        assert "A thread of the model still runs; the process ends without it." in process.output
+        assert "Traceback" not in process.output
 
 
 def test_nodes_in_two_namespaces_are_separate_and_end_on_sigterm() -> None:

@@ -2,6 +2,7 @@
 """Publishes the answer to each command, exactly one, and the topics that go with it."""
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,10 +18,10 @@ from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.lisa.answers.answer_messages import (
     centroid_point,
     instances_message,
-    mask_message,
     segmentation_message,
 )
 from lisa_ros.nodes.lisa.answers.detections import DetectionTopics
+from lisa_ros.nodes.lisa.answers.early_mask import AnswerMask, EarlyMask
 from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import AnsweredObjects, PlannerTopics
 from lisa_ros.nodes.lisa.answers.positions import Positioner, Positions
@@ -59,7 +60,9 @@ class Answers:
             operator: node.create_publisher(Segmentation, f"~/operators/{operator}/answer", LATCHED)
             for operator in operators
         }
-        self._mask = node.create_publisher(Image, "~/mask", LATCHED)
+        self._mask = EarlyMask(node.create_publisher(Image, "~/mask", LATCHED), self.outbox)
+        self._order = threading.Lock()
+        """The newest answer and the newest mask belong together."""
         self._explanation = node.create_publisher(String, "~/explanation", _RELIABLE)
         self._centroid_pixel = node.create_publisher(PointStamped, "~/centroid_pixel", _RELIABLE)
         self._overlay = node.create_publisher(Image, "~/overlay", _RELIABLE)
@@ -109,26 +112,46 @@ class Answers:
         """
         encoded = processed.encoded if processed is not None and outcome.answered else None
         header = outcome.header or Header(stamp=self._node.get_clock().now().to_msg())
-        if encoded is not None:
-            self._post_mask(request, outcome, encoded, header)
-        positions = self._locate(request, outcome, encoded) if encoded is not None else None
-        message = segmentation_message(request, outcome, header, positions)
-        data = serialize_message(message)
+        mask = self._show_mask(request, outcome, encoded, header) if encoded is not None else None
+        try:
+            positions = self._locate(request, outcome, encoded) if encoded is not None else None
+            made = segmentation_message(request, outcome, header, positions)
+            message = self._publish_answer(request, made, processed, mask, before)
+        except BaseException:
+            self._mask.withdraw(request)
+            raise
+        if message is not None and encoded is not None and positions is not None:
+            self._publish_topics(request, outcome, encoded, message, positions)
+        return message
+
+    def _publish_answer(
+        self,
+        request: Request,
+        message: Segmentation,
+        processed: Processed | None,
+        mask: AnswerMask | None,
+        before: Callable[[], None],
+    ) -> Segmentation | None:
+        """As `publish`, for a message with the turn that it is expected to become."""
+        data, expected = serialize_message(message), message.turn
         if not self._claim(request):
             return None
         try:
             before()
-            if encoded is not None and processed is not None:
+            if mask is not None and processed is not None:
                 message.turn = processed.remember()
-                data = data if message.turn == outcome.turn else serialize_message(message)
-            self.outbox.post_answer(self._segmentation, data)
-            if (own := self._own.get(request.operator_id)) is not None:
-                self.outbox.post_answer(own, data)
+                data = data if message.turn == expected else serialize_message(message)
+            with self._order:
+                self.outbox.post_answer(self._segmentation, data)
+                if (own := self._own.get(request.operator_id)) is not None:
+                    self.outbox.post_answer(own, data)
+                if mask is not None:
+                    self._mask.confirm(mask)
+                else:  # it may have been shown before the command took too long or was cancelled
+                    self._mask.withdraw(request)
         except BaseException:
             self.register(request)
             raise
-        if encoded is not None and positions is not None:
-            self._publish_topics(request, outcome, encoded, message, positions)
         return message
 
     def close(self, timeout_s: float) -> None:
@@ -154,17 +177,17 @@ class Answers:
             return outcome
         return replace(outcome, objects=tuple(replace(found, mask=part, box=None) for part in parts))
 
-    def _post_mask(self, request: Request, outcome: Outcome, encoded: EncodedFrame, header: Header) -> None:
+    def _show_mask(self, request: Request, outcome: Outcome, encoded: EncodedFrame, header: Header) -> AnswerMask:
         """Publish the union of the objects, unless the command was answered already.
 
         Planners that take the mask alone do not wait for positions and grips.
         """
-        with self._lock:
-            if request not in self._unanswered:
-                return
         height, width = encoded.image.shape[:2]
-        masks = [one.mask for one in outcome.objects]
-        self.outbox.post(self._mask, lambda: mask_message(geometry.union(masks, (height, width)), header))
+        mask = AnswerMask(request, header, (height, width), [one.mask for one in outcome.objects])
+        with self._lock:
+            if request in self._unanswered:
+                self._mask.show(mask)
+        return mask
 
     def _locate(self, request: Request, outcome: Outcome, encoded: EncodedFrame) -> Positions:
         masks = [one.mask for one in outcome.objects]
@@ -179,6 +202,19 @@ class Answers:
         positions: Positions,
     ) -> None:
         """Publish the topics that repeat parts of an answer. The command has its answer already: errors are logged."""
+        try:
+            self._publish_parts(request, outcome, encoded, message, positions)
+        except Exception:
+            self._node.get_logger().error(f"Topics of an answer could not be published:\n{traceback.format_exc()}")
+
+    def _publish_parts(
+        self,
+        request: Request,
+        outcome: Outcome,
+        encoded: EncodedFrame,
+        message: Segmentation,
+        positions: Positions,
+    ) -> None:
         height, width = encoded.image.shape[:2]
         union = geometry.union((one.mask for one in outcome.objects), (height, width))
         labels = [one.phrase or request.text for one in outcome.objects]

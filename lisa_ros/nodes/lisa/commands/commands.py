@@ -127,11 +127,11 @@ class Commands:
             self._held = []
 
     def release(self) -> None:
-        """Queue the commands that were kept, or answer them at once."""
+        """Queue the commands that were kept, or answer them at once; those that arrive meanwhile come after them."""
         with self._hold_lock:
             held, self._held = self._held or [], None
-        for request in held:
-            self._accept(request)
+            for request in held:
+                self._accept(request)
 
     def _accept(self, request: Request) -> bool:
         now = self._state.now
@@ -149,6 +149,12 @@ class Commands:
     def cancel(self, request: Request) -> None:
         """Cancel a command for its sender."""
         request.cancel_requested.set()
+        with self._hold_lock:
+            is_held = request in (self._held or ())
+            if self._held and is_held:
+                self._held.remove(request)
+        if is_held:
+            self.finish(request, _CANCELLED)
         self._withdraw(self._state.now.model, lambda waiting: waiting is request, _CANCELLED)
 
     def cancel_waiting(self, model: Model | None, outcome: Outcome) -> None:
@@ -158,7 +164,10 @@ class Commands:
     def finish_all(self, outcome: Outcome) -> None:
         """Answer all commands that have no answer yet with an outcome."""
         for request in self.answers.unanswered():
-            self.finish(request, outcome)
+            try:
+                self.finish(request, outcome)
+            except Exception:  # the others need an answer, too
+                self._node.get_logger().error(f"A command could not be answered:\n{traceback.format_exc()}")
 
     def finish(self, request: Request, outcome: Outcome, processed: Processed | None = None) -> bool:
         """Answer a command. Returns whether it had no answer yet."""

@@ -4,11 +4,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError, operator_name
+from lisa_ros.dialogue.dialogues import Dialogues, DialogueSnapshot, ForgottenTurnError
+from lisa_ros.dialogue.operators import operator_name
 from lisa_ros.nodes.lisa.camera.camera import Camera, Choice
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame
 from lisa_ros.nodes.lisa.commands.inference import InferenceSettings, run_inference
-from lisa_ros.nodes.lisa.dialogue_services import dialogue_limits
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.nodes.lisa.request import Processed, Request
@@ -29,7 +29,6 @@ class Processor:
         """The dialogue of the command's operator, now; an empty one for an independent command."""
         if request.independent:
             return DialogueSnapshot((), 0)
-        self._dialogues.set_limits(dialogue_limits(self._parameters.current))
         return self._dialogues.snapshot(operator_name(request.operator_id))
 
     def reference_refusal(self, request: Request) -> str | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a command is rejected when it arrives, before it is queued."""
 
-from lisa_ros.dialogue.dialogues import OperatorError, operator_name
+from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.msg import Command
 from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, NodeParameters
 from lisa_ros.nodes.lisa.request import Request

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The action `~/segment`: a command with feedback (text and masks) that can be cancelled."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -39,8 +41,9 @@ class _Server(ActionServer):
         """The goal is executing."""
 
     def finish(self, goal_handle: ServerGoalHandle) -> None:
-        """Make rclpy call the result callback."""
-        super().notify_execute(goal_handle, None)
+        """Make rclpy call the result callback, unless its executor has ended: the node ends, too."""
+        with contextlib.suppress(AttributeError, InvalidHandle):  # of the executor's guard condition, which is deleted
+            super().notify_execute(goal_handle, None)
 
 
 class SegmentAction:
@@ -78,7 +81,8 @@ class SegmentAction:
         goal.request = self._commands.request(message.command, listener=goal)
         if not self._commands.accept(goal.request):
             return GoalResponse.REJECT
-        self._accepted[id(message)] = goal
+        # One at a time: what is still here was accepted for a client that went away before rclpy could tell it so.
+        self._accepted = {id(message): goal}
         return GoalResponse.ACCEPT
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The action ~/segment from an action client, with lisa_node as another process."""
 
+import gc
 import signal
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import camera_images
 import pytest
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from node_probe import Probe, pixels, probing
+from rclpy.action import GoalResponse
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import scripted_node, started, wait_at, wait_until
+from ros_harness import scripted_node, started, talking_node, wait_at, wait_until
 
-from lisa_ros.msg import Segmentation
+from lisa_ros.action import Segment
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
+from lisa_ros.nodes.lisa.request import Request
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +148,21 @@ def test_waiting_goals_are_cancelled_when_the_node_ends(gate: Path) -> None:
         wait_at(gate)
         process.send_signal(signal.SIGINT)
         assert [goal.result()[1].status for goal in goals] == [Segmentation.CANCELLED] * 2
+
+
+def test_goals_whose_clients_have_gone_are_not_kept() -> None:
+    """rclpy accepts such a goal, cannot tell its client, and then does not report that it was accepted."""
+    goals: list[weakref.ref[Any]] = []
+
+    def request(message: Command, listener: Any) -> Request:
+        goals.append(weakref.ref(listener))
+        return Request("1", "ann", message.text, listener=listener)
+
+    commands: Any = SimpleNamespace(request=request, accept=lambda request: True)
+    with talking_node("lonely") as node:
+        action = SegmentAction(node, commands, lambda: False)
+        for _ in range(5):
+            assert action._on_goal(Segment.Goal()) == GoalResponse.ACCEPT
+        gc.collect()
+        assert sum(goal() is not None for goal in goals) == 1
+        action.close()

@@ -55,6 +55,7 @@ def running() -> Iterator[tuple[Robot, Process]]:
     with probing("faulty") as probe, started(scripted_node(*arguments)) as process:
         robot = Robot(probe)
         probe.wait_for_node(process)
+        wait_until(lambda: robot.diagnostics, "diagnostics before anybody has published the clock")
         yield robot, process
         assert process.alive and "Traceback" not in process.output
         counts = Counter(answer.id for answer in probe.answers)

@@ -29,6 +29,16 @@ def stuck(probe: Probe, gate: Path) -> list[str]:
     return sent
 
 
+def stuck_goal(probe: Probe, gate: Path) -> list[str]:
+    """And a command: both are answered after rclpy's executor has ended."""
+    probe.send_goal(f"stuck {gate}", "ann", id="goal")
+    wait_at(gate)
+    other = gate.with_name("other")
+    sent = ["goal", probe.send(f"stuck {other}", "ben")]
+    wait_at(other)
+    return sent
+
+
 def queued(probe: Probe, gate: Path) -> list[str]:
     sent = at_the_gate(probe, gate)
     sent += [probe.send("two", "ann") for _ in range(5)]
@@ -46,6 +56,7 @@ def publishing(probe: Probe, gate: Path) -> list[str]:
 STAGES: dict[str, Callable[[Probe, Path], list[str]]] = {
     "the model runs": at_the_gate,
     "the model hangs": stuck,
+    "a goal's model hangs": stuck_goal,
     "commands wait": queued,
     "answers are published": publishing,
 }

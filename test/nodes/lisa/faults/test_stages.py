@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
@@ -147,3 +149,52 @@ def test_a_command_that_comes_while_the_model_is_released_is_cancelled_for_that_
         (answer,) = listener.answers
         assert (answer.status, answer.detail) == (Segmentation.CANCELLED, DEACTIVATED.detail)
         bench.close()
+
+
+def test_topics_that_cannot_be_published_after_the_answer_cost_nobody_the_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A goal of the action would wait for it for ever."""
+    monkeypatch.setattr(answers_module.PlannerTopics, "publish", raising(RuntimeError("it broke")))
+    (answer,) = bench.ask("red")
+    assert answer.status == Segmentation.OK
+    bench.dialogues.reset("ann")
+
+
+def test_commands_that_were_kept_during_the_start_come_before_later_ones(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.ask("red")
+    first, second = (Request(name, "ann", name, listener=Listener()) for name in ("first", "second"))
+    accept, queued, released = bench.commands._accept, [], threading.Event()
+
+    def slow(request: Request) -> bool:
+        if request is first:
+            released.set()
+            time.sleep(0.2)
+        queued.append(request)
+        return accept(request)
+
+    monkeypatch.setattr(bench.commands, "_accept", slow)
+    bench.commands.hold()
+    bench.commands.accept(first)
+    release = threading.Thread(target=bench.commands.release)
+    release.start()
+    assert released.wait(10)
+    bench.commands.accept(second)
+    release.join()
+    assert queued == [first, second]
+    wait_until(lambda: not bench.commands.answers.unanswered(), "the answers")
+    bench.dialogues.reset("ann")
+
+
+def test_a_command_that_is_kept_during_the_start_can_be_cancelled(bench: Bench) -> None:
+    bench.commands.hold()
+    listener = Listener()
+    request = Request("1", "ann", "red", listener=listener)
+    assert bench.commands.accept(request)
+    bench.commands.cancel(request)
+    (answer,) = listener.answers
+    assert answer.status == Segmentation.CANCELLED
+    bench.commands.release()
+    assert listener.answers == [answer]
