@@ -14,6 +14,7 @@ u, v = result.objects[0].centroid_pixel
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import os
 import time
@@ -34,6 +35,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
+from lisa_ros.nodes.common.endpoints import Endpoints, have_ended, publishers_of
 from lisa_ros.nodes.common.masks import mask_of
 from lisa_ros.spatial.rotation import Quaternion, Vector
 
@@ -179,6 +181,7 @@ class LisaClient:
         self._node.create_subscription(Segmentation, f"{lisa}/segmentation", self._on_answer, _ANSWERS_QOS)
         self._lisa = lisa
         self._id = ""
+        self._processes: Endpoints = frozenset()
         self._goal: Any = None
         self._result_future: Any = None
         self._final: Result | None = None
@@ -257,7 +260,8 @@ class LisaClient:
         command.stamp, command.dialogue, command.target_frame = stamp or Time(), dialogue, frame
         command.split_objects, command.grip = split_objects, grip
         command.outputs = _OUTPUTS[masks] | (0 if feedback_masks else Command.OUTPUT_NO_FEEDBACK_MASKS)
-        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=self._on_feedback)
+        on_feedback = functools.partial(self._on_feedback, self._id)
+        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=on_feedback)
         if not self._spin_until(sent.done, until_s - time.monotonic()):
             self._final = Result(Status.NO_NODE, f"The node did not accept the command within {timeout_s:g} s.")
             sent.add_done_callback(_cancel_accepted)
@@ -265,6 +269,7 @@ class LisaClient:
         self._goal = sent.result()
         if self._goal.accepted:
             self._result_future = self._goal.get_result_async()
+            self._processes = publishers_of(self._node, f"{self._lisa}/segmentation")
         else:
             self._spin_until(lambda: self._final is not None, until_s - time.monotonic())
         return bool(self._goal.accepted)
@@ -273,11 +278,12 @@ class LisaClient:
         """Wait up to wait_s seconds for the answer. Returns whether it is there.
 
         Feedback is received meanwhile. If the node has ended, so that no answer will come, the return value is True and
-        `result` has the reason.
+        `result` has the reason, also if it was started again.
         """
         if self._result_future is None or self._spin_until(self._result_future.done, wait_s):
             return True
-        if self._action.server_is_ready():
+        has_ended = have_ended(self._node, f"{self._lisa}/segmentation", self._processes)
+        if self._action.server_is_ready() and not has_ended:
             return False
         self._give_up("The node ended before it answered.")
         return True
@@ -308,7 +314,9 @@ class LisaClient:
         """Set the result without waiting for the answer any longer."""
         self._final, self._result_future = Result(Status.NO_NODE, why), None
 
-    def _on_feedback(self, message: Any) -> None:
+    def _on_feedback(self, command_id: str, message: Any) -> None:
+        if command_id != self._id:  # of an earlier command, whose result was faster than its last feedback
+            return
         feedback = message.feedback
         self._feedback = Feedback(feedback.answer, (*self._feedback.objects, *map(_found, feedback.found)))
 

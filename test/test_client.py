@@ -4,6 +4,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import camera_images
@@ -11,10 +12,15 @@ import numpy as np
 import pytest
 import rclpy
 from node_probe import Probe, probing
-from ros_harness import private_domain, scripted_node, started, wait_at, wait_until
+from rclpy.action import ActionServer
+from rclpy.action.server import ServerGoalHandle
+from rclpy.node import Node
+from ros_harness import private_domain, scripted_node, started, talking_node, wait_at, wait_until
 from scripted_segmenter import pixels_of
 
+from lisa_ros.action import Segment
 from lisa_ros.client import LisaClient, Status
+from lisa_ros.msg import ObjectMask, Segmentation
 
 pytestmark = pytest.mark.ros
 
@@ -145,3 +151,65 @@ def test_a_killed_node_ends_the_wait(tmp_path: Path) -> None:
             )
             assert not client.segment("red", timeout_s=0.1)
     rclpy.shutdown(context=context)
+
+
+class Silent:
+    """An action server that accepts every goal and ends none."""
+
+    def __init__(self, node: Node) -> None:
+        self.goals: dict[str, ServerGoalHandle] = {}
+        self._answers = node.create_publisher(Segmentation, "/silent/segmentation", 1)
+        self._server = ActionServer(
+            node,
+            Segment,
+            "/silent/segment",
+            lambda goal: Segment.Result(),
+            handle_accepted_callback=lambda goal: self.goals.update({goal.request.command.text: goal}),
+        )
+
+    def show(self, text: str) -> None:
+        """Feedback to the command with this text: an object of this name."""
+        self.goals[text].publish_feedback(Segment.Feedback(answer=text, found=[ObjectMask(name=text)]))
+
+
+@contextmanager
+def silent_server(name: str) -> Iterator[Silent]:
+    with talking_node(name) as node:
+        server = Silent(node)
+        yield server
+        server._server.destroy()
+
+
+@contextmanager
+def client_of(lisa: str) -> Iterator[LisaClient]:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=private_domain())
+    with LisaClient(lisa, context=context) as client:
+        yield client
+    rclpy.shutdown(context=context)
+
+
+def test_feedback_of_a_command_that_was_given_up_is_not_that_of_the_next() -> None:
+    with silent_server("giving_up") as server, client_of("/silent") as client:
+        assert client.segment("the old one")
+        assert not client.cancel(timeout_s=0.1)
+        assert client.segment("the new one")
+        server.show("the old one")
+        server.show("the new one")
+        wait_until(lambda: client.is_complete() or client.feedback().objects, "feedback")
+        client.is_complete(0.3)
+        assert [found.name for found in client.feedback().objects] == ["the new one"]
+        assert client.feedback().answer == "the new one"
+
+
+def test_a_node_that_was_started_anew_at_once_ends_the_wait() -> None:
+    with client_of("/silent") as client, ExitStack() as second:
+        with silent_server("first"):
+            assert client.segment("red")
+            second.enter_context(silent_server("second"))
+            count = lambda: client._node.count_publishers("/silent/segmentation")  # noqa: E731
+            wait_until(lambda: not client.is_complete() and count() == 2, "the second node")
+        wait_until(client.is_complete, "the end of the wait")
+        assert client.result().status is Status.NO_NODE and "ended before" in client.result().message
+        assert client.segment("red"), "the new node takes commands"

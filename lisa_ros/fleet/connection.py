@@ -8,7 +8,8 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +19,12 @@ SCHEMES = {"lisa": "http", "lisas": "https"}
 DEFAULT_PORT = 8000
 _POLL_S = 0.02
 _CONNECT_S = 2.0
+_REFUSALS = frozenset({400, 401, 403, 404, 413})
+"""HTTP statuses by which a server refuses a request, so that asking it again is no use."""
 MOST_LINE_BYTES = 16 * 2**20
 """Of an event. One with 50 masks of 640 x 480 pixels has about 100 kB."""
+MOST_TEXT_BYTES = 2**16
+"""Of an answer that is no stream: the model's name, or why a request is refused."""
 MOST_PARTS = 100_000
 """Of an answer, as the network delivers it; an answer of 4,096 tokens has fewer than 5,000."""
 
@@ -115,7 +120,7 @@ class Connection:
         """
         if httpx is None:
             raise LisaError(f"a remote model needs httpx; {how_to_install('fleet')}")
-        self.server = server
+        self.server, self._timeout_s = server, timeout_s
         self._client = httpx.Client(
             base_url=base_address(server),
             headers={"authorization": f"Bearer {token}"} if token else {},
@@ -133,14 +138,14 @@ class Connection:
             LisaError: it refuses the token, or is something else.
         """
         try:
-            answer = self._client.get("/model")
+            with self._client.stream("GET", "/model") as answer:
+                text = self._short_text(answer)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
-        self._check(answer.status_code, answer.text)
+        self._check(answer.status_code, text, _REFUSALS)
         try:
-            found = answer.json()
-            return {"model": str(found["model"])}
-        except (ValueError, KeyError, TypeError) as error:
+            return {"model": str(json.loads(text)["model"])}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LisaError(f"{self.server} answers, but is no `lisa serve`") from error
 
     def stream(self, body: bytes, headers: dict[str, str], cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
@@ -172,8 +177,8 @@ class Connection:
             with self._client.stream("POST", "/segment", content=body, headers=headers) as answer:
                 used.opened(answer.extensions["network_stream"].get_extra_info("socket"))
                 if answer.status_code != httpx.codes.OK:
-                    answer.read()
-                    self._check(answer.status_code, answer.text)
+                    # A path that is gone since the node was configured: the server's model was stopped or is replaced.
+                    self._check(answer.status_code, self._short_text(answer), _REFUSALS - {httpx.codes.NOT_FOUND})
                 for line in _lines(answer.iter_bytes()):
                     lines.put(line)
                 used.done()
@@ -185,15 +190,23 @@ class Connection:
         except BaseException as error:  # the thread that waits for the lines raises it
             lines.put(error)
 
-    def _check(self, status: int, text: str) -> None:
+    def _short_text(self, answer: Any) -> str:
+        """The text of an answer, at most MOST_TEXT_BYTES of it: a wrong server may send without end."""
+        text, end_s = b"", time.monotonic() + self._timeout_s
+        for part in answer.iter_bytes():
+            text += part
+            if len(text) > MOST_TEXT_BYTES or time.monotonic() > end_s:
+                break
+        return text[:MOST_TEXT_BYTES].decode(errors="replace")
+
+    def _check(self, status: int, text: str, refusals: Set[int]) -> None:
         if status == httpx.codes.OK:
             return
         try:
             sentence = str(json.loads(text)["error"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             sentence = text.strip()[:200]
-        known = status in (400, 401, 403, 404, 413)
-        kind = LisaError if known else UnreachableError
+        kind = LisaError if status in refusals else UnreachableError
         raise kind(f"{self.server} answers {status}: {sentence}")
 
     def _unreachable(self, error: Exception) -> UnreachableError:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Unpack
 from lisa_ros.fleet.connection import UnreachableError
 from lisa_ros.fleet.remote_segmenter import RemoteImage, RemoteSegmenter
 from lisa_ros.segmentation.answers import Event, Finished, Image, Reference
-from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter
 from lisa_ros.segmentation.turns import Turn
 
@@ -117,7 +116,7 @@ class FallbackSegmenter:
             try:
                 self._remote.check()
                 reached += 1
-            except (LisaError, RuntimeError):  # RuntimeError: the connections were closed meanwhile
+            except Exception:  # also what no server should send: otherwise the server would never be asked again
                 reached = 0
         if not self._ended.is_set():
             self._lost.clear()

@@ -18,7 +18,7 @@ from lisa_ros.fleet.connection import (
 )
 from lisa_ros.fleet.messages import event_from
 from lisa_ros.fleet.pixel_budget import PixelBudget
-from lisa_ros.fleet.requests import MOST_MASK_PIXELS, Query, compress_image, frame_id, pack
+from lisa_ros.fleet.requests import MOST_ANSWER_S, MOST_MASK_PIXELS, Query, compress_image, frame_id, pack
 from lisa_ros.segmentation.answers import (
     AnswerKind,
     CommandError,
@@ -220,7 +220,7 @@ class RemoteSession:
             max_history_tokens=self._max_history_tokens,
             answer=answer,
             pointing=pointing,
-            deadline_s=self._segmenter.answer_s,
+            deadline_s=min(self._segmenter.answer_s, MOST_ANSWER_S),
         )
         progress = _Progress()
         for pause_s in (*_RETRY_S, None):
@@ -236,13 +236,22 @@ class RemoteSession:
                 self._segmenter.traffic.resent += 1
                 _pause(pause_s, cancelled)
 
+    def _stopped(self, cancelled: Callable[[], bool], answer_s: float) -> Callable[[], bool]:
+        """`cancelled`, which raises UnreachableError once the time of an answer is over, whether lines come or not."""
+        deadline_s = time.monotonic() + answer_s + self._segmenter.timeout_s
+
+        def stopped() -> bool:
+            if time.monotonic() > deadline_s:
+                raise UnreachableError(f"{self._segmenter.server} did not end its answer in {answer_s:.0f} s")
+            return cancelled()
+
+        return stopped
+
     def _events(self, query: Query, cancelled: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
         again, finished = _Progress(), False
-        deadline_s = time.monotonic() + query.deadline_s + self._segmenter.timeout_s
-        for line in self._segmenter.lines(query, self._encoded, cancelled):
-            if time.monotonic() > deadline_s:
-                raise UnreachableError(f"{self._segmenter.server} did not end its answer in {query.deadline_s:.0f} s")
+        stopped = self._stopped(cancelled, query.deadline_s)
+        for line in self._segmenter.lines(query, self._encoded, stopped):
             if finished:
                 continue  # the answer is whole, whatever became of the replica
             event = _event(line, self._encoded.size)

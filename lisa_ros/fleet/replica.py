@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -23,7 +24,7 @@ from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.requests import Query, RequestError, decompress_image, frame_id, unpack
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
-from lisa_ros.segmentation.answers import CommandError, MaskFound
+from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound
 from lisa_ros.segmentation.cancellation import CancelToken
 from lisa_ros.segmentation.errors import ImageError
 
@@ -169,6 +170,8 @@ class Replica:
                 pointing=query.pointing,
             )
             for event in events:
+                if isinstance(event, Finished):  # the robot may have asked another model for its name
+                    event = replace(event, model=event.model or self._segmenter.name)
                 emit(event_json(event))
                 if first and isinstance(event, MaskFound):
                     first = False

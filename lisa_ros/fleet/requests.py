@@ -41,6 +41,8 @@ MOST_TEXT = 10_000
 MOST_DIALOGUE_TEXT = 200_000
 """Characters of all earlier commands and answers: tokenizing megabytes would hold up the other robots."""
 MOST_TOKENS = 4096
+MOST_ANSWER_S = 3600.0
+"""How long an answer may take, seconds."""
 
 _LENGTH = struct.Struct(">I")
 _FORMATS = ("PNG", "JPEG")
@@ -133,8 +135,8 @@ def _query(given: Any) -> Query:
     if spoken > MOST_DIALOGUE_TEXT:
         raise ValueError(f"the dialogue has {spoken} characters; {MOST_DIALOGUE_TEXT} are accepted")
     tokens, deadline_s = int(given["max_new_tokens"]), float(given["deadline_s"])
-    if not (1 <= tokens <= MOST_TOKENS and 0 < deadline_s <= 3600):
-        raise ValueError(f"max_new_tokens must be 1 to {MOST_TOKENS}, deadline_s must be 0 to 3600")
+    if not (1 <= tokens <= MOST_TOKENS and 0 < deadline_s <= MOST_ANSWER_S):
+        raise ValueError(f"max_new_tokens must be 1 to {MOST_TOKENS}, deadline_s must be 0 to {MOST_ANSWER_S:.0f}")
     return Query(
         frame,
         command,

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import pytest
 from lisa_ros.fleet.connection import LostReplicaError, UnreachableError, UnreadableAnswerError
 from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.fleet.requests import MOST_ANSWER_S, Query, pack, unpack
 from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta
+from lisa_ros.segmentation.errors import LisaError
 
 pytest.importorskip("httpx")
 IMAGE = np.zeros((24, 32, 3), np.uint8)
@@ -40,8 +42,11 @@ def with_object(**changed: Any) -> bytes:
 class RawServer:
     """Sends given bytes as the body of each answer, then closes the connection; the last one again and again."""
 
-    def __init__(self, bodies: Sequence[bytes], pause_s: float = 0.0, endless: bytes = b"") -> None:
+    def __init__(
+        self, bodies: Sequence[bytes], pause_s: float = 0.0, endless: bytes = b"", status: str = "200 OK"
+    ) -> None:
         self._bodies, self._endless, self._pause_s = list(bodies), endless, pause_s
+        self._head = f"HTTP/1.1 {status}\r\nconnection: close\r\n\r\n".encode()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -59,7 +64,7 @@ class RawServer:
         with connection:
             try:
                 _read(connection)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + body)
+                connection.sendall(self._head + body)
                 while self._endless:
                     connection.sendall(self._endless)
                     time.sleep(self._pause_s)
@@ -76,8 +81,8 @@ def _read(connection: socket.socket) -> None:
     while b"\r\n\r\n" not in data:
         data += connection.recv(2**16)
     head, _, body = data.partition(b"\r\n\r\n")
-    (length,) = re.findall(rb"content-length: (\d+)", head.lower())
-    while len(body) < int(length):
+    length = int((re.findall(rb"content-length: (\d+)", head.lower()) or [0])[0])
+    while len(body) < length:
         body += connection.recv(2**16)
 
 
@@ -156,16 +161,65 @@ def test_what_follows_the_end_is_ignored_and_an_end_without_its_masks_counts() -
 
 @pytest.mark.parametrize(
     ("endless", "pause_s", "sentence"),
-    [(line(TextDelta("and ")), 0.02, "did not end its answer in 1 s"), (b"a" * 2**20, 0.0, "too long")],
+    [
+        (line(TextDelta("and ")), 0.02, "did not end its answer in 1 s"),
+        (b"a", 0.1, "did not end its answer in 1 s"),
+        (b"a" * 2**20, 0.0, "too long"),
+    ],
 )
 def test_an_answer_that_never_ends_is_given_up(endless: bytes, pause_s: float, sentence: str) -> None:
     server = RawServer([line(TextDelta("It is ")) if pause_s else b""], pause_s, endless)
-    remote, began_s = asked(server, timeout_s=1.0, answer_s=1.0), time.monotonic()
+    remote, began_s = asked(server, timeout_s=1.0, answer_s=1.0 if pause_s else 25.0), time.monotonic()
     with pytest.raises(UnreachableError, match=sentence):
         events(remote)
     assert time.monotonic() - began_s < 30
     remote.release()
     server.close()
+
+
+@pytest.mark.parametrize(("endless", "pause_s"), [(b"a" * 2**20, 0.0), (b"a", 0.1)])
+def test_a_name_or_a_refusal_that_never_ends_is_given_up(endless: bytes, pause_s: float) -> None:
+    server, began_s = RawServer([b""], pause_s, endless), time.monotonic()
+    remote = asked(server, timeout_s=1.0)
+    with pytest.raises(LisaError, match="is no `lisa serve`"):
+        remote.check()
+    remote.release()
+    server.close()
+    server = RawServer([b""], pause_s, endless, status="500 Internal Server Error")
+    remote = asked(server, timeout_s=1.0)
+    with pytest.raises(UnreachableError, match="answers 500: aaa"):
+        events(remote)
+    assert time.monotonic() - began_s < 30
+    remote.release()
+    server.close()
+
+
+def test_a_model_that_is_not_there_any_more_is_unreachable_so_that_a_fallback_answers() -> None:
+    """While a server's application is replaced, its path is unknown. Before anything was answered, it is a mistake."""
+    server = RawServer([b"Path '/m' not found."], status="404 Not Found")
+    remote = asked(server)
+    with pytest.raises(UnreachableError, match="answers 404: Path '/m' not found"):
+        events(remote)
+    with pytest.raises(LisaError, match="404") as refused:
+        remote.check()
+    assert not isinstance(refused.value, UnreachableError)
+    remote.release()
+    server.close()
+
+
+def test_a_server_accepts_what_any_answer_timeout_of_the_node_makes_of_it() -> None:
+    remote = RemoteSegmenter("lisa://127.0.0.1:1/m", RemoteSettings(answer_s=86_400.0))
+    asked_for: list[Query] = []
+
+    def lines(query: Query, *_: Any) -> Iterator[dict[str, Any]]:
+        asked_for.append(query)
+        yield json.loads(line(RIGHT))
+
+    remote.lines = lines  # type: ignore[method-assign]
+    events(remote)
+    query, _ = unpack(pack(asked_for[0]))
+    assert query.deadline_s == MOST_ANSWER_S
+    remote.release()
 
 
 @pytest.fixture(scope="module")

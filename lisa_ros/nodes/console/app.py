@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 
@@ -20,6 +21,8 @@ from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.console.texts import texts_for
+
+_LOG = logging.getLogger(__name__)
 
 TICK_S = 0.1
 _TRY_AGAIN = 1013
@@ -49,7 +52,10 @@ class ConsoleApp:
         """Checks the nodes until it is cancelled."""
         while True:
             for camera in self._cameras.values():
-                camera.tick()
+                try:
+                    camera.tick()
+                except Exception:  # the pages would never learn any more that a node is lost
+                    _LOG.exception("The state of a node could not be checked.")
             await asyncio.sleep(TICK_S)
 
     async def _index(self, request: Request) -> Response:

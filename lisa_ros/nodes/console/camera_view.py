@@ -219,14 +219,14 @@ class CameraView:
 
     def on_answer(self, message: Segmentation) -> None:
         """A whole answer: to a command from a page, or to one that an operator of a page sent by other means."""
-        self.link.drop(message.id)
-        found = self._find(message.id)
-        if found is None:
-            conversation = self._conversations.get(message.operator_id)
-            if conversation is None or not conversation.has_listeners:
-                return
-            found = conversation, Exchange(message.id, message.text)
-        conversation, exchange = found
+        self.link.drop(message.id, message.operator_id)
+        # Ids are chosen by the sender: another operator's command may have the same one.
+        conversation = self._conversations.get(message.operator_id)
+        exchange = conversation.get(message.id) if conversation is not None else None
+        if conversation is None or (exchange is None and not conversation.has_listeners):
+            return
+        if exchange is None:
+            exchange = Exchange(message.id, message.text)
         if exchange.state == DONE:
             return
         fill_exchange(exchange, message, objects_json(message.objects))
@@ -255,9 +255,9 @@ class CameraView:
         if stamp not in self._frames:
             self._start_task(self._store_frame(stamp, message))
 
-    def on_refused(self, identity: str) -> None:
+    def on_refused(self, identity: str, operator: str) -> None:
         """Waits for the answer with the reason, which comes separately."""
-        self.link.drop(identity)
+        self.link.drop(identity, operator)
         self._loop.call_later(_REASON_S, self._refused_without_reason, identity)
 
     async def _store_frame(self, stamp: Stamp, message: Any) -> None:

@@ -159,7 +159,7 @@ class CameraFeed:
         return LiveFrame(number, _stamp(message), size, jpeg)
 
     def _update_subscriptions(self) -> None:
-        """Subscribes if there are viewers, else unsubscribes. Reads `_viewers` anew: the executor may reorder tasks."""
+        """On the executor's thread: subscribes if there are viewers, else unsubscribes."""
         if self._viewers and self._subscription is None:
             callback = guarded_by(self._node, self._on_image)
             self._subscription = self._node.create_subscription(

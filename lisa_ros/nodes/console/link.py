@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import publishers_of
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.console.conversation import Exchange
 from lisa_ros.nodes.console.node_monitor import NodeMonitor
@@ -43,14 +44,15 @@ class Listener(Protocol):
     def on_frame(self, message: Any) -> None:
         """The image of an answer."""
 
-    def on_refused(self, identity: str) -> None:
-        """The node rejected a command; its answer says why."""
+    def on_refused(self, identity: str, operator: str) -> None:
+        """The node rejected an operator's command; its answer says why."""
 
 
 @dataclass
 class _Goal:
-    """A command that was sent. `handle`: set once the node has accepted it."""
+    """An operator's command that was sent. `handle`: set once the node has accepted it."""
 
+    operator: str
     handle: Any = None
     cancelled: bool = False
 
@@ -111,8 +113,7 @@ class LisaLink:
 
     def update_node_state(self) -> bool:
         """Updates `monitor`; returns whether the node was restarted since the last call."""
-        infos = self._node.get_publishers_info_by_topic(self._answers)
-        restarted = self.monitor.update(frozenset(tuple(info.endpoint_gid) for info in infos))
+        restarted = self.monitor.update(publishers_of(self._node, self._answers))
         if restarted:
             self._goals.clear()  # they belong to the process before
         return restarted
@@ -147,7 +148,7 @@ class LisaLink:
         if (points or boxes) and exchange.stamp is not None:
             command.stamp.sec, command.stamp.nanosec = exchange.stamp
         exchange.sent_s = time.time()
-        self._goals[command.id] = _Goal()
+        self._goals[command.id] = _Goal(operator)
         self._run_in_ros(self._send, command)
 
     def cancel(self, identity: str) -> None:
@@ -159,9 +160,11 @@ class LisaLink:
         if goal.handle is not None:
             self._run_in_ros(goal.handle.cancel_goal_async)
 
-    def drop(self, identity: str) -> None:
-        """Ends the watch over a command that has its answer, or gets none."""
-        self._goals.pop(identity, None)
+    def drop(self, identity: str, operator: str) -> None:
+        """Ends the watch over an operator's command that has its answer, or gets none."""
+        goal = self._goals.get(identity)
+        if goal is not None and goal.operator == operator:
+            del self._goals[identity]
 
     async def call(self, kind: Any, **fields: Any) -> Any:
         """Calls one of the dialogue's services; returns its response.
@@ -201,7 +204,7 @@ class LisaLink:
         def accepted(future: Any) -> None:
             handle = future.result()
             if handle is None or not handle.accepted:
-                self._loop.call_soon_threadsafe(self._listener.on_refused, command.id)
+                self._loop.call_soon_threadsafe(self._listener.on_refused, command.id, command.operator_id)
             else:
                 self._loop.call_soon_threadsafe(self._accepted, command.id, handle)
 
@@ -217,7 +220,7 @@ class LisaLink:
             self._run_in_ros(handle.cancel_goal_async)
 
     def _update_subscriptions(self) -> None:
-        """Subscribes if a page is open, else unsubscribes. Reads `_open` anew: the executor may reorder its tasks."""
+        """On the executor's thread: subscribes if a page is open, else unsubscribes."""
         if self._open and not self._subscriptions:
             self._subscriptions = [
                 self._subscribe(Segmentation, self._answers, self._to_loop(self._listener.on_answer), _ANSWERS_QOS),

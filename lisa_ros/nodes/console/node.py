@@ -2,7 +2,7 @@
 """The node `console`: a web server for operators, and a ROS node that sends their commands to lisa_node.
 
 Two threads: the executor's calls ROS, the event loop's owns all data that pages show. They call each other by
-`run_in_ros` and `call_soon_threadsafe` only.
+`RosCalls` and `call_soon_threadsafe` only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -48,6 +49,27 @@ class ConsoleNode(Node):
         super().__init__("console")
         self.callback_errors = 0
         self.parameters = declared(self)
+
+
+class RosCalls:
+    """Runs functions on the executor's thread, in the order in which they were given.
+
+    Tasks of rclpy's executor that wait at the same time run in the opposite order, an operator's commands among them.
+    """
+
+    def __init__(self, node: Any, executor: Any) -> None:
+        """The node counts and logs errors of the functions."""
+        self._executor, self._waiting = executor, deque[tuple[Callable[..., Any], tuple[Any, ...]]]()
+        self._run = guarded_by(node, self._run_next, False)
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run a function soon; from any thread."""
+        self._waiting.append((function, arguments))
+        self._executor.create_task(self._run)
+
+    def _run_next(self) -> None:
+        function, arguments = self._waiting.popleft()
+        function(*arguments)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -118,10 +140,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     token = parameters.token or ("" if parameters.local else secrets.token_urlsafe(24))
     compressed = parameters.image_transport == "compressed"
 
-    def run_in_ros(function: Callable[..., Any], *arguments: Any) -> None:
-        # guarded_by returns the last argument after an error, hence one more.
-        executor.create_task(guarded_by(node, lambda *given: function(*given[:-1])), *arguments, None)
-
+    run_in_ros = RosCalls(node, executor)
     cameras = {name: CameraView(node, name, compressed, loop, run_in_ros) for name in parameters.cameras}
     console = ConsoleApp(parameters, cameras, token)
     config = uvicorn.Config(

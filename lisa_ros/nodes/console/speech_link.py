@@ -71,7 +71,6 @@ class SpeechLink:
         """Sends a block of 16-bit little-endian samples of one channel; see Audio.msg."""
         message = Audio(operator_id=operator, mode=mode, sample_rate=rate, channels=1, samples=array("h", samples))
         message.header.stamp = time_message(start_ns)
-        # Not by `run_in_ros`: its tasks may change their order, and blocks must not.
         self._audio.publish(message)
 
     def _update_subscriptions(self) -> None:

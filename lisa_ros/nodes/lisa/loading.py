@@ -14,13 +14,13 @@ from rclpy.node import Node
 from lisa_ros.fleet.connection import UnreachableError, is_remote
 from lisa_ros.fleet.fallback import FallbackSegmenter
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.fleet.requests import MOST_ANSWER_S
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import combined, embedded_checkpoint, load_segmenter
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.interface import Segmenter
 
 LOG_PERIOD_S = 5.0
-_LONGEST_ANSWER_S = 3600.0
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:
@@ -56,7 +56,7 @@ def _connect(parameters: NodeParameters) -> Segmenter:
         timeout_s=parameters.remote_timeout,
         jpeg_quality=parameters.remote_jpeg_quality,
         certificate=parameters.remote_certificate,
-        answer_s=parameters.answer_timeout or _LONGEST_ANSWER_S,
+        answer_s=parameters.answer_timeout or MOST_ANSWER_S,
     )
     remote = RemoteSegmenter(parameters.checkpoint, settings)
     if parameters.fallback == "none":

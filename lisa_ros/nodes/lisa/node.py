@@ -99,10 +99,10 @@ class LisaNode(LifecycleNode):
         """
         super().__init__("lisa")
         log_to(self.get_logger())
-        self.callback_errors, self.failure, self._trouble = 0, "", ""
+        self.callback_errors, self.failure, self._trouble, self._end_s = 0, "", "", 0.0
         self.change_state = guard_transitions(self)
         self._load_model, self._end = load, end
-        self._end_s, self._topics = 0.0, None  # type: float, CameraTopics | None
+        self._topics: CameraTopics | None = None
         self._starter: threading.Thread | None = None
         self._state = NodeState()
         self._live_parameters = LiveParameters(self, lambda: self._state.now.uses_parameters)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.action import ActionClient
@@ -13,6 +14,7 @@ from rclpy.node import Node
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import Endpoints, have_ended, publishers_of
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.stamps import time_message
 from lisa_ros.speech.language.understanding import Understood
@@ -22,6 +24,45 @@ _WAIT_FOR_NODE_S = 1.0
 
 Answered = Callable[[str, Segmentation], None]
 """Called with the operator and the answer to a command, on the executor's thread."""
+
+
+@dataclass
+class _Goal:
+    """A command without an answer.
+
+    Attributes:
+        operator: Whose.
+        processes: That may have taken it.
+        handle: Once the goal is accepted.
+        cancelled: Whether it is to be cancelled as soon as it is accepted.
+    """
+
+    operator: str
+    processes: Endpoints
+    handle: Any = None
+    cancelled: bool = False
+
+
+class _Client(ActionClient):
+    """Goals may be sent from another thread than the executor's.
+
+    rclpy's own would ignore a response that comes before it has noted the request, and the goal would never end.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self._sending = threading.Lock()
+        super().__init__(*arguments)
+
+    def send_goal_async(self, *arguments: Any, **options: Any) -> Any:
+        """See rclpy."""
+        with self._sending:
+            return super().send_goal_async(*arguments, **options)
+
+    async def execute(self, taken_data: Any) -> None:
+        """See rclpy."""
+        with self._sending:
+            pass
+        await super().execute(taken_data)
 
 
 class Commanding:
@@ -36,14 +77,13 @@ class Commanding:
             answered: takes each answer.
         """
         self._node, self._lisa, self._answered = node, lisa, answered
-        self._client = ActionClient(node, Segment, f"{lisa}/segment")
+        self._client = _Client(node, Segment, f"{lisa}/segment")
         self._reset = node.create_client(ResetDialogue, f"{lisa}/reset_dialogue")
         # A copy for people and recorders; nobody answers it.
         self._sent = node.create_publisher(Command, "~/command", 10)
         self._lock = threading.Lock()
-        self._goals: dict[str, tuple[str, Any]] = {}
-        """By the command's id: the operator, and the goal's handle once it is accepted."""
-        self._cancelled: set[str] = set()
+        self._goals: dict[str, _Goal] = {}
+        """By the command's id."""
 
     @property
     def waiting(self) -> int:
@@ -72,7 +112,7 @@ class Commanding:
             stamp=time_message(max(0, start_ns)),
         )
         with self._lock:
-            self._goals[command.id] = (operator, None)
+            self._goals[command.id] = _Goal(operator, publishers_of(self._node, self._answers))
         future = self._client.send_goal_async(Segment.Goal(command=command))
         future.add_done_callback(guarded_by(self._node, lambda sent: self._on_sent(command, sent), False))
         self._sent.publish(command)
@@ -81,11 +121,12 @@ class Commanding:
     def cancel(self, operator: str) -> int:
         """Cancels the operator's commands that have no answer; how many."""
         with self._lock:
-            mine = {name: handle for name, (whose, handle) in self._goals.items() if whose == operator}
-            self._cancelled |= set(mine)
-        for handle in mine.values():
-            if handle is not None:
-                handle.cancel_goal_async()
+            mine = [goal for goal in self._goals.values() if goal.operator == operator]
+            for goal in mine:
+                goal.cancelled = True
+        for goal in mine:
+            if goal.handle is not None:
+                goal.handle.cancel_goal_async()
         return len(mine)
 
     def reset(self, operator: str) -> str:
@@ -95,33 +136,45 @@ class Commanding:
         self._reset.call_async(ResetDialogue.Request(operator_id=operator))
         return ""
 
+    def check(self) -> None:
+        """Answers commands of a node that has ended, which nobody else will; to be called once a second."""
+        with self._lock:
+            waiting = dict(self._goals)
+        for command_id, goal in waiting.items():
+            if have_ended(self._node, self._answers, goal.processes):
+                self._end(command_id, goal.operator, Segmentation.FAILED, "The node ended before it answered.")
+
     def close(self) -> None:
         """Ends the action's client; the executor must have stopped."""
         self._client.destroy()
 
+    @property
+    def _answers(self) -> str:
+        return f"{self._lisa}/segmentation"
+
+    def _end(self, command_id: str, operator: str, status: int, detail: str) -> None:
+        with self._lock:
+            if self._goals.pop(command_id, None) is None:
+                return
+        self._answered(operator, Segmentation(id=command_id, operator_id=operator, status=status, detail=detail))
+
     def _on_sent(self, command: Command, sent: Any) -> None:
         handle = sent.result()
         if handle is None or not handle.accepted:
-            with self._lock:
-                self._goals.pop(command.id, None)
-            rejected = Segmentation(
-                id=command.id,
-                operator_id=command.operator_id,
-                status=Segmentation.REJECTED,
-                detail="The command was rejected; ~/segmentation says why.",
-            )
-            self._answered(command.operator_id, rejected)
+            detail = "The command was rejected; ~/segmentation says why."
+            self._end(command.id, command.operator_id, Segmentation.REJECTED, detail)
             return
         with self._lock:
-            self._goals[command.id] = (command.operator_id, handle)
-            is_cancelled = command.id in self._cancelled
-        if is_cancelled:
+            goal = self._goals.get(command.id)
+            if goal is not None:
+                goal.handle = handle
+        if goal is None or goal.cancelled:
             handle.cancel_goal_async()
         result = handle.get_result_async()
         result.add_done_callback(guarded_by(self._node, lambda done: self._on_result(command, done), False))
 
     def _on_result(self, command: Command, done: Any) -> None:
         with self._lock:
-            self._goals.pop(command.id, None)
-            self._cancelled.discard(command.id)
+            if self._goals.pop(command.id, None) is None:
+                return
         self._answered(command.operator_id, done.result().result.segmentation)

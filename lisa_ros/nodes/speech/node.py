@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -98,7 +99,8 @@ class Speech(Node):
         self._voices = Voices(self, self._on_voice)
         self._recognizer_name = recognizer.name
         self._open_inputs()
-        self.create_timer(1.0, self._publish_diagnostics)
+        # Not of the node's clock: with use_sim_time, that may stand still.
+        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"Ready: {recognizer.name}; listens: {self._declared.listen}.")
 
     def close(self) -> None:
@@ -286,6 +288,7 @@ class Speech(Node):
 
     @guarded
     def _publish_diagnostics(self) -> None:
+        self._commanding.check()
         name = self.get_fully_qualified_name().strip("/")
         faults = [sentence for sentence in self._faults.values() if sentence]
         values: dict[str, Any] = {

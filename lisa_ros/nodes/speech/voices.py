@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
@@ -48,7 +49,8 @@ class Voices:
         self._sources: dict[str, Any] = {}
         self._ours: dict[str, Any] = {}
         if self._messages is not None:
-            node.create_timer(_SEARCH_S, guarded_by(node, self._search, False))
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            node.create_timer(_SEARCH_S, guarded_by(node, self._search, False), clock=steady)
 
     def publish(self, operator: str, text: str, *, final: bool, confidence: float, header: Any) -> None:
         """What our recogniser heard from an operator."""

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console's parts without a browser: whose answer it is, the order of calls to ROS, and checks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from ros_harness import ros_context
+
+from lisa_ros.msg import Segmentation
+
+pytest.importorskip("starlette", reason="the extra `console` is not installed")
+
+from lisa_ros.nodes.console import app as app_module
+from lisa_ros.nodes.console.app import ConsoleApp
+from lisa_ros.nodes.console.camera_view import CameraView
+from lisa_ros.nodes.console.conversation import DONE, SENT, Exchange
+from lisa_ros.nodes.console.node import RosCalls
+
+
+def answer(operator: str, text: str) -> Segmentation:
+    return Segmentation(id="1", operator_id=operator, text=text, status=Segmentation.OK, explanation=f"{text}.")
+
+
+@pytest.fixture
+def node() -> Iterator[Any]:
+    with ros_context() as context:
+        node = rclpy.create_node("console_parts", context=context)
+        node.callback_errors = 0
+        yield node
+        node.destroy_node()
+
+
+def test_an_answer_goes_to_its_own_operator_whoever_used_its_id_too(node: Any) -> None:
+    view = CameraView(node, "", False, MagicMock(), MagicMock())
+    shown: dict[str, list[Any]] = {"ann": [], "ben": []}
+    for operator, messages in shown.items():
+        view.conversation(operator).add_listener(lambda message, exchange, to=messages: to.append(message))
+    ann = view.conversation("ann")
+    ann.put(Exchange("1", "ann's"))
+    view.on_answer(answer("ben", "ben's"))
+    mine = ann.get("1")
+    assert mine is not None and (mine.state, mine.answer) == (SENT, "")
+    theirs = view.conversation("ben").get("1")
+    assert theirs is not None and (theirs.state, theirs.answer) == (DONE, "ben's.")
+    assert not any("ben" in str(message) for message in shown["ann"])
+    view.on_answer(answer("ann", "ann's"))
+    assert (mine.state, mine.answer) == (DONE, "ann's.")
+    view.link._action.destroy()
+
+
+def test_ros_is_called_in_the_order_in_which_it_was_asked_for(node: Any) -> None:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    calls = RosCalls(node, executor)
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("it broke")
+
+    for number in range(4):
+        calls(done.append, number)
+        calls(fail)
+    while len(done) < 4:
+        executor.spin_once(timeout_sec=1.0)
+    assert done == [0, 1, 2, 3] and node.callback_errors >= 3
+    executor.shutdown()
+
+
+def test_a_check_of_a_node_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "TICK_S", 0.0)
+    camera = MagicMock()
+    camera.tick.side_effect = [RuntimeError("the graph could not be read"), None, None, asyncio.CancelledError()]
+    console = ConsoleApp(MagicMock(local=True, tls_cert=""), {"": camera}, "")
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(console.tick(), 10))
+    assert camera.tick.call_count == 4

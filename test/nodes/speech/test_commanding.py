@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spoken commands and a segmentation node that ends, or that is faster than rclpy's notes about the request."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import rclpy.action.client
+from rclpy.action import ActionServer
+from rclpy.node import Node
+from ros_harness import talking_node, wait_until
+
+from lisa_ros.action import Segment
+from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.speech.commanding import Commanding
+from lisa_ros.speech.language.phrases import Meaning
+from lisa_ros.speech.language.understanding import Understood
+
+THE_MUG = Understood(Meaning.COMMAND, "the mug", "the mug")
+
+
+def serve(node: Node, end_goals: bool) -> ActionServer:
+    """Accepts every goal; ends it at once with NO_OBJECT, or never."""
+    node.create_publisher(Segmentation, "/served/segmentation", 1)
+
+    def execute(goal: Any) -> Segment.Result:
+        goal.succeed()
+        return Segment.Result(segmentation=Segmentation(status=Segmentation.NO_OBJECT))
+
+    accepted = (lambda goal: goal.execute()) if end_goals else (lambda goal: None)
+    return ActionServer(node, Segment, "/served/segment", execute, handle_accepted_callback=accepted)
+
+
+def test_a_command_of_a_node_that_ends_is_answered() -> None:
+    answers: list[tuple[str, Segmentation]] = []
+    with talking_node("speaking") as node:
+        node.callback_errors = 0
+        commanding = Commanding(node, "/served", lambda operator, answer: answers.append((operator, answer)))
+        with talking_node("served") as lisa:
+            server = serve(lisa, end_goals=False)
+            wait_until(lambda: node.count_publishers("/served/segmentation"), "the topic of the answers")
+            identity, trouble = commanding.send("ann", THE_MUG, 0)
+            assert identity and not trouble
+            wait_until(lambda: commanding._goals[identity].handle, "the acceptance")
+            commanding.check()
+            assert not answers and commanding.waiting == 1
+            server.destroy()
+        wait_until(lambda: commanding.check() or answers, "an answer")
+        commanding.check()
+        ((operator, answer),) = answers
+        assert (operator, answer.id, answer.status) == ("ann", identity, Segmentation.FAILED)
+        assert answer.detail == "The node ended before it answered." and commanding.waiting == 0
+        commanding.close()
+
+
+def test_an_answer_that_is_faster_than_the_client_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the request's sending and its entry in rclpy's table, another thread may run."""
+    answers: list[Segmentation] = []
+    real = rclpy.action.client.Future
+
+    def slow_future(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return real(*arguments, **options)
+
+    with talking_node("served") as lisa, talking_node("speaking") as node:
+        node.callback_errors = 0
+        server = serve(lisa, end_goals=True)
+        commanding = Commanding(node, "/served", lambda _, answer: answers.append(answer))
+        with monkeypatch.context() as patch:
+            patch.setattr(rclpy.action.client, "Future", slow_future)
+            assert commanding.send("ann", THE_MUG, 0)[0]
+        (answer,) = wait_until(lambda: answers, "the answer", 10.0)
+        assert answer.status == Segmentation.NO_OBJECT and commanding.waiting == 0
+        commanding.close()
+        server.destroy()
