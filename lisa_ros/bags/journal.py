@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from lisa_ros.bags.answering import Inferred
 from lisa_ros.segmentation.answers import Finished, ObjectMask, Region
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import naming
 
 
 class Journal:
@@ -45,13 +47,15 @@ class Journal:
 
     def close(self, *, delete: bool) -> None:
         """Close the file, and delete it once it is not needed."""
-        self._stream.close()
+        with suppress(OSError):  # what could not be written is tried once more
+            self._stream.close()
         if delete:
             self.file.unlink()
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(entry) + "\n")
-        self._stream.flush()
+        with naming(self.file):
+            self._stream.write(json.dumps(entry) + "\n")
+            self._stream.flush()
 
     def _read(self, run: dict[str, Any]) -> None:
         lines = self.file.read_text(encoding="utf-8").splitlines()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, TextIO
 
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.metrics import Overlap
+from lisa_ros.segmentation.files.atomic_files import naming
 from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
 
 Key = tuple[str, str, int]
@@ -143,15 +145,17 @@ class ItemLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # what append could not write is tried once more
+                self._stream.close()
             self._stream = None
 
     def append(self, item: Item) -> None:
         """Adds an item and writes it to the file before returning."""
         if self._stream is None:
             self._stream = self._opened()
-        self._stream.write(json.dumps(dataclasses.asdict(item)) + "\n")
-        self._stream.flush()
+        with naming(self._file):
+            self._stream.write(json.dumps(dataclasses.asdict(item)) + "\n")
+            self._stream.flush()
         self.items[item.key] = item
 
     def has_result(self, key: Key) -> bool:

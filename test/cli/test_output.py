@@ -10,7 +10,10 @@ from pathlib import Path
 import cv2
 import pytest
 from paths import ROOT
+from reason_folder import make_folder
+from tiny_datasets import reason, write_reason_seg
 
+from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.errors import sentence_of
 
 IMAGE = ROOT / "examples" / "table.png"
@@ -33,6 +36,33 @@ def test_a_file_without_room_is_named_and_nothing_is_left_that_looks_complete(tm
     assert ran.stderr.splitlines()[-1] == f"lisa segment: {output}/turn1_overlay.png cannot be written: File too large"
     assert [file.name for file in output.iterdir()] == ["turn1_mask1.png"]
     assert cv2.imread(str(output / "turn1_mask1.png")) is not None
+
+
+@pytest.mark.model
+def test_an_evaluation_without_room_names_its_file_and_resumes(tmp_path: Path) -> None:
+    texts = {f"{i}": reason("the red cube", is_sentence=False) for i in range(6)}
+    write_reason_seg(tmp_path / "data" / "val", texts)
+    output = tmp_path / "out"
+    asked = ["evaluate", "--dataset", "reason_seg", "--data", tmp_path / "data", "--output", output, "--device", "cpu"]
+    ran = lisa(*asked, "--protocol", "generate", shell='ulimit -f 1; "$@"')  # 1 KiB: some items
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1] == f"lisa evaluate: {output}/items.jsonl cannot be written: File too large"
+    assert not (output / "results.json").exists()
+    assert lisa(*asked, "--protocol", "generate", shell='"$@"').returncode == 0
+    assert len((output / "items.jsonl").read_text().splitlines()) == len(texts)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("kib", "file"), [(20, "out.work/finetune.pt"), (9000, "out.part/part-0")])
+def test_a_training_without_room_names_its_file(tmp_path: Path, kib: int, file: str) -> None:
+    data = make_folder(tmp_path / "data", 2)
+    asked = ["finetune", "--checkpoint", embedded_checkpoint(), "--data", data, "--output", tmp_path / "out"]
+    options = ["--replay", "none", "--check", "none", "--steps", "1", "--batch", "1", "--device", "cpu"]
+    options += ["--freeze", "embed_tokens", "lm_head", "text_hidden_fcs", "mask_decoder"]  # LoRA alone is small
+    ran = lisa(*asked, *options, shell=f'ulimit -f {kib}; "$@"')
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert f"lisa finetune: {tmp_path / file} cannot be written: " in ran.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob("out.work/*.part"))
 
 
 @pytest.mark.model

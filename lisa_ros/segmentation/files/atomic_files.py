@@ -4,8 +4,25 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Names a file in an error of the system; of a disk that is full while a file is written, Python names none.
+
+    Raises:
+        OSError: the block raised one, or an error that was raised because of one, as torch.save does.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(f"{file} cannot be written: {cause.strerror or cause}") from error
 
 
 def write_bytes(file: Path, data: bytes) -> None:
@@ -16,12 +33,13 @@ def write_bytes(file: Path, data: bytes) -> None:
     """
     part = file.with_name(f"{file.name}.part")
     try:
-        part.write_bytes(data)
-        part.replace(file)
-    except OSError as error:
+        with naming(file):
+            part.write_bytes(data)
+            part.replace(file)
+    except OSError:
         with suppress(OSError):
             part.unlink()
-        raise OSError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise
 
 
 def write_text(file: Path, text: str) -> None:

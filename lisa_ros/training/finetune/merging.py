@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lisa_ros.models.common.config_file import read_json
@@ -91,7 +92,10 @@ def _shards(source: Path, learned: Learned, missing: set[str], shard_bytes: int)
 def _save_shard(shard: dict[str, torch.Tensor], file: Path) -> None:
     file.touch()
     mode = file.stat().st_mode  # of the user's umask; safetensors writes for the owner alone
-    save_file(shard, file, metadata={"format": "pt"})
+    try:
+        save_file(shard, file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"{file} cannot be written: {error}") from error
     file.chmod(mode)
 
 

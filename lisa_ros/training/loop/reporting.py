@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lisa_ros.segmentation.files.atomic_files import naming
+
 
 class Reporter:
     """Reports one training; close it at the end.
@@ -42,7 +44,7 @@ class Reporter:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Reports a step's numbers."""
         seconds = self._seconds_before + time.monotonic() - self._began
-        with self._lines.open("a", encoding="utf-8") as stream:
+        with naming(self._lines), self._lines.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
         self._bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()}, refresh=False)
         if self._board is not None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.atomic_files import naming
 
 Settings = Mapping[str, Any]
 """What a training's course depends on, as values that JSON has. Two trainings that differ in one are not the same."""
@@ -80,7 +81,7 @@ class StateFile:
             ) from error
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Writes the state before a step. Raises an OSError where the disk will not have it."""
+        """Writes the state before a step. Raises an OSError that names the file where the disk has no room."""
         state = {
             "module": self._weights(module),
             "optimizer": optimizer.state_dict(),
@@ -88,10 +89,14 @@ class StateFile:
             "settings": json.dumps(self._settings),
         }
         part = self.file.with_suffix(".part")
-        with part.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with naming(self.file), part.open("wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         part.replace(self.file)
 
     def _weights(self, module: nn.Module) -> dict[str, torch.Tensor]:
