@@ -77,6 +77,7 @@ class ConsoleBenchmarkOptions:
         pages: with live images.
         rounds: each has a block without pages and one with them.
         pairs: of commands of a block.
+        typed: commands that are typed into a page in Chromium.
         output: folder for the JSON file.
         timeout_s: longest wait for a node or an answer.
     """
@@ -84,5 +85,6 @@ class ConsoleBenchmarkOptions:
     pages: int = 8
     rounds: int = 6
     pairs: int = 15
+    typed: int = 30
     output: Path = Path("output/benchmark")
     timeout_s: float = 180.0

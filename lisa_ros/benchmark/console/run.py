@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa benchmark console`: eight pages with live images beside the node, in turns with no page at all."""
+"""`lisa benchmark console`: eight pages with live images beside the node, in turns with no page; then one browser."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from lisa_ros.benchmark.console.page_times import NoBrowserError, PageTimes, measure_page, page_bars
 from lisa_ros.benchmark.node.added_time import WARMING_UP, Model, Pair, measure_pair
 from lisa_ros.benchmark.node.asking import Asker, asking
 from lisa_ros.benchmark.node.bars import Bar, table
@@ -119,15 +120,16 @@ def run_console_benchmark(options: ConsoleBenchmarkOptions) -> dict[str, Any]:
     share_memory()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="lisa_benchmark_") as folder:
-        kinds = _measured(options, Path(folder))
+        *kinds, times = _measured(options, Path(folder))
     without, with_pages = (cost_of(blocks) for blocks in kinds)
-    found = bars(without, with_pages, options.pages)
+    found = [*bars(without, with_pages, options.pages), *(page_bars(times) if times else [])]
     report = {
         "machine": machine(torch.device("cpu")),
         "load": [load, os.getloadavg()[0]],
         "pages": options.pages,
         "without_pages": asdict(without),
         "with_pages": asdict(with_pages),
+        "page_times_ms": asdict(times) if times else None,
         "bars": [asdict(bar) for bar in found],
     }
     write_json(options.output / "benchmark_console.json", report)
@@ -136,8 +138,8 @@ def run_console_benchmark(options: ConsoleBenchmarkOptions) -> dict[str, Any]:
     return report
 
 
-def _measured(options: ConsoleBenchmarkOptions, folder: Path) -> tuple[Blocks, Blocks]:
-    """The blocks without and with pages, measured in turns."""
+def _measured(options: ConsoleBenchmarkOptions, folder: Path) -> tuple[Blocks, Blocks, PageTimes | None]:
+    """The blocks without and with pages, measured in turns, and the times at a page; None: there is no browser."""
     with Tabletop(SEED, width=_WIDTH, height=_HEIGHT) as tabletop:
         view = tabletop.render()
     segmenter = load_segmenter(embedded_checkpoint(), LoadOptions())
@@ -165,7 +167,17 @@ def _measured(options: ConsoleBenchmarkOptions, folder: Path) -> tuple[Blocks, B
                 asker.pause(_SETTLE_S)
                 measuring.block(with_pages, options.pairs)
             with_pages.images_a_second.append(_images_a_second(seen))
-    return without, with_pages
+        times = _page_times(f"http://127.0.0.1:{port}/", texts, options)
+    return without, with_pages, times
+
+
+def _page_times(address: str, texts: Sequence[str], options: ConsoleBenchmarkOptions) -> PageTimes | None:
+    print(f"{options.typed} commands typed into a page in Chromium ...", flush=True)
+    try:
+        return measure_page(_NAMESPACE, address, texts, options.typed, options.timeout_s)
+    except NoBrowserError as error:
+        print(error)
+        return None
 
 
 class _Measuring:
