@@ -121,6 +121,7 @@ class LisaNode(LifecycleNode):
             on_answered=self._tracking.answered,
             on_exhausted=self._on_exhausted,
             operators=operators,
+            before_command=self._take_newest_images,
         )
         if self._live_parameters.current.target_frame and (trouble := self._transforms.listen()):
             self.get_logger().warning(trouble)
@@ -297,7 +298,7 @@ class LisaNode(LifecycleNode):
             lambda: parameters.current.sync_tolerance,
             lambda: parameters.current.depth_wait,
         )
-        self._topics = CameraTopics(self, frames, parameters.current, self._on_image)
+        self._topics = CameraTopics(self, frames, parameters.current, self._on_images, self._needs_images)
         return Camera(self._topics.image_topic, frames, now_ns, self._topics.arrivals)
 
     def _close_camera(self) -> None:
@@ -307,11 +308,21 @@ class LisaNode(LifecycleNode):
         if topics is not None:
             topics.close()
 
-    def _on_image(self) -> None:
-        self._statistics.count_image()
+    def _needs_images(self) -> bool:
+        """Whether each image is needed when it arrives, and not only the newest one when a command arrives."""
+        nearest = self._live_parameters.current.command_frame == NEAREST
+        return nearest or self._commands.answers.waited_for or self._tracking.needs_images
+
+    def _take_newest_images(self) -> None:
+        if (topics := self._topics) is not None:
+            topics.take_newest()
+
+    def _on_images(self, count: int) -> None:
+        self._statistics.count_images(count)
         self._tracking.wake()
 
     def _status(self) -> NodeStatus:
+        self._take_newest_images()
         parameters, now = self._live_parameters.current, self._state.now
         model, camera, outbox = now.model, now.camera, self._commands.answers.outbox
         return NodeStatus(

@@ -38,10 +38,10 @@ class Statistics:
                 if outcome.objects:
                     self._first_masks_ms.append(outcome.first_mask_ms)
 
-    def count_image(self) -> None:
-        """Count a received image."""
+    def count_images(self, count: int = 1) -> None:
+        """Count images that were received."""
         with self._lock:
-            self._images_s.append(self._now_s())
+            self._images_s.extend([self._now_s()] * count)
             self._drop_old_images()
 
     @property

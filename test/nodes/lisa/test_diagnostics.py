@@ -56,7 +56,7 @@ def test_counts_and_rates() -> None:
     now = [100.0]
     counted = Statistics(lambda: now[0])
     for _ in range(50):
-        counted.count_image()
+        counted.count_images()
         now[0] += 0.1
     assert counted.image_rate_hz() == pytest.approx(10.0, abs=0.5)
     now[0] += 60

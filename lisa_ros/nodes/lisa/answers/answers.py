@@ -81,6 +81,11 @@ class Answers:
         with self._lock:
             self._unanswered.add(request)
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a command has no answer yet."""
+        return bool(self._unanswered)
+
     def unanswered(self) -> list[Request]:
         """The commands without an answer."""
         with self._lock:

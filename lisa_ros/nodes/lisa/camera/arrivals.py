@@ -40,14 +40,29 @@ class Arrivals:
         """When, images that arrived, images that were lost."""
         self._arrived_s: float | None = None
         self._since_newest = 0
+        self._number: int | None = None
+        self.numbered = False
+        """Whether the images' numbers say how many arrived: the middleware gives them, and there is one publisher."""
         self.lost = 0
         """Number of images that were published and did not arrive, since the start, as the middleware reports it."""
 
-    def count_arrived(self) -> None:
-        """Count an image."""
+    def count_arrived(self, number: int | None = None) -> int:
+        """Count an image, and those that arrived before it and were not taken.
+
+        Args:
+            number: Of the image, as its publisher counts; None: the middleware gives none.
+
+        Returns:
+            The number of images that arrived since the last one that was counted.
+        """
         with self._lock:
+            last, self._number = self._number, number
+            step = 0 if number is None or last is None else number - last
+            self.numbered = step == 1 or (number is not None and len(self._publishers()) == 1)
+            count = max(1, step - self._since_newest) if self.numbered else 1
             self._arrived_s, self._since_newest = self._now_s(), 0
-            self._count(1, 0)
+            self._count(count, 0)
+            return count
 
     def count_lost(self, count: int) -> None:
         """Count images that the middleware reports as lost."""

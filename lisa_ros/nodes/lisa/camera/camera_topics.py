@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -15,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
+from lisa_ros.nodes.lisa.camera.gate import PERIOD_S, Gate, LostMessages, take_waiting
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 
@@ -32,7 +32,12 @@ class CameraTopics:
     """Subscriptions that fill a frame buffer until they are closed."""
 
     def __init__(
-        self, node: Node, frames: FrameBuffer, parameters: NodeParameters, on_image: Callable[[], None]
+        self,
+        node: Node,
+        frames: FrameBuffer,
+        parameters: NodeParameters,
+        on_images: Callable[[int], None],
+        needed: Callable[[], bool] = lambda: True,
     ) -> None:
         """Subscribe.
 
@@ -40,9 +45,12 @@ class CameraTopics:
             node: The node.
             frames: Receives the messages.
             parameters: Choose the topics.
-            on_image: Called for every image.
+            on_images: Called when an image is taken, with the number of images that arrived since the last call.
+            needed: Returns whether each image is needed when it arrives; otherwise `take_newest` is called before one
+                is needed.
         """
-        self._node, self._notify, self._frames = node, on_image, frames
+        self._node, self._notify, self._frames, self._needed = node, on_images, frames, needed
+        self._gate = Gate()
         # As in image_transport: remapping `image` also remaps `image/compressed`.
         topic = node.resolve_topic_name("image")
         compressed = parameters.image_transport == "compressed"
@@ -56,10 +64,13 @@ class CameraTopics:
             self._on_image,
             _IMAGE_DEPTH,
             serialized=True,
-            on_lost=self._on_lost,
         )
+        self._lost = LostMessages(self._images)
         depth = self._subscribe_depth(parameters.depth_transport) if parameters.use_depth else ()
         self._subscriptions = [self._images, *depth]
+        # Not the node's clock, which stands still while a simulation does.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(PERIOD_S, guarded_by(node, self.take_newest), clock=steady)
 
     @property
     def image_topic(self) -> str:
@@ -68,8 +79,27 @@ class CameraTopics:
 
     def close(self) -> None:
         """Unsubscribe."""
+        self._node.destroy_timer(self._timer)
+        self._lost.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+
+    def take_newest(self) -> None:
+        """Take the newest messages if the executor does not; on the executor's thread."""
+        try:
+            self._count_lost()
+            if not self._gate.open:
+                for subscription in reversed(self._subscriptions):  # images last: depth and intrinsics are there then
+                    take_waiting(subscription)
+        except InvalidHandle:  # a transition destroyed the subscriptions
+            return
+        self._set_gate()
+
+    def _set_gate(self) -> None:
+        """Open the gate while images are needed or cannot be counted otherwise, and until the newest has its depth."""
+        frames = self._frames
+        nothing_yet = frames.newest() is None
+        self._gate.open = nothing_yet or not self.arrivals.numbered or frames.awaits_depth() or self._needed()
 
     def _subscribe_depth(self, transport: str) -> Iterable[Any]:
         """Subscribe to depth images and intrinsics."""
@@ -79,19 +109,28 @@ class CameraTopics:
         yield self._subscribe(
             CompressedImage if plugin else Image,
             f"{topic}/compressedDepth" if plugin else topic,
-            self._frames.add_depth,
+            self._on_depth,
             _DEPTH_DEPTH,
             serialized=True,
         )
-        yield self._subscribe(CameraInfo, "camera_info", self._frames.add_info, _INFO_DEPTH)
+        yield self._subscribe(CameraInfo, "camera_info", self._on_info, _INFO_DEPTH)
 
-    def _on_image(self, message: SerializedMessage) -> None:
-        self.arrivals.count_arrived()
+    def _on_image(self, message: SerializedMessage, information: Any) -> None:
+        self._count_lost()
+        count = self.arrivals.count_arrived(information["publication_sequence_number"])
         self._frames.add_image(message)
-        self._notify()
+        self._notify(count)
 
-    def _on_lost(self, event: Any) -> None:
-        self.arrivals.count_lost(event.total_count_change)
+    def _count_lost(self) -> None:
+        if lost := self._lost.since_last():
+            self.arrivals.count_lost(lost)
+
+    def _on_depth(self, message: SerializedMessage, information: Any) -> None:
+        self._frames.add_depth(message)
+        self._set_gate()
+
+    def _on_info(self, message: CameraInfo, information: Any) -> None:
+        self._frames.add_info(message)
 
     def _kinds_published(self, topic: str) -> list[str]:
         """The message type of each publisher of a topic."""
@@ -104,28 +143,26 @@ class CameraTopics:
         self,
         kind: Any,
         topic: str,
-        callback: Callable[[Any], None],
+        callback: Callable[[Any, Any], None],
         depth: int,
         serialized: bool = False,
-        on_lost: Callable[[Any], None] | None = None,
     ) -> Any:
         """Images stay serialized until they are needed: see SerializedMessage."""
-        safe = guarded_by(self._node, callback)
-        # rclpy inspects the callback's arguments
-        receive = (lambda data: safe(SerializedMessage(kind, data))) if serialized else (lambda message: safe(message))
-        subscribe = functools.partial(
-            self._node.create_subscription,
+
+        def read(message: Any, information: Any) -> None:
+            callback(SerializedMessage(kind, message) if serialized else message, information)
+
+        safe = guarded_by(self._node, read)
+
+        def receive(message: Any, information: Any) -> None:  # rclpy inspects the callback's arguments
+            safe(message, information)
+
+        return self._node.create_subscription(
             kind,
             topic,
             receive,
             camera_qos(depth),
+            callback_group=self._gate,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=serialized,
         )
-        if on_lost is None:
-            return subscribe()
-        lost = guarded_by(self._node, on_lost)
-        try:
-            return subscribe(event_callbacks=SubscriptionEventCallbacks(message_lost=lambda event: lost(event)))
-        except UnsupportedEventTypeError:  # this middleware does not report lost messages
-            return subscribe()

@@ -156,6 +156,11 @@ class FrameBuffer:
             for frame in self._frames:
                 frame.info = frame.info or message
 
+    def awaits_depth(self) -> bool:
+        """Whether the depth image of the newest frame is expected and has not arrived."""
+        newest = self.newest()
+        return newest is not None and newest.depth_deadline_s > 0.0 and not newest.depth_came.is_set()
+
     def newest(self) -> CameraFrame | None:
         """The frame of the newest image; None: no image has arrived."""
         with self._lock:

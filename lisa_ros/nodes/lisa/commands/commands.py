@@ -55,6 +55,7 @@ class Commands:
         on_answered: OnAnswered,
         on_exhausted: Callable[[], None],
         operators: Sequence[str] = (),
+        before_command: Callable[[], None] = lambda: None,
     ) -> None:
         """Create the answers' topics on the node.
 
@@ -69,9 +70,11 @@ class Commands:
                 then sends an image gets no tracked object of an earlier answer about it.
             on_exhausted: Called when so many commands exceeded answer_timeout that no thread is left for others.
             operators: Those whose answers are published on topics of their own, too.
+            before_command: Called when a command is accepted, before it is queued: takes the images that have arrived.
         """
         self._node, self._parameters, self._state = node, parameters, state
         self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
+        self._before_command = before_command
         self._processor = Processor(parameters, dialogues)
         self._rates = Rates()
         self.answers = Answers(node, parameters, transforms, operators)
@@ -109,6 +112,7 @@ class Commands:
         """Queue a command, or answer it at once. Returns whether it was queued."""
         self.last_s = request.received_s
         self.answers.register(request)
+        self._before_command()
         with self._hold_lock:
             if self._held is not None and len(self._held) < self._parameters.current.queue_size:
                 self._held.append(request)

@@ -93,6 +93,11 @@ class ObjectTracking:
             return "no object"
         return f"{newest.state.value}: {answer.subject.request.text[:_SHOWN_CHARACTERS]}"
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether somebody wants tracked objects."""
+        return self._parameters.current.track and self._topics.has_subscribers()
+
     def use(self, tracker: Tracker) -> None:
         """Track with another tracker from now on; the object of the last answer is tracked from its frame again."""
         with self._lock:
@@ -158,7 +163,7 @@ class ObjectTracking:
             self._tracked_answer = answer
             correction, self._correction = self._correction, None
         self._follower.refresh_after_s = self._parameters.current.track_again_after
-        if not self._parameters.current.track or not self._topics.has_subscribers():
+        if not self.needs_images:
             self._drop()
             return
         if answer is None:

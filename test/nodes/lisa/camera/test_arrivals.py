@@ -59,3 +59,16 @@ def test_losses_count_while_they_outnumber_the_arrivals() -> None:
     assert "Of 25 images on /image in 5 s, 15 were lost" in arrivals.trouble()
     clock.now_s += 6.0
     assert arrivals.trouble() == ""
+
+
+def test_images_that_were_not_taken_are_counted_by_the_numbers_of_one_publisher() -> None:
+    published = [KIND]
+    arrivals = Arrivals("/image", KIND, lambda: published)
+    assert not arrivals.numbered
+    assert [arrivals.count_arrived(number) for number in (7, 8, 14)] == [1, 1, 6]
+    arrivals.count_lost(4)
+    assert arrivals.count_arrived(20) == 2  # 15 to 20 without the lost ones
+    assert arrivals.count_arrived(3) == 1 and arrivals.numbered  # the camera was started again
+    published.append(KIND)
+    assert arrivals.count_arrived(1000) == 1 and not arrivals.numbered
+    assert arrivals.count_arrived(None) == 1 and not arrivals.numbered  # a middleware without numbers

@@ -161,3 +161,17 @@ def test_every_user_of_a_frame_waits_for_its_depth() -> None:
     for thread in waiting:
         thread.join()
     assert received == [due, due]
+
+
+def test_the_newest_frame_awaits_its_depth_only_while_depth_is_published() -> None:
+    frames = buffer(depth_wait_s=5.0)
+    assert not frames.awaits_depth()
+    frames.add_image(stamped(Image, 0))
+    assert not frames.awaits_depth()  # no depth image has come
+    frames.add_depth(stamped(Image, 0))
+    frames.add_image(stamped(Image, 33))
+    assert frames.awaits_depth()
+    frames.add_depth(stamped(Image, 33))
+    assert not frames.awaits_depth()
+    frames.add_image(stamped(Image, 5000))
+    assert not frames.awaits_depth()  # depth has stopped
