@@ -30,7 +30,8 @@ def check_image(image: NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise ImageError(
-            f"an image of {width} x {height} pixels is too narrow a strip; its sides may differ {MAX_ASPECT} times"
+            f"an image of {width} x {height} pixels is too narrow a strip; one side may be at most "
+            f"{MAX_ASPECT} times the other"
         )
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from ros_harness import private_environment, scripted_node, started, wait_until
 
 from lisa_ros.nodes.common.command_line import check_arguments, check_overrides, files_without_effect, wants_help
@@ -130,3 +132,15 @@ def test_parameter_files_that_rcl_reads_and_yaml_does_not(tmp_path: Path, value:
         return
     with pytest.raises(StartError, match=f"The parameter file {file} cannot be read: .*{sentence}"):
         files_without_effect(arguments, "/lisa")
+
+
+@pytest.mark.parametrize("program", ["lisa_node", "speech", "console", "sim_camera", "lisa"])
+def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path, program: str) -> None:
+    """Where a module is imported that sends the signal, as a person does who is in a hurry."""
+    (tmp_path / "yaml.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "numpy.py").write_text((tmp_path / "yaml.py").read_text())
+    environment = {**private_environment(), "PYTHONPATH": f"{tmp_path}:{private_environment().get('PYTHONPATH', '')}"}
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / program)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")
