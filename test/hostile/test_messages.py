@@ -23,8 +23,8 @@ from lisa_ros.spatial.camera import COEFFICIENTS, CameraModel
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
-from lisa_ros.nodes.console.access import COOKIE, AccessCheck
 from lisa_ros.nodes.console.page import Page, PageError
+from lisa_ros.nodes.console.web.access import COOKIE, AccessCheck
 
 pytestmark = pytest.mark.unit
 

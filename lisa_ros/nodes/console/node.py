@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if check_program(args, "console", "Serves the operators' page (docs/operators.md).", descriptions()):
             return 0
-        import lisa_ros.nodes.console.app  # noqa: F401  the web packages are an extra
+        import lisa_ros.nodes.console.web.app  # noqa: F401  the web packages are an extra
 
         start_ros(args, SignalHandlerOptions.NO)
         return _run(args)
@@ -132,8 +132,9 @@ def lower_priority() -> None:
 async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: socket.socket) -> None:
     import uvicorn
 
-    from lisa_ros.nodes.console.app import ConsoleApp
     from lisa_ros.nodes.console.camera_view import CameraView
+    from lisa_ros.nodes.console.web.app import ConsoleApp
+    from lisa_ros.nodes.console.web.connections import BoundedConnection
 
     parameters, loop = node.parameters, asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_ENCODERS, "jpeg", lower_priority))
@@ -148,6 +149,7 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
         log_level="warning",
         access_log=False,  # a link with a token must not be in a log
         lifespan="off",  # the app has none, and a second Ctrl-C would end it with a traceback
+        http=BoundedConnection,
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,
         ws_per_message_deflate=False,  # JPEG files do not get smaller

@@ -16,11 +16,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from lisa_ros.nodes.console.access import AccessCheck
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.console.texts import texts_for
+from lisa_ros.nodes.console.web.access import AccessCheck
 
 _LOG = logging.getLogger(__name__)
 
