@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
+import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import torch
 from moving_images import Mask, RgbImage
 from toy_checkpoints import sam2_checkpoint, tracker_checkpoint
 
+from lisa_ros.tracking.flow import FlowTracker
 from lisa_ros.tracking.interface import Follower, LossReason, TrackState
 from lisa_ros.tracking.video_models import KINDS, TrackerError, VideoTracker, load_video_tracker
 
@@ -101,6 +106,37 @@ def test_memory_does_not_grow_with_the_frames(tracker: VideoTracker) -> None:
         if number in (20, 120):
             sizes.append(tensors_alive())
     assert sizes[1] == sizes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", ALL, indirect=True)
+def test_2000_frames_take_no_more_memory_and_time_at_the_end(tracker: VideoTracker) -> None:
+    two = [frame(0)[1], np.roll(frame(0)[1], 20, axis=1)]
+    tracker.start_all(frame(0)[0], two)
+    assert_flat(lambda number: tracker.update_all(frame(number)[0]))
+
+
+def test_2000_frames_of_the_flow_tracker_take_no_more_memory_and_time_at_the_end() -> None:
+    tracker = FlowTracker()
+    tracker.start(*frame(0))
+    assert_flat(lambda number: tracker.update(frame(number)[0]))
+
+
+def assert_flat(update: Callable[[int], object]) -> None:
+    """2,000 updates: as many tensors, as much memory and as much time at the end as at the beginning."""
+    tensors, resident_kb, times_s = [], [], []
+    for number in range(1, 2001):
+        began_s = time.process_time()
+        update(number)
+        times_s.append(time.process_time() - began_s)
+        if number in (500, 2000):
+            tensors.append(tensors_alive())
+            resident_kb.append(
+                int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+            )
+    assert tensors[1] == tensors[0]
+    assert resident_kb[1] - resident_kb[0] < 4096, "1,500 frames of 64 x 48 alone have 14 MB"
+    assert statistics.median(times_s[-400:]) < 1.3 * statistics.median(times_s[100:500])
 
 
 def tensors_alive() -> tuple[int, int]:

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import scripted_node, started, talking_node, wait_until
 from scripted_segmenter import pixels_of
+from seeing_tracker import seeing_tracker
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from toy_checkpoints import tracker_checkpoint
@@ -28,6 +29,7 @@ from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.tracking.trackers import tracker_from_parameters
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.tracking.flow import FlowTracker
+from lisa_ros.tracking.interface import LossReason
 from lisa_ros.tracking.video_models import load_video_tracker
 
 DEPTH = np.full((HEIGHT, WIDTH), 0.8, dtype=np.float32)
@@ -223,6 +225,46 @@ def test_a_video_model_tracks_in_the_nodes_place_of_optical_flow(tmp_path: Path)
         assert found.state == TrackedObject.TRACKED
         assert iou(pixels(found.object.mask), pixels_of(image, "red")) < 0.5, "the flow tracker would find the object"
         assert any((pixels(found.object.mask) == answer.mask).all() for answer in answers)
+
+
+def test_a_video_model_finds_an_object_again_by_itself(tmp_path: Path) -> None:
+    """It is covered where it stands, then it leaves the view and comes back elsewhere; the segmenter is not asked."""
+    places = [(x, y) for x in range(0, 110, 15) for y in (5, 40, 70)]
+    seen = [placed(background(0), target(), *place) for place in places]
+    checkpoint = seeing_tracker(tmp_path / "sam2", seen)
+    arguments = ["-p", "tracker:=sam2", "-p", f"tracker_checkpoint:={checkpoint}", "-p", "device:=cpu"]
+    node = scripted_node("-r", "__node:=seeing", "-p", "track_again_after:=0.0", *arguments)
+    with probing("seeing") as probe, started(node) as process, subscribed("seeing") as received:
+        probe.wait_for_node(process)
+        camera = DepthCamera(probe)
+        answer = begin(camera)
+
+        def tracked_at(x: int, y: int) -> TrackedObject:
+            image, truth = placed(background(0), target(), x, y)
+            found: TrackedObject = shown_until(camera, image, in_state(received, TrackedObject.TRACKED), f"it at {x}")
+            assert found.id == answer.id and iou(pixels(found.object.mask), truth) > 0.5
+            return found
+
+        def lost_after(reason: LossReason) -> None:
+            lost = shown_until(camera, empty_scene(), in_state(received, TrackedObject.LOST), "the loss")
+            assert lost.detail == f"The object is lost: {reason.value}." and lost.object.pixels == 0
+
+        for x in (20, 40, 60):
+            tracked_at(x, 40)
+        lost_after(LossReason.HIDDEN)
+        assert tracked_at(60, 40).found == answer.header.stamp
+        tracked_at(WIDTH - 25, 40)
+        lost_after(LossReason.OUT_OF_VIEW)
+        again = tracked_at(10, 70)
+        assert again.found == answer.header.stamp and again.object.located
+        assert probe.set_parameter("track_again_after", 0.2).successful
+        corrected = shown_until(
+            camera,
+            scene(80),
+            lambda stamp: (o := received.of(stamp)) and o.found != answer.header.stamp and o,
+            "a mask",
+        )
+        assert corrected.state == TrackedObject.TRACKED, "the segmenter's masks correct the video model, too"
 
 
 def test_a_tracker_that_cannot_be_loaded_is_refused_with_a_sentence(tmp_path: Path) -> None:
