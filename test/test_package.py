@@ -176,14 +176,14 @@ def test_a_command_and_a_service_survive_serialization() -> None:
     assert deserialize_message(serialize_message(request), ResetDialogue.Request) == request
 
 
-PROGRAMS = ["lib/lisa_ros/console", "lib/lisa_ros/lisa_node", "lib/lisa_ros/sim_camera", "bin/lisa"]
+PROGRAMS = [*(f"lib/lisa_ros/{name}" for name in ("console", "lisa_node", "sim_camera", "speech")), "bin/lisa"]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_executables_are_in_the_overlay(name: str) -> None:
     program = Path(get_package_prefix("lisa_ros")) / name
     assert os.access(program, os.X_OK)
-    module = re.search(r"^from (\S+) import main$", program.read_text(), re.MULTILINE)
+    module = re.search(r"^ *from (\S+) import main$", program.read_text(), re.MULTILINE)
     assert module is not None
     assert (ROOT / (module[1].replace(".", "/") + ".py")).is_file()
 
