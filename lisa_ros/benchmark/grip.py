@@ -124,9 +124,14 @@ def run(
             table.rearrange()
             table.move_camera()
     if figure is not None:
-        rows = [np.hstack(drawn[i : i + 2]) for i in range(0, len(drawn) - len(drawn) % 2, 2)][:2]
-        cv2.imwrite(str(figure), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+        _write_figure(figure, drawn)
     return results
+
+
+def _write_figure(file: Path, images: list[NDArray[np.uint8]]) -> None:
+    """The first four images, in two rows."""
+    rows = [np.hstack(images[i : i + 2]) for i in range(0, len(images) - len(images) % 2, 2)][:2]
+    cv2.imwrite(str(file), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 
 
 def draw(image: NDArray[np.uint8], found: Located, camera: CameraModel, gripper: Gripper) -> None:

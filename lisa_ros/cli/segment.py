@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lisa_ros import __version__
 from lisa_ros.cli.options import (
@@ -23,6 +23,11 @@ from lisa_ros.models.loading import description_of, embedded_checkpoint, load_se
 from lisa_ros.segmentation.answers import ANSWER_KINDS
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import score_text
+
+if TYPE_CHECKING:
+    from lisa_ros.models.common.options import LoadOptions
+    from lisa_ros.segmentation.answers import Reference
+    from lisa_ros.segmentation.files.result_files import Origin
 
 EMBEDDED_NOTE = (
     "note: this is the embedded demonstration model: it knows only the objects of the simulated table, understands "
@@ -102,21 +107,35 @@ class AddReference(argparse.Action):
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
     from lisa_ros.models.common.resolved_options import resolved_options
-    from lisa_ros.segmentation.files.image_files import read_image, read_mask
+    from lisa_ros.segmentation.files.image_files import read_image
     from lisa_ros.segmentation.files.output_folders import make_output_folder
-    from lisa_ros.segmentation.files.result_files import Origin, segment_image
+    from lisa_ros.segmentation.files.result_files import segment_image
 
-    references = {
-        index: [read_mask(one) if isinstance(one, Path) else _earlier(one, index) for one in meant]
-        for index, meant in (options.references or {}).items()
-    }
+    references = _references(options)
     image = read_image(options.image)
     make_output_folder(options.output)
     if options.checkpoint == embedded_checkpoint():
         print(EMBEDDED_NOTE, file=sys.stderr)
     load = resolved_options(options.checkpoint, load_options(options))
     segmenter = load_segmenter(options.checkpoint, load)
-    origin = Origin(
+    result = segment_image(
+        segmenter,
+        image,
+        options.text,
+        options.output,
+        options.max_new_tokens,
+        options.answer,
+        references,
+        _origin(options, load),
+    )
+    print(json.dumps(result, indent=2) if options.json else summary(result, options.output))
+    return 0
+
+
+def _origin(options: argparse.Namespace, load: LoadOptions) -> Origin:
+    from lisa_ros.segmentation.files.result_files import Origin
+
+    return Origin(
         str(options.image),
         description_of(options.checkpoint).title,
         str(options.checkpoint),
@@ -125,11 +144,16 @@ def run(options: argparse.Namespace) -> int:
         load.device,
         __version__,
     )
-    result = segment_image(
-        segmenter, image, options.text, options.output, options.max_new_tokens, options.answer, references, origin
-    )
-    print(json.dumps(result, indent=2) if options.json else summary(result, options.output))
-    return 0
+
+
+def _references(options: argparse.Namespace) -> dict[int, list[Reference]]:
+    """What each text refers to, by its index from 0: earlier turns and masks."""
+    from lisa_ros.segmentation.files.image_files import read_mask
+
+    return {
+        index: [read_mask(one) if isinstance(one, Path) else _earlier(one, index) for one in meant]
+        for index, meant in (options.references or {}).items()
+    }
 
 
 def _earlier(turn: int, index: int) -> int:

@@ -61,6 +61,12 @@ class Calibrating:
     phrasing: str | None = None
     force: bool = False
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """The questions and the version, for score.json."""
+        limit = self.source.limit
+        return {"dataset": self.dataset, "split": self.source.split, "limit": limit, "lisa_ros": __version__}
+
     def evaluation(self, kind: AnswerKind) -> Evaluation:
         """The run that asks the questions, for one of ANSWER_KINDS."""
         shared = {
@@ -107,14 +113,7 @@ def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
         weights = results["weights_sha256"]
     if not wanted.force:
         _check_replaced(wanted.checkpoint, counts)
-    about = {
-        "dataset": wanted.dataset,
-        "split": wanted.source.split,
-        "limit": wanted.source.limit,
-        "masks": counts,
-        "weights_sha256": weights,
-        "lisa_ros": __version__,
-    }
+    about = {**wanted.about, "masks": counts, "weights_sha256": weights}
     _write(file, Calibration(lines, about).text() + "\n")
     return status
 

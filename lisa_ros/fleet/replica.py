@@ -11,7 +11,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -24,9 +24,10 @@ from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.requests import Query, RequestError, decompress_image, frame_id, unpack
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
-from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound
 from lisa_ros.segmentation.cancellation import CancelToken
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.interface import EncodedImage
 
 UNKNOWN_FRAME = {"event": "unknown_frame"}
 """The replica has not got the image, and the request brought none: the robot sends it again, with the image."""
@@ -149,27 +150,13 @@ class Replica:
 
     def _segment(self, robot: str, query: Query, image: bytes, token: CancelToken, emit: Emit) -> str:
         began_s, first = time.monotonic(), True
-        encode = None
-        if image:
-            if frame_id(image) != query.frame:
-                raise RequestError("the image is not the one that the request names")
-            pixels = decompress_image(image)
-            encode = lambda: self._segmenter.encode(pixels)  # noqa: E731
+        encode = self._encoding(image, query.frame) if image else None
         with self._frames.use((robot, query.frame), encode) as encoded:
             self._frame_hits.inc(tags={"known": str(not image)})
             if encoded is None:
                 emit(UNKNOWN_FRAME)
                 return "unknown_frame"
-            session = self._segmenter.session(encoded, query.turns, max_history_tokens=query.max_history_tokens)
-            events = session.segment(
-                query.command,
-                query.references,
-                max_new_tokens=query.max_new_tokens,
-                cancelled=token,
-                answer=query.answer,
-                pointing=query.pointing,
-            )
-            for event in events:
+            for event in self._events(query, encoded, token):
                 if isinstance(event, Finished):  # the robot may have asked another model for its name
                     event = replace(event, model=event.model or self._segmenter.name)
                 emit(event_json(event))
@@ -177,6 +164,24 @@ class Replica:
                     first = False
                     self._first_mask.observe(time.monotonic() - began_s)
         return "cancelled" if token() else "answered"
+
+    def _encoding(self, image: bytes, name: str) -> Callable[[], EncodedImage]:
+        """A function that encodes an image. Raises a RequestError where it is not the image of this name."""
+        if frame_id(image) != name:
+            raise RequestError("the image is not the one that the request names")
+        pixels = decompress_image(image)
+        return lambda: self._segmenter.encode(pixels)
+
+    def _events(self, query: Query, encoded: EncodedImage, token: CancelToken) -> Iterator[Event]:
+        session = self._segmenter.session(encoded, query.turns, max_history_tokens=query.max_history_tokens)
+        return session.segment(
+            query.command,
+            query.references,
+            max_new_tokens=query.max_new_tokens,
+            cancelled=token,
+            answer=query.answer,
+            pointing=query.pointing,
+        )
 
     def _change_running(self, by: int) -> None:
         with self._lock:

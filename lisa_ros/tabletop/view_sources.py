@@ -69,7 +69,6 @@ class ViewSource:
         self, seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]
     ) -> Iterator[View]:
         from lisa_ros.simulation.randomization import ranges
-        from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
         from lisa_ros.simulation.randomized_table import RandomizedTable
 
         chosen = {"training": ranges.TRAINING, "far": ranges.FAR}[self.ranges or ""]
@@ -91,11 +90,18 @@ class ViewSource:
                     table.recolour()
                 view = _view_with_objects(table)
                 if self.is_degraded:
-                    rgb, instances = view.rgb, view.instances
-                    if rng.random() < chosen.hidden_by_arm:
-                        rgb, instances = hide_behind_arm(rgb, instances, rng)
-                    view = replace_pixels(view, degraded(rgb, rng), instances)
+                    view = _degraded(view, chosen.hidden_by_arm, rng)
                 yield smaller(view, self.kept_side) if self.kept_side else view
+
+
+def _degraded(view: View, hidden_by_arm: float, rng: np.random.Generator) -> View:
+    """The view with noise and blur, and in a share of the draws with an arm in front of some objects."""
+    from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
+
+    rgb, instances = view.rgb, view.instances
+    if rng.random() < hidden_by_arm:
+        rgb, instances = hide_behind_arm(rgb, instances, rng)
+    return replace_pixels(view, degraded(rgb, rng), instances)
 
 
 def _plain_views(seed: int, count: int, size: tuple[int, int], avoid: Collection[tuple[str, str]]) -> Iterator[View]:

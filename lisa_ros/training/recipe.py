@@ -43,20 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the recipe's stages."""
     chosen = _parse(arguments)
     torch.set_num_threads(chosen.threads)
-    schedules = tuple(
-        (stage, dataclasses.replace(SCHEDULES[stage], steps=steps)) for stage, steps in chosen.steps or ()
-    )
-    recipe = Recipe(
-        views=chosen.views,
-        work=chosen.work,
-        output=chosen.output,
-        seed=chosen.seed,
-        train_views=chosen.train_views,
-        randomized_views=chosen.randomized_views,
-        schedules=schedules,
-        start=chosen.start,
-        start_share=chosen.start_share,
-    )
+    recipe = _recipe(chosen)
     recipe.work.mkdir(parents=True, exist_ok=True)
     try:
         pipeline = Pipeline(recipe)
@@ -70,6 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command resumes from the last saved step", file=sys.stderr)
         return 130
     return 0
+
+
+def _recipe(chosen: argparse.Namespace) -> Recipe:
+    schedules = tuple(
+        (stage, dataclasses.replace(SCHEDULES[stage], steps=steps)) for stage, steps in chosen.steps or ()
+    )
+    return Recipe(
+        views=chosen.views,
+        work=chosen.work,
+        output=chosen.output,
+        seed=chosen.seed,
+        train_views=chosen.train_views,
+        randomized_views=chosen.randomized_views,
+        schedules=schedules,
+        start=chosen.start,
+        start_share=chosen.start_share,
+    )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ import numpy as np
 from lisa_ros.bags.answering import BagAnswer
 from lisa_ros.bags.outputs.parts import point, pose, quaternion, xyz
 from lisa_ros.bags.types import constant, make
+from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.lettering import colour_of
 from lisa_ros.segmentation.text import number_symbol
 from lisa_ros.spatial.grips.grip import Grip
@@ -44,46 +45,52 @@ def foxglove_messages(answer: BagAnswer, message: Any) -> Iterator[tuple[str, An
 
 def _annotations(answer: BagAnswer, message: Any) -> Any:
     stamp = message.header.stamp
-    loops, texts, dots = [], [], []
-    for number, (one, sent) in enumerate(zip(answer.objects, message.objects, strict=True), start=1):
-        colour = _colour(number)
-        contours, _ = cv2.findContours(one.mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        for contour in contours:
-            outline = cv2.approxPolyDP(contour, _SIMPLER_PX, True).reshape(-1, 2)
-            loops.append(
-                make(
-                    _POINTS,
-                    timestamp=stamp,
-                    type=constant(_POINTS, "LINE_LOOP"),
-                    points=[_pixel(x, y) for x, y in outline],
-                    outline_color=colour,
-                    thickness=_LINE_PX,
-                )
-            )
-        middle = _pixel(sent.centroid_pixel.x, sent.centroid_pixel.y)
-        dots.append(
-            make(
-                "foxglove_msgs/msg/CircleAnnotation",
-                timestamp=stamp,
-                position=middle,
-                diameter=_DOT_PX,
-                thickness=1.0,
-                fill_color=colour,
-                outline_color=colour,
-            )
+    outlines, centroids, names = [], [], []
+    for number, (found, sent) in enumerate(zip(answer.objects, message.objects, strict=True), start=1):
+        outlines += _outlines(found.mask, _colour(number), stamp)
+        centroids.append(_centroid(sent, _colour(number), stamp))
+        names.append(_name(sent, number, stamp))
+    return make("foxglove_msgs/msg/ImageAnnotations", timestamp=stamp, circles=centroids, points=outlines, texts=names)
+
+
+def _outlines(mask: Mask, colour: Any, stamp: Any) -> list[Any]:
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    simpler = [cv2.approxPolyDP(contour, _SIMPLER_PX, True).reshape(-1, 2) for contour in contours]
+    return [
+        make(
+            _POINTS,
+            timestamp=stamp,
+            type=constant(_POINTS, "LINE_LOOP"),
+            points=[_pixel(x, y) for x, y in outline],
+            outline_color=colour,
+            thickness=_LINE_PX,
         )
-        texts.append(
-            make(
-                "foxglove_msgs/msg/TextAnnotation",
-                timestamp=stamp,
-                position=_pixel(sent.bbox.x_offset, sent.bbox.y_offset),
-                text=f"{number_symbol(number)} {sent.name}",
-                font_size=_TEXT_PX,
-                text_color=_rgba(1.0, 1.0, 1.0, 1.0),
-                background_color=_rgba(0.1, 0.1, 0.1, 0.8),
-            )
-        )
-    return make("foxglove_msgs/msg/ImageAnnotations", timestamp=stamp, circles=dots, points=loops, texts=texts)
+        for outline in simpler
+    ]
+
+
+def _centroid(sent: Any, colour: Any, stamp: Any) -> Any:
+    return make(
+        "foxglove_msgs/msg/CircleAnnotation",
+        timestamp=stamp,
+        position=_pixel(sent.centroid_pixel.x, sent.centroid_pixel.y),
+        diameter=_DOT_PX,
+        thickness=1.0,
+        fill_color=colour,
+        outline_color=colour,
+    )
+
+
+def _name(sent: Any, number: int, stamp: Any) -> Any:
+    return make(
+        "foxglove_msgs/msg/TextAnnotation",
+        timestamp=stamp,
+        position=_pixel(sent.bbox.x_offset, sent.bbox.y_offset),
+        text=f"{number_symbol(number)} {sent.name}",
+        font_size=_TEXT_PX,
+        text_color=_rgba(1.0, 1.0, 1.0, 1.0),
+        background_color=_rgba(0.1, 0.1, 0.1, 0.8),
+    )
 
 
 def _scene(answer: BagAnswer, message: Any) -> Any:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -127,6 +127,26 @@ def _as_new(encoded: RemoteImage, name: str) -> RemoteImage:
     return encoded
 
 
+def _one_robot(
+    server: str, images: Sequence[Image], expected: Sequence[Sequence[Finished]], number: int, commands: int
+) -> Iterator[tuple[bool, float | None]]:
+    """For each command of a robot: whether its image was known, and the time of the answer; None: it was not right."""
+    remote = RemoteSegmenter(server, RemoteSettings(jpeg_quality=0, timeout_s=60.0))
+    encoded = None
+    for count in range(commands):
+        place, text = (number + count // len(COMMANDS)) % len(images), count % len(COMMANDS)
+        if not text or encoded is None:
+            encoded = _as_new(remote.encode(images[place]), f"{number}/{count}")
+        try:
+            answer = ask(remote, encoded, COMMANDS[text])
+            right = answer.ended == 1 and answer.finished.answer == expected[place][text].answer
+            yield bool(text), answer.whole_s if right else None
+        except Exception as error:  # the robot continues; the table has the number of wrong answers
+            tqdm.write(f"robot {number}: {type(error).__name__}: {error}")
+            yield bool(text), None
+    remote.release()
+
+
 def many_robots(
     server: str,
     images: Sequence[Image],
@@ -147,24 +167,13 @@ def many_robots(
     bar = tqdm(total=robots * commands, desc=f"{robots} robots", unit="command")
 
     def run(number: int) -> None:
-        remote = RemoteSegmenter(server, RemoteSettings(jpeg_quality=0, timeout_s=60.0))
-        encoded = None
-        for count in range(commands):
-            place, text = (number + count // len(COMMANDS)) % len(images), count % len(COMMANDS)
-            if not text or encoded is None:
-                encoded = _as_new(remote.encode(images[place]), f"{number}/{count}")
-            try:
-                answer = ask(remote, encoded, COMMANDS[text])
-                right = answer.ended == 1 and answer.finished.answer == expected[place][text].answer
-            except Exception as error:  # a robot goes on; the table has the number
-                tqdm.write(f"robot {number}: {type(error).__name__}: {error}")
-                right = False
+        for is_known, whole_s in _one_robot(server, images, expected, number, commands):
             with lock:
-                fleet.wrong += not right
-                if right:
-                    (fleet.known_s if text else fleet.new_s).append(answer.whole_s)
+                if whole_s is None:
+                    fleet.wrong += 1
+                else:
+                    (fleet.known_s if is_known else fleet.new_s).append(whole_s)
                 bar.update()
-        remote.release()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(robots)]
     began_s = time.perf_counter()

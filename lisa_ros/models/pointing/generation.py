@@ -15,6 +15,9 @@ from transformers.generation.streamers import BaseStreamer
 _POLL_S = 0.1
 """How often `cancelled` is called while no token arrives."""
 
+_Arrived = queue.Queue[int | BaseException | None]
+"""Tokens, or an error; None is the end."""
+
 
 def stream(
     model: Any, inputs: Mapping[str, Any], max_new_tokens: int, cancelled: Callable[[], bool], lock: threading.Lock
@@ -33,7 +36,7 @@ def stream(
     Yields:
         token ids, the end token included.
     """
-    arrived: queue.Queue[int | BaseException | None] = queue.Queue()
+    arrived: _Arrived = queue.Queue()
     stopped = threading.Event()
 
     def run() -> None:
@@ -55,25 +58,30 @@ def stream(
     thread = threading.Thread(target=run, name="lisa_generate", daemon=True)
     thread.start()
     try:
-        while not cancelled():
-            try:
-                token = arrived.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            if token is None:
-                return
-            if isinstance(token, BaseException):
-                raise token
-            yield token
+        yield from _tokens(arrived, cancelled)
     finally:
         stopped.set()
         thread.join()
 
 
+def _tokens(arrived: _Arrived, cancelled: Callable[[], bool]) -> Iterator[int]:
+    """The tokens in the queue until its end or a cancellation; raises an error that is in the queue."""
+    while not cancelled():
+        try:
+            token = arrived.get(timeout=_POLL_S)
+        except queue.Empty:
+            continue
+        if token is None:
+            return
+        if isinstance(token, BaseException):
+            raise token
+        yield token
+
+
 class _Streamer(BaseStreamer):
     """Hands on every token after the prompt, which comes first."""
 
-    def __init__(self, arrived: queue.Queue[int | BaseException | None]) -> None:
+    def __init__(self, arrived: _Arrived) -> None:
         self._arrived, self._prompt_is_over = arrived, False
 
     def put(self, value: torch.Tensor) -> None:

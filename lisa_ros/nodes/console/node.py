@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -29,6 +29,10 @@ from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.starting import StartError, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
 from lisa_ros.segmentation.errors import how_to_install
+
+if TYPE_CHECKING:  # the web packages are an extra
+    import uvicorn
+    from starlette.types import ASGIApp
 
 MISSING = f"The console needs starlette, uvicorn, websockets and segno; {how_to_install('console')}."
 _LARGEST_MESSAGE = 65536
@@ -134,7 +138,6 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
 
     from lisa_ros.nodes.console.camera_view import CameraView
     from lisa_ros.nodes.console.web.app import ConsoleApp
-    from lisa_ros.nodes.console.web.connections import BoundedConnection
 
     parameters, loop = node.parameters, asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_ENCODERS, "jpeg", lower_priority))
@@ -144,8 +147,29 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     run_in_ros = RosCalls(node, executor)
     cameras = {name: CameraView(node, name, compressed, loop, run_in_ros) for name in parameters.cameras}
     console = ConsoleApp(parameters, cameras, token)
-    config = uvicorn.Config(
-        console.app,
+    server = uvicorn.Server(_server_config(console.app, parameters))
+    thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
+    thread.start()
+    _announce(node, parameters, token, listener.getsockname()[1])
+    # uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    ticking = asyncio.create_task(console.tick())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ticking.cancel()
+        executor.shutdown(timeout_sec=2)
+        thread.join(2)
+
+
+def _server_config(app: ASGIApp, parameters: ConsoleParameters) -> uvicorn.Config:
+    import uvicorn
+
+    from lisa_ros.nodes.console.web.connections import BoundedConnection
+
+    return uvicorn.Config(
+        app,
         log_level="warning",
         access_log=False,  # a link with a token must not be in a log
         lifespan="off",  # the app has none, and a second Ctrl-C would end it with a traceback
@@ -160,20 +184,6 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
         ssl_certfile=parameters.tls_cert or None,
         ssl_keyfile=parameters.tls_key or None,
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
-    thread.start()
-    _announce(node, parameters, token, listener.getsockname()[1])
-    # uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    ticking = asyncio.create_task(console.tick())
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        ticking.cancel()
-        executor.shutdown(timeout_sec=2)
-        thread.join(2)
 
 
 def _spin(node: ConsoleNode, executor: SingleThreadedExecutor, loop: asyncio.AbstractEventLoop, server: Any) -> None:

@@ -83,8 +83,13 @@ def _about_depth(facts: SystemFacts) -> Iterator[str]:
     if not depth.messages:
         yield f"{depth.name} has a publisher, but no message arrived in {facts.seconds:g} s."
         return
-    if not image.messages:
-        return
+    if image.messages:
+        yield from _about_registration(facts)
+
+
+def _about_registration(facts: SystemFacts) -> Iterator[str]:
+    """Whether depth has the frame, the aspect and the stamps of the image."""
+    image, depth = facts.image, facts.depth
     if depth.frame_id != image.frame_id:
         yield (
             f"{depth.name} is in frame {depth.frame_id!r}, the image in {image.frame_id!r}: depth must be registered "
