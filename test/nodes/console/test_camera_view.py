@@ -17,10 +17,10 @@ from lisa_ros.msg import Segmentation
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
-from lisa_ros.nodes.console import app as app_module
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import DONE, SENT, Exchange
 from lisa_ros.nodes.console.node import RosCalls
+from lisa_ros.nodes.console.web import app as app_module
 from lisa_ros.nodes.console.web.app import ConsoleApp
 
 
