@@ -4,10 +4,12 @@
 import resource
 import threading
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
@@ -17,10 +19,37 @@ from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import MOST_ANSWER_S
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import combined, embedded_checkpoint, load_segmenter
+from lisa_ros.models.registry import registry
+from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.interface import Segmenter
 
 LOG_PERIOD_S = 5.0
+
+Load = Callable[[NodeParameters], Segmenter]
+
+
+class LoadError(RuntimeError):
+    """The model or the stored dialogues could not be loaded; the text is one sentence."""
+
+
+def load_logged(load: Load, parameters: NodeParameters, log: RcutilsLogger) -> Segmenter:
+    """Load a model, and log what is loaded and what is wrong with the models of other packages.
+
+    Raises:
+        LoadError: `load` raised an error.
+    """
+    checkpoint = f"checkpoint {parameters.checkpoint}" if parameters.checkpoint else "embedded checkpoint"
+    if not parameters.checkpoint:
+        log.warning(DEMONSTRATION)
+    for sentence in registry().broken:
+        log.warning(sentence)
+    log.info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
+    try:
+        return load(parameters)
+    except BaseException as error:  # whatever a model raises, SystemExit too
+        log.debug(traceback.format_exc())
+        raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:

@@ -22,14 +22,13 @@ from std_msgs.msg import String
 
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.store import StoreError
-from lisa_ros.models.registry import registry
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.package_log import log_to
 from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
-from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION, ModelInfoTopic
+from lisa_ros.nodes.lisa.answers.model_info import ModelInfoTopic
 from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
@@ -42,8 +41,8 @@ from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
-from lisa_ros.nodes.lisa.loading import load_from_parameters, loading_reports
-from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.loading import Load, LoadError, load_from_parameters, load_logged, loading_reports
+from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, ParameterError
 from lisa_ros.nodes.lisa.process import MAX_END_S, on_signals, run
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
@@ -66,11 +65,6 @@ _STOP_WORKER_S, _STOP_TRACKING_S = 3.0, 0.5
 _AFTER_ANSWERS_S = 0.5  # of process.MAX_END_S
 
 OpenBuffer = Callable[[Node], TransformBuffer]
-Load = Callable[[NodeParameters], Segmenter]
-
-
-class LoadError(RuntimeError):
-    """The model or the stored dialogues could not be loaded; the text is one sentence."""
 
 
 class LisaNode(LifecycleNode):
@@ -361,18 +355,7 @@ class LisaNode(LifecycleNode):
             raise LoadError(f"Could not load the tracker: {error}") from error
 
     def _load(self) -> Segmenter:
-        parameters = self._live_parameters.current
-        checkpoint = f"checkpoint {parameters.checkpoint}" if parameters.checkpoint else "embedded checkpoint"
-        if not parameters.checkpoint:
-            self.get_logger().warning(DEMONSTRATION)
-        for sentence in registry().broken:
-            self.get_logger().warning(sentence)
-        self.get_logger().info(f"Loading the {checkpoint} (quantization {parameters.quantization}) ...")
-        try:
-            return self._load_model(parameters)
-        except BaseException as error:  # whatever a model raises, SystemExit too
-            self.get_logger().debug(traceback.format_exc())
-            raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
+        return load_logged(self._load_model, self._live_parameters.current, self.get_logger())
 
 
 def main(
