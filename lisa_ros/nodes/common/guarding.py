@@ -27,7 +27,7 @@ def guarded(callback: Callback) -> Callback:
                 raise ExternalShutdownException from error
             self.callback_errors += 1
             self.get_logger().error(f"{callback.__name__} failed:\n{traceback.format_exc()}")
-            return arguments[-1]
+            return arguments[-1] if arguments else None  # a timer's callback has none
 
     return guard  # type: ignore[return-value]
 

@@ -2,6 +2,7 @@
 """Images in, good, malformed, old and compressed ones, with lisa_node as another process."""
 
 import signal
+import time
 from pathlib import Path
 
 import camera_images
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from node_probe import Probe, pixels, probing
 from rclpy.duration import Duration
-from ros_harness import scripted_node, started, wait_at
+from rclpy.serialization import serialize_message
+from ros_harness import scripted_node, started, talking_node, wait_at, wait_until
 from scripted_segmenter import bright, pixels_of
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -75,6 +77,18 @@ def test_an_old_image_is_refused_unless_the_command_is_as_old(probe: Probe) -> N
     assert probe.set_parameter("max_image_age", 0.0).successful
     assert probe.ask("red").status == Segmentation.OK
     assert probe.set_parameter("max_image_age", 5.0).successful
+
+
+def test_bytes_that_are_no_message_do_not_end_the_node(probe: Probe) -> None:
+    whole = serialize_message(camera_images.message("rgb8"))
+    with talking_node("broken_camera") as node:
+        for topic in ("image", "depth"):
+            publisher = node.create_publisher(Image, topic, 1)
+            wait_until(publisher.get_subscription_count, f"the subscriber of {topic}")
+            for data in (b"\0\1\0\0", whole[:10], whole[:60], whole[:4] + b"\xff" * 20):
+                publisher.publish(data)
+                time.sleep(0.05)
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
 
 
 def test_no_image_then_compressed_images_then_shutdown_with_waiting_commands(gate: Path) -> None:

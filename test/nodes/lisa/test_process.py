@@ -9,12 +9,17 @@ from pathlib import Path
 
 import camera_images
 import pytest
+import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_probe import Probe, probing
-from ros_harness import scripted_node, started, wait_at, wait_until
+from rclpy.duration import Duration
+from ros_harness import ros_context, scripted_node, started, talking_node, wait_at, wait_until
+from std_msgs.msg import String
 
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.lisa.commands.arrived import take_arrived
+from lisa_ros.nodes.lisa.node import _COMMAND_QOS
 
 
 def test_commands_that_have_arrived_before_a_sigint_are_answered() -> None:
@@ -29,6 +34,27 @@ def test_commands_that_have_arrived_before_a_sigint_are_answered() -> None:
         wait_until(lambda: len(probe.answers) - before >= len(sent), "an answer to every command")
         assert Counter(a.id for a in probe.answers[before:]) == Counter(sent)
         assert "Traceback" not in process.output
+
+
+def test_commands_that_wait_in_the_middleware_are_taken_without_an_executor() -> None:
+    """When the node ends on a busy machine, its executor has not taken all of them."""
+    with ros_context() as context, talking_node("sender") as sender:
+        node = rclpy.create_node("receiver", context=context)
+        received: list[str] = []
+        node.create_subscription(Command, "/waiting/command", lambda message: received.append(message.id), _COMMAND_QOS)
+        node.create_subscription(String, "/waiting/text", lambda message: received.append(message.data), _COMMAND_QOS)
+        commands = sender.create_publisher(Command, "/waiting/command", _COMMAND_QOS)
+        texts = sender.create_publisher(String, "/waiting/text", _COMMAND_QOS)
+        wait_until(lambda: commands.get_subscription_count() and texts.get_subscription_count(), "the subscribers")
+        for number in range(100):
+            commands.publish(Command(id=str(number)))
+        texts.publish(String(data="last"))
+        arrived = lambda: all(one.wait_for_all_acked(Duration(seconds=0)) for one in (commands, texts))  # noqa: E731
+        wait_until(arrived, "the arrival")
+        assert take_arrived(node) == 101
+        assert received == [*map(str, range(100)), "last"]
+        assert take_arrived(node) == 0
+        node.destroy_node()
 
 
 def test_commands_that_arrive_while_the_model_loads_wait_for_it_and_for_the_first_image(tmp_path: Path) -> None:

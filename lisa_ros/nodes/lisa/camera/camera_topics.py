@@ -17,6 +17,7 @@ from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.camera.gate import PERIOD_S, Gate, LostMessages, take_waiting
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
 from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.segmentation.errors import ImageError
 
 
 def camera_qos(depth: int) -> QoSProfile:
@@ -150,7 +151,13 @@ class CameraTopics:
         """Images stay serialized until they are needed: see SerializedMessage."""
 
         def read(message: Any, information: Any) -> None:
-            callback(SerializedMessage(kind, message) if serialized else message, information)
+            try:
+                readable = SerializedMessage(kind, message) if serialized else message
+            except ImageError as error:  # the middleware has not looked into the message
+                sentence = f"A message on {topic} is ignored: {error}"
+                self._node.get_logger().warning(sentence, throttle_duration_sec=10.0)
+                return
+            callback(readable, information)
 
         safe = guarded_by(self._node, read)
 

@@ -161,8 +161,9 @@ def test_goals_whose_clients_have_gone_are_not_kept() -> None:
     commands: Any = SimpleNamespace(request=request, accept=lambda request: True)
     with talking_node("lonely") as node:
         action = SegmentAction(node, commands, lambda: False)
-        for _ in range(5):
-            assert action._on_goal(Segment.Goal()) == GoalResponse.ACCEPT
+        messages = [Segment.Goal() for _ in range(5)]
+        for message in messages:
+            assert action._on_goal(message) == GoalResponse.ACCEPT
         gc.collect()
         assert sum(goal() is not None for goal in goals) == 1
         action.close()
