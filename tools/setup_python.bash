@@ -2,7 +2,7 @@
 # Sourced by tools/setup: the virtual environment .venv with every Python package.
 
 # Every extra that a target may ask for.
-all_extras="console docs edgetam fleet sim speech test train"
+all_extras="console docs edgetam fleet pointing sim speech test train"
 
 # Prints extras of setup.py: those given, and what this machine needs in any case.
 extras() {
