@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Heard texts are brought to a vocabulary only where that is sure."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,35 @@ def test_vocabulary_files(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"missing\.txt cannot be read: No such file"):
         read_vocabulary(tmp_path / "missing.txt")
     assert model_vocabulary(tmp_path) == Vocabulary()
+
+
+def test_vocabulary_files_of_any_content_work_or_get_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    for content, words in (
+        (b"bottle\r\nmug\r\n", {"bottle", "mug"}),
+        ("\ufeffbottle\n".encode(), {"bottle"}),
+        (b"bottle\n" * 100_000, {"bottle"}),
+        ("瓶子\n병\nbouteille\n🍾\n".encode(), {"瓶子", "병", "bouteille"}),
+        (b"a" * 1_000_000, {"a" * 1_000_000}),
+    ):
+        file.write_bytes(content)
+        assert read_vocabulary(file).words == words
+        assert Corrector(read_vocabulary(file)).correct("the mug").text == "the mug"
+    many = "\n".join(f"word{number}" for number in range(100_000)).encode()
+    for content, sentence in (
+        (b"", "has no word"),
+        ("🍾\n".encode(), "has no word"),
+        (bytes(1000), "has no word"),
+        (bytes(range(256)), "no UTF-8 text"),
+        ("bottle\n".encode("utf-16"), "no UTF-8 text"),
+        (b"\xed\xa0\x80\n", "no UTF-8 text"),
+        (many, "has 300000 different words and pairs of neighbouring words; it may have 20000"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(VocabularyError, match=sentence):
+            read_vocabulary(file)
+    with pytest.raises(VocabularyError, match="Is a directory"):
+        read_vocabulary(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VocabularyError, match="pipe is no file"):
+        read_vocabulary(tmp_path / "pipe")

@@ -194,5 +194,11 @@ def test_sound_that_cannot_be_is_refused() -> None:
         mono(np.zeros(3, np.float32), 2)
     with pytest.raises(AudioError, match="has 0 channels"):
         mono(np.zeros(3, np.float32), 0)
+    with pytest.raises(AudioError, match="has 4000000000 samples a second"):
+        Resampler(4_000_000_000)
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(AudioError, match="no numbers"):
+            mono(np.array([0.0, wrong], np.float32), 1)
+    assert len(mono(np.zeros(17 * 5, np.float32), 17)) == 5
     assert level_db(np.zeros(0, np.float32)) == -100.0
     assert level_db(np.ones(10, np.float32)) == pytest.approx(0.0)

@@ -36,7 +36,7 @@ def mono(interleaved: Samples, channels: int) -> Samples:
     """The mean of the channels of interleaved samples.
 
     Raises:
-        AudioError: the number of samples does not fit the channels.
+        AudioError: the number of samples does not fit the channels, or one is no number.
     """
     if not 1 <= channels <= _MOST_CHANNELS:
         raise AudioError(f"Audio has {channels} channels; it may have 1 to {_MOST_CHANNELS}.")
@@ -44,6 +44,8 @@ def mono(interleaved: Samples, channels: int) -> Samples:
         raise AudioError(
             f"An audio block has {len(interleaved)} samples, which are not whole frames of {channels} channels."
         )
+    if not np.isfinite(interleaved).all():  # the voice activity would never be the same again
+        raise AudioError("An audio block has samples that are no numbers (NaN or infinite).")
     mean: Samples = interleaved.reshape(-1, channels).mean(axis=1)
     return mean
 

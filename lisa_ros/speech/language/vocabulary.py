@@ -19,6 +19,8 @@ EDGE = ""
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _CLOSED = "# closed:"
 _LARGEST_FILE_BYTES = 10_000_000
+_MOST_WORDS_AND_PAIRS = 20_000
+"""Each word of an utterance is compared with all of them: with so many a command takes 0.3 s of processor time."""
 
 
 class VocabularyError(SpeechError):
@@ -67,9 +69,11 @@ def read_vocabulary(file: Path) -> Vocabulary:
     A comment "# closed: ..." says that the model knows no other words.
 
     Raises:
-        VocabularyError: it cannot be read, is larger than 10 MB, is no UTF-8 text, or has no word.
+        VocabularyError: it cannot be read, is larger than 10 MB, is no UTF-8 text, or has no word or too many.
     """
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for
+            raise VocabularyError(f"The vocabulary {file} is no file.")
         size = file.stat().st_size
         if size > _LARGEST_FILE_BYTES:
             raise VocabularyError(f"The vocabulary {file} has {size} bytes; it may have {_LARGEST_FILE_BYTES}.")
@@ -82,6 +86,12 @@ def read_vocabulary(file: Path) -> Vocabulary:
     vocabulary = Vocabulary.of_phrases((line for line in lines if not line.startswith("#")), closed=closed)
     if not vocabulary.words:
         raise VocabularyError(f"The vocabulary {file} has no word; it needs a word or phrase a line.")
+    count = len(vocabulary.words) + len(vocabulary.pairs)
+    if count > _MOST_WORDS_AND_PAIRS:
+        raise VocabularyError(
+            f"The vocabulary {file} has {count} different words and pairs of neighbouring words; it may have "
+            f"{_MOST_WORDS_AND_PAIRS}, or a command would be understood seconds late."
+        )
     return vocabulary
 
 
