@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
-from lisa_ros.nodes.lisa.camera.gate import PERIOD_S, Gate, LostMessages, take_waiting
+from lisa_ros.nodes.lisa.camera.on_demand import PERIOD_S, LostMessages, OnDemandGroup, take_waiting
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.errors import ImageError
@@ -51,7 +51,7 @@ class CameraTopics:
                 is needed.
         """
         self._node, self._notify, self._frames, self._needed = node, on_images, frames, needed
-        self._gate = Gate()
+        self._group = OnDemandGroup()
         # As in image_transport: remapping `image` also remaps `image/compressed`.
         topic = node.resolve_topic_name("image")
         compressed = parameters.image_transport == "compressed"
@@ -89,18 +89,21 @@ class CameraTopics:
         """Take the newest messages if the executor does not; on the executor's thread."""
         try:
             self._count_lost()
-            if not self._gate.open:
+            if not self._group.active:
                 for subscription in reversed(self._subscriptions):  # images last: depth and intrinsics are there then
                     take_waiting(subscription)
         except InvalidHandle:  # a transition destroyed the subscriptions
             return
-        self._set_gate()
+        self._update_group()
 
-    def _set_gate(self) -> None:
-        """Open the gate while images are needed or cannot be counted otherwise, and until the newest has its depth."""
+    def _update_group(self) -> None:
+        """Let the executor take each message while that is needed.
+
+        That is while images are needed, while they cannot be counted otherwise, and until the newest frame has its depth.
+        """
         frames = self._frames
         nothing_yet = frames.newest() is None
-        self._gate.open = nothing_yet or not self.arrivals.numbered or frames.awaits_depth() or self._needed()
+        self._group.active = nothing_yet or not self.arrivals.numbered or frames.awaits_depth() or self._needed()
 
     def _subscribe_depth(self, transport: str) -> Iterable[Any]:
         """Subscribe to depth images and intrinsics."""
@@ -128,7 +131,7 @@ class CameraTopics:
 
     def _on_depth(self, message: SerializedMessage, information: Any) -> None:
         self._frames.add_depth(message)
-        self._set_gate()
+        self._update_group()
 
     def _on_info(self, message: CameraInfo, information: Any) -> None:
         self._frames.add_info(message)
@@ -169,7 +172,7 @@ class CameraTopics:
             topic,
             receive,
             camera_qos(depth),
-            callback_group=self._gate,
+            callback_group=self._group,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=serialized,
         )

@@ -15,24 +15,24 @@ from rclpy.event_handler import QoSSubscriptionEventType, UnsupportedEventTypeEr
 from rclpy.impl.implementation_singleton import rclpy_implementation
 
 PERIOD_S = 0.2
-"""While the gate is closed, the newest messages are taken this often, in seconds."""
+"""While their group is not active, the newest messages are taken this often, in seconds."""
 
 
-class Gate(MutuallyExclusiveCallbackGroup):
-    """A callback group that the executor leaves out while it is closed.
+class OnDemandGroup(MutuallyExclusiveCallbackGroup):
+    """A callback group that the executor leaves out while it is not active.
 
     Attributes:
-        open: Whether the executor takes each message when it arrives. Set on the executor's thread.
+        active: Whether the executor takes each message when it arrives. Set on the executor's thread.
     """
 
     def __init__(self) -> None:
-        """Start open."""
+        """Start active."""
         super().__init__()
-        self.open = True
+        self.active = True
 
     def can_execute(self, entity: Any) -> bool:
         """See rclpy's CallbackGroup."""
-        return self.open and bool(super().can_execute(entity))
+        return self.active and bool(super().can_execute(entity))
 
 
 class LostMessages:
