@@ -99,7 +99,7 @@ class CameraTopics:
     def _update_group(self) -> None:
         """Let the executor take each message while that is needed.
 
-        That is while images are needed, while they cannot be counted otherwise, and until the newest frame has its depth.
+        That is while images are needed or cannot be counted otherwise, and until the newest frame has its depth.
         """
         frames = self._frames
         nothing_yet = frames.newest() is None
