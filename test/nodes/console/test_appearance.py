@@ -155,6 +155,43 @@ def test_the_times_of_the_last_answer_are_there_after_a_reload(show: Show) -> No
     assert page.inner_text("#state-latency").startswith("151 ms")
 
 
+HOSTILE = (
+    "<script>window.hostile = 1</script>"
+    "<img src=x onerror='window.hostile = 1'><svg onload='window.hostile = 1'></svg>"
+    "<iframe srcdoc='<script>parent.hostile = 1</script>'></iframe><a href='javascript:window.hostile = 1'>x</a>"
+)
+
+
+def test_no_text_of_any_message_becomes_html(show: Show) -> None:
+    hostile = {**found(1, HOSTILE), "no_distance": HOSTILE}
+    changed = {"detail": HOSTILE, "status": HOSTILE, "heard": HOSTILE, "spoken": HOSTILE}
+    asked = {**exchange(1, HOSTILE, HOSTILE, hostile), **changed, "id": HOSTILE}
+    lost = {**exchange(2, HOSTILE, ""), **changed, "id": "2", "state": "lost", "references": [HOSTILE]}
+    details = ("failed", "bad_message", "operator_refused")
+    heard = {"type": "heard", "text": HOSTILE, "detail": HOSTILE, "final": True, "meaning": "UNSURE"}
+    page = show(
+        1280,
+        800,
+        [asked, lost],
+        heard,
+        {**heard, "final": False},
+        *({"type": kind, "detail": HOSTILE} for kind in details),
+        {"type": "not_sent", "text": HOSTILE, "code": HOSTILE},
+        {"type": HOSTILE},
+        operator=HOSTILE,
+        cameras=[HOSTILE, "wrist"],
+        node={"state": HOSTILE, "sentence": HOSTILE, "model": HOSTILE, "waiting": HOSTILE},
+        camera={"state": HOSTILE, "age_s": 1.0, "trouble": HOSTILE, "topic": HOSTILE},
+    )
+    page.click("#log [data-action=show]")
+    page.click("#log [data-action=refer]")
+    for place in ("#log", "#objects", "#alarm", "#state-camera", "#state-node", "#heard", "#view-caption"):
+        assert "window.hostile" in str(page.text_content(place)), place
+    assert page.locator("main img, main svg, main iframe, main a, main script, #alarm *:not(p)").count() == 0
+    page.wait_for_timeout(200)
+    assert page.evaluate("() => window.hostile") is None
+
+
 def test_every_text_is_shown_somewhere() -> None:
     folder = ROOT / "lisa_ros" / "nodes" / "console" / "static"
     texts = json.loads((folder / "texts" / "en.json").read_text())
