@@ -56,6 +56,7 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     model = description_of(folder)
     if options is not None:
         model.check_options(options)
+        _check_second_models(options)  # before the first one is loaded, which can take minutes
     segmenter = model.load(folder, options)
     if options is not None and options.threads is not None:
         _set_threads(segmenter, options.threads)
@@ -80,13 +81,25 @@ def combined(segmenter: Segmenter, options: LoadOptions) -> Segmenter:
     return segmenter
 
 
-def _with_names(reasoning: Segmenter, options: LoadOptions) -> Segmenter:
-    from lisa_ros.models.combined.by_name import ByNameSegmenter
+def _check_second_models(options: LoadOptions) -> None:
+    for option, name in options.second_models().items():
+        find_folder(name, option)
+    if options.segmenter == "auto":
+        _names_model(options)
 
+
+def _names_model(options: LoadOptions) -> tuple[Path, ModelDescription]:
     folder = find_folder(options.names_checkpoint, "names_checkpoint")
     model = description_of(folder)
     if model.name != "sam3":
         raise LisaError(f"names_checkpoint {folder} holds {model.title}; SAM 3 is expected, such as {DEFAULT_SAM3}")
+    return folder, model
+
+
+def _with_names(reasoning: Segmenter, options: LoadOptions) -> Segmenter:
+    from lisa_ros.models.combined.by_name import ByNameSegmenter
+
+    folder, model = _names_model(options)
     own = LoadOptions(precision=options.precision, device=options.device)
     return ByNameSegmenter(reasoning, model.load(folder, own))
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.segmentation.errors import LisaError, how_to_install
+from lisa_ros.segmentation.files.pretrained import load_pretrained
 from lisa_ros.tracking.interface import Image, LossReason, Mask, Tracked, TrackState, check_start, lost
 
 
@@ -66,19 +67,8 @@ def load_video_tracker(kind: str, folder: Path, device: str = "auto") -> VideoTr
     transformers: Any = importlib.import_module("transformers")
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     dtype = torch.bfloat16 if on_gpu else torch.float32
-    try:
-        model, report = getattr(transformers, classes.model).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-        processor = getattr(transformers, classes.processor).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        why = str(error).strip().partition("\n")[0]  # transformers' texts may have several lines
-        raise TrackerError(f"{folder} cannot be loaded for tracker {kind}: {why}") from error
-    missing, total = len(report["missing_keys"]), len(model.state_dict())
-    if missing > total / 2:  # transformers makes them at random, with a warning
-        raise TrackerError(
-            f"{folder} lacks {missing} of the {total} tensors of {classes.model}; it holds other weights"
-        )
+    pair = getattr(transformers, classes.model), getattr(transformers, classes.processor)
+    model, processor = load_pretrained(*pair, folder, f"for tracker {kind}", TrackerError, dtype=dtype)
     return VideoTracker(model.eval().to("cuda" if on_gpu else "cpu"), processor)
 
 

@@ -17,6 +17,7 @@ from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.options import DEFAULT_SAM2
+from lisa_ros.segmentation.files.pretrained import load_pretrained
 
 _MODEL_TYPES = ("sam2", "sam2_video")
 """model_type of the released folders: the video model's weights have all of the image model's."""
@@ -130,9 +131,5 @@ def load_sam2(name: str | Path, device: torch.device, dtype: torch.dtype) -> Sam
             f"{folder}/config.json has model_type {kind!r}; a SAM 2 checkpoint in transformers' format is expected, "
             f"such as {DEFAULT_SAM2}"
         )
-    try:
-        model: Any = Sam2Model.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        processor = Sam2Processor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded as SAM 2: {error}") from error
+    model, processor = load_pretrained(Sam2Model, Sam2Processor, folder, "as SAM 2", CheckpointError, dtype=dtype)
     return Sam2(model.eval().to(device), processor)

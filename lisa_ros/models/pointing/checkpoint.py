@@ -19,6 +19,7 @@ from lisa_ros.models.common.sam2 import Sam2, load_sam2
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.pointing.conventions import Convention, convention_for
 from lisa_ros.segmentation.errors import LisaError, how_to_install
+from lisa_ros.segmentation.files.pretrained import load_pretrained
 from lisa_ros.segmentation.interface import DeviceMemory
 
 _KEPT_IN_16_BIT = ("model.visual", "lm_head")
@@ -90,16 +91,15 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
     quantization = "none" if options.quantization == "auto" else options.quantization
     sam2 = load_sam2(own.get("sam2", DEFAULT_SAM2), device, dtype)
     known: Any = transformers
-    try:
-        processor = known.AutoProcessor.from_pretrained(folder, local_files_only=True)
-        language = known.AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            **_quantized(quantization, dtype, device),
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded as a vision-language model: {error}") from error
+    language, processor = load_pretrained(
+        known.AutoModelForImageTextToText,
+        known.AutoProcessor,
+        folder,
+        "as a vision-language model",
+        CheckpointError,
+        dtype=dtype,
+        **_quantized(quantization, dtype, device),
+    )
     if quantization == "none":
         language = language.to(device)
     numbers = f"{quantization} " if quantization != "none" else ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def stream(
 
     def run() -> None:
         try:
-            with lock:
+            with _held(lock, stopped):
                 if not stopped.is_set():
                     model.generate(
                         **inputs,
@@ -76,6 +77,19 @@ def _tokens(arrived: _Arrived, cancelled: Callable[[], bool]) -> Iterator[int]:
         if isinstance(token, BaseException):
             raise token
         yield token
+
+
+@contextmanager
+def _held(lock: threading.Lock, stopped: threading.Event) -> Iterator[None]:
+    """Holds the lock; a command that is cancelled while another one is answered does not wait for it."""
+    held = False
+    while not held and not stopped.is_set():
+        held = lock.acquire(timeout=_POLL_S)
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()
 
 
 class _Streamer(BaseStreamer):

@@ -31,6 +31,7 @@ from lisa_ros.segmentation.answers import (
     TextDelta,
 )
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.pretrained import load_pretrained
 from lisa_ros.segmentation.interface import DeviceMemory
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 
@@ -61,11 +62,8 @@ def load(checkpoint: Path, options: LoadOptions | None) -> Sam3Segmenter:
     device = choose_device(options.device)
     dtype = choose_dtype(options, device)
     known: Any = transformers
-    try:
-        model = known.Sam3Model.from_pretrained(checkpoint, dtype=dtype, local_files_only=True)
-        processor = known.Sam3Processor.from_pretrained(checkpoint, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{checkpoint} cannot be loaded as SAM 3: {error}") from error
+    classes = known.Sam3Model, known.Sam3Processor
+    model, processor = load_pretrained(*classes, checkpoint, "as SAM 3", CheckpointError, dtype=dtype)
     name = f"{checkpoint.name}, {str(dtype).removeprefix('torch.')} on {device.type}"
     return Sam3Segmenter(Sam3(name, model.eval().to(device), processor, threshold))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_four_bits_are_those_of_the_language_model_alone(folders: dict[str, Path
     segmenter.release()
     with pytest.raises(Exception, match="released"):
         answered(segmenter)
+
+
+def test_a_command_that_is_cancelled_while_another_one_is_answered_does_not_wait_for_it(
+    scripted: PointingSegmenter,
+) -> None:
+    session = scripted.session(scripted.encode(IMAGE))
+    with scripted._networks.lock:  # as the other answer holds it
+        asked: list[bool] = []
+
+        def cancelled() -> bool:
+            asked.append(True)
+            return len(asked) > 3
+
+        with ThreadPoolExecutor(1) as pool:
+            *_, finished = pool.submit(lambda: list(session.segment("the mug", cancelled=cancelled))).result(timeout=20)
+    assert isinstance(finished, Finished) and finished.reason == "cancelled"
+    *_, finished = answered(scripted)
+    assert finished.reason == "end", "the lock is free again"
 
 
 def test_without_accelerate_the_command_that_installs_it_is_named(

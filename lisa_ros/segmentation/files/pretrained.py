@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a folder in transformers' format, whole or not at all, with one sentence about what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lisa_ros.segmentation.errors import LisaError
+
+_LEAST_VOCABULARY = 100
+"""Entries of a tokenizer. transformers makes one of a few special tokens where the tokenizer's files are missing."""
+
+
+def load_pretrained(
+    model_class: Any, processor_class: Any, folder: Path, what: str, error: type[LisaError], **arguments: Any
+) -> tuple[Any, Any]:
+    """Load a model and its processor. Nothing is downloaded.
+
+    Args:
+        model_class: Has transformers' from_pretrained.
+        processor_class: Too.
+        folder: The checkpoint.
+        what: The end of the sentence "FOLDER cannot be loaded ...".
+        error: The class of the error.
+        arguments: Further ones for the model.
+
+    Returns:
+        (model, processor).
+
+    Raises:
+        LisaError: Of the class `error`: a file is missing or damaged, or weights of the model are not in the folder.
+    """
+    try:
+        model, report = model_class.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, **arguments
+        )
+        processor = processor_class.from_pretrained(folder, local_files_only=True)
+    except Exception as failed:  # transformers, safetensors and huggingface_hub have no common class of errors
+        why = " ".join(str(failed).split()) or type(failed).__name__
+        raise error(f"{folder} cannot be loaded {what}: {why}") from failed
+    _check_weights(model, report, folder, error)
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is not None and len(tokenizer) < _LEAST_VOCABULARY:
+        raise error(f"{folder} cannot be loaded {what}: its tokenizer has {len(tokenizer)} entries; a file is missing")
+    return model, processor
+
+
+def _check_weights(model: Any, report: dict[str, Any], folder: Path, error: type[LisaError]) -> None:
+    """Refuse weights that transformers has made at random, with a warning, because the folder does not have them."""
+    names = {name for name, _ in model.named_parameters()}
+    missing = sorted(names & set(report["missing_keys"]))
+    if missing:
+        raise error(
+            f"{folder} lacks {len(missing)} of the {len(names)} weights of {type(model).__name__}, such as "
+            f"{missing[0]}: it is not complete, or holds another model"
+        )
