@@ -190,7 +190,9 @@ class RecognitionThread:
             stream.listener.drop()
             stream.held = False
             return
-        if block.mode == PUSH_TO_TALK and not stream.held:
+        # A whole utterance may come in one block.
+        pressed = block.mode == PUSH_TO_TALK or (block.mode == RELEASED and len(block.samples) > 0)
+        if pressed and not stream.held:
             stream.listener.press()
             stream.held = True
         if len(block.samples):

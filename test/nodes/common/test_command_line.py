@@ -86,11 +86,13 @@ def test_namespaces_as_sections_of_their_own(tmp_path: Path) -> None:
         ("console.node", ["--ros-args", "-p", "camras:=[a]"], 1, "no parameter 'camras'; is 'cameras' meant?"),
     ],
 )
-def test_the_programs_refuse_what_is_misspelt(module: str, arguments: list[str], code: int, said: str) -> None:
+def test_the_programs_refuse_what_is_misspelt(
+    module: str, arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
     program = f"import sys; from lisa_ros.nodes.{module} import main; sys.exit(main())"
     ran = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env=private_environment(),
+        env=private_environment() | {"HOME": str(tmp_path)},  # whose dialogue file no other node has open
         capture_output=True,
         text=True,
         timeout=120,

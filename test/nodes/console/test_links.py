@@ -44,8 +44,8 @@ def test_an_image_that_takes_longer_than_a_dead_link_is_given_comes_whole() -> N
         network.send("Network.enable")
         slow(network, 7_000)
         for _ in range(2):  # the first was under way
-            began_s, drawn = time.monotonic(), ann.drawn()["at"]
-            ann.until(lambda drawn=drawn: ann.drawn()["at"] > drawn, "an image", 60.0)
+            began_s, drawn = time.monotonic(), ann.drawn()["images"]
+            ann.until(lambda drawn=drawn: ann.drawn()["images"] > drawn, "an image", 60.0)
         assert time.monotonic() - began_s > DEAD_S
         assert connections == []
         ann.close()

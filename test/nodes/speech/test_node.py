@@ -182,6 +182,37 @@ def test_wrong_sound_is_refused_and_the_node_goes_on(ear: Ear) -> None:
     wait_until(lambda: [one for one in ear.finals("eve") if one.meaning == Heard.COMMAND], "the command")
 
 
+def test_operators_stamps_and_buttons_of_any_kind(ear: Ear, folder: Path) -> None:
+    ring = said("Where is the yellow ring?", "slt")
+    for name in ("安娜", "🤖 two words", "../../escaped", "n" * 200):
+        heard = ear.hold(ring, name)
+        assert (heard.operator_id, heard.meaning) == (name, Heard.COMMAND)
+    assert not list(folder.parent.glob("*escaped*")) and not list(folder.glob("*escaped*"))
+    # Two operators in turn: each one's sound is their own.
+    half = len(ring) // 2
+    ear.send(ring[:half], Audio.PUSH_TO_TALK, "ivy")
+    assert "bottle" in ear.hold(said("Give me the blue bottle.", "slt"), "joe").used
+    assert "yellow ring" in ear.hold(ring[half:], "ivy").used
+    # A release without a press is no command, and a second press belongs to the same utterance.
+    before = len(ear.commands)
+    ear.send_raw(operator_id="kim", mode=Audio.RELEASED, sample_rate=16000, channels=1)
+    ear.send(ring[:half], Audio.PUSH_TO_TALK, "kim")
+    ear.send_raw(operator_id="kim", mode=Audio.PUSH_TO_TALK, sample_rate=16000, channels=1)
+    ear.hold(ring[half:], "kim")  # its stamps go back to the beginning
+    (heard,) = wait_until(lambda: [one for one in ear.finals("kim") if one.meaning == Heard.COMMAND], "the command")
+    assert "yellow ring" in heard.used
+    wait_until(lambda: len(ear.commands) == before + 1, "one command")
+    # Stamps of zero, and of a clock that is far ahead.
+    pcm = (np.clip(ring, -1, 1) * 32767).astype("<i2")
+    for count, second in enumerate((0, 2**31 - 1)):
+        message = Audio(operator_id="lea", mode=Audio.RELEASED, sample_rate=RATE, channels=1)
+        message.header.stamp.sec = second
+        message.samples.frombytes(pcm.tobytes())
+        ear._audio.publish(message)
+        newest = wait_until(lambda count=count: ear.finals("lea")[count:], "what was heard")[0]
+        assert "yellow ring" in newest.used
+
+
 def test_without_a_microphone_and_without_lisa_it_lives_and_says_so() -> None:
     with (
         talking_node("alone") as node,

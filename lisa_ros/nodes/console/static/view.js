@@ -20,6 +20,7 @@ export class View {
     this.layers = [];
     this.bitmaps = new Map();
     this.live = null;
+    this.liveImages = 0;
     this.crosshair = null;
     this.corner = null;
     this.dragged = null;
@@ -43,6 +44,7 @@ export class View {
     const image = await createImageBitmap(blob);
     this.live?.image.close();
     this.live = { image, stamp: header.stamp, size: header.size };
+    this.liveImages += 1;
     if (this.mode === "live") this.draw();
   }
 
@@ -116,7 +118,8 @@ export class View {
     // For tests and measurements: what was drawn last, and when (milliseconds since 1970).
     const masks = answer ? this.layers.length : 0;
     const now = performance.timeOrigin + performance.now();
-    this.canvas.dataset.drawn = JSON.stringify({ id: answer?.id ?? "", masks, image: Boolean(image), at: now });
+    const drawn = { id: answer?.id ?? "", masks, image: Boolean(image), images: this.liveImages, at: now };
+    this.canvas.dataset.drawn = JSON.stringify(drawn);
   }
 
   describe(answer, image) {
