@@ -126,8 +126,10 @@ def test_without_a_node_the_status_is_no_node_and_a_closed_client_leaves_nothing
     with LisaClient("/nobody", context=context) as client:
         assert not client.segment("red", timeout_s=0.2)
         assert client.result().status is Status.NO_NODE and "/nobody/segment" in client.result().message
-    observer = rclpy.create_node("observer", context=context)
-    wait_until(lambda: observer.get_node_names() == ["observer"], "the end of the client's node")
+        name = client._node.get_name()
+        observer = rclpy.create_node("observer", context=context)
+        wait_until(lambda: name in observer.get_node_names(), "the client's node")
+    wait_until(lambda: name not in observer.get_node_names(), "the end of the client's node")
     observer.destroy_node()
     rclpy.shutdown(context=context)
 

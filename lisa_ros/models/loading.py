@@ -82,6 +82,7 @@ def combined(segmenter: Segmenter, options: LoadOptions) -> Segmenter:
 
 
 def _check_second_models(options: LoadOptions) -> None:
+    options.check()
     for option, name in options.second_models().items():
         find_folder(name, option)
     if options.segmenter == "auto":
