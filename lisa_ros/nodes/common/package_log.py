@@ -5,6 +5,8 @@ import logging
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from lisa_ros.segmentation.text import without_surrogates
+
 
 def log_to(logger: RcutilsLogger) -> None:
     """Pass all that the package logs from now on to a node's logger, and to no earlier one."""
@@ -21,7 +23,7 @@ class _ToNode(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record at its level. rclpy allows a line of code one level only."""
         try:
-            text = self.format(record).encode(errors="replace").decode()  # a file name may have lone surrogates
+            text = without_surrogates(self.format(record))  # a file name may have lone surrogates
             if record.levelno >= logging.ERROR:
                 self._logger.error(text)
             elif record.levelno >= logging.WARNING:

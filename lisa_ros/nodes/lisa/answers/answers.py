@@ -126,7 +126,10 @@ class Answers:
             self._mask.withdraw(request)
             raise
         if message is not None and encoded is not None and positions is not None:
-            self._publish_topics(request, outcome, encoded, message, positions)
+            try:
+                self._publish_topics(request, outcome, encoded, message, positions)
+            except Exception:  # the command has its answer already
+                self._node.get_logger().error(f"Topics of an answer could not be published:\n{traceback.format_exc()}")
         return message
 
     def _publish_answer(
@@ -206,20 +209,7 @@ class Answers:
         message: Segmentation,
         positions: Positions,
     ) -> None:
-        """Publish the topics that repeat parts of an answer. The command has its answer already: errors are logged."""
-        try:
-            self._publish_parts(request, outcome, encoded, message, positions)
-        except Exception:
-            self._node.get_logger().error(f"Topics of an answer could not be published:\n{traceback.format_exc()}")
-
-    def _publish_parts(
-        self,
-        request: Request,
-        outcome: Outcome,
-        encoded: EncodedFrame,
-        message: Segmentation,
-        positions: Positions,
-    ) -> None:
+        """Publish the topics that repeat parts of an answer."""
         height, width = encoded.image.shape[:2]
         union = geometry.union((one.mask for one in outcome.objects), (height, width))
         labels = [one.phrase or request.text for one in outcome.objects]

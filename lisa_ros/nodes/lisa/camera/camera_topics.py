@@ -14,8 +14,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
-from lisa_ros.nodes.lisa.camera.on_demand import PERIOD_S, LostMessages, OnDemandGroup, take_waiting
+from lisa_ros.nodes.lisa.camera.on_demand import PERIOD_S, LostMessages, OnDemandGroup
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
+from lisa_ros.nodes.lisa.camera.waiting_messages import waiting_messages
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.errors import ImageError
 
@@ -91,7 +92,8 @@ class CameraTopics:
             self._count_lost()
             if not self._group.active:
                 for subscription in reversed(self._subscriptions):  # images last: depth and intrinsics are there then
-                    take_waiting(subscription)
+                    for message, information in waiting_messages(subscription):
+                        subscription.callback(message, information)
         except InvalidHandle:  # a transition destroyed the subscriptions
             return
         self._update_group()

@@ -64,17 +64,3 @@ class LostMessages:
         """Free the event, before the subscription is destroyed."""
         if self._event is not None:
             self._event.destroy_when_not_in_use()
-
-
-def take_waiting(subscription: Any) -> None:
-    """Call a subscription's callback for each message that waits in the middleware; on the executor's thread.
-
-    Raises:
-        InvalidHandle: The subscription was destroyed.
-    """
-    while True:
-        with subscription.handle:
-            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-        if taken is None:
-            return
-        subscription.callback(*taken)

@@ -5,6 +5,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from lisa_ros.msg import Command
+from lisa_ros.nodes.lisa.camera.waiting_messages import waiting_messages
 
 
 def take_arrived(node: Node) -> int:
@@ -16,8 +17,7 @@ def take_arrived(node: Node) -> int:
     for subscription in node.subscriptions:
         if subscription.msg_type not in (Command, String):
             continue
-        with subscription.handle:
-            while (message := subscription.handle.take_message(subscription.msg_type, False)) is not None:
-                subscription.callback(message[0])
-                taken += 1
+        for message, _ in waiting_messages(subscription):
+            subscription.callback(message)
+            taken += 1
     return taken
