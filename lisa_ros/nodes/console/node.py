@@ -150,10 +150,8 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
     server = uvicorn.Server(_server_config(console.app, parameters))
     thread = threading.Thread(target=_spin, args=(node, executor, loop, server), name="console_executor", daemon=True)
     thread.start()
+    _end_by_signals(server)
     _announce(node, parameters, token, listener.getsockname()[1])
-    # uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     ticking = asyncio.create_task(console.tick())
     try:
         await server.serve(sockets=[listener])
@@ -161,6 +159,15 @@ async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: 
         ticking.cancel()
         executor.shutdown(timeout_sec=2)
         thread.join(2)
+
+
+def _end_by_signals(server: Any) -> None:
+    """SIGINT and SIGTERM end the server, also before uvicorn handles them itself, which may be later.
+
+    uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
 
 
 def _server_config(app: ASGIApp, parameters: ConsoleParameters) -> uvicorn.Config:

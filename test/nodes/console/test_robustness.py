@@ -3,6 +3,7 @@
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -276,5 +277,29 @@ def test_ctrl_c_twice_ends_it_without_a_traceback() -> None:
         address_of(process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+
+
+SIGNAL_BEFORE_SERVING = """
+import signal, sys, uvicorn
+from lisa_ros.nodes.console.node import main
+
+serve = uvicorn.Server.serve
+
+def signalled(server, *arguments, **options):
+    signal.raise_signal(signal.{name})
+    return serve(server, *arguments, **options)
+
+uvicorn.Server.serve = signalled
+sys.exit(main(sys.argv))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_uvicorn_handles_it_ends_the_console(name: str) -> None:
+    """It was ignored: the console then ran on, without a terminal's second Ctrl-C."""
+    command = [sys.executable, "-c", SIGNAL_BEFORE_SERVING.format(name=name), "--ros-args", "-p", "port:=0"]
+    with started(command) as process:
         assert process.wait() == 0
         assert "Traceback" not in process.output
