@@ -21,7 +21,7 @@ from lisa_ros.evaluation.items import Item, ItemLog, in_order
 from lisa_ros.evaluation.protocols import Asking, generate, referring, teacher_forced
 from lisa_ros.evaluation.report import RunReport, write_report
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
-from lisa_ros.models.common.checkpoints.hub import find_folder
+from lisa_ros.models.common.checkpoints.hub import find_folder, title_of
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter, model_of
 from lisa_ros.segmentation.answers import AnswerKind, check_answer_kind
@@ -297,7 +297,7 @@ def _identity(wanted: Evaluation, selection: Selection, weights: str) -> dict[st
         "split": wanted.source.split,
         "partition": wanted.source.partition,
         **selection.identity,
-        "checkpoint": wanted.checkpoint.resolve().name,
+        "checkpoint": title_of(wanted.checkpoint),
         "weights_sha256": weights,
         "vision_tower": wanted.options.vision_tower,
         "template": wanted.options.template,
@@ -319,7 +319,7 @@ def _second_models(options: LoadOptions) -> dict[str, str]:
     named: dict[str, str] = {}
     for option, name in options.second_models().items():
         folder = find_folder(name, option)
-        named |= {option: folder.resolve().name, f"{option}_sha256": one_hash(weights_of(folder))}
+        named |= {option: title_of(folder), f"{option}_sha256": one_hash(weights_of(folder))}
     return named
 
 

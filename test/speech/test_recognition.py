@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from spoken import said
 
 from lisa_ros.speech.extra import SpeechError
@@ -141,6 +142,25 @@ def test_languages(tmp_path: Path) -> None:
         load_recognizer(str(tmp_path), "fr", "cpu")
     with pytest.raises(SpeechError, match="knows English, not 'de'"):
         load_recognizer("", "de")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda tensors, name: tensors.pop(name), r"lacks 1 of the \d+ weights of Moonshine\w+, such as \S+"),
+        (lambda tensors, name: tensors[name].fill_(torch.nan), r"model\.safetensors: \S+ has numbers that are NaN"),
+    ],
+    ids=["missing", "NaN"],
+)
+def test_a_folder_with_damaged_weights_is_refused(
+    tmp_path: Path, spoil: Callable[[dict[str, torch.Tensor], str], object], sentence: str
+) -> None:
+    moonshine_toy(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    spoil(tensors, sorted(name for name in tensors if name.endswith("fc1.weight"))[0])
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(SpeechError, match=sentence):
+        load_recognizer(str(tmp_path), "", "cpu")
 
 
 def test_a_folder_that_is_no_speech_model_is_refused_in_one_sentence(tmp_path: Path) -> None:

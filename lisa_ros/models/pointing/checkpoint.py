@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 
+from lisa_ros.models.common.checkpoints.hub import title_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
@@ -103,7 +104,7 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
     if quantization == "none":
         language = language.to(device)
     numbers = f"{quantization} " if quantization != "none" else ""
-    name = f"{folder.name} with SAM 2, {numbers}{str(dtype).removeprefix('torch.')} on {device.type}"
+    name = f"{title_of(folder)} with SAM 2, {numbers}{str(dtype).removeprefix('torch.')} on {device.type}"
     return Networks(name, language.eval(), processor, sam2, convention, device, threading.Lock())
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, command_text
+from lisa_ros.models.common.checkpoints.hub import title_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.image_handle import ImageHandle
@@ -64,7 +65,7 @@ def load(checkpoint: Path, options: LoadOptions | None) -> Sam3Segmenter:
     known: Any = transformers
     classes = known.Sam3Model, known.Sam3Processor
     model, processor = load_pretrained(*classes, checkpoint, "as SAM 3", CheckpointError, dtype=dtype)
-    name = f"{checkpoint.name}, {str(dtype).removeprefix('torch.')} on {device.type}"
+    name = f"{title_of(checkpoint)}, {str(dtype).removeprefix('torch.')} on {device.type}"
     return Sam3Segmenter(Sam3(name, model.eval().to(device), processor, threshold))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def load_pretrained(
         (model, processor).
 
     Raises:
-        LisaError: Of the class `error`: a file is missing or damaged, or weights of the model are not in the folder.
+        LisaError: Of the class `error`: a file is missing or damaged, or see `check_weights`.
     """
     try:
         model, report = model_class.from_pretrained(
@@ -39,15 +40,25 @@ def load_pretrained(
     except Exception as failed:  # transformers, safetensors and huggingface_hub have no common class of errors
         why = " ".join(str(failed).split()) or type(failed).__name__
         raise error(f"{folder} cannot be loaded {what}: {why}") from failed
-    _check_weights(model, report, folder, error)
+    check_weights(model, report, folder, error)
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is not None and len(tokenizer) < _LEAST_VOCABULARY:
         raise error(f"{folder} cannot be loaded {what}: its tokenizer has {len(tokenizer)} entries; a file is missing")
     return model, processor
 
 
-def _check_weights(model: Any, report: dict[str, Any], folder: Path, error: type[LisaError]) -> None:
-    """Refuse weights that transformers has made at random, with a warning, because the folder does not have them."""
+def check_weights(model: Any, report: dict[str, Any], folder: Path | str, error: type[LisaError]) -> None:
+    """Refuse a model that answers at random: transformers itself warns of missing weights, and takes NaN for numbers.
+
+    Args:
+        model: From from_pretrained.
+        report: From from_pretrained, with `output_loading_info`.
+        folder: The checkpoint, or its hub id.
+        error: The class of the error.
+
+    Raises:
+        LisaError: Of the class `error`: weights of the model are not in the folder, or are NaN or infinite.
+    """
     names = {name for name, _ in model.named_parameters()}
     missing = sorted(names & set(report["missing_keys"]))
     if missing:
@@ -55,3 +66,21 @@ def _check_weights(model: Any, report: dict[str, Any], folder: Path, error: type
             f"{folder} lacks {len(missing)} of the {len(names)} weights of {type(model).__name__}, such as "
             f"{missing[0]}: it is not complete, or holds another model"
         )
+    for name, tensor in model.state_dict().items():  # with the scales of quantized weights
+        if getattr(tensor, "is_floating_point", bool)() and not bool(tensor.isfinite().all()):
+            raise error(
+                f"{_file_of(name, folder)}: {name} has numbers that are NaN or infinite; the file is damaged, download "
+                "it again"
+            )
+
+
+def _file_of(name: str, folder: Path | str) -> Path | str:
+    """The file with a weight; the folder where the weight has another name in the files."""
+    files = sorted(Path(folder).glob("*.safetensors")) or sorted(Path(folder).glob("*.bin"))
+    if len(files) == 1:
+        return files[0]
+    for index in Path(folder).glob("*.index.json"):
+        file = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).get(name)
+        if file:
+            return index.with_name(file)
+    return folder

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lisa_ros.models.common.devices import free_memory
+from lisa_ros.segmentation.files.pretrained import check_weights
 from lisa_ros.speech.audio.samples import RATE, Samples
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.recognition.recognizer import Recognition
@@ -41,10 +42,12 @@ class TransformersRecognizer:
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         try:
             self._processor: Any = AutoProcessor.from_pretrained(source)  # type: ignore[no-untyped-call]
-            self._model: Any = AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=dtype).to(self._device).eval()
+            found: Any = AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=dtype, output_loading_info=True)
         except Exception as error:  # whatever is wrong with a folder that people name
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
             raise SpeechError(f"The speech model {model!r} cannot be loaded: {reason}") from error
+        check_weights(found[0], found[1], source, SpeechError)
+        self._model: Any = found[0].to(self._device).eval()
         # The length is given with each sound, in tokens that are new.
         self._model.generation_config.max_length = None
         self._dtype, self._model_name = dtype, model

@@ -54,6 +54,13 @@ def without_a_weight(folder: Path) -> None:
     safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
+def with_a_number_that_is_none(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    last = sorted(name for name in tensors if name.endswith(".weight"))[-1]
+    tensors[last].view(-1)[-1] = torch.nan
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
 def with_a_text_as_a_size(folder: Path) -> None:
     def changed(value: Any) -> Any:
         if isinstance(value, dict):
@@ -67,6 +74,7 @@ def with_a_text_as_a_size(folder: Path) -> None:
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (cut_off, "cannot be loaded .*not fully covered"),
     (without_a_weight, r"lacks 1 of the \d+ weights of \w+, such as \S+\.weight: it is not complete"),
+    (with_a_number_that_is_none, r"model\.safetensors: \S+\.weight has numbers that are NaN or infinite"),
     (with_a_text_as_a_size, "cannot be loaded .* expected int, got str"),
 ]
 

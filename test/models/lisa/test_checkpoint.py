@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -40,8 +41,8 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(value))
 
 
-def edit_shard(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    shard = folder / "pytorch_model-00004-of-00004.bin"
+def edit_shard(folder: Path, change: Callable[[dict[str, Any]], None], number: int = 4) -> None:
+    shard = folder / f"pytorch_model-{number:05}-of-00004.bin"
     tensors = torch.load(shard, weights_only=True)
     change(tensors)
     torch.save(tensors, shard)
@@ -155,6 +156,30 @@ def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
     edit_shard(folder, lambda tensors: tensors["lm_head.weight"][3].fill_(value))
     with pytest.raises(CheckpointError, match=r"lm_head\.weight has numbers that are NaN or infinite"):
         load_lisa(folder, CPU)
+
+
+@pytest.mark.parametrize("quantization", ["none", "8bit"])
+def test_weights_beyond_float16(folder: Path, quantization: str) -> None:
+    name = "model.layers.0.mlp.down_proj.weight"
+    edit_shard(folder, lambda tensors: tensors[name][0].fill_(1e5), 1)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has numbers that are too large for float16; use"):
+        load_lisa(folder, LoadOptions(device="cpu", precision="fp16", quantization=quantization))
+    if quantization == "none":
+        load_lisa(folder, LoadOptions(device="cpu", precision="bf16"))
+
+
+def test_a_tensor_in_two_files(folder: Path) -> None:
+    edit_shard(folder, lambda tensors: tensors.update({"model.norm.weight": torch.ones(64)}))
+    with pytest.raises(CheckpointError, match=r"in more than one of its files: model\.norm\.weight$"):
+        load_lisa(folder, CPU)
+
+
+def test_a_folder_of_checkpoints(folder: Path) -> None:
+    for name in ("b", "a"):
+        (folder.parent / "several" / name).mkdir(parents=True)
+        shutil.copy(folder / "config.json", folder.parent / "several" / name)
+    with pytest.raises(CheckpointError, match=r"has no config\.json, but folders in it have: name one of a, b$"):
+        load_lisa(folder.parent / "several", CPU)
 
 
 def test_missing_shard(folder: Path) -> None:

@@ -48,6 +48,10 @@ def check_folder(folder: Path, kind: str) -> None:
         raise CheckpointError(f"{folder} is not a folder; {kind} is a folder with config.json in it")
     if (folder / UNFINISHED).is_file() and not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} is incomplete: repeat the `lisa convert` command that writes it, it resumes")
+    own = any(any(folder.glob(pattern)) for pattern in ("config.json", "*.safetensors", "*.bin"))
+    inner = [] if own else sorted(file.parent.name for file in folder.glob("*/config.json"))
+    if inner:
+        raise CheckpointError(f"{folder} has no config.json, but folders in it have: name one of {', '.join(inner)}")
 
 
 def resolve_quantization(folder: Path, requested: str) -> str:

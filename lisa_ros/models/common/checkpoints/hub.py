@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
 
+from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 CHECKPOINT_FILES = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.pth", "*.jinja", "LICENSE*", "*.md")
 """Of a repository on the hub: weights, configuration, tokenizer and licences."""
+
+_WEIGHTS = (".safetensors", ".bin", ".pth")
+_EXAMPLES = {"CLIP": "openai/clip-vit-large-patch14"}
 
 VISION_TOWER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 
@@ -38,14 +43,28 @@ def find_folder(
         CheckpointError: there is no such folder, and the hub has it not or cannot be reached.
     """
     path = _expanded(name)
-    if path.exists():
+    if str(name) and _exists(path):
         return path
-    if not _HUB_ID.fullmatch(str(name)):
-        shown = f"{str(name)!r}" if str(name) != str(name).strip() or "://" in str(name) else path
-        raise CheckpointError(
-            f"{shown} is not a folder; a {kind} is a folder, or a Hugging Face id such as xinlai/LISA-7B-v1"
-        )
-    return _cached(str(name), files, revision) or _downloaded(str(name), kind, files, revision)
+    if not _is_hub_id(str(name)):
+        shown = f"{str(name)!r}" if str(name) != str(name).strip() or "://" in str(name) or not str(name) else path
+        example = _EXAMPLES.get(kind, "xinlai/LISA-7B-v1")
+        raise CheckpointError(f"{shown} is not a folder; a {kind} is a folder, or a Hugging Face id such as {example}")
+    cached = _cached(str(name), files, revision)
+    if cached is not None and _is_complete(cached, files):
+        return cached
+    where = (
+        "is only partly in the Hugging Face cache" if cached else "is neither a folder nor in the Hugging Face cache"
+    )
+    return _downloaded(str(name), f"{kind} {str(name)!r} {where}", files, revision)
+
+
+def title_of(folder: Path) -> str:
+    """A checkpoint folder's name for people: the id of a repository in the Hugging Face cache, else the last part."""
+    folder = folder.resolve()
+    repository = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/")
+    return folder.name
 
 
 def _expanded(name: str | Path) -> Path:
@@ -53,6 +72,43 @@ def _expanded(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # ~nobody
         return Path(name)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be read
+        return False
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return bool(_HUB_ID.fullmatch(name))
+
+
+def _is_complete(snapshot: Path, files: tuple[str, ...]) -> bool:
+    """Whether a snapshot in the cache has weights, where weights are wanted, and the files that are wanted by name.
+
+    Where another program has fetched a single file, huggingface_hub cannot tell that the rest is missing.
+    """
+    if any(file.endswith(".json") and "*" not in file and not (snapshot / file).is_file() for file in files):
+        return False
+    if not any(file.endswith(_WEIGHTS) for file in files):
+        return True
+    if indexes := [*snapshot.glob("*.index.json")]:
+        return any(_has_shards(index) for index in indexes)
+    return any(file.suffix in _WEIGHTS and file.is_file() for file in snapshot.rglob("*"))
+
+
+def _has_shards(index: Path) -> bool:
+    shards = read_json(index).get("weight_map")
+    return isinstance(shards, dict) and all((index.parent / str(name)).is_file() for name in shards.values())
 
 
 def _cached(repository: str, files: tuple[str, ...], revision: str | None) -> Path | None:
@@ -65,10 +121,9 @@ def _cached(repository: str, files: tuple[str, ...], revision: str | None) -> Pa
     return Path(str(found))
 
 
-def _downloaded(repository: str, kind: str, files: tuple[str, ...], revision: str | None) -> Path:
+def _downloaded(repository: str, where: str, files: tuple[str, ...], revision: str | None) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    where = f"{kind} {repository!r} is neither a folder nor in the Hugging Face cache"
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE") == "1":
         raise CheckpointError(
             f"{where}, and HF_HUB_OFFLINE is set; unset it, or run `lisa download` where there is a network"
@@ -93,4 +148,17 @@ def _reason(error: Exception) -> str:
         return "the hub has no such repository, or it is private"
     if isinstance(error, OSError) and error.errno is not None:
         return f"it could not be written: {error.strerror}"
-    return f"the hub could not be reached ({type(error).__name__}); check the network, or download it elsewhere"
+    answers = (getattr(one, "response", None) for one in (error, error.__cause__))
+    if status := next((answer.status_code for answer in answers if answer is not None), None):
+        return _refused(int(status))
+    return (
+        f"the hub could not be reached, or the download was interrupted ({type(error).__name__}); check the network "
+        "and repeat this, which resumes the download, or download it elsewhere"
+    )
+
+
+def _refused(status: int) -> str:
+    if status in (401, 403):
+        return f"the hub refused access ({status}): run `hf auth login` with a token that may read it"
+    name = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an error"
+    return f"the hub answered {status} ({name}); try again later"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lisa_ros.models.common.checkpoints.configuration import resolve_quantization
+from lisa_ros.models.common.checkpoints.hub import title_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.loaded import TextModel
@@ -62,7 +63,7 @@ def place(folder: Path, options: LoadOptions | None) -> Placement:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True, warn_only=True)
     resolved = replace(options, quantization=resolve_quantization(folder, options.quantization))
-    return placement(folder.resolve().name, resolved, device)
+    return placement(title_of(folder), resolved, device)
 
 
 def placement(title: str, options: LoadOptions, device: torch.device) -> Placement:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +27,6 @@ class Source(Tensors, Protocol):
 
     def layouts(self) -> dict[str, Layout]:
         """Key -> type and shape of every tensor, in the order of `tensors`."""
-        ...
-
-    def keys(self) -> Iterator[str]:
-        """Every key, as often as it occurs."""
         ...
 
 
@@ -150,9 +145,6 @@ def _output(name: str, entries: Sequence[Entry]) -> Output:
 
 
 def _entries(weights: Source, rename: Rename, layers: Mapping[str, Mapping[str, Layout]]) -> Iterator[Entry]:
-    repeated = [key for key, count in Counter(weights.keys()).items() if count > 1]
-    if repeated:
-        raise CheckpointError(f"{weights.folder} has tensors in more than one of its files: {', '.join(repeated)}")
     for released, layout in weights.layouts().items():
         key = rename(released)
         if key is None:

@@ -16,6 +16,7 @@ from lisa_ros.models.common.checkpoints.configuration import CONVERSION, CONVERS
 from lisa_ros.models.common.conversion.plan import Entry, Output, Stream
 from lisa_ros.models.common.conversion.work import Work
 from lisa_ros.models.common.weights.aligned_files import PlannedFile
+from lisa_ros.models.common.weights.filling import check_finite
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import write_json
 
@@ -73,6 +74,7 @@ def _write_file(
         for entry, (key, tensor) in pairs:
             if key != entry.key:
                 raise RuntimeError(f"{key} was read where {entry.key} was planned: the source has changed meanwhile")
+            check_finite(tensor, f"the source's {key}")
             for name, one in entry.tensors(tensor, quantization, device).items():
                 writing.put(name, one)
             step(tensor.nbytes)

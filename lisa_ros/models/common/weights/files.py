@@ -66,15 +66,22 @@ class WeightFiles:
         return {key: layout.shape for key, layout in self.layouts().items()}
 
     def layouts(self) -> dict[str, Layout]:
-        """Key -> type and shape of every tensor, in the order of `tensors`; the tensors' bytes are not read."""
-        found: dict[str, Layout] = {}
-        for file in self.files:
-            found |= {key: Layout.of(tensor) for key, tensor in _opened(file)}
-        return found
+        """Key -> type and shape of every tensor, in the order of `tensors`; the tensors' bytes are not read.
 
-    def keys(self) -> Iterator[str]:
-        """Every key, once for each file that has it; the tensors' bytes are not read."""
-        return (key for key, _ in self.tensors())
+        Raises:
+            CheckpointError: a tensor is in two files, so that nobody knows which one is meant.
+        """
+        found: dict[str, Layout] = {}
+        repeated: list[str] = []
+        for file in self.files:
+            layouts = {key: Layout.of(tensor) for key, tensor in _opened(file)}
+            repeated += found.keys() & layouts.keys()
+            found |= layouts
+        if repeated:
+            raise CheckpointError(
+                f"{self.folder} has tensors in more than one of its files: {', '.join(sorted(repeated))}"
+            )
+        return found
 
     def read_ahead(self) -> None:
         """Lets the system read the files ahead; a mapped file's pages are read one by one otherwise."""

@@ -157,7 +157,7 @@ class Filler:
             raise CheckpointError(f"{title} holds {tensor.dtype}; {expected[part].dtype} is expected")
         found = self._waiting.setdefault(layer, {})
         found[part] = tensor if self._stays(tensor) else tensor.clone()
-        _check_finite(found[part], title)
+        check_finite(found[part], title)
         if found.keys() == expected.keys():
             place_weight(self._modules[layer], self._waiting.pop(layer), self._device)
 
@@ -168,21 +168,33 @@ class Filler:
         path, _, name = key.rpartition(".")
         module = self._modules[path]
         if is_quantized(module) and name == "weight":
-            _check_finite(tensor, title)
+            _check_range(tensor, tensor.to(torch.float16), title)
             place_weight(module, quantize_weight(tensor, quantization_of(module), self._device), self._device)
             return
         placed = tensor.detach().to(self._device, self._dtype_of(key), copy=not self._stays(tensor))
-        _check_finite(placed, title)
+        _check_range(tensor, placed, title)
         if name in module._buffers:
             module._buffers[name] = placed
         else:
             setattr(module, name, nn.Parameter(placed, requires_grad=False))
 
 
-def _check_finite(tensor: torch.Tensor, title: str) -> None:
-    """Raises a CheckpointError for NaN and infinity: the model would compute nothing else."""
+def check_finite(tensor: torch.Tensor, title: str) -> None:
+    """Raises a CheckpointError for NaN and infinity: the model would compute nothing else.
+
+    Args:
+        tensor: as stored.
+        title: its file or folder, and its name.
+    """
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise CheckpointError(f"{title} has numbers that are NaN or infinite; the file is damaged, download it again")
+
+
+def _check_range(stored: torch.Tensor, half: torch.Tensor, title: str) -> None:
+    """The same after a conversion to float16, whose largest number is 65504."""
+    if not bool(half.isfinite().all()):
+        check_finite(stored, title)
+        raise CheckpointError(f"{title} has numbers that are too large for float16; use precision bf16 or fp32")
 
 
 def fill_transformer_buffers(network: Any, language: LlamaConfig, device: torch.device) -> None:

@@ -51,10 +51,6 @@ class ReleasedLira:
         """Name -> type and shape, in the order of `tensors`."""
         return {key: Layout.of(self._made(recipe, meta=True)) for key, recipe in self._recipes.items()}
 
-    def keys(self) -> Iterator[str]:
-        """Every name."""
-        return iter(self._recipes)
-
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every name with its tensor, LoRA merged."""
         for key, recipe in self._recipes.items():

@@ -54,7 +54,7 @@ def test_a_hub_id_is_found_in_the_cache_and_loaded_from_there(cache: Path) -> No
     snapshot = lay_out(cache, "somebody/tabletop", embedded_checkpoint())
     assert find_folder("somebody/tabletop") == snapshot
     segmenter = load_segmenter("somebody/tabletop")
-    assert "none, cpu" in segmenter.name
+    assert segmenter.name == "somebody/tabletop (float32, none, cpu)"
 
 
 def test_offline_and_not_cached_is_one_sentence(cache: Path) -> None:
@@ -65,7 +65,7 @@ def test_offline_and_not_cached_is_one_sentence(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        ("ConnectionError", "the hub could not be reached (ConnectionError)"),
+        ("ConnectionError", "the hub could not be reached, or the download was interrupted (ConnectionError)"),
         ("RepositoryNotFoundError", "the hub has no such repository"),
         ("GatedRepoError", "accepted its terms"),
         ("disk", "it could not be written: No space left on device"),
@@ -92,9 +92,15 @@ def test_what_the_hub_answers_is_one_sentence(
     assert "vision tower 'xinlai/LISA-7B-v1'" in str(raised.value)
 
 
-def test_what_is_neither_folder_nor_id() -> None:
+@pytest.mark.parametrize("name", ["/no/such/folder", "", "x" * 5000, "x/" * 5000])
+def test_what_is_neither_folder_nor_id(name: str) -> None:
     with pytest.raises(CheckpointError, match="is not a folder; a checkpoint is a folder, or a Hugging Face id"):
-        find_folder("/no/such/folder")
+        find_folder(name)
+
+
+def test_the_example_of_an_id_is_of_the_kind_that_is_missing() -> None:
+    with pytest.raises(CheckpointError, match=r"a CLIP is .* such as openai/clip-vit-large-patch14$"):
+        find_folder("/no/such/folder", "CLIP")
 
 
 def test_the_command_line_takes_ids_and_downloads_ahead(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +118,7 @@ def test_a_vision_tower_on_the_hub_is_downloaded_too(
     lisa = tmp_path / "lisa"
     lisa.mkdir()
     (lisa / "config.json").write_text('{"vision_tower": "openai/clip"}')
+    (lisa / "pytorch_model.bin").touch()
     lay_out(cache, "somebody/lisa", lisa)
     clip = lay_out(cache, "openai/clip", embedded_checkpoint() / "clip")
     assert main(["download", "somebody/lisa"]) == 0

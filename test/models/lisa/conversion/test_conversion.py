@@ -141,6 +141,15 @@ def test_an_invalid_source(
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_are_not_finite_are_not_converted(source: Path, tmp_path: Path) -> None:
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"][0, 0] = torch.nan
+    save_file(tensors, source / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.layers\.0\.mlp\.up_proj\.weight has numbers that are NaN"):
+        converted(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
 def test_a_converted_source_is_refused(eight_bit: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="converted to 8bit already"):
         converted(eight_bit, tmp_path / "out", "4bit")
