@@ -47,7 +47,7 @@ def load_pretrained(
     return model, processor
 
 
-def check_weights(model: Any, report: dict[str, Any], folder: Path | str, error: type[LisaError]) -> None:
+def check_weights(model: Any, report: dict[str, Any], folder: Path | str, error: type[Exception]) -> None:
     """Refuse a model that answers at random: transformers itself warns of missing weights, and takes NaN for numbers.
 
     Args:
@@ -57,7 +57,7 @@ def check_weights(model: Any, report: dict[str, Any], folder: Path | str, error:
         error: The class of the error.
 
     Raises:
-        LisaError: Of the class `error`: weights of the model are not in the folder, or are NaN or infinite.
+        Exception: Of the class `error`: weights of the model are not in the folder, or are NaN or infinite.
     """
     names = {name for name, _ in model.named_parameters()}
     missing = sorted(names & set(report["missing_keys"]))
