@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A toy SAM 2 tracker that sees: it marks an object by its colour. All layers but a few are random."""
+"""Toy trackers that see: one marks an object by its colour, others notice its absence. Most layers are random."""
 
 from __future__ import annotations
 
@@ -28,6 +28,33 @@ def seeing_tracker(folder: Path, frames: Sequence[tuple[RgbImage, Mask]]) -> Pat
     weights = _fitted(model, folder, frames)
     _mark_by(model.mask_decoder, weights)
     model.save_pretrained(folder)
+    return folder
+
+
+SEEDS = {"sam2": 13, "edgetam": 7, "sam3": 13}
+"""Of random trackers whose presence score depends more on the image than on the memory of earlier ones."""
+
+
+def noticing_tracker(folder: Path, kind: str, seen: RgbImage, mask: Mask, unseen: RgbImage) -> Path:
+    """Writes a checkpoint with random masks, whose object is there in `seen` and not in `unseen`.
+
+    The last layer of the presence score is moved, and turned round if need be, to the middle between both images.
+    """
+    tracker_checkpoint(folder, kind, SEEDS[kind])
+    tracker = load_video_tracker(kind, folder, "cpu")
+    head, scores = tracker._model.mask_decoder.pred_obj_score_head, list[float]()
+    hook = head.register_forward_hook(lambda _, inputs, output: scores.append(float(output.flatten()[0])))
+    tracker.start(seen, mask)
+    for image in [seen] * 6 + [unseen] * 6:
+        tracker.update(image)
+    hook.remove()
+    there, gone = sum(scores[4:7]) / 3, sum(scores[8:]) / len(scores[8:])
+    *_, weight, bias = head.parameters()
+    with torch.no_grad():
+        sign = 1.0 if there > gone else -1.0
+        weight.mul_(sign)
+        bias.copy_(sign * (bias - (there + gone) / 2))
+    tracker._model.save_pretrained(folder)
     return folder
 
 

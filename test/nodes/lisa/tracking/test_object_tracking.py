@@ -18,10 +18,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import scripted_node, started, talking_node, wait_until
 from scripted_segmenter import pixels_of
-from seeing_tracker import seeing_tracker
+from seeing_tracker import noticing_tracker, seeing_tracker
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from toy_checkpoints import tracker_checkpoint
 
 from lisa_ros.msg import Segmentation, TrackedObject
 from lisa_ros.nodes.common.conversions import to_image_message
@@ -207,24 +206,32 @@ def test_the_model_finds_what_was_lost() -> None:
         assert (again.found.sec, again.found.nanosec) > (lost.found.sec, lost.found.nanosec)
 
 
-def test_a_video_model_tracks_in_the_nodes_place_of_optical_flow(tmp_path: Path) -> None:
-    checkpoint = tracker_checkpoint(tmp_path / "sam2", "sam2", seed=2)
-    tracker = ["-p", "tracker:=sam2", "-p", f"tracker_checkpoint:={checkpoint}", "-p", "device:=cpu"]
+@pytest.mark.parametrize("kind", ["sam2", "edgetam", "sam3"])
+def test_a_video_model_tracks_loses_and_finds_the_object_in_the_nodes_place_of_optical_flow(
+    tmp_path: Path, kind: str
+) -> None:
+    image, covered = scene(20), np.zeros_like(scene(20))
+    truth = pixels_of(image, "red")
+    checkpoint = noticing_tracker(tmp_path / kind, kind, image, truth, covered)
+    tracker = ["-p", f"tracker:={kind}", "-p", f"tracker_checkpoint:={checkpoint}", "-p", "device:=cpu"]
     node = scripted_node("-r", "__node:=video", "-p", "track_again_after:=0.0", *tracker)
     with probing("video") as probe, started(node) as process, subscribed("video") as received:
         probe.wait_for_node(process)
         camera = DepthCamera(probe)
-        begin(camera)
-        image = scene(20)
+        answer = begin(camera)
         found = shown_until(camera, image, received.of, "the object")
-        expected = load_video_tracker("sam2", checkpoint, "cpu")
-        expected.start(scene(20), pixels_of(scene(20), "red"))
-        # The frames are alike, and the model's answer depends on how many it has seen: it is one of the first.
+        expected = load_video_tracker(kind, checkpoint, "cpu")
+        expected.start(image, truth)
         # How many frames the model has seen is the node's own matter: the answer is one of the first.
-        answers = [expected.update(image) for _ in range(40)]
-        assert found.state == TrackedObject.TRACKED
-        assert iou(pixels(found.object.mask), pixels_of(image, "red")) < 0.5, "the flow tracker would find the object"
-        assert any((pixels(found.object.mask) == answer.mask).all() for answer in answers)
+        answers = [expected.update(image) for _ in range(20)]
+        assert found.state == TrackedObject.TRACKED and found.id == answer.id
+        assert iou(pixels(found.object.mask), truth) < 0.5, "the flow tracker would find the object"
+        assert any((pixels(found.object.mask) == one.mask).all() for one in answers)
+        lost = shown_until(camera, covered, in_state(received, TrackedObject.LOST), "the loss")
+        assert lost.detail.startswith("The object is lost: ") and lost.object.pixels == 0
+        again = shown_until(camera, image, in_state(received, TrackedObject.TRACKED), "the object again")
+        assert again.id == answer.id and again.found == answer.header.stamp, "the segmenter was not asked again"
+        assert again.object.pixels > 0 and again.object.located
 
 
 def test_a_video_model_finds_an_object_again_by_itself(tmp_path: Path) -> None:
