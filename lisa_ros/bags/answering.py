@@ -22,6 +22,7 @@ from lisa_ros.segmentation.found import found_objects, why_no_object
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.spatial.camera import CameraModel
+from lisa_ros.spatial.camera_info import camera_from
 from lisa_ros.spatial.grasping import Gripper
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.grips.gripping import grip_of
@@ -196,7 +197,7 @@ class Answerer:
     ) -> BagAnswer:
         turn = turn_of(command.text, finished)
         number = self.dialogues.append(command.operator, turn)
-        positions = _Positions(self, frame)
+        positions = _Positions(self, frame, image)
         objects = positions.separated(found_objects(finished.objects, 0.0), image)
         locations = tuple(positions.of(image, one.mask) for one in objects)
         return BagAnswer(
@@ -220,23 +221,18 @@ class Answerer:
         wanted = self.settings
         return grip_of(location, wanted.grip, wanted.gripper) if isinstance(location, Located) else None
 
-    def camera(self, info: Any) -> CameraModel:
-        """The camera of a CameraInfo. Raises a LisaError for one that is not calibrated."""
-        if self.settings.image_rectified:
-            rows = np.asarray(info.p, dtype=float).reshape(3, 4)[:, :3]
-            return CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
-        return CameraModel.from_info(info.width, info.height, info.k, info.distortion_model, info.d)
-
 
 class _Positions:
     """Depth and intrinsics of one frame."""
 
-    def __init__(self, answerer: Answerer, frame: BagFrame) -> None:
+    def __init__(self, answerer: Answerer, frame: BagFrame, image: Rgb) -> None:
         self._depth_m: NDArray[np.float32] | None = None
         self._camera: CameraModel | None = None
         self._trouble: NotLocated | None = None
         try:
-            self._camera = answerer.camera(answerer.message(frame.camera_info)) if frame.camera_info else None
+            if frame.camera_info:
+                info, size = answerer.message(frame.camera_info), (image.shape[1], image.shape[0])
+                self._camera = camera_from(info, answerer.settings.image_rectified, size)
         except LisaError as error:
             self._trouble = NotLocated(NotLocatedReason.NO_CAMERA, f"The camera_info cannot be used: {error}.")
         try:

@@ -115,6 +115,7 @@ def event_json(event: Event) -> Json:
         "reason": event.reason,
         "references": list(event.references),
         "model": event.model,
+        "note": event.note,
     }
 
 
@@ -132,6 +133,7 @@ def event_from(given: Any, budget: PixelBudget) -> Event:
         reason=given["reason"],
         references=tuple(int(one) for one in given["references"]),
         model=str(given.get("model", "")),
+        note=str(given.get("note", "")),
     )
 
 

@@ -32,11 +32,7 @@ def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
         ImageError: The format is not one of compressedDepth, or the data is truncated, damaged or too large.
     """
     encoding, coding = _format_of(message.format)
-    data = bytes(message.data)
-    if len(data) <= _HEADER.size:
-        raise ImageError(f"The compressed depth image has {len(data)} bytes; its header alone has {_HEADER.size}.")
-    _, a, b = _HEADER.unpack_from(data)
-    body = data[_HEADER.size :]
+    a, b, body = _parts(bytes(message.data), encoding)
     try:
         stored = _from_rvl(body) if coding == "rvl" else _from_png(body)
     except (HeaderError, RvlError) as error:
@@ -48,8 +44,8 @@ def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
 
 def compressed_depth_size(message: Any) -> tuple[int, int]:
     """Width and height that such a message states, without decoding it. Raises an ImageError as the decoder does."""
-    _, coding = _format_of(message.format)
-    body = bytes(message.data)[_HEADER.size :]
+    encoding, coding = _format_of(message.format)
+    _, _, body = _parts(bytes(message.data), encoding)
     try:
         if coding == "rvl":
             return _rvl_size(body)
@@ -69,6 +65,19 @@ def _format_of(text: str) -> tuple[str, str]:
             " '; compressedDepth png' or '; compressedDepth rvl', as image_transport's plugin compressedDepth writes."
         )
     return encoding, coding
+
+
+def _parts(data: bytes, encoding: str) -> tuple[float, float, bytes]:
+    """The two parameters of the quantization, which count for 32FC1 alone, and what follows the header."""
+    if len(data) <= _HEADER.size:
+        raise ImageError(f"The compressed depth image has {len(data)} bytes; its header alone has {_HEADER.size}.")
+    _, a, b = _HEADER.unpack_from(data)
+    if encoding == "32FC1" and not (np.isfinite(a) and np.isfinite(b) and a > 0.0):
+        raise ImageError(
+            f"The compressed depth image has the quantization parameters {a:g} and {b:g}; both must be numbers, the"
+            " first above 0."
+        )
+    return a, b, data[_HEADER.size :]
 
 
 def _from_png(body: bytes) -> NDArray[np.uint16]:
@@ -102,11 +111,6 @@ def _from_rvl(body: bytes) -> NDArray[np.uint16]:
 
 
 def _from_inverse(stored: NDArray[np.uint16], a: float, b: float) -> NDArray[np.float32]:
-    if not (np.isfinite(a) and np.isfinite(b) and a > 0.0):
-        raise ImageError(
-            f"The compressed depth image has the quantization parameters {a:g} and {b:g}; both must be numbers, the"
-            " first above 0."
-        )
     inverse = stored.astype(np.float32) - np.float32(b)
     measured = (stored > 0) & (inverse > 0.0)
     return np.divide(np.float32(a), inverse, out=np.full(stored.shape, np.nan, dtype=np.float32), where=measured)

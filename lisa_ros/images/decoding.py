@@ -148,26 +148,22 @@ def depth_from(message: Any) -> NDArray[np.float32]:
     """
     if hasattr(message, "format"):
         return decode_compressed_depth(message)
-    encoding = _DEPTH_ENCODINGS.get(message.encoding)
-    if encoding is None:
-        raise ImageError(f"The depth image has encoding {message.encoding!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
+    encoding = _depth_encoding(message)
     order = ">" if message.is_bigendian else "<"
-    rows = _packed_rows(message, encoding)
+    rows = _packed_rows(message, encoding, "depth image")
     if encoding.sample_bytes == 2:
         return rows.view(np.dtype(f"{order}u2")).astype(np.float32) * np.float32(0.001)
     return rows.view(np.dtype(f"{order}f4")).astype(np.float32)
 
 
 def size_of(message: Any) -> tuple[int, int]:
-    """Width and height that an image or a depth image states, without decoding it.
+    """Width and height that an image states, without decoding it.
 
     Raises:
         ImageError: A compressed image has no valid header.
     """
     if not hasattr(message, "format"):
         return message.width, message.height
-    if "compressedDepth" in message.format:
-        return compressed_depth_size(message)
     try:
         checked = check_header(bytes(message.data))
     except HeaderError as error:
@@ -175,7 +171,42 @@ def size_of(message: Any) -> tuple[int, int]:
     return checked.width, checked.height
 
 
-def _from_raw(message: RawImage, bridge: Bridge | None) -> RgbImage:
+def check_image(message: Any) -> None:
+    """Look for what `rgb_from` would refuse, without decoding: damage inside a compressed file is not found.
+
+    Raises:
+        ImageError: As of `rgb_from`.
+    """
+    if hasattr(message, "format"):
+        _check_format(message.format)
+        size_of(message)
+    else:
+        _step(message, _colour_encoding(message))
+
+
+def check_depth(message: Any) -> tuple[int, int]:
+    """Look for what `depth_from` would refuse, without decoding: damage inside compressed depth is not found.
+
+    Returns:
+        Width and height.
+
+    Raises:
+        ImageError: As of `depth_from`.
+    """
+    if hasattr(message, "format"):
+        return compressed_depth_size(message)
+    _step(message, _depth_encoding(message), "depth image")
+    return message.width, message.height
+
+
+def _depth_encoding(message: RawImage) -> _Encoding:
+    encoding = _DEPTH_ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise ImageError(f"The depth image has encoding {message.encoding!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
+    return encoding
+
+
+def _colour_encoding(message: RawImage) -> _Encoding:
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
         reason = _REASONS.get(message.encoding)
@@ -183,6 +214,11 @@ def _from_raw(message: RawImage, bridge: Bridge | None) -> RgbImage:
         raise ImageError(
             f"The image has encoding {message.encoding!r}; " + (f"{reason} ({known})." if reason else f"{known}.")
         )
+    return encoding
+
+
+def _from_raw(message: RawImage, bridge: Bridge | None) -> RgbImage:
+    encoding = _colour_encoding(message)
     rows = _packed_rows(message, encoding)
     if encoding.sample_bytes == 2:
         rows = _eight_bits(rows, bool(message.is_bigendian))
@@ -196,27 +232,36 @@ def _from_raw(message: RawImage, bridge: Bridge | None) -> RgbImage:
     return np.array(shaped if encoding.code is None else cv2.cvtColor(shaped, encoding.code), dtype=np.uint8)
 
 
-def _packed_rows(message: RawImage, encoding: _Encoding) -> NDArray[np.uint8]:
+def _packed_rows(message: RawImage, encoding: _Encoding, what: str = "image") -> NDArray[np.uint8]:
     """The message's bytes without the padding of the rows, (rows, bytes per row)."""
-    _check_size(message, encoding)
-    row_bytes = message.width * encoding.channels * encoding.sample_bytes
-    row_count = _row_count(message.height, encoding)
-    step = message.step or _tight_step(message, row_count, row_bytes)
+    step = _step(message, encoding, what)
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    shape = _row_count(message.height, encoding), _row_bytes(message, encoding)
+    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, shape, (step, 1), writeable=False))
+
+
+def _step(message: RawImage, encoding: _Encoding, what: str = "image") -> int:
+    """The distance of two rows in bytes; the message has them all. Errors name the message as `what` says."""
+    _check_size(message, encoding, what)
+    row_bytes, row_count = _row_bytes(message, encoding), _row_count(message.height, encoding)
+    step = message.step or _tight_step(message, row_count, row_bytes, what)
     if step < row_bytes:
         raise ImageError(
-            f"The image has step {step}, but a row of {message.width} pixels in {message.encoding} needs"
+            f"The {what} has step {step}, but a row of {message.width} pixels in {message.encoding} needs"
             f" {row_bytes} bytes; step must be at least that."
         )
     # The padding after the last row may be missing.
     needed = (row_count - 1) * step + row_bytes
     if len(message.data) < needed:
         raise ImageError(
-            f"The image is truncated: {message.width} x {message.height} pixels in {message.encoding} with step"
+            f"The {what} is truncated: {message.width} x {message.height} pixels in {message.encoding} with step"
             f" {step} need {needed} bytes, the message has {len(message.data)}."
         )
-    flat = np.frombuffer(message.data, dtype=np.uint8)
-    rows = np.lib.stride_tricks.as_strided(flat, (row_count, row_bytes), (step, 1), writeable=False)
-    return np.ascontiguousarray(rows)
+    return step
+
+
+def _row_bytes(message: RawImage, encoding: _Encoding) -> int:
+    return message.width * encoding.channels * encoding.sample_bytes
 
 
 def _row_count(height: int, encoding: _Encoding) -> int:
@@ -226,20 +271,20 @@ def _row_count(height: int, encoding: _Encoding) -> int:
     return height * 3 // 2 if encoding.planar_420 else height
 
 
-def _tight_step(message: RawImage, row_count: int, row_bytes: int) -> int:
+def _tight_step(message: RawImage, row_count: int, row_bytes: int, what: str) -> int:
     """The length of a row where the message states step 0, as some simulators do: rows without padding."""
     if len(message.data) != row_count * row_bytes:
         raise ImageError(
-            f"The image has step 0 and {len(message.data)} bytes; rows without padding of {message.width} x"
+            f"The {what} has step 0 and {len(message.data)} bytes; rows without padding of {message.width} x"
             f" {message.height} pixels in {message.encoding} need {row_count * row_bytes}."
         )
     return row_bytes
 
 
-def _check_size(message: RawImage, encoding: _Encoding) -> None:
+def _check_size(message: RawImage, encoding: _Encoding, what: str) -> None:
     width, height = message.width, message.height
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise ImageError(f"The image's size is {width} x {height} pixels; each side must be 1 to {MAX_SIDE}.")
+        raise ImageError(f"The {what}'s size is {width} x {height} pixels; each side must be 1 to {MAX_SIDE}.")
     if encoding.even_width and width % 2:
         raise ImageError(
             f"The image is {width} pixels wide; {message.encoding} has one colour per two pixels: width must be even."

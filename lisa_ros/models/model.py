@@ -73,6 +73,7 @@ class Answer:
         objects: in the order of the answer. Empty: the model found no such object.
         reason: "end", "length" (the answer was cut at max_new_tokens) or "cancelled".
         model: the name of the model that answered, of several (`segmenter="auto"`); empty: `Model.name`.
+        note: what the model cannot do of this command, one sentence; empty: nothing.
     """
 
     image: Image = field(repr=False)
@@ -81,6 +82,7 @@ class Answer:
     objects: tuple[ObjectMask, ...]
     reason: str
     model: str = ""
+    note: str = ""
 
     @property
     def explanation(self) -> str:
@@ -129,7 +131,7 @@ class Dialogue:
         """
         for event in self.stream(command, references, **options):
             if isinstance(event, Finished):
-                return Answer(self.image, command, event.answer, event.objects, event.reason, event.model)
+                return Answer(self.image, command, event.answer, event.objects, event.reason, event.model, event.note)
         raise RuntimeError("the model's events ended without Finished")
 
     def stream(

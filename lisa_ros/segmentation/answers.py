@@ -112,6 +112,7 @@ class Finished:
         reason: "end", "length" (cut at max_new_tokens) or "cancelled".
         references: numbers of the earlier turns whose masks the model was given.
         model: the name of the model that answered, where the segmenter has several; empty: Segmenter.name.
+        note: one sentence for people about what the model cannot do of this command; empty: nothing.
     """
 
     answer: str
@@ -119,6 +120,7 @@ class Finished:
     reason: Literal["end", "length", "cancelled"]
     references: tuple[int, ...] = ()
     model: str = ""
+    note: str = ""
 
 
 Event = MaskFound | TextDelta | Finished

@@ -57,4 +57,9 @@ def scaled(camera: CameraModel, size: Size) -> CameraModel:
 
 def _same_view(first: Size, second: Size) -> bool:
     """Whether two images of one camera can show the same view: other sizes of the same aspect."""
-    return first != second and first[0] * second[1] == second[0] * first[1]
+    return first != second and same_aspect(first, second)
+
+
+def same_aspect(first: Size, second: Size) -> bool:
+    """Whether two images have the same ratio of width and height."""
+    return first[0] * second[1] == second[0] * first[1]

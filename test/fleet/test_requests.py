@@ -82,8 +82,9 @@ def test_events_arrive_as_they_were_sent() -> None:
 
     assert same(sent(MaskFound(FOUND)).object, FOUND)
     assert sent(TextDelta(" mug\n")) == TextDelta(" mug\n")
-    finished = sent(Finished("It is [SEG].", (FOUND,), "length", (4,)))
+    finished = sent(Finished("It is [SEG].", (FOUND,), "length", (4,), note="At most two."))
     assert (finished.answer, finished.reason, finished.references) == ("It is [SEG].", "length", (4,))
+    assert finished.note == "At most two."
     assert same(finished.objects[0], FOUND)
 
 

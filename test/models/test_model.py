@@ -45,7 +45,10 @@ def test_the_embedded_model_does_not_understand_chinese_and_marks_two_objects(mo
         assert (answer.explanation, answer.objects) == ("I do not understand that.", ())
     two = model.segment(table, "the blue bottle and the yellow ring")
     assert len(two.objects) == 2 and not (two.masks[0] & two.masks[1]).any()
-    assert len(model.segment(table, "the blue bottle, the purple ring and the yellow ring").objects) == 2  # a limit
+    assert two.note == ""
+    listed = model.segment(table, "the blue bottle, the purple ring and the yellow ring")
+    assert len(listed.objects) == 2  # a limit, which the answer names
+    assert listed.note.startswith("This model marks at most 2 objects per command, and this one lists 3")
 
 
 def test_a_dialogue_remembers_its_turns(model: Model, table: np.ndarray) -> None:

@@ -33,11 +33,14 @@ class LisaConfig(LlavaConfig):
         point_prompts: whether SAM's decoder was trained with points and boxes; that of the released checkpoints was by
             SAM, before LISA trained it further with `[SEG]` alone. config.json of a checkpoint whose decoder was never
             so trained has `"lisa_ros_point_prompts": false`.
+        most_objects: the most objects of one answer that the model was trained with, `"lisa_ros_most_objects"` of
+            config.json; 0: not known.
     """
 
     wrap_image: bool
     out_dim: int
     point_prompts: bool = True
+    most_objects: int = 0
 
     @property
     def seg_token_id(self) -> int:
@@ -70,6 +73,7 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         out_dim=int(raw.get("out_dim", 256)),
         added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), needed),
         point_prompts=bool(raw.get("lisa_ros_point_prompts", True)),
+        most_objects=int(raw.get("lisa_ros_most_objects", 0)),
         converted=converted_quantization(raw, folder),
     )
 

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lisa_ros.dialogue.listing import listed_objects
 from lisa_ros.dialogue.references import without_marks
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, Query, TextSession, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.segmentation.answers import CommandError, Mask
+from lisa_ros.segmentation.answers import AnswerKind, CommandError, Mask
 from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
@@ -75,6 +76,12 @@ class LisaSession(TextSession):
         pointing.check(self._image.size)
         if not self._lisa.config.point_prompts:
             pointing.refuse(f"The checkpoint {self._lisa.name}, whose mask decoder was not trained with them,")
+
+    def _note(self, command: str, kind: AnswerKind) -> str:
+        most, listed = self._lisa.config.most_objects, listed_objects(command)
+        if kind == "mask_only" or not 0 < most < listed:
+            return ""
+        return f"This model marks at most {most} objects per command, and this one lists {listed}: name fewer at once."
 
     def _steps(self, query: Query) -> Iterator[Any]:
         mask_only = query.kind == "mask_only"

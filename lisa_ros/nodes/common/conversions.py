@@ -18,6 +18,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lisa_ros.images.decoding import SUPPORTED_ENCODINGS as SUPPORTED_ENCODINGS  # re-exported, as the next ones
 from lisa_ros.images.decoding import RgbImage as RgbImage
+from lisa_ros.images.decoding import check_depth as check_depth
+from lisa_ros.images.decoding import check_image as check_image
 from lisa_ros.images.decoding import depth_from as depth_from
 from lisa_ros.images.decoding import rgb_from
 from lisa_ros.images.decoding import size_of as size_of

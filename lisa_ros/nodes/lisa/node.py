@@ -293,7 +293,8 @@ class LisaNode(LifecycleNode):
             lambda: parameters.current.depth_wait,
         )
         self._topics = CameraTopics(self, frames, parameters.current, self._on_images, self._needs_images)
-        return Camera(self._topics.image_topic, frames, now_ns, self._topics.arrivals)
+        rectified = lambda: parameters.current.image_rectified  # noqa: E731
+        return Camera(self._topics.image_topic, frames, now_ns, self._topics.arrivals, rectified)
 
     def _close_camera(self) -> None:
         self._state.change(camera=None)

@@ -68,6 +68,7 @@ def _config_json(config: LisaConfig) -> dict[str, Any]:
         "out_dim": config.out_dim,
         "train_mask_decoder": True,
         "lisa_ros_point_prompts": config.point_prompts,
+        "lisa_ros_most_objects": config.most_objects,
         "torch_dtype": "float16",
         "use_cache": False,
     }

@@ -153,7 +153,8 @@ class TextSession(ABC):
         if cancelled():  # before the image is encoded, which is expensive
             yield Finished("", (), "cancelled")
             return
-        yield from self._events(self._steps(Query(text, answer, max_new_tokens, cancelled, pointing)), answer)
+        steps = self._steps(Query(text, answer, max_new_tokens, cancelled, pointing))
+        yield from self._events(steps, answer, self._note(text, answer))
 
     @abstractmethod
     def _check_pointing(self, pointing: Pointing) -> None:
@@ -177,7 +178,11 @@ class TextSession(ABC):
         """The objects of the whole answer."""
         return tuple(objects)
 
-    def _events(self, steps: Iterator[Any], kind: AnswerKind) -> Iterator[Event]:
+    def _note(self, command: str, kind: AnswerKind) -> str:
+        """What the model cannot do of a command, see Finished.note."""
+        return ""
+
+    def _events(self, steps: Iterator[Any], kind: AnswerKind, note: str) -> Iterator[Event]:
         """The events of an answer's steps."""
         from lisa_ros.models.common.answers.steps import Answer, MaskStep, TextStep
 
@@ -195,6 +200,6 @@ class TextSession(ABC):
                 objects.append(self._object(step, kind))
                 yield MaskFound(objects[-1])
             elif isinstance(step, Answer):
-                yield Finished(step.text, self._finished(step.text, objects), step.reason)
+                yield Finished(step.text, self._finished(step.text, objects), step.reason, note=note)
             elif not isinstance(step, TextStep):
                 self._other_step(step, objects)

@@ -12,14 +12,19 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
+from lisa_ros.nodes.lisa.camera.registered import OtherFrameError, check_frame_id
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, message_of
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
+from lisa_ros.spatial.camera_info import camera_from
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
-from lisa_ros.spatial.registration import depth_on_grid
+from lisa_ros.spatial.registration import Size, depth_on_grid
 
 DepthMessage: TypeAlias = Image | CompressedImage | SerializedMessage
 """A depth image as it was received."""
+
+_Source: TypeAlias = tuple[DepthMessage | None, CameraInfo | None, bool, Size]
+"""Depth image, intrinsics, whether images are rectified, and the image's size."""
 
 Location = Located | NotLocated
 """An object's 3-D position, or the reason why there is none."""
@@ -30,13 +35,13 @@ class _Measured:
     """Depth and camera model of a frame.
 
     Attributes:
-        of: The messages they were made from, not the frame, which would keep its encoded image in memory.
+        of: What they were made from, not the frame, which would keep its encoded image in memory.
         depth_m: Depth in metres (H, W); None: not available.
         camera: The camera model; None: not available.
         trouble: Why an object of this frame cannot be located; None: no reason known yet.
     """
 
-    of: tuple[Image | None, CameraInfo | None, bool]
+    of: _Source
     depth_m: NDArray[np.float32] | None
     camera: CameraModel | None
     trouble: NotLocated | None
@@ -62,7 +67,7 @@ class Locator:
         """
         if frame is None:
             return NotLocated(NotLocatedReason.NO_DEPTH, "There is no depth image for this frame.")
-        measured = self._of(frame)
+        measured = self._of(frame, (mask.shape[1], mask.shape[0]))
         if measured.trouble is not None:
             return measured.trouble
         if measured.depth_m is None and frame.depth_away_ns is not None:
@@ -73,60 +78,47 @@ class Locator:
 
     def depth_m(self, frame: CameraFrame | None, mask: Mask) -> NDArray[np.float32] | None:
         """Depth of a frame in metres, (H, W) of the mask; None: there is none that fits the mask."""
-        depth_m = self._of(frame).depth_m if frame is not None else None
+        size = mask.shape[1], mask.shape[0]
+        depth_m = self._of(frame, size).depth_m if frame is not None else None
         if depth_m is not None:
-            depth_m = depth_on_grid(depth_m, (mask.shape[1], mask.shape[0]))
+            depth_m = depth_on_grid(depth_m, size)
         return depth_m if depth_m is not None and depth_m.shape == mask.shape else None
 
-    def _of(self, frame: CameraFrame) -> _Measured:
+    def _of(self, frame: CameraFrame, size: Size) -> _Measured:
         depth = frame.await_depth()  # outside of the lock: another frame's object must not wait
         with self._lock:
-            of = (depth, frame.info, self._rectified())
-            if self._measured is None or any(a is not b for a, b in zip(self._measured.of, of, strict=True)):
+            of = (depth, frame.info, self._rectified(), size)
+            if self._measured is None or not _same(self._measured.of, of):
                 self._measured = self._read(frame, *of)
             return self._measured
 
     def _read(
-        self, frame: CameraFrame, depth: DepthMessage | None, info: CameraInfo | None, rectified: bool
+        self, frame: CameraFrame, depth: DepthMessage | None, info: CameraInfo | None, rectified: bool, size: Size
     ) -> _Measured:
         depth_m = camera = trouble = None
         try:
             if info is not None:
-                camera = self._camera_of(info, rectified)
+                camera = self._camera_of(info, rectified, size)
         except ValueError as error:
             trouble = NotLocated(NotLocatedReason.NO_CAMERA, f"The camera_info cannot be used: {error}.")
         try:
             if depth is not None:
-                _check_frame_id(frame, depth)
+                check_frame_id(frame.header.frame_id, depth.header.frame_id)
                 depth_m = depth_from(message_of(depth))
-        except _OtherFrameError as error:
+        except OtherFrameError as error:
             trouble = NotLocated(NotLocatedReason.NOT_REGISTERED, str(error))
         except ImageError as error:
             trouble = NotLocated(NotLocatedReason.NO_DEPTH, str(error))
-        return _Measured((depth, info, rectified), depth_m, camera, trouble)
+        return _Measured((depth, info, rectified, size), depth_m, camera, trouble)
 
-    def _camera_of(self, info: CameraInfo, rectified: bool) -> CameraModel:
-        if rectified:
-            rows = np.asarray(info.p, dtype=float).reshape(3, 4)[:, :3]
-            camera = CameraModel.from_info(info.width, info.height, rows.ravel().tolist(), "", ())
-        else:
-            camera = CameraModel.from_info(info.width, info.height, info.k, info.distortion_model, info.d)
+    def _camera_of(self, info: CameraInfo, rectified: bool, size: Size) -> CameraModel:
+        camera = camera_from(info, rectified, size)
         # An equal model is reused because the rays of its pixels are computed already.
         if camera != self._camera:
             self._camera = camera
         return self._camera
 
 
-class _OtherFrameError(ValueError):
-    """The depth image is in another coordinate frame than the image."""
-
-
-def _check_frame_id(frame: CameraFrame, depth: DepthMessage) -> None:
-    of_image, of_depth = frame.header.frame_id, depth.header.frame_id
-    if of_image and of_depth and of_image != of_depth:
-        raise _OtherFrameError(
-            f"The depth image has frame_id {of_depth!r} and the image has {of_image!r}: depth must be registered to the"
-            " image and have its frame_id. Switch that on in the camera's driver (RealSense: align_depth.enable:=true;"
-            " Orbbec: depth_registration:=true), or run depth_image_proc's register node and use its topic"
-            " depth_registered/image_rect as `depth`."
-        )
+def _same(first: _Source, second: _Source) -> bool:
+    """Whether both are the same messages, not only equal ones."""
+    return first[0] is second[0] and first[1] is second[1] and first[2:] == second[2:]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares what the camera publishes with what arrives, and says why images are missing."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -70,6 +71,11 @@ class Arrivals:
             self.lost += count
             self._since_newest += count
             self._count(0, count)
+
+    def since_s(self) -> float:
+        """Time since the newest image arrived, in seconds; infinite: none has."""
+        with self._lock:
+            return math.inf if self._arrived_s is None else self._now_s() - self._arrived_s
 
     def missing(self) -> str:
         """Why no image has arrived for a while: no publisher, one of another type, or images that were lost."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lisa_ros.nodes.common.conversions import RgbImage, rgb_image_from
+from lisa_ros.nodes.common.conversions import RgbImage, check_image, rgb_image_from
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.depth_check import DepthCheck
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
@@ -20,6 +20,10 @@ COMMAND_FRAMES = (NEWEST, NEAREST)
 _DAY_S = 86_400.0
 _CLOCK_ADVICE = (
     "If a simulator or a bag publishes /clock, set use_sim_time to true for this node and for the sender of commands."
+)
+_TWO_MACHINES = (
+    "The clocks of the two machines differ: synchronise them (chrony). For a recorded bag, play it with --clock and set"
+    " use_sim_time to true."
 )
 
 
@@ -53,7 +57,12 @@ class Camera:
     """The frames of one camera, encoded on demand. Safe to use from several threads."""
 
     def __init__(
-        self, topic: str, frames: FrameBuffer, now_ns: Callable[[], int], arrivals: Arrivals | None = None
+        self,
+        topic: str,
+        frames: FrameBuffer,
+        now_ns: Callable[[], int],
+        arrivals: Arrivals | None = None,
+        rectified: Callable[[], bool] = lambda: False,
     ) -> None:
         """Use the frames of a buffer.
 
@@ -62,10 +71,11 @@ class Camera:
             frames: The camera's frames.
             now_ns: Returns the node's time in nanoseconds.
             arrivals: Counts the images; None: nothing is counted.
+            rectified: Returns whether images are rectified.
         """
         self.topic, self.frames = topic, frames
         self.arrivals = arrivals or Arrivals(topic, "")
-        self.depth = DepthCheck(frames)
+        self.depth = DepthCheck(frames, rectified)
         self._now_ns = now_ns
         self._last_encoded: tuple[RgbImage, EncodedImage] | None = None
         self._encode_lock = threading.Lock()
@@ -105,8 +115,10 @@ class Camera:
             return f"The images on {self.topic} have stamps of another clock than the node's. {_CLOCK_ADVICE}"
         if 0 < max_age_s < age_s:
             old = f"The newest image on {self.topic} is {age_s:.1f} s old; max_image_age allows {max_age_s:g} s."
-            return f"{old} {self.arrivals.missing()}"
-        return self.arrivals.trouble()
+            return f"{old} {self._why_late(age_s, max_age_s)}"
+        if 0 < max_age_s < -age_s:
+            return f"The images on {self.topic} are stamped {-age_s:.1f} s in the future. {_TWO_MACHINES}"
+        return self.arrivals.trouble() or self._undecodable()
 
     def encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         """Encode a frame, once for all commands about it and once for all frames of a still scene.
@@ -125,10 +137,27 @@ class Camera:
             frame.encoded = encoded if encoded.known else replace(encoded, known=True)
             return encoded
 
-    def _is_late(self, choice: Choice) -> bool:
-        """Whether the images have stopped to arrive; otherwise the command alone is too new for them."""
+    def _why_late(self, age_s: float, max_age_s: float) -> str:
+        """Why the newest image is old: it already was when it arrived, or none arrives any more."""
+        since_s = self.arrivals.since_s()
+        if since_s <= max_age_s < age_s - since_s:
+            return f"It arrived {since_s:.1f} s ago with this stamp. {_TWO_MACHINES}"
+        return self.arrivals.missing()
+
+    def _late_reason(self, choice: Choice) -> str:
+        """As `_why_late`; empty if the command alone is too new for the images."""
         age_s = self.age_s()
-        return age_s is not None and age_s > choice.max_age_s
+        return self._why_late(age_s, choice.max_age_s) if age_s is not None and age_s > choice.max_age_s else ""
+
+    def _undecodable(self) -> str:
+        """Why the newest image cannot be used, as far as its encoding, sizes and header say; empty: it can."""
+        newest = self.frames.newest()
+        try:
+            if newest is not None:
+                check_image(newest.image)
+        except ImageError as error:
+            return f"The images on {self.topic} cannot be used. {error}"
+        return ""
 
     def _encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         image = rgb_image_from(frame.image)
@@ -156,7 +185,7 @@ class Camera:
             which = "nearest" if choice.nearest else "newest"
             raise NoImageError(
                 f"The {which} image on {self.topic} is {age_s:.1f} s older than the command; max_image_age allows"
-                f" {choice.max_age_s:g} s. {self.arrivals.missing() if self._is_late(choice) else ''}".rstrip()
+                f" {choice.max_age_s:g} s. {self._late_reason(choice)}".rstrip()
             )
         if choice.nearest and 0 < choice.max_age_s < -age_s:
             raise NoImageError(

@@ -2,23 +2,30 @@
 """Finds out why the camera's messages, as they arrive, give no 3-D positions; for diagnostics."""
 
 import math
+from collections.abc import Callable
 from statistics import median
 
-from lisa_ros.nodes.common.conversions import size_of
+from lisa_ros.nodes.common.conversions import check_depth, size_of
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, FrameBuffer
+from lisa_ros.nodes.lisa.camera.registered import OtherFrameError, check_frame_id
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.spatial.camera_info import camera_from
+from lisa_ros.spatial.registration import Size, same_aspect
 
 _FAR_S = 1.0
 """Beyond this, another sync_tolerance would pair images with depth of another scene."""
+_ENOUGH_FRAMES, _OFTEN = 4, 0.4
+"""Of at least so many frames, so large a share without depth is no single loss."""
+_NO_POSITION = "answers have no 3-D position"
 
 
 class DepthCheck:
     """Looks at the newest frames. A camera without depth is no fault."""
 
-    def __init__(self, frames: FrameBuffer) -> None:
-        """Look at the frames of a buffer."""
-        self._frames = frames
+    def __init__(self, frames: FrameBuffer, rectified: Callable[[], bool] = lambda: False) -> None:
+        """Look at the frames of a buffer; `rectified` returns whether images are rectified."""
+        self._frames, self._rectified = frames, rectified
 
     def offset_s(self) -> float:
         """Median difference between the stamps of images and of their nearest depth images; nan: no depth arrives."""
@@ -33,10 +40,10 @@ class DepthCheck:
             return ""
         if all(frame.received_depth is None for frame in frames):
             return self._unpaired(offset_s)
-        newest = frames[-1]
+        newest = next(frame for frame in reversed(frames) if frame.received_depth is not None)
         if newest.info is None:
-            return "No camera_info arrives: answers have no 3-D position. Remap it to the topic of the colour camera."
-        return self._mismatch(newest)
+            return f"No camera_info arrives: {_NO_POSITION}. Remap it to the topic of the colour camera."
+        return self._unusable(newest) or self._rare(frames)
 
     def _complete_frames(self) -> list[CameraFrame]:
         """The kept frames without the newest one, whose depth image may still be on its way."""
@@ -45,7 +52,7 @@ class DepthCheck:
     def _unpaired(self, offset_s: float) -> str:
         if offset_s > _FAR_S:
             return (
-                f"Depth images are stamped {offset_s:.1f} s from the images: answers have no 3-D position. Check that"
+                f"Depth images are stamped {offset_s:.1f} s from the images: {_NO_POSITION}. Check that"
                 " the camera still publishes depth, and that both have stamps of one clock."
             )
         return (
@@ -55,17 +62,47 @@ class DepthCheck:
             f" or set sync_tolerance to {math.ceil(1500 * offset_s) / 1000:.3f}."
         )
 
-    def _mismatch(self, frame: CameraFrame) -> str:
+    def _rare(self, frames: list[CameraFrame]) -> str:
+        """A sentence if many images have no depth image of their moment."""
+        without = sum(frame.received_depth is None for frame in frames)
+        if len(frames) < _ENOUGH_FRAMES or without < _OFTEN * len(frames):
+            return ""
+        return (
+            f"{without} of the newest {len(frames)} images have no depth image within sync_tolerance"
+            f" ({1000 * self._frames.tolerance_s():.0f} ms): answers about them have no 3-D position. Let the camera"
+            " publish depth at the rate of its images."
+        )
+
+    def _unusable(self, frame: CameraFrame) -> str:
+        """Why the depth image and the intrinsics of a frame give no positions; empty: nothing is known."""
         depth, info = frame.received_depth, frame.info
-        assert info is not None
+        assert depth is not None and info is not None
         try:
             size = size_of(message_of(frame.received))
-            sizes = {size} if depth is None else {size, size_of(message_of(depth))}
-        except ImageError:  # the answer says what is wrong with it
+        except ImageError:  # Camera.trouble reports it
             return ""
-        if (info.width, info.height) not in sizes:
-            return (
-                f"The camera_info is {info.width}x{info.height} and the image {size[0]}x{size[1]}: answers have no 3-D"
-                " position. Remap `camera_info` to the topic of the colour camera that `image` is from."
-            )
-        return ""
+        try:
+            check_frame_id(frame.header.frame_id, depth.header.frame_id)
+            depth_size = check_depth(message_of(depth))
+            camera = camera_from(info, self._rectified(), size)
+        except (OtherFrameError, ImageError) as error:
+            return f"Depth cannot be used, and {_NO_POSITION}: {error}"
+        except ValueError as error:
+            return f"The camera_info cannot be used, and {_NO_POSITION}: {error}."
+        return _mismatch(size, depth_size, (camera.width, camera.height))
+
+
+def _mismatch(size: Size, of_depth: Size, of_info: Size) -> str:
+    """A sentence if depth or intrinsics are not of the image; all sizes are (width, height)."""
+    width, height = size
+    if not same_aspect(of_depth, size):
+        return (
+            f"The depth image is {of_depth[0]}x{of_depth[1]} and the image {width}x{height}: {_NO_POSITION}. Depth must"
+            " be registered to the image, in its size or aspect."
+        )
+    if of_info not in (size, of_depth):
+        return (
+            f"The camera_info is {of_info[0]}x{of_info[1]} and the image {width}x{height}: {_NO_POSITION}."
+            " Remap `camera_info` to the topic of the colour camera that `image` is from."
+        )
+    return ""

@@ -9,9 +9,10 @@ from lisa_ros.dialogue.dialogues import DialogueSnapshot, ForgottenTurnError
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
-from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, check_objects
 from lisa_ros.segmentation.found import found_objects, is_object, why_no_object
 from lisa_ros.segmentation.interface import Segmenter, answering
+from lisa_ros.segmentation.text import detail_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
 
@@ -100,7 +101,7 @@ def _outcome(
 ) -> Outcome:
     finished = collected.finished
     return Outcome(
-        *_status(finished.objects, settings.min_score),
+        *_status(finished, settings.min_score),
         header=encoded.header,
         answer=finished.answer,
         model=finished.model or segmenter.name,
@@ -135,7 +136,9 @@ def _collect(events: Iterable[Event]) -> _Collected:
     return _Collected(finished, first_mask_s)
 
 
-def _status(objects: tuple[ObjectMask, ...], min_score: float) -> tuple[int, str]:
-    if found_objects(objects, min_score):
-        return Segmentation.OK, ""
-    return Segmentation.NO_OBJECT, why_no_object(objects, min_score)
+def _status(finished: Finished, min_score: float) -> tuple[int, str]:
+    """The answer's status and detail."""
+    note = detail_of(finished.note)
+    if found_objects(finished.objects, min_score):
+        return Segmentation.OK, note
+    return Segmentation.NO_OBJECT, f"{why_no_object(finished.objects, min_score)} {note}".rstrip()

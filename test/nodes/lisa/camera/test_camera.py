@@ -8,7 +8,7 @@ import camera_images
 import numpy as np
 import pytest
 from scripted_segmenter import ScriptedSegmenter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera, Choice, NoImageError
@@ -74,6 +74,30 @@ def message_of_refusal(image_s: int, command_s: int) -> str:
     with pytest.raises(NoImageError) as raised:
         encode(stamped(image_s), command_s)
     return str(raised.value)
+
+
+def test_images_of_a_machine_whose_clock_differs() -> None:
+    late, early = camera_at(ARRIVAL_S + 3600), camera_at(ARRIVAL_S - 3600)
+    for camera in (late, early):
+        camera.arrivals.count_arrived()
+        camera.frames.add_image(stamped(ARRIVAL_S))
+        assert "synchronise them (chrony)" in camera.trouble(5.0)
+    assert "3600.0 s old" in late.trouble(5.0) and "3600.0 s in the future" in early.trouble(5.0)
+    with pytest.raises(NoImageError, match=r"3600\.0 s older .* It arrived 0\.0 s ago with this stamp"):
+        late.choose(Choice(max_age_s=5.0))
+    assert early.choose(Choice(max_age_s=5.0)) is early.frames.newest()
+
+
+def test_an_image_that_cannot_be_decoded_is_named_before_any_command() -> None:
+    camera = camera_at(ARRIVAL_S)
+    camera.frames.add_image(stamped(ARRIVAL_S))
+    assert camera.trouble(5.0) == ""
+    wrong = stamped(ARRIVAL_S)
+    wrong.encoding = "yuv420"
+    camera.frames.add_image(wrong)
+    assert "The images on /image cannot be used. The image has encoding 'yuv420'; supported" in camera.trouble(5.0)
+    camera.frames.add_image(CompressedImage(header=wrong.header, format="jpeg", data=array.array("B", b"GIF89a")))
+    assert "a GIF file; it must be JPEG or PNG" in camera.trouble(5.0)
 
 
 def test_0_allows_any_age() -> None:

@@ -69,6 +69,18 @@ def test_masks_that_are_objects(text: str, min_score: float, scores: list[float 
     assert [found.score for found in outcome.objects] == scores
 
 
+def test_what_the_model_cannot_do_of_a_command_is_the_answers_detail(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = ScriptedSession.segment
+
+    def noted(*arguments: Any, **options: Any) -> Iterator[Event]:
+        for event in answered(*arguments, **options):
+            yield replace(event, note="At most\ntwo.") if isinstance(event, Finished) else event
+
+    monkeypatch.setattr(ScriptedSession, "segment", noted)
+    assert infer("red", settings()).detail == "At most two."
+    assert infer("two 0.25 0.75", settings(0.9)).detail.endswith("min_score is 0.9. At most two.")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
