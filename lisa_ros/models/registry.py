@@ -122,7 +122,7 @@ OURS: tuple[ModelDescription, ...] = (
         dialogue=True,
         several=True,
         options={
-            "prompt": "auto (by the folder's name), vision_reasoner, seg_zero, seg_r1 or qwen",
+            "prompt": "auto (by the folder's name), vision_reasoner, seg_zero, seg_r1, qwen or qwen_relative",
             "sam2": "folder or hub id of SAM 2 (default facebook/sam2.1-hiera-large)",
         },
     ),

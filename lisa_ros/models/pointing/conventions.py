@@ -8,9 +8,10 @@ included. Sources: the public code of Seg-Zero, VisionReasoner (dvlab-research, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.pointing.parsing import Piece, json_pieces, tagged_pieces
 from lisa_ros.segmentation.errors import LisaError
 
@@ -26,6 +27,8 @@ class Convention:
         question: the user's text; `{command}` is replaced by the command.
         square: side of the square that the image is resized to, pixels; coordinates are those of the square. None: the
             image keeps its aspect, and coordinates are those of the input that the checkpoint's processor makes of it.
+        relative: coordinates run from 0 to this over the whole width and height, whatever the image's size; None: they
+            are pixels, see `square`.
         read: (text so far, whether it is final) -> pieces.
         write: (box, points) of each object -> the answer as the model would write it, for earlier turns.
         direct: begins an answer without reasoning.
@@ -42,6 +45,7 @@ class Convention:
     system: str = ""
     stripped: str | None = None
     multimask: bool = True
+    relative: int | None = None
 
     def ask(self, command: str) -> str:
         """The user's text for a command."""
@@ -67,6 +71,16 @@ def _tags(objects: list[tuple[Box, Point]]) -> str:
     points, labels = [list(point) for _, point in objects], [1] * len(objects)
     return f"{boxes}, <points>{points}</points>, <labels>{labels}</labels>" if objects else ""
 
+
+# For a Qwen-VL that was not trained to segment: our words, and the format of its own grounding.
+_QWEN = Convention(
+    "Find in the image: {command}\nSay in one sentence what it is. Then list each matching object as JSON: "
+    '[{"bbox_2d": [x1, y1, x2, y2], "label": "name"}]. Write [] if there is none.',
+    square=None,
+    read=json_pieces,
+    write=_json_list,
+    direct="```json\n[",
+)
 
 CONVENTIONS: dict[str, Convention] = {
     "vision_reasoner": Convention(
@@ -109,17 +123,13 @@ CONVENTIONS: dict[str, Convention] = {
         "Where 1 indicates a foreground (object) point, and 0 indicates a background point.",
         multimask=False,
     ),
-    # For a Qwen2.5-VL that was not trained to segment: our words, and the format of its own grounding.
-    "qwen": Convention(
-        "Find in the image: {command}\nSay in one sentence what it is. Then list each matching object as JSON: "
-        '[{"bbox_2d": [x1, y1, x2, y2], "label": "name"}]. Write [] if there is none.',
-        square=None,
-        read=json_pieces,
-        write=_json_list,
-        direct="```json\n[",
-    ),
+    "qwen": _QWEN,
+    "qwen_relative": replace(_QWEN, relative=1000),
 }
 """Name, as in the model option `prompt` -> convention."""
+
+_RELATIVE = ("qwen2_vl", "qwen3_vl")
+"""model_type of those whose coordinates run from 0 to 1000. Those of Qwen2.5-VL are pixels of its input."""
 
 _BY_NAME = (("seg-zero", "seg_zero"), ("visionreasoner", "vision_reasoner"), ("seg-r1", "seg_r1"))
 
@@ -128,7 +138,7 @@ def convention_for(folder: Path, wanted: str = "auto") -> Convention:
     """The convention of a checkpoint.
 
     Args:
-        folder: the checkpoint's; "auto" reads its name, hub ids in the cache included.
+        folder: the checkpoint's; "auto" reads its name, hub ids in the cache included, and then its config.json.
         wanted: "auto" or a key of CONVENTIONS.
 
     Raises:
@@ -136,7 +146,8 @@ def convention_for(folder: Path, wanted: str = "auto") -> Convention:
     """
     if wanted == "auto":
         name = str(folder.resolve()).lower()
-        wanted = next((convention for part, convention in _BY_NAME if part in name), "qwen")
+        other = "qwen_relative" if config_of(folder).get("model_type") in _RELATIVE else "qwen"
+        wanted = next((convention for part, convention in _BY_NAME if part in name), other)
     if wanted not in CONVENTIONS:
         raise LisaError(f"the model option prompt is {wanted!r}; it can be auto, {', '.join(CONVENTIONS)}")
     return CONVENTIONS[wanted]

@@ -11,6 +11,9 @@ from lisa_ros.segmentation.answers import SEG_TEXT, Event, MaskFound, ObjectMask
 _MAX_OBJECTS = 64
 """Masks made for one answer. A model that degenerates repeats an object until the end; each mask takes memory."""
 
+NOTHING_THERE = "(a box or point with nothing of the image in it)"
+TOO_MANY = f"(further objects are left out: an answer has {_MAX_OBJECTS} at most)"
+
 
 class GrowingAnswer:
     """The raw answer and its objects so far.
@@ -24,7 +27,7 @@ class GrowingAnswer:
         """Begins an empty answer.
 
         Args:
-            make: makes the object whose `[SEG]` begins at a character of the raw answer; None: it is left out.
+            make: makes the object whose `[SEG]` begins at a character of the raw answer; None: the text says so.
             quiet: the answer is `[SEG]` alone, without the model's text.
         """
         self.text, self.objects = "", tuple[ObjectMask, ...]()
@@ -58,9 +61,12 @@ class GrowingAnswer:
     def _mark(self, pointed: Pointed) -> Iterator[Event]:
         gap = "" if not self.text or self.text[-1].isspace() else " "
         if len(self.objects) >= _MAX_OBJECTS:
+            if TOO_MANY not in self.text:
+                yield from self._say(gap + TOO_MANY)
             return
         found = self._make(pointed, len(self.text) + len(gap))
         if found is None:
+            yield from self._say(gap + NOTHING_THERE)
             return
         self.text += gap + SEG_TEXT
         self.objects += (found,)

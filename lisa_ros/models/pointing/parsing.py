@@ -37,8 +37,12 @@ Piece = str | Pointed
 
 _MARKS = re.compile(r"</?(?:think|answer)>|```(?:json)?|[{\[\],]")
 _BEGINNING_OF_A_MARK = re.compile(r"(?:<[/a-z]{0,8}|`{1,3}[a-z]{0,3}|\[\s*)$")
+_IN_LIST = re.compile(r"[\s\[]*[{\]]")
 _KEY = re.compile(r"[\"']?([A-Za-z]\w*)[\"']?\s*:\s*")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NO_PIXELS = re.compile(r"\d\s*[%\uff05]")
+_ASCII = str.maketrans("\u201c\u201d\u2018\u2019\uff1a\uff0c\u3010\u3011", "\"\"'':,[]")
+"""Chinese punctuation, with which a model may write JSON about a Chinese command."""
 _NAMES = ("label", "name", "object")
 
 
@@ -61,12 +65,14 @@ def json_pieces(text: str, final: bool) -> list[Piece]:
 class _JsonReader:
     def __init__(self, text: str, final: bool) -> None:
         self._text, self._final = text, final
-        self._thinking = self._in_answer = self._in_list = False
+        self._thinking = self._in_answer = self._in_list = self._after_object = False
 
     def pieces(self) -> Iterator[Piece]:
         position = 0
         while (mark := _MARKS.search(self._text, position)) is not None:
-            yield self._text[position : mark.start()]
+            before = self._text[position : mark.start()]
+            self._after_object = self._after_object and not before.strip()
+            yield before
             end = self._end_of_object(mark.start()) if mark[0] == "{" and not self._thinking else mark.end()
             if end is None or self._must_wait(mark):
                 return
@@ -81,7 +87,9 @@ class _JsonReader:
         if self._final:
             return False
         following = self._text[mark.end() :]
-        return (mark[0] == "[" and not following.strip()) or (mark[0] == "```" and "json".startswith(following))
+        return (mark[0] == "[" and not following.strip(" \t\r\n[")) or (
+            mark[0] == "```" and "json".startswith(following)
+        )
 
     def _piece(self, mark: re.Match[str], end: int) -> Piece:
         """What a mark stands for; updates the state."""
@@ -94,19 +102,23 @@ class _JsonReader:
             return kind
         if kind == "{":
             written = self._text[mark.start() : end]
-            return pointed_in(written) or written
+            found = pointed_in(written)
+            self._after_object = found is not None
+            return found or written
         return self._bracket(mark)
 
     def _bracket(self, mark: re.Match[str]) -> str:
-        kind, inside = mark[0], self._in_answer or self._in_list
+        """Brackets and commas of a list of objects are left out; all others are text."""
+        kind = mark[0]
         if kind.startswith("`"):
             return ""
         if kind == "[":
-            self._in_list = inside or self._text[mark.end() :].lstrip().startswith("{")
+            self._in_list = _IN_LIST.match(self._text, mark.end()) is not None
             return "" if self._in_list else kind
+        of_list = self._in_list or (self._in_answer and self._after_object)
         if kind == "]":
             self._in_list = False
-        return "" if inside else kind
+        return "" if of_list else kind
 
     def _end_of_object(self, begin: int) -> int | None:
         """Where the object that begins with `{` ends, also where its `}` is missing; None: not known yet."""
@@ -123,8 +135,8 @@ class _JsonReader:
 def pointed_in(written: str) -> Pointed | None:
     """The object that a JSON object of the model describes; None where it has no box and no points, or damaged ones.
 
-    Single quotes, trailing commas and wrong brackets are accepted. Numbers are not guessed: a box has four, a point
-    two.
+    Single quotes, trailing commas, wrong brackets and Chinese punctuation are accepted. Numbers are not guessed: a box
+    has four, a point two, and none is a percentage.
 
     Args:
         written: from `{` to `}`, which may be missing.
@@ -158,6 +170,7 @@ def _fields_of(written: str) -> dict[str, Any]:
             continue
         if isinstance(fields, dict) and all(isinstance(name, str) for name in fields):
             return fields
+    written = written.translate(_ASCII)
     keys = list(_KEY.finditer(written))
     ends = [*(key.start() for key in keys[1:]), len(written)]
     return {key[1]: written[key.end() : end] for key, end in zip(keys, ends, strict=False)}
@@ -166,7 +179,7 @@ def _fields_of(written: str) -> dict[str, Any]:
 def _numbers_in(value: Any) -> list[float]:
     """All numbers of a nested list, or of text, in order; empty where something else is among them."""
     if isinstance(value, str):
-        found = [float(number) for number in _NUMBER.findall(value)]
+        found = [] if _NO_PIXELS.search(value) else [float(number) for number in _NUMBER.findall(value)]
         return found if all(map(math.isfinite, found)) else []
     if isinstance(value, list | tuple):
         inner = [_numbers_in(one) for one in value]

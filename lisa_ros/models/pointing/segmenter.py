@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _NEEDED_TOKENS = 64
 """Positions that must remain for the answer: one object takes about 40."""
+_THINK = "<think>\n"
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<bbox>", "<points>", "<labels>", SEG_TEXT)
 
 Reason = Literal["end", "length", "cancelled"]
@@ -62,10 +63,11 @@ class PointingImage(ImageHandle):
         super().__init__(image)
         self._networks, self._lock = networks, threading.Lock()
         self._sam2: Sam2Image | None = None
-        square = networks.convention.square
+        square, relative = networks.convention.square, networks.convention.relative
         whole = PilImage.fromarray(image)
         self.pil = whole.resize((square, square), PilImage.Resampling.BILINEAR) if square else whole
-        self.frame = (square, square) if square else _input_size(networks.processor, self.size)
+        side = relative or square
+        self.frame = (side, side) if side else _input_size(networks.processor, self.size)
 
     def sam2(self) -> Sam2Image:
         """SAM 2's encoded image, computed when it is first needed."""
@@ -141,7 +143,7 @@ class PointingSession:
         if cancelled():
             yield Finished("", (), "cancelled")
             return
-        begun = self._networks.convention.direct if answer == "mask_only" else ""
+        begun = self._begun(direct=answer == "mask_only")
         said = GrowingAnswer(self._object, quiet=answer == "mask_only")
         with closing(self._written(self._inputs(text, begun), begun, max_new_tokens, cancelled)) as steps:
             for written, final, reason in steps:
@@ -150,6 +152,12 @@ class PointingSession:
                     reason = "end"
                     break
         yield Finished(said.text, said.objects, reason)
+
+    def _begun(self, *, direct: bool) -> str:
+        """What is written for the model at the beginning of its answer, `<think>` of the chat template included."""
+        asked = messages(self._networks.convention, "", (), self._image.frame, self._image.size)
+        opened = _THINK if self._prompt(asked).endswith(_THINK) else ""
+        return opened + (f"{'</think>' if opened else ''}{self._networks.convention.direct}" if direct else "")
 
     @property
     def _control_texts(self) -> tuple[str, ...]:
@@ -178,9 +186,14 @@ class PointingSession:
 
     def _processed(self, chat: list[dict[str, Any]], begun: str) -> dict[str, Any]:
         processor = self._networks.processor
-        prompt = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) + begun
+        prompt = self._prompt(chat).removesuffix(_THINK) + begun
         batch = processor(text=[prompt], images=[self._image.pil], return_tensors="pt")
         return dict(batch.to(self._networks.device))
+
+    def _prompt(self, chat: list[dict[str, Any]]) -> str:
+        """The chat as text. The template of a model that always thinks (Qwen3-VL-Thinking) ends with `<think>`."""
+        template = self._networks.processor.apply_chat_template
+        return str(template(chat, tokenize=False, add_generation_prompt=True))
 
     def _written(
         self, inputs: dict[str, Any], begun: str, max_new_tokens: int, cancelled: Callable[[], bool]
@@ -211,7 +224,7 @@ class PointingSession:
         """The object with its mask; None where the model points outside the image."""
         inside = on_image(pointed, self._image.frame, self._image.size)
         if inside is None:
-            _LOG.warning("the model pointed outside the image: %s", pointed)
+            _LOG.warning("the model pointed at nothing in the image: %s", pointed)
             return None
         found = self._networks.mask_decoder.decode(
             self._image.sam2(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lisa_ros.models.pointing.conventions import CONVENTIONS, convention_for
-from lisa_ros.models.pointing.growing_answer import GrowingAnswer
+from lisa_ros.models.pointing.growing_answer import NOTHING_THERE, TOO_MANY, GrowingAnswer
 from lisa_ros.models.pointing.parsing import Pointed, json_pieces, on_image, pointed_in, tagged_pieces
 from lisa_ros.segmentation.answers import ObjectMask
 from lisa_ros.segmentation.errors import LisaError
@@ -67,6 +68,24 @@ CASES = {
         IN_PROSE,
         [Pointed((10, 20, 30, 40), phrase="red cup"), Pointed((50, 60, 70.5, 80), phrase="tray")],
         "A cup on a tray. [SEG] [SEG] Both, as you asked.",
+    ),
+    "a list that is no object's": (
+        json_pieces,
+        "<answer>[10,100,200,210], or a cup, or [[1, 2]]: {the cup}.</answer>",
+        [],
+        "[10,100,200,210], or a cup, or [[1, 2]]: {the cup}.",
+    ),
+    "objects side by side, and lists in a list": (
+        json_pieces,
+        '<answer>{"bbox_2d": [1,2,30,40]}, {"bbox_2d": [5,6,70,80]}</answer>[[{"bbox_2d": [5,6,7,8]}]]',
+        [Pointed((1, 2, 30, 40)), Pointed((5, 6, 70, 80)), Pointed((5, 6, 7, 8))],
+        "[SEG] [SEG] [SEG]]",
+    ),
+    "two blocks of code": (
+        json_pieces,
+        'First:\n```json\n[{"bbox_2d": [1,2,30,40]},]\n```\nand:\n```\n{"bbox_2d": [5,6,70,80]}\n```',
+        [Pointed((1, 2, 30, 40)), Pointed((5, 6, 70, 80))],
+        "First: [SEG] and: [SEG]",
     ),
     "none": (json_pieces, "<think>There is no dog.</think><answer>[]</answer>", [], "There is no dog."),
     "none, in words": (json_pieces, "<think>Hm.</think><answer>None</answer>", [], "Hm.None"),
@@ -131,6 +150,15 @@ def growing() -> GrowingAnswer:
         ('{"bbox_2d": [1,2,"x",4]}', None),
         ('{"bbox_2d": [true,2,3,4]}', None),
         ('{"bbox_2d": [NaN,2,3,4]}', None),
+        ('{"bbox_2d": ["10", "20", "30", "40"], "point_2d": "(12, 25)"}', Pointed((10, 20, 30, 40), ((12, 25),), (1,))),
+        ('{"bbox_2d": [[10, 20], [30, 40]]}', Pointed((10, 20, 30, 40))),
+        ('{"bbox_2d": ["1e1", 2.5e1, "30", 40]}', Pointed((10, 25, 30, 40))),
+        ("{“bbox_2d”：[10，20，30，40]，“label”：“杯子”}", Pointed((10, 20, 30, 40), phrase="杯子")),  # noqa: RUF001
+        ('{"bbox_2d": ["10%", "20%", "30%", "40%"]}', None),
+        ("{'bbox_2d': [10 %, 20 %, 30 %, 40 %]}", None),
+        ('{"bbox_2d": [[1,2,3,4], [5,6,7,8]]}', None),
+        ('{"bbox_2d": null, "point_2d": [5, 6]}', None),
+        ('{"bbox": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}', None),
         ('{"colour": "red"}', None),
         ("{}", None),
         ("{" * 5000, None),
@@ -173,14 +201,19 @@ def test_what_is_not_in_the_image_is_no_object(outside: Pointed) -> None:
     assert on_image(outside, (840, 840), (480, 640)) is None
 
 
-def test_the_convention_is_known_by_the_checkpoints_name() -> None:
+def test_the_convention_is_known_by_the_checkpoints_name_and_kind(tmp_path: Path) -> None:
     cached = Path("/hub/models--Ricky06662--VisionReasoner-7B/snapshots/0123")
     assert convention_for(cached) is CONVENTIONS["vision_reasoner"]
     assert convention_for(Path("Ricky06662/Seg-Zero-7B")) is CONVENTIONS["seg_zero"]
     assert convention_for(Path("geshang/Seg-R1-7B")) is CONVENTIONS["seg_r1"]
     assert convention_for(Path("Qwen/Qwen2.5-VL-7B-Instruct")) is CONVENTIONS["qwen"]
     assert convention_for(cached, "qwen") is CONVENTIONS["qwen"]
-    with pytest.raises(LisaError, match="prompt is 'segzero'; it can be auto, vision_reasoner, seg_zero, seg_r1, qwen"):
+    for kind, prompt in (("qwen2_vl", "qwen_relative"), ("qwen2_5_vl", "qwen"), ("qwen3_vl", "qwen_relative")):
+        (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+        assert convention_for(tmp_path) is CONVENTIONS[prompt]
+    with pytest.raises(
+        LisaError, match="prompt is 'segzero'; it can be auto, vision_reasoner, seg_zero, seg_r1, qwen, qw"
+    ):
         convention_for(cached, "segzero")
 
 
@@ -214,3 +247,18 @@ def test_a_box_of_huge_numbers_ends_at_the_image(box: tuple[float, float, float,
 @pytest.mark.parametrize("box", [(9.0, 1.0, 2.0, 5.0), (1.0, 9.0, 5.0, 2.0), (3.0, 3.0, 3.0, 3.0)])
 def test_a_box_whose_corners_are_swapped_is_no_object(box: tuple[float, float, float, float]) -> None:
     assert on_image(Pointed(box, ((4.0, 4.0),), (1,)), (100, 100), (200, 400)) is None
+
+
+def test_what_is_left_out_of_an_answer_is_said_in_its_text() -> None:
+    one = '{"bbox_2d": [1, 1, 9, 9]}'
+    outside = '{"bbox_2d": [900, 1, 950, 9]}'
+    mask = np.ones((2, 2), dtype=np.bool_)
+
+    def made(pointed: Pointed, begin: int) -> ObjectMask | None:
+        inside = on_image(pointed, (100, 100), (200, 400))
+        return ObjectMask(mask, (begin, begin + 5), score=None) if inside else None
+
+    answer = GrowingAnswer(made)
+    list(answer.update(json_pieces(f"The mug. [{outside}, {', '.join([one] * 100)}]", final=True)))
+    assert answer.text.startswith(f"The mug. {NOTHING_THERE} [SEG]") and answer.text.rstrip().endswith(TOO_MANY)
+    assert len(answer.objects) == 64 and answer.text.count(TOO_MANY) == 1

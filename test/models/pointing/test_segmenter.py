@@ -38,6 +38,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "sam2": sam2_checkpoint(base / "sam2"),
         "scripted": pointing_checkpoint(base / "VisionReasoner-toy", SCRIPT),
         "none": pointing_checkpoint(base / "none", ("<think>", "No mug.", "</think>", "<answer>", "[]", "</answer>")),
+        "thinking": pointing_checkpoint(
+            base / "thinking",
+            ('Not {"bbox_2d": [1,2,30,40]}', ".", "</think>", ' [{"bbox_2d": [84,', "84,420,420]}", "]"),
+        ),
         "random": pointing_checkpoint(base / "random"),
     }
 
@@ -124,6 +128,33 @@ def test_tokens_are_those_of_transformers_generate(folders: dict[str, Path], mon
     generated = model.generate(**inputs, do_sample=False, max_new_tokens=24)[0, inputs["input_ids"].shape[1] :]
     assert len(set(generated.tolist())) > 4, "the toy model says the same token again and again"
     assert ids == generated.tolist()
+
+
+def test_coordinates_of_0_to_1000_are_shares_of_the_image(folders: dict[str, Path]) -> None:
+    segmenter = load(folders, "scripted", "prompt=qwen_relative")
+    image = segmenter.encode(IMAGE)
+    assert image.frame == (1000, 1000) and image.pil.size == (64, 48), "the model sees the image as it is"
+    *_, finished = answered(segmenter)
+    assert finished.objects[0].box == (5.0, 4.0, 27.0, 20.0)  # 84 and 420 of 1000
+
+
+def test_objects_that_a_model_which_always_thinks_considers_are_not_meant(folders: dict[str, Path]) -> None:
+    """Its chat template writes `<think>` (Qwen3-VL-Thinking)."""
+    segmenter = load(folders, "thinking", "prompt=vision_reasoner")
+    processor = segmenter._networks.processor
+    processor.chat_template = processor.chat_template.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
+    *_, finished = answered(segmenter)
+    assert finished.answer == 'Not {"bbox_2d": [1,2,30,40]}. [SEG]' and len(finished.objects) == 1
+    prompts: list[str] = []
+    prepared = type(processor).__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(processor),
+            "__call__",
+            lambda self, **given: prompts.append(given["text"][0]) or prepared(self, **given),
+        )
+        answered(segmenter, answer="mask_only")
+    assert prompts[-1].endswith("assistant\n<think>\n</think><answer>")
 
 
 def test_a_dialogue_is_the_models_own_chat(scripted: PointingSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
