@@ -8,7 +8,6 @@ import json
 import math
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from lisa_ros.demo.operators import Operators, operators
 from lisa_ros.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.demo.scene import Scene
 from lisa_ros.demo.script import LINES, SEED
+from lisa_ros.nodes.common.starting import Stop
 
 _NAMESPACE = "/demo"
 
@@ -34,9 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     # Only recorded, and checked during every wait: an exception at any moment could leave a process behind.
-    interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: interrupted.set())
+    interrupted = Stop()
+    interrupted.at_signals(signal.SIGHUP)
     isolate()
     share_memory()
     try:
@@ -74,7 +73,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _run(options: argparse.Namespace, interrupted: threading.Event) -> int:
+def _run(options: argparse.Namespace, interrupted: Stop) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     with running(_commands(options), options.output) as children:
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.fleet.server_process import Server, serving
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.starting import Stop
 from lisa_ros.segmentation.errors import LisaError
 
 ROBOTS = ("robot1", "robot2", "robot3")
@@ -67,9 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lisa_ros.demo.fleet", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/fleet"), help="folder (default: %(default)s)")
     options = parser.parse_args(arguments)
-    interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+    interrupted = Stop()
+    interrupted.at_signals()
     isolate()
     share_memory()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -85,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(server: Server, output: Path, interrupted: threading.Event) -> int:
+def _run(server: Server, output: Path, interrupted: Stop) -> int:
     with running(_commands(server), output) as children:
 
         def check() -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.processes import Child, isolate, node_command, running, share_memory
 from lisa_ros.demo.script import SEED
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
+from lisa_ros.nodes.common.starting import Stop
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.simulation.scene import View
@@ -70,9 +70,9 @@ def run_node_benchmark(options: NodeBenchmarkOptions) -> dict[str, Any]:
 
 
 @contextmanager
-def _deferred_signals() -> Iterator[threading.Event]:
+def _deferred_signals() -> Iterator[Stop]:
     """Records SIGINT and SIGTERM for the waits to check: an exception at any moment could lose a process."""
-    noted = threading.Event()
+    noted = Stop()
     before = {number: signal.signal(number, lambda *_: noted.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
@@ -84,7 +84,7 @@ def _deferred_signals() -> Iterator[threading.Event]:
 class _Measuring:
     """The parts of one measurement, with what they share."""
 
-    def __init__(self, options: NodeBenchmarkOptions, folder: Path, interrupted: threading.Event) -> None:
+    def __init__(self, options: NodeBenchmarkOptions, folder: Path, interrupted: Stop) -> None:
         self._options, self._folder, self._interrupted = options, folder, interrupted
         self._children: list[Child] = []
         with Tabletop(SEED, width=options.width, height=options.height) as tabletop:

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts ROS in a program. A mistake on the command line ends the program with one sentence."""
+"""Starts and ends ROS in a program. A mistake on the command line ends the program with one sentence."""
 
+import contextlib
 import os
+import queue
+import signal
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -16,6 +21,9 @@ from lisa_ros.nodes.common.memory import use_one_arena
 from lisa_ros.nodes.common.threads import use_one_blas_thread
 
 NodeT = TypeVar("NodeT", bound=Node)
+
+MAX_END_S = 5.0
+"""Maximum time from a signal to the end of a process of `run_node`, in seconds: ros2 launch repeats the signal then."""
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """The environment variables of Fast DDS 2 and Fast DDS 3 that name a profile."""
@@ -47,18 +55,112 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
         raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error
 
 
-def create_node(make: Callable[[], NodeT]) -> NodeT:
-    """Create a node that takes time to make.
+class Stop:
+    """Asks the main thread to end the process.
+
+    Unlike threading.Event, it may be set by a signal handler that interrupts `wait`: the handler would wait for ever
+    for the lock that the interrupted wait holds.
+    """
+
+    def __init__(self) -> None:
+        """Not set."""
+        self._set: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_set = False
+
+    def set(self) -> None:
+        """Set it; from any thread or signal handler."""
+        self._is_set = True
+        self._set.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._is_set
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is set, on one thread only; returns whether it is."""
+        if not self._is_set:
+            with contextlib.suppress(queue.Empty):
+                self._set.get(timeout=timeout_s)
+        return self._is_set
+
+    def at_signals(self, *others: signal.Signals) -> None:
+        """SIGINT, SIGTERM and others set it from now on, instead of ending the process."""
+        for number in (signal.SIGINT, signal.SIGTERM, *others):
+            signal.signal(number, lambda *_: self.set())
+
+
+def run_node(make: Callable[[], NodeT], stop: Stop, close: Callable[[NodeT], bool] | None = None) -> None:
+    """Make a node and run it until `stop` is set; after that, the process ends within MAX_END_S.
+
+    The node has a thread of its own, so that the main thread can handle signals at any time. rclpy's own signal
+    handlers shut ROS down in the middle of a callback or of the executor, which then fail.
+
+    Args:
+        make: Makes the node; may take time.
+        stop: Set by signals; ROS must have been started without rclpy's own handlers.
+        close: Ends the node's threads; returns whether all have ended.
 
     Raises:
-        ExternalShutdownException: A signal has shut ROS down meanwhile.
+        Exception: The node could not be made, or its executor failed.
     """
-    try:
-        return make()
-    except Exception as error:
-        if not rclpy.ok():
-            raise ExternalShutdownException from error
-        raise
+    running = _Running(make, stop, close)
+    running.start()
+    stop.wait()
+    timer = threading.Timer(MAX_END_S, _exit_now, args=(f"The node did not end within {MAX_END_S:g} s.",))
+    timer.daemon = True
+    timer.start()
+    running.end()
+    rclpy.try_shutdown()
+    if running.left_threads:  # Python would wait for them, or crash with them
+        _exit_now("A thread of the node still runs; the process ends without it.")
+    timer.cancel()
+    if running.error is not None:
+        raise running.error
+
+
+class _Running(threading.Thread):
+    """A node and its executor on a thread."""
+
+    def __init__(self, make: Callable[[], Any], stop: Stop, close: Callable[[Any], bool] | None) -> None:
+        super().__init__(name="executor", daemon=True)
+        self.error: Exception | None = None
+        self.left_threads = False
+        self._make, self._asked_to_stop, self._close = make, stop, close
+        self._made = threading.Event()
+        self._executor = SingleThreadedExecutor()
+
+    def run(self) -> None:
+        """See threading."""
+        try:
+            node = self._make()
+            self._made.set()
+            try:
+                self._executor.add_node(node)
+                while rclpy.ok() and not self._asked_to_stop.is_set():
+                    self._executor.spin_once()
+            finally:
+                self.left_threads = self._close is not None and not self._close(node)
+                node.destroy_node()
+        except Exception as error:
+            if rclpy.ok():  # else a consequence of `end`
+                self.error = error
+        finally:
+            self._asked_to_stop.set()
+
+    def end(self) -> None:
+        """Ends the node, also while it is made."""
+        if not self._made.is_set():
+            rclpy.try_shutdown()
+        # Wakes the executor; its shutdown by another thread can fail in the midst of its work.
+        self._executor.create_task(lambda: None)
+        self.join()
+
+
+def _exit_now(reason: str) -> None:
+    print(reason, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def use_fastdds_profile() -> None:

@@ -43,6 +43,9 @@ class NodeExecutor(Executor):
             pass
         except InvalidHandle:  # a transition destroyed a subscription that this thread was using
             pass
+        except Exception:
+            if not self._is_shutdown:  # else its shutdown by another thread destroyed what this one was using
+                raise
 
     def _spin_once(self, timeout_sec: float | None) -> None:
         handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)

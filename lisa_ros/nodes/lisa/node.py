@@ -26,7 +26,7 @@ from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.package_log import log_to
-from lisa_ros.nodes.common.starting import StartError, start_ros, use_fastdds_profile
+from lisa_ros.nodes.common.starting import StartError, Stop, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
 from lisa_ros.nodes.lisa.answers.model_info import ModelInfoTopic
 from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
@@ -43,7 +43,7 @@ from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.loading import Load, LoadError, load_from_parameters, load_logged, loading_reports
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, ParameterError
-from lisa_ros.nodes.lisa.process import MAX_END_S, on_signals, run
+from lisa_ros.nodes.lisa.process import MAX_END_S, run
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -370,9 +370,9 @@ def main(
     Returns:
         0; 1 if the node could not start or failed; the reason is logged.
     """
-    stop = threading.Event()
+    stop = Stop()
     # rclpy's own handlers shut the context down at once, before the last answers are published.
-    on_signals(lambda *_: stop.set())
+    stop.at_signals()
     node: LisaNode | None = None
     try:
         if check_program(args, "lisa_node", "Answers commands about a camera's images with masks.", DESCRIPTIONS):

@@ -13,6 +13,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 
 from lisa_ros.nodes.common.memory import PERIOD_S, give_back_freed_memory
+from lisa_ros.nodes.common.starting import Stop
 from lisa_ros.nodes.lisa.lifecycle import NodeExecutor
 
 MAX_END_S = 9.5
@@ -42,13 +43,7 @@ class RunnableNode(Protocol):
         """See rclpy."""
 
 
-def on_signals(handler: Any) -> None:
-    """Set the handler of SIGINT and SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
-
-
-def run(node: RunnableNode, stop: threading.Event) -> int:
+def run(node: RunnableNode, stop: Stop) -> int:
     """Run a node until `stop` is set.
 
     Returns:
@@ -61,7 +56,8 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
     node.start()
     while not stop.wait(PERIOD_S):
         give_back_freed_memory()
-    on_signals(signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     timer = threading.Timer(MAX_END_S, _exit_now, args=(1, f"The node did not end within {MAX_END_S:g} s."))
     timer.daemon = True
     timer.start()
@@ -70,7 +66,7 @@ def run(node: RunnableNode, stop: threading.Event) -> int:
     return code
 
 
-def _spin(node: RunnableNode, executor: NodeExecutor, stop: threading.Event) -> None:
+def _spin(node: RunnableNode, executor: NodeExecutor, stop: Stop) -> None:
     """The body of the executor's thread; `stop` is set when it ends."""
     try:
         executor.spin()

@@ -15,7 +15,6 @@ import rclpy
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, TransformStamped, Vector3
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -25,7 +24,7 @@ from std_msgs.msg import Header, String
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
-from lisa_ros.nodes.common.starting import StartError, create_node, start_ros, use_fastdds_profile
+from lisa_ros.nodes.common.starting import StartError, Stop, run_node, start_ros, use_fastdds_profile
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
@@ -219,26 +218,23 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         0; 1 if the command line or a parameter is invalid.
     """
+    stop = Stop()
+    stop.at_signals()
     try:
         if check_program(args, "sim_camera", "Publishes a simulated tabletop camera.", DESCRIPTIONS):
             return 0
         use_fastdds_profile()
-        start_ros(args, SignalHandlerOptions.ALL)
-        _run(args)
+        start_ros(args, SignalHandlerOptions.NO)
+        run_node(lambda: _made(args), stop)
     except (StartError, ValueError) as error:
         print(f"sim_camera: {error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         rclpy.try_shutdown()
     return 0
 
 
-def _run(args: Sequence[str] | None) -> None:
-    node = create_node(SimCamera)  # the scene takes time to make
-    try:
-        report_overrides(node, args)
-        rclpy.spin(node)
-    finally:
-        node.destroy_node()
+def _made(args: Sequence[str] | None) -> SimCamera:
+    node = SimCamera()
+    report_overrides(node, args)
+    return node

@@ -18,7 +18,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -31,7 +30,7 @@ from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.common.stamps import nanoseconds, time_message
-from lisa_ros.nodes.common.starting import StartError, create_node, start_ros
+from lisa_ros.nodes.common.starting import StartError, Stop, run_node, start_ros
 from lisa_ros.nodes.speech.commanding import Commanding
 from lisa_ros.nodes.speech.parameters import DESCRIPTIONS, FILE, MICROPHONE, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recognition_thread import (
@@ -103,14 +102,14 @@ class Speech(Node):
         self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"Ready: {recognizer.name}; listens: {self._declared.listen}.")
 
-    def close(self) -> None:
-        """Stops listening and speaking."""
+    def close(self) -> bool:
+        """Stops listening and speaking; returns whether all threads have ended."""
         self._stop.set()
-        if self._microphone is not None:
-            self._microphone.close()
-        self._recognition.close()
         self._speaker.close()
+        ended = self._microphone is None or self._microphone.close()
+        ended = self._recognition.close() and ended
         self._commanding.close()
+        return ended
 
     def _open_inputs(self) -> None:
         self.create_subscription(Audio, "~/audio", self._on_audio, _AUDIO_QOS)
@@ -335,26 +334,22 @@ def run(args: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where the command line, a parameter or a package is wrong.
     """
+    stop = Stop()
+    stop.at_signals()
     try:
         if check_program(args, "speech", "Hears commands, sends them to lisa_node and speaks answers.", DESCRIPTIONS):
             return 0
-        start_ros(args, SignalHandlerOptions.ALL)
-        _spin(args)
+        start_ros(args, SignalHandlerOptions.NO)
+        run_node(lambda: _made(args), stop, Speech.close)
     except (StartError, SpeechError, ValueError) as error:
         print(f"speech: {error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         rclpy.try_shutdown()
     return 0
 
 
-def _spin(args: Sequence[str] | None) -> None:
-    node = create_node(Speech)  # the recognizer takes time to load
-    try:
-        report_overrides(node, args)
-        rclpy.spin(node)
-    finally:
-        node.close()
-        node.destroy_node()
+def _made(args: Sequence[str] | None) -> Speech:
+    node = Speech()
+    report_overrides(node, args)
+    return node

@@ -25,6 +25,8 @@ LISTENING, PUSH_TO_TALK, RELEASED, DISCARDED = range(4)
 """As in Audio.msg."""
 
 _LONGEST_WAITING_S = 30.0
+_END_S = 1.5
+"""Time for which the end of the thread is waited for: one reading of an utterance on an idle core takes a third."""
 _OPERATORS = 16
 _PHRASES = 20
 _LOST_S = 3.0
@@ -145,14 +147,16 @@ class RecognitionThread:
             self._waiting.append((operator, tuple(phrases)))
             self._changed.notify()
 
-    def close(self) -> None:
-        """Ends the thread and frees the recogniser."""
+    def close(self) -> bool:
+        """Ends the thread and frees the recogniser; False where the recogniser still works after some seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join(10.0)
-        if not self._thread.is_alive():
-            self._recognizer.close()
+        self._thread.join(_END_S)
+        if self._thread.is_alive():
+            return False
+        self._recognizer.close()
+        return True
 
     def _run(self) -> None:
         while True:

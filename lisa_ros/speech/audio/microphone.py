@@ -18,6 +18,7 @@ _BLOCK_S = 0.05
 _SILENT_S = 1.5
 """A device that gives no block for so long is taken for unplugged."""
 
+_CLOSE_S = 1.5
 _BUSY = -9985
 _NO_SUCH_RATE = -9997
 
@@ -56,10 +57,11 @@ class Microphone:
         self._thread = threading.Thread(target=self._run, name="microphone", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Stops recording."""
+    def close(self) -> bool:
+        """Stops recording; returns whether PortAudio has closed the device, which may hang."""
         self._stop.set()
-        self._thread.join(5.0)
+        self._thread.join(_CLOSE_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         first = True

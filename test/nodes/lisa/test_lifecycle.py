@@ -193,6 +193,17 @@ def test_the_executor_survives_an_entity_that_is_destroyed_meanwhile() -> None:
         node.destroy_node()
 
 
+def test_the_executor_may_be_shut_down_while_it_collects_what_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the main thread, at the end: what the executor then uses is gone, and the node ended as FAILED."""
+    with ros_context() as context:
+        node, executor = rclpy.create_node("ending", context=context), NodeExecutor(None, context=context)
+        executor.add_node(node)
+        get_nodes = executor.get_nodes
+        monkeypatch.setattr(executor, "get_nodes", lambda: (get_nodes(), executor.shutdown())[0])
+        executor.spin()
+        node.destroy_node()
+
+
 def test_other_callbacks_run_while_a_model_loads(managed: tuple[Probe, Manager, Process], tmp_path: Path) -> None:
     probe, manager, _ = managed
     gate = tmp_path / "gate"
