@@ -18,24 +18,33 @@ MAX_LENGTH = 64
 _ARTICLE = r"(?:the|an?|my|your|this|that|these|those|some|any|every|each|all(?: of)?(?: the)?|both(?: the)?|its|our)"
 _NUMBER = r"(?:one(?= of\b)|two|three|four|five|six|seven|eight|nine|ten|\d+)"
 _REQUEST = re.compile(
-    r"^(?:(?:please|hey|ok|okay|sure|and|or|now|no|yes|then|so|well|only|just|i (?:mean|meant)|what about|how about|"
+    r"^(?:(?:(?:do|can) you see|"
+    r"please|hey|ok|okay|sure|and|or|now|no|yes|then|so|well|only|just|i (?:mean|meant)|what about|how about|"
     r"(?:can|could|would|will) you|(?:can|could|may) i (?:have|get|see)|"
-    r"(?:do you|can you) see|(?:i|we) (?:need|want|would like|'d like)|i'd like|i am looking for|i'm looking for|"
+    r"(?:i|we) (?:need|want|would like|'d like)|i'd like|i am looking for|i'm looking for|"
     r"is there|are there|which (?:one )?(?:is|are)|which ones are|where(?:'s| is| are)|what(?:'s| is| are)|"
     r"show|give|hand|bring|pass|get|fetch|find|locate|segment|mark|select|highlight|detect|identify|take|grab|grasp|pick"
     r"(?: up)?|point (?:at|to)|look (?:at|for)|search for|track|follow|hold|lift|go to|drive to|move to|touch|put|"
-    r"me|us|to me|out|where|which)\b[\s,:]*)+",
+    r"me|us|to me|out|where|which)\b(?!-)[\s,:]*)+",
     re.IGNORECASE,
 )
 _DETERMINER = re.compile(rf"^(?:{_ARTICLE}\b\s*|{_NUMBER}\s+(?:of\s+)?(?={_ARTICLE}?\s*\w))+", re.IGNORECASE)
 _END = re.compile(
-    r"\s*(?:[,;:.!?(]|\b(?:in|on|at|from|of|with|near|next|left|right|behind|beside|between|under|above|below|over|"
+    r"\s*(?:[,;:.!?(]|\b(?<!-)(?:in|on|at|from|of|with|near|next|left|right|behind|beside|between|under|above|below|over|"
     r"inside|into|onto|by|to|for|closest|nearest|farthest|that|which|who|where|whose|while|when|because|and|or|but|"
-    r"please|is|are|was|were|has|have|could|would|should|standing|lying|sitting|you|i|we|it|there|here)\b)",
+    r"please|is|are|was|were|has|have|could|would|should|standing|lying|sitting|you|i|we|it|there|here)\b(?!-))",
     re.IGNORECASE,
 )
 _VAGUE = re.compile(
     r"^(?:(?:some|any|every)?(?:thing|one|body)|things?|ones?|objects?|items?|it|them|(?:what|who|how)\b.*)$",
+    re.IGNORECASE,
+)
+_COLOUR = r"(?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y|silver|golden)"
+_TWO_COLOURS = re.compile(rf"\b({_COLOUR}) and ({_COLOUR})\b(?= \w)", re.IGNORECASE)
+_NEXT_NAME = re.compile(r"\s*(?:,|&|(?:,\s*)?\b(?:and|or)\b)\s*(?=\w)", re.IGNORECASE)
+_NO_NEXT_NAME = re.compile(
+    r"(?:please|explain|say|tell|describe|name|count|why|how|what|which|who|that|then|thanks?|drop|bring|throw|place|"
+    r"open|close|come|go|turn|stop|move|drive|wash|clean|use|it|them|not)\b",
     re.IGNORECASE,
 )
 _LONG_END = re.compile(
@@ -67,6 +76,23 @@ def plain_name(text: str) -> str | None:
     return noun_phrase(body) if is_name and re.search(r"\w", body) and not _NO_PLAIN_NAME.search(rest) else None
 
 
+def second_name(text: str) -> str:
+    """The name after "and", "or" or a comma: "plate" of "the mug and the plate"; empty: there is none."""
+    rest = _rest(text)
+    body = _DETERMINER.sub("", rest).strip()
+    following = body[len(_before(_END, body)) :]
+    mark = _NEXT_NAME.match(following)
+    if not mark or _NO_NEXT_NAME.match(next_ := following[mark.end() :]) or _REQUEST.match(next_):
+        return ""
+    return "" if _END.match(next_) else noun_phrase(next_)
+
+
+def _rest(text: str) -> str:
+    """A command without its request. Two colours of one thing are one word."""
+    line = _TWO_COLOURS.sub(r"\1-and-\2", " ".join(text.split()))
+    return _REQUEST.sub("", line).strip()
+
+
 def noun_phrase(text: str) -> str:
     """The noun of a command with its adjectives, in lower case, without article.
 
@@ -79,8 +105,7 @@ def noun_phrase(text: str) -> str:
         At most MAX_LENGTH characters; the whole text where no noun is found; "object" for a text without letters.
     """
     line = " ".join(text.split())
-    rest = _REQUEST.sub("", line).strip()
-    body = _DETERMINER.sub("", rest).strip()
+    body = _DETERMINER.sub("", _rest(text)).strip()
     found = _before(_END, body)
     if not found or _VAGUE.match(found):
         found = _before(_LONG_END, body)

@@ -24,6 +24,8 @@ COMMANDS = {
     "No, not the mug.": "not the mug",
     "rotes Auto": "rotes auto",
     "杯子": "杯子",
+    "a red and white ball on the floor": "red-and-white ball",
+    "can you see the pick-up truck?": "pick-up truck",
     "???": "object",
     "": "object",
 }

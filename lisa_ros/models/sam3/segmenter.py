@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,13 +13,13 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from lisa_ros.dialogue.noun_phrase import noun_phrase
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, command_text
 from lisa_ros.models.common.checkpoints.hub import title_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.image_handle import ImageHandle
 from lisa_ros.models.common.options import LoadOptions
+from lisa_ros.models.sam3.names import name_in, why_no_name
 from lisa_ros.segmentation.answers import (
     SEG_TEXT,
     AnswerKind,
@@ -39,18 +38,7 @@ from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 if TYPE_CHECKING:
     from lisa_ros.segmentation.turns import Turn
 
-NAMES_ONLY = 'This model takes names of things, such as "red mug"; it cannot reason about a question.'
-"""The answer to a command without a name."""
-
-_VAGUE = re.compile(r"^(?:(?:some|any|every)(?:thing|one|body)|things?|it|them|what|who|how|why|when)\b", re.IGNORECASE)
-_MOST_WORDS = 6
 _THRESHOLD = "0.5"
-
-
-def name_in(command: str) -> str | None:
-    """The name of things in a command, as SAM 3 takes it; None where the command must be reasoned about."""
-    phrase = noun_phrase(command)
-    return None if _VAGUE.match(phrase) or len(phrase.split()) > _MOST_WORDS else phrase
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> Sam3Segmenter:
@@ -187,8 +175,9 @@ class Sam3Session:
             return
         phrase = name_in(text)
         if phrase is None:
-            yield TextDelta(NAMES_ONLY)
-            yield Finished(NAMES_ONLY, (), "end")
+            sentence = why_no_name(text)
+            yield TextDelta(sentence)
+            yield Finished(sentence, (), "end")
             return
         found = self._sam3.instances(self._image, phrase)
         if cancelled():

@@ -14,7 +14,8 @@ from toy_checkpoints import sam3_checkpoint
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter, model_of
-from lisa_ros.models.sam3.segmenter import NAMES_ONLY, Sam3Segmenter, name_in
+from lisa_ros.models.sam3.names import NAMES_ONLY
+from lisa_ros.models.sam3.segmenter import Sam3Segmenter
 from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound
 from lisa_ros.segmentation.errors import LisaError
 
@@ -58,19 +59,6 @@ def test_all_instances_are_those_of_transformers(segmenter: Sam3Segmenter, folde
         assert (found.phrase, finished.answer[slice(*found.span)]) == ("red mug", "[SEG]")
     *_, best = answered(segmenter, "the red mug", answer="mask_only")
     assert len(best.objects) == 1 and (best.objects[0].mask == finished.objects[0].mask).all()
-
-
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [
-        ("the red mug", "red mug"),
-        ("Can you find every red mug?", "red mug"),
-        ("something to drink from", None),
-        ("what would a child play with?", None),
-    ],
-)
-def test_a_command_is_reduced_to_a_name_or_needs_reasoning(command: str, name: str | None) -> None:
-    assert name_in(command) == name
 
 
 def test_what_it_cannot_answer_is_said(segmenter: Sam3Segmenter, folder: Path) -> None:
