@@ -13,11 +13,19 @@ from typing import Any
 
 import yaml
 from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSPolicyKind, ReliabilityPolicy
 
 from lisa_ros.nodes.common.starting import StartError
 
 _HELP_FLAGS = frozenset({"-h", "--help"})
 _QOS_OVERRIDES = "qos_overrides."
+_QOS_NAME = re.compile(r"qos_overrides\.(/.+)\.(?:publisher|subscription)(?:_\w+)?\.(\w+)")
+_QOS_EXAMPLE = "qos_overrides./image.subscription.reliability"
+_QOS_VALUES = {
+    "history": [one.lower() for one in HistoryPolicy.__members__ if one != "UNKNOWN"],
+    "reliability": [one.lower() for one in ReliabilityPolicy.__members__ if one != "UNKNOWN"],
+}
+_QOS_POLICIES = [one.lower() for one in QoSPolicyKind.__members__ if one != "INVALID"]
 _CLOSE = 0.75
 """Similarity (difflib's ratio, 0 to 1) from which an unknown name counts as a typing error."""
 
@@ -73,6 +81,48 @@ def check_overrides(given: Sequence[str], declared: Sequence[str]) -> list[str]:
     return unknown
 
 
+def check_qos(given: Mapping[str, Any]) -> None:
+    """Checks QoS that was given as parameters; rclpy would only refuse it with a traceback, or not read it.
+
+    Args:
+        given: names of parameters -> their values; others than `qos_overrides.*` are left out.
+
+    Raises:
+        StartError: a name or value is wrong.
+    """
+    for name, value in given.items():
+        if not name.startswith(_QOS_OVERRIDES):
+            continue
+        found = _QOS_NAME.fullmatch(name)
+        if found is None or found[2] not in _QOS_POLICIES:
+            known = ", ".join([*_QOS_VALUES, "depth"])
+            raise StartError(
+                f"Parameter {name!r} sets no QoS; the name is as {_QOS_EXAMPLE}, and the last part {known}"
+            )
+        choices = _QOS_VALUES.get(found[2])
+        if choices and str(value).lower() not in choices:
+            raise StartError(f"Parameter {name!r} is {value!r}; it must be one of {', '.join(choices)}")
+        if found[2] == "depth" and (not isinstance(value, int) or value < 0):
+            raise StartError(f"Parameter {name!r} is {value!r}; it must be a whole number of 0 or more")
+
+
+def misspelt_remappings(args: Sequence[str] | None, topics: Sequence[str]) -> list[str]:
+    """One sentence for each remapping whose left side is no topic of the node and resembles one.
+
+    Args:
+        args: as `sys.argv`; None: the process's own.
+        topics: the node's inputs, as they are remapped.
+    """
+    args = sys.argv if args is None else args
+    rules = [after for flag, after in itertools.pairwise(args) if flag in ("-r", "--remap") and ":=" in after]
+    names = {rule: rule.split(":=")[0].rpartition(":")[2].strip("/") for rule in rules}
+    return [
+        f"Remapping {rule} has no effect: this node has no topic {name!r}; is {meant!r} meant?"
+        for rule, name in names.items()
+        if name not in topics and (meant := nearest(name, topics))
+    ]
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The known name that a misspelt one resembles most; empty: none does."""
     found = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
@@ -105,20 +155,24 @@ def check_program(args: Sequence[str] | None, program: str, does: str, parameter
     return False
 
 
-def report_overrides(node: Node, args: Sequence[str] | None) -> None:
-    """Warns of parameters and parameter files that were given and have no effect on a node.
+def report_overrides(node: Node, args: Sequence[str] | None, topics: Sequence[str] = ()) -> None:
+    """Warns of parameters, parameter files and remappings that were given and have no effect on a node.
 
     Args:
         node: with all of its parameters declared.
         args: as `sys.argv`; None: the process's own.
+        topics: the node's inputs, as they are remapped; empty: remappings are not looked at.
 
     Raises:
-        StartError: a parameter's name is a typing error.
+        StartError: a parameter's name is a typing error, or QoS that was given is none.
     """
     declared = node.list_parameters([], 0).names
     # rclpy has no public list of what was given but not declared.
     for name in check_overrides(list(node._parameter_overrides), declared):
         node.get_logger().warning(f"Parameter {name!r} was given, but this node has no parameter of that name.")
+    check_qos({name: one.value for name, one in node._parameter_overrides.items()})
+    for sentence in misspelt_remappings(args, topics):
+        node.get_logger().warning(sentence)
     for file in files_without_effect(args, node.get_fully_qualified_name()):
         node.get_logger().warning(f"{file} has no parameters for {node.get_fully_qualified_name()}.")
 

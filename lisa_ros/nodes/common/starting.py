@@ -52,6 +52,8 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
     except RuntimeError as error:
         # rcl appends positions in its source code.
         reason = " ".join(str(error).split(", at /")[0].split())
+        if "parameter override rule" in reason:
+            reason += "; a parameter is given as NAME:=VALUE, an empty text as NAME:=''"
         raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error
 
 

@@ -31,7 +31,7 @@ from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_message
 from lisa_ros.nodes.lisa.answers.model_info import ModelInfoTopic
 from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
-from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
+from lisa_ros.nodes.lisa.camera.camera_topics import INPUTS, CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.arrived import take_arrived
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
@@ -380,7 +380,7 @@ def main(
         use_fastdds_profile()
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load, end=stop.set, open_buffer=open_buffer)
-        report_overrides(node, args)
+        report_overrides(node, args, INPUTS)
     except (StartError, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
         if node is not None:

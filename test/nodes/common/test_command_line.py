@@ -12,9 +12,17 @@ import pytest
 from paths import ROOT
 from ros_harness import private_environment, scripted_node, started, wait_until
 
-from lisa_ros.nodes.common.command_line import check_arguments, check_overrides, files_without_effect, wants_help
+from lisa_ros.nodes.common.command_line import (
+    check_arguments,
+    check_overrides,
+    check_qos,
+    files_without_effect,
+    misspelt_remappings,
+    wants_help,
+)
 from lisa_ros.nodes.common.starting import StartError
 
+RELIABILITY = "qos_overrides./image.subscription.reliability"
 DECLARED = ("checkpoint", "quantization", "use_depth", "use_sim_time")
 
 
@@ -41,6 +49,36 @@ def test_a_misspelt_parameter_is_refused_with_the_right_name() -> None:
 def test_parameters_of_other_nodes_are_only_named() -> None:
     given = ["use_depth", "robot_description", "qos_overrides./image.subscription.depth"]
     assert check_overrides(given, DECLARED) == ["robot_description"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("/image.subscription.reliability", "maybe", "'maybe'; it must be one of .*reliable, best_effort"),
+        ("/image.subscription.reliabilty", "reliable", "reliability, and the last part history, reliability, depth"),
+        ("/image.reliability", "reliable", "sets no QoS"),
+        ("/image.subscription.depth", "five", "'five'; it must be a whole number"),
+    ],
+)
+def test_wrong_qos_is_refused_with_what_would_be_right(name: str, value: str, said: str) -> None:
+    with pytest.raises(StartError, match=said):
+        check_qos({f"qos_overrides.{name}": value})
+
+
+def test_right_qos_and_that_of_other_nodes_is_accepted() -> None:
+    image = "qos_overrides./image.subscription"
+    check_qos(
+        {f"{image}.reliability": "RELIABLE", f"{image}.depth": 5, f"{image}.durability": "volatile", "depth": "x"}
+    )
+    check_qos({"qos_overrides./front/image.publisher_left.history": "keep_last"})
+
+
+def test_a_misspelt_topic_of_a_remapping_is_named() -> None:
+    args = ["lisa_node", "--ros-args", "-r", "imgae:=/cam/image", "-r", "depth:=/cam/depth", "--remap", "__ns:=/front"]
+    other = ["-r", "odom:=/odometry", "-r", "lisa:/camerainfo:=/cam/camera_info", "-r", "~/command:=/command"]
+    first, second = misspelt_remappings([*args, *other], ("image", "depth", "camera_info"))
+    assert "imgae:=/cam/image has no effect: this node has no topic 'imgae'; is 'image' meant?" in first
+    assert "'camerainfo'; is 'camera_info' meant?" in second
 
 
 @pytest.mark.parametrize(
@@ -80,6 +118,8 @@ def test_namespaces_as_sections_of_their_own(tmp_path: Path) -> None:
         ("speech.starting", ["--help"], 0, "wake_phrase: Phrase that commands begin with"),
         ("console.node", ["--help"], 0, "max_pages: Pages that may be open"),
         ("lisa.node", ["--chekpoint", "/x"], 1, "no argument '--chekpoint /x'"),
+        ("lisa.node", ["--ros-args", "-p", f"{RELIABILITY}:=maybe"], 1, "it must be one of system_default, reliable"),
+        ("lisa.node", ["--ros-args", "-p", "checkpoint:="], 1, "NAME:=VALUE, an empty text as NAME:=''"),
         ("sim_camera.node", ["--ros-args", "-p", "widht:=320"], 1, "no parameter 'widht'; is 'width' meant?"),
         ("lisa.node", ["--ros-args", "-p", "chekpoint:=/x"], 1, "no parameter 'chekpoint'; is 'checkpoint' meant?"),
         ("speech.starting", ["--ros-args", "-p", "lissten:=always"], 1, "no parameter 'lissten'; is 'listen' meant?"),
@@ -107,12 +147,13 @@ def test_what_has_no_effect_is_a_warning(tmp_path: Path) -> None:
     file.write_text("/**:\n  ros__parameters:\n    robot_description: x\n")
     other = tmp_path / "elsewhere.yaml"
     other.write_text("elsewhere:\n  ros__parameters:\n    use_depth: false\n")
-    given = ["--params-file", str(file), "--params-file", str(other)]
+    given = ["--params-file", str(file), "--params-file", str(other), "-r", "imgae:=/camera/image"]
     with started(scripted_node(*given)) as process:
         wait_until(lambda: "Ready" in process.output, "the node")
         assert "Parameter 'robot_description' was given, but this node has no parameter" in process.output
         assert f"{other} has no parameters for /lisa" in process.output
         assert f"{file} has no parameters" not in process.output
+        assert "no topic 'imgae'; is 'image' meant?" in process.output
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ def find_folder(
     if not _is_hub_id(str(name)):
         shown = f"{str(name)!r}" if str(name) != str(name).strip() or "://" in str(name) or not str(name) else path
         example = _EXAMPLES.get(kind, "xinlai/LISA-7B-v1")
-        raise CheckpointError(f"{shown} is not a folder; a {kind} is a folder, or a Hugging Face id such as {example}")
+        raise CheckpointError(
+            f"{shown} is not a folder{_below(name)}; a {kind} is a folder, or a Hugging Face id such as"
+            f" {_hub_id_in(str(name)) or example}"
+        )
     cached = _cached(str(name), files, revision)
     if cached is not None and _is_complete(cached, files):
         return cached
@@ -65,6 +68,21 @@ def title_of(folder: Path) -> str:
     if folder.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/")
     return folder.name
+
+
+def _below(name: str | Path) -> str:
+    """Where a relative path was looked for: a launched node's working folder is seldom the terminal's."""
+    return "" if _expanded(name).is_absolute() or "://" in str(name) or not str(name).strip() else f" in {Path.cwd()}"
+
+
+def _hub_id_in(name: str) -> str:
+    """The id that an address of the hub, or an id with a revision, is about, and how a revision is had."""
+    if found := re.match(rf"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/({_HUB_ID.pattern})", name, re.ASCII):
+        return found[1]
+    if found := re.fullmatch(rf"({_HUB_ID.pattern})[@:]([\w./-]+)", name, re.ASCII):
+        fetch = f"lisa download {found[1]} --revision {found[2]}"
+        return f"{found[1]}; for one revision of it, run `{fetch}` and name the folder that it prints"
+    return ""
 
 
 def _expanded(name: str | Path) -> Path:

@@ -26,6 +26,9 @@ def camera_qos(depth: int) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 
 
+INPUTS = ("image", "depth", "camera_info")
+"""The topics that users remap, without the ending of their transport."""
+
 # History depths. The executor takes one message of a topic at a time; depth and intrinsics must not be lost meanwhile.
 _IMAGE_DEPTH, _DEPTH_DEPTH, _INFO_DEPTH = 1, 2, 5
 

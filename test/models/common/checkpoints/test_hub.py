@@ -57,6 +57,19 @@ def test_a_hub_id_is_found_in_the_cache_and_loaded_from_there(cache: Path) -> No
     assert segmenter.name == "somebody/tabletop (float32, none, cpu)"
 
 
+def test_what_is_meant_by_other_ways_to_name_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, said in {
+        "https://huggingface.co/xinlai/LISA-13B/tree/main": "or a Hugging Face id such as xinlai/LISA-13B$",
+        "a/b@v1.0": "such as a/b; for one revision of it, run `lisa download a/b --revision v1.0` and name",
+        "a/b:main": "--revision main",
+        "./models/x": f"models/x is not a folder in {tmp_path}; a checkpoint is a folder",
+        "/no/such": "/no/such is not a folder; a checkpoint is a folder",
+    }.items():
+        with pytest.raises(CheckpointError, match=said):
+            find_folder(name)
+
+
 def test_offline_and_not_cached_is_one_sentence(cache: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'xinlai/LISA-7B-v1' is neither .* cache, and HF_HUB_OFFLINE is set"):
         find_folder("xinlai/LISA-7B-v1")
@@ -94,7 +107,9 @@ def test_what_the_hub_answers_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "", "x" * 5000, "x/" * 5000])
 def test_what_is_neither_folder_nor_id(name: str) -> None:
-    with pytest.raises(CheckpointError, match="is not a folder; a checkpoint is a folder, or a Hugging Face id"):
+    with pytest.raises(
+        CheckpointError, match="is not a folder( in /.*)?; a checkpoint is a folder, or a Hugging Face id"
+    ):
         find_folder(name)
 
 
