@@ -50,7 +50,7 @@ class Journal:
         with suppress(OSError):  # what could not be written is tried once more
             self._stream.close()
         if delete:
-            self.file.unlink()
+            self.file.unlink(missing_ok=True)
 
     def _write(self, entry: dict[str, Any]) -> None:
         with naming(self.file):

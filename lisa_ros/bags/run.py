@@ -182,8 +182,15 @@ class _Run:
         problems = self._problems()
         if self._page and self._job.report:
             self._page.write(self._job.report, f"Answers about {self._job.source.name}", problems)
-        self._output.finish()
-        self._journal.close(delete=True)
+        try:
+            self._output.finish()
+            self._journal.close(delete=True)
+        except KeyboardInterrupt:
+            # Once the bag has its name, the run is complete: an interruption must not leave the rest behind.
+            if not self._job.output.exists():
+                raise
+            self._output.clean()
+            self._journal.close(delete=True)
         bag_s, took_s = (self._bag.end_ns - self._bag.start_ns) / 1e9, time.monotonic() - self._began_s
         return Summary(self._statuses, resumed, bag_s, took_s, problems)
 

@@ -63,7 +63,12 @@ class OutputBag:
         with _named(self.path):
             self._writer.close()
         (self._part / self.path.name).rename(self.path)
-        self._part.rmdir()
+        self.clean()
+
+    def clean(self) -> None:
+        """Delete the folder that the finished bag was in."""
+        with suppress(FileNotFoundError):
+            self._part.rmdir()
 
     def abandon(self) -> None:
         """Close without an index."""

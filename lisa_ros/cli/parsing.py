@@ -12,9 +12,11 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.given_path import given_path
 
 _CLOSE = 0.75
 """Similarity (difflib's ratio, 0 to 1) from which an option counts as a misspelling of a known one."""
@@ -78,6 +80,7 @@ class CommandParser(argparse.ArgumentParser):
         self._conditions: dict[str, tuple[Condition, ...]] = {}
         options["allow_abbrev"] = False
         super().__init__(*names, **options)
+        self.register("type", Path, given_path)  # of every argument with type=Path
 
     def add_argument(self, *names: Any, applies: Condition | Sequence[Condition] = (), **options: Any) -> Any:
         """Add an argument.

@@ -29,11 +29,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from lisa_ros.segmentation.files.given_path import given_path
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
@@ -78,16 +79,19 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Recipe()
-    parser = argparse.ArgumentParser(prog="lisa_ros.training.recipe", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="lisa train", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.register("type", Path, given_path)  # of every argument with type=Path
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which, in this order")
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")
     parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
     parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
-    parser.add_argument("--threads", type=int, default=2, help="threads torch computes with")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of all random numbers")
-    parser.add_argument("--train-views", type=int, default=defaults.train_views, help="views of the plain table")
+    parser.add_argument("--threads", type=_at_least(1), default=2, help="threads torch computes with")
+    parser.add_argument("--seed", type=_at_least(0), default=defaults.seed, help="seed of all random numbers")
     parser.add_argument(
-        "--randomized-views", type=int, default=defaults.randomized_views, help="views of randomized tables"
+        "--train-views", type=_at_least(1), default=defaults.train_views, help="views of the plain table"
+    )
+    parser.add_argument(
+        "--randomized-views", type=_at_least(1), default=defaults.randomized_views, help="views of randomized tables"
     )
     parser.add_argument("--start", type=Path, help="checkpoint folder that the randomized stages start from")
     parser.add_argument(
@@ -100,6 +104,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"
     )
     return parser.parse_args(arguments)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """Reads a whole number of an option."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return read
 
 
 def _share(text: str) -> float:

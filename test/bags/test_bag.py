@@ -131,6 +131,28 @@ def test_an_interrupted_run_goes_on_and_the_model_is_not_asked_twice(tmp_path: P
         run(recorded, tmp_path / "out")
 
 
+@pytest.mark.parametrize(("where", "when"), [("rename", "after"), ("rmdir", "before"), ("unlink", "after")])
+def test_an_interruption_after_the_bag_has_its_name_leaves_nothing_behind(
+    tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch, where: str, when: str
+) -> None:
+    act = getattr(Path, where)
+    calls: list[Path] = []
+
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 1 and when == "before":
+            raise KeyboardInterrupt
+        done = act(path, *arguments, **options)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Path, where, interrupted)
+    assert run(recorded, tmp_path / "out").statuses
+    assert calls and {file.name for file in tmp_path.iterdir()} == {"out"}
+    assert "/lisa/segmentation" in written(tmp_path / "out")
+
+
 class InterruptedOnce(ScriptedSegmenter):
     """Ctrl-C during the first command."""
 

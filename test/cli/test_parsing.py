@@ -184,3 +184,32 @@ def test_a_bag_is_never_taken_for_a_checkpoint_of_the_hub(tmp_path: Path, capsys
     command = ["bag", "recordings/talk", str(tmp_path / "out"), "--image", "/image", "--command", "1s ann: the mug"]
     assert main(command) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "lisa bag: there is no bag recordings/talk"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "--image", "a.png", "--text", "x", "--output", ""],
+        ["segment", "--image", "", "--text", "x", "--output", "o"],
+        ["finetune", "--checkpoint", "c", "--data", "d", "--output", " "],
+        ["evaluate", "--output", "", "--data", "d"],
+        ["bag", "b", "", "--image", "/i"],
+        ["bag", "b", "o", "--image", "/i", "--report", ""],
+        ["chat", "--output", ""],
+        ["convert", "c", ""],
+        ["train", "--output", ""],
+        ["benchmark", "--output", ""],
+        ["console", "--output", ""],
+        ["policy", "--output", ""],
+        ["data", "check", "d", "--output", ""],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_an_empty_path_is_not_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and "the path is empty; the current folder is '.'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -108,7 +108,7 @@ def test_what_the_hub_answers_is_one_sentence(
 @pytest.mark.parametrize("name", ["/no/such/folder", "", "x" * 5000, "x/" * 5000])
 def test_what_is_neither_folder_nor_id(name: str) -> None:
     with pytest.raises(
-        CheckpointError, match="is not a folder( in /.*)?; a checkpoint is a folder, or a Hugging Face id"
+        CheckpointError, match=r"is not a folder( in /.*)?; a checkpoint is a folder, or a Hugging Face id"
     ):
         find_folder(name)
 
