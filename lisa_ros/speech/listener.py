@@ -40,11 +40,13 @@ class Final:
     Attributes:
         start_ns: time of the utterance's first sample, nanoseconds.
         samples: its sound, 16 kHz, trimmed.
+        ended_hold: a held button counts as released from now on, because of the time for which it is held.
     """
 
     understood: Understood
     start_ns: int
     samples: Samples
+    ended_hold: bool = False
 
 
 Event = Partial | Final

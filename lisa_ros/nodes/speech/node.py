@@ -215,6 +215,8 @@ class Speech(Node):
             self._heard.publish(Heard(header=header, operator_id=operator, heard=event.text))
             self._voices.publish(operator, event.text, final=False, confidence=0.0, header=header)
             return
+        if event.ended_hold and operator == self._declared.operator:
+            self._pressed = False
         self._counts[event.understood.meaning] += 1
         command_id, detail = self._act(operator, event.understood, event.start_ns)
         self._publish_heard(operator, event, header, command_id, detail or event.understood.detail)

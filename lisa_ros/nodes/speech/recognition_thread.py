@@ -7,9 +7,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lisa_ros.speech.audio.samples import NO_SOUND, Samples
+from lisa_ros.speech.audio.samples import NO_SOUND, RATE, Samples
 from lisa_ros.speech.audio.utterances import Timing, Utterances
 from lisa_ros.speech.audio.voice_activity import SileroActivity
 from lisa_ros.speech.extra import SpeechError
@@ -25,6 +25,9 @@ LISTENING, PUSH_TO_TALK, RELEASED, DISCARDED = range(4)
 """As in Audio.msg."""
 
 _LONGEST_WAITING_S = 30.0
+_MOST_WAITING = 4000
+"""Blocks and texts, some of which have no sound."""
+_HIGHEST_RATE = 384_000
 _END_S = 1.5
 """Time for which the end of the thread is waited for: one reading of an utterance on an idle core takes a third."""
 _OPERATORS = 16
@@ -67,6 +70,8 @@ class Settings:
     rules: Rules
     timing: Timing
     vocabulary: Vocabulary
+    longest_hold_s: float = 60.0
+    """A button that is held for longer counts as released."""
 
 
 class _Stream:
@@ -74,8 +79,19 @@ class _Stream:
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.held = False
+        self.held = self.spent = False
+        """`spent`: the button is still held, and counts as released."""
+        self.held_s = 0.0
         self.last_s = time.monotonic()
+
+    def press(self) -> None:
+        self.listener.press()
+        self.held, self.held_s = True, 0.0
+
+    def end_hold(self) -> None:
+        """Whatever the button does, what follows is no part of its command."""
+        self.listener.drop()
+        self.held, self.spent = False, True
 
 
 class _Operator:
@@ -132,9 +148,9 @@ class RecognitionThread:
 
     def add(self, item: Block | Text) -> None:
         """Sound or a text; dropped where the recogniser is half a minute behind."""
-        length_s = len(item.samples) / item.rate if isinstance(item, Block) and item.rate > 0 else 0.0
+        length_s = _length_s(item)
         with self._changed:
-            if self._waiting_s + length_s > _LONGEST_WAITING_S:
+            if self._waiting_s + length_s > _LONGEST_WAITING_S or len(self._waiting) >= _MOST_WAITING:
                 self.dropped_s += length_s
                 return
             self._waiting_s += length_s
@@ -144,8 +160,9 @@ class RecognitionThread:
     def add_phrases(self, operator: str, phrases: Iterable[str]) -> None:
         """Texts of the operator's dialogue, whose words are expected from now on."""
         with self._changed:
-            self._waiting.append((operator, tuple(phrases)))
-            self._changed.notify()
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.append((operator, tuple(phrases)))
+                self._changed.notify()
 
     def close(self) -> bool:
         """Ends the thread and frees the recogniser; False where the recogniser still works after some seconds."""
@@ -165,8 +182,7 @@ class RecognitionThread:
                 if self._closed:
                     return
                 item = self._waiting.popleft() if self._waiting else None
-                if isinstance(item, Block) and item.rate > 0:
-                    self._waiting_s -= len(item.samples) / item.rate
+                self._waiting_s -= _length_s(item)
             try:
                 if item is not None:
                     self._take(item)
@@ -192,29 +208,46 @@ class RecognitionThread:
         stream.last_s = time.monotonic()
         if block.mode == DISCARDED:
             stream.listener.drop()
-            stream.held = False
+            stream.held = stream.spent = False
             return
         # A whole utterance may come in one block.
         pressed = block.mode == PUSH_TO_TALK or (block.mode == RELEASED and len(block.samples) > 0)
-        if pressed and not stream.held:
-            stream.listener.press()
-            stream.held = True
-        if len(block.samples):
-            behind = bool(self._waiting) or block.mode == RELEASED
-            for event in stream.listener.feed(block.samples, block.rate, block.start_ns, behind=behind):
-                self._report(block.operator, event)
-        if stream.held and block.mode in (RELEASED, LISTENING):
-            self._release(block.operator, stream, block.start_ns)
+        if pressed and not stream.held and not stream.spent:
+            stream.press()
+        self._feed(block, stream)
+        if block.mode in (RELEASED, LISTENING):
+            stream.spent = False
+            if stream.held:
+                self._release(block.operator, stream, block.start_ns)
+        elif stream.held and stream.held_s > self._settings.longest_hold_s:
+            why = f"The button was held for more than {self._settings.longest_hold_s:g} seconds and counts as released."
+            self._release(block.operator, stream, block.start_ns, why)
+            stream.end_hold()
 
-    def _release(self, operator: str, stream: _Stream, now_ns: int) -> None:
+    def _feed(self, block: Block, stream: _Stream) -> None:
+        """Its sound to the listener. A held button makes one command: what was said until the longest utterance."""
+        if not len(block.samples):
+            return
+        stream.held_s += _length_s(block)
+        behind = bool(self._waiting) or block.mode == RELEASED
+        for event in stream.listener.feed(block.samples, block.rate, block.start_ns, behind=behind):
+            if stream.held and isinstance(event, Final):
+                stream.end_hold()
+                longest_s = self._settings.timing.longest_s
+                why = f"The button counts as released after {longest_s:g} seconds of speech; press it again to go on."
+                self._report(block.operator, _with_detail(event, why))
+                return
+            self._report(block.operator, event)
+
+    def _release(self, operator: str, stream: _Stream, now_ns: int, why: str = "") -> None:
         stream.held = False
         is_final = False
         for event in stream.listener.release():
             is_final = is_final or isinstance(event, Final)
-            self._report(operator, event)
+            self._report(operator, _with_detail(event, why) if isinstance(event, Final) else event)
         if not is_final:
-            nothing = Understood(Meaning.IGNORED, "", detail="No words were heard.")
-            self._report(operator, Final(nothing, now_ns, NO_SOUND))
+            nothing = Understood(Meaning.IGNORED, "", detail=" ".join(filter(None, ("No words were heard.", why))))
+            self._report(operator, Final(nothing, now_ns, NO_SOUND, ended_hold=bool(why)))
 
     def _release_lost(self) -> None:
         """A sender that ended while its button was held: what it sent is understood."""
@@ -230,3 +263,15 @@ class RecognitionThread:
                 self._operators.popitem(last=False)
         self._operators.move_to_end(name)
         return self._operators[name]
+
+
+def _length_s(item: object) -> float:
+    """Seconds of sound in a block; at least as much as it needs memory for."""
+    if not isinstance(item, Block):
+        return 0.0
+    return len(item.samples) / (min(item.rate, _HIGHEST_RATE) if item.rate > 0 else RATE)
+
+
+def _with_detail(event: Final, why: str) -> Final:
+    detail = " ".join(filter(None, (event.understood.detail, why)))
+    return replace(event, understood=replace(event.understood, detail=detail), ended_hold=bool(why))
