@@ -156,6 +156,8 @@ class Connection:
             LostReplicaError: the connection broke, which a bad link does; the request can be sent again.
             UnreachableError, LisaError: as for `describe`.
         """
+        if cancelled():  # before the server begins to work
+            raise Cancelled
         lines: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
         used = _Socket()
         reader = threading.Thread(target=self._read, args=(body, headers, lines, used), name="lisa_remote", daemon=True)

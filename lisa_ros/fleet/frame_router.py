@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which replica gets a request: the one that has encoded the image, else the one with the fewest requests.
 
+Of several with the fewest requests, it is the one that answered the robot last (the model's drafts come from earlier
+answers), else the one whose last new image is longest ago. Robots that send a command when the one before is answered
+would otherwise all go to the first replica, which often has no request when they ask.
+
 A policy for Ray Serve's request router (serve.request_router.RequestRouter). The frame travels as `session_id`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+
+from lisa_ros.fleet.access import ANYBODY
 
 _MOST_FRAMES = 4096
 
@@ -20,6 +27,9 @@ class FrameRouter(RequestRouter):
     def initialize_state(self, **_: Any) -> None:
         """Called once by Ray Serve."""
         self._replica_of: OrderedDict[str, ReplicaID] = OrderedDict()
+        self._last_of: OrderedDict[str, ReplicaID] = OrderedDict()
+        self._last_new: dict[ReplicaID, int] = {}
+        self._count = itertools.count(1)
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -28,16 +38,40 @@ class FrameRouter(RequestRouter):
         if pending_request is not None:
             pending_request.routing_context.should_backoff = True
         free = self.select_available_replicas(candidate_replicas)
-        ranked = sorted(free, key=lambda one: self.replica_queue_len_cache.get(one.replica_id) or 0)
-        wanted = self._replica_of.get(pending_request.metadata.session_id) if pending_request is not None else None
-        ranked.sort(key=lambda one: one.replica_id != wanted)
-        return [[one] for one in ranked]
+        frame = pending_request.metadata.session_id if pending_request is not None else ""
+        wanted, last = self._replica_of.get(frame), self._last_of.get(_robot(frame))
+
+        def rank(replica: RunningReplica) -> tuple[bool, int, bool, int]:
+            name = replica.replica_id
+            requests = self.replica_queue_len_cache.get(name) or 0
+            return name != wanted, requests, name != last, self._last_new.get(name, 0)
+
+        return [[one] for one in sorted(free, key=rank)]
 
     def on_request_routed(self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any) -> None:
         """Remembers where a frame went."""
         frame = pending_request.metadata.session_id
-        if frame:
-            self._replica_of[frame] = replica_id
-            self._replica_of.move_to_end(frame)
-            while len(self._replica_of) > _MOST_FRAMES:
-                self._replica_of.popitem(last=False)
+        if not frame:
+            return
+        if self._replica_of.get(frame) != replica_id:
+            self._last_new[replica_id] = next(self._count)
+        _remember(self._replica_of, frame, replica_id)
+        if (robot := _robot(frame)) != ANYBODY:  # without tokens, all robots have this name
+            _remember(self._last_of, robot, replica_id)
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Forgets replicas that are gone."""
+        super().update_replicas(replicas)
+        running = {one.replica_id for one in replicas}
+        self._last_new = {one: count for one, count in self._last_new.items() if one in running}
+
+
+def _robot(frame: str) -> str:
+    return frame.rpartition("/")[0]
+
+
+def _remember(replicas: OrderedDict[str, ReplicaID], name: str, replica_id: ReplicaID) -> None:
+    replicas[name] = replica_id
+    replicas.move_to_end(name)
+    while len(replicas) > _MOST_FRAMES:
+        replicas.popitem(last=False)

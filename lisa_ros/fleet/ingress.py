@@ -7,6 +7,7 @@ POST /PREFIX/segment  a body of fleet.requests; the answer is a stream of lines 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -49,20 +50,29 @@ class Ingress:
         """Passes requests on to `replicas`."""
         self._replicas = replicas
         self._access = Access(tokens, quota)
+        self._description: asyncio.Task[dict[str, Any]] | None = None
 
     async def __call__(self, request: Request) -> Response:
         """Serves a request."""
         try:
             robot = self._access.robot_of(request.headers.get("authorization", ""))
             if request.method == "GET" and request.url.path.endswith("/model"):
-                return JSONResponse(await self._replicas.describe.remote())
+                return JSONResponse(await self._describe())
             if request.method == "POST" and request.url.path.endswith("/segment"):
                 return await self._segment(robot, request)
         except AccessError as error:
             return JSONResponse({"error": str(error)}, error.status)
         except (BackPressureError, DeploymentUnavailableError) as error:
             return JSONResponse({"error": f"the server is full or starting: {error}"}, 503)
+        except RayError as error:
+            return JSONResponse({"error": f"a replica was lost: {type(error).__name__}"}, 503)
         return JSONResponse({"error": "only GET /model and POST /segment exist"}, 404)
+
+    async def _describe(self) -> dict[str, Any]:
+        """The model's description. All who ask at the same time share one request: it has a place in the queue."""
+        if self._description is None or self._description.done():
+            self._description = asyncio.ensure_future(_described(self._replicas))
+        return await asyncio.shield(self._description)
 
     async def _segment(self, robot: str, request: Request) -> Response:
         if not _fits(request.headers.get("content-length", "")):
@@ -89,6 +99,11 @@ class Ingress:
             yield _line({"event": "error", "kind": "full", "text": f"the server's queue is full ({error})"})
         except RayError:  # the replica died, or its machine: another one can answer
             yield _line(_AGAIN)
+
+
+async def _described(replicas: DeploymentHandle[Any]) -> dict[str, Any]:
+    described: dict[str, Any] = await replicas.describe.remote()
+    return described
 
 
 def _fits(content_length: str) -> bool:

@@ -39,6 +39,9 @@ from lisa_ros.segmentation.turns import Turn
 _RETRY_S = (0.05, 0.2, 0.5, 1.0, 1.0)
 """Pauses before a request is sent again because its replica or its connection was lost."""
 
+_LEAST_S = 0.1
+"""Of the time that a server has for a request that is sent again."""
+
 
 @dataclass(frozen=True)
 class RemoteSettings:
@@ -165,6 +168,11 @@ class RemoteSegmenter:
         """How long the server may be silent, seconds."""
         return self._settings.timeout_s
 
+    def count_resent(self) -> None:
+        """A request is sent again."""
+        with self._lock:
+            self.traffic.resent += 1
+
     def _count(self, sent_bytes: int, with_image: bool) -> None:
         with self._lock:
             self.traffic.requests += 1
@@ -223,9 +231,12 @@ class RemoteSession:
             deadline_s=min(self._segmenter.answer_s, MOST_ANSWER_S),
         )
         progress = _Progress()
+        end_s = time.monotonic() + query.deadline_s
+        stopped = self._stopped(cancelled, end_s)
         for pause_s in (*_RETRY_S, None):
+            left_s = max(_LEAST_S, end_s - time.monotonic())
             try:
-                yield from self._events(query, cancelled, progress)
+                yield from self._events(replace(query, deadline_s=left_s), stopped, progress)
                 return
             except Cancelled:
                 yield Finished(progress.text, progress.objects, "cancelled")
@@ -233,24 +244,26 @@ class RemoteSession:
             except LostReplicaError:
                 if pause_s is None:
                     raise
-                self._segmenter.traffic.resent += 1
+                self._segmenter.count_resent()
                 _pause(pause_s, cancelled)
 
-    def _stopped(self, cancelled: Callable[[], bool], answer_s: float) -> Callable[[], bool]:
-        """`cancelled`, which raises UnreachableError once the time of an answer is over, whether lines come or not."""
-        deadline_s = time.monotonic() + answer_s + self._segmenter.timeout_s
+    def _stopped(self, cancelled: Callable[[], bool], end_s: float) -> Callable[[], bool]:
+        """`cancelled`, which raises UnreachableError once the time of an answer is over, whether lines come or not.
+
+        The time is that of all requests that the answer takes.
+        """
+        name, answer_s = self._segmenter.server, self._segmenter.answer_s
 
         def stopped() -> bool:
-            if time.monotonic() > deadline_s:
-                raise UnreachableError(f"{self._segmenter.server} did not end its answer in {answer_s:.0f} s")
+            if time.monotonic() > end_s + self._segmenter.timeout_s:
+                raise UnreachableError(f"{name} did not end its answer in {answer_s:.0f} s")
             return cancelled()
 
         return stopped
 
-    def _events(self, query: Query, cancelled: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
+    def _events(self, query: Query, stopped: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
         again, finished = _Progress(), False
-        stopped = self._stopped(cancelled, query.deadline_s)
         for line in self._segmenter.lines(query, self._encoded, stopped):
             if finished:
                 continue  # the answer is whole, whatever became of the replica

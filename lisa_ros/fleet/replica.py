@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,9 @@ UNKNOWN_FRAME = {"event": "unknown_frame"}
 _log = logging.getLogger("ray.serve")
 _TAGS: Any = ("robot", "ended")
 _SECONDS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]
+
+HANGS_S = 60.0
+"""An answer that still runs so long after it was cancelled, or its deadline, hangs: the replica is replaced."""
 
 TEXT_S = 0.05
 """Text that comes faster is sent in parts of so many seconds: each part costs time in three processes."""
@@ -86,7 +90,20 @@ class Replica:
         self._frame_hits = Counter("lisa_frames", "Commands by whether the image was known.", tag_keys=("known",))
         self._first_mask = Histogram("lisa_first_mask_s", "Seconds to the first mask.", boundaries=_SECONDS)
         self._running = Gauge("lisa_running", "Commands that are answered now.")
-        self._count, self._lock = 0, threading.Lock()
+        self._answering: dict[CancelToken, float] = {}
+        self._lock = threading.Lock()
+
+    def check_health(self) -> None:
+        """Called by Ray Serve every ten seconds; it replaces the replica after three errors in a row.
+
+        Raises:
+            RuntimeError: a model's step hangs, so that one of the threads will answer no more.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            hanging = sum(now_s > end_s + HANGS_S for end_s in self._answering.values())
+        if hanging:
+            raise RuntimeError(f"{hanging} answers still run {HANGS_S:.0f} s after they were to end")
 
     def describe(self) -> dict[str, Any]:
         """The model's name, and how many images are kept."""
@@ -120,16 +137,19 @@ class Replica:
                 yield line
             await running
         finally:
-            token.cancel()
+            self._cancel(token)
 
     def _answer(self, robot: str, body: bytes, token: CancelToken, emit: Emit) -> None:
-        self._change_running(1)
+        with self._running_answer(token):
+            self._answer_logged(robot, body, token, emit)
+
+    def _answer_logged(self, robot: str, body: bytes, token: CancelToken, emit: Emit) -> None:
         ended, command_id = "failed", ""
         try:
             query, image = unpack(body)
             command_id = query.command_id
             trace.get_current_span().set_attributes({"lisa.command_id": command_id, "lisa.robot": robot})
-            timer = threading.Timer(query.deadline_s, token.cancel)
+            timer = threading.Timer(query.deadline_s, self._cancel, (token,))
             timer.daemon = True
             timer.start()
             try:
@@ -143,7 +163,6 @@ class Replica:
             _log.error("Command %r of %r failed:\n%s", command_id, robot, traceback.format_exc())
             emit({"event": "error", "kind": "model", "text": f"{type(error).__name__}: {error}"})
         finally:
-            self._change_running(-1)
             self._requests.inc(tags={"robot": robot, "ended": ended})
             known = {"command_id": command_id, "robot": robot, "ended": ended}
             _log.info("Command %r of %r: %s", command_id, robot, ended, extra=known)
@@ -183,7 +202,21 @@ class Replica:
             pointing=query.pointing,
         )
 
-    def _change_running(self, by: int) -> None:
+    @contextmanager
+    def _running_answer(self, token: CancelToken) -> Iterator[None]:
+        """Counts an answer, and when it is to end, while the block runs."""
         with self._lock:
-            self._count += by
-            self._running.set(self._count)
+            self._answering[token] = time.monotonic() if token() else math.inf
+            self._running.set(len(self._answering))
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._answering[token]
+                self._running.set(len(self._answering))
+
+    def _cancel(self, token: CancelToken) -> None:
+        token.cancel()
+        with self._lock:
+            if token in self._answering:
+                self._answering[token] = min(self._answering[token], time.monotonic())

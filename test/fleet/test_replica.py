@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -14,7 +18,8 @@ pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setu
 
 from lisa_ros.fleet.frame_cache import FrameCache
 from lisa_ros.fleet.replica import Replica
-from lisa_ros.fleet.requests import Query, compress_image, frame_id
+from lisa_ros.fleet.requests import Query, compress_image, frame_id, pack
+from lisa_ros.segmentation.answers import Finished
 from lisa_ros.segmentation.cancellation import CancelToken
 
 
@@ -27,3 +32,71 @@ def test_an_answer_names_the_model_that_gave_it() -> None:
     sent: list[dict[str, Any]] = []
     assert replica._segment("robot", Query(frame_id(image), "red"), image, CancelToken(), sent.append) == "answered"
     assert (sent[-1]["event"], sent[-1]["model"]) == ("finished", "the other model")
+
+
+def replica_without_server(**model: Any) -> Any:
+    replica: Any = Replica.__new__(Replica)
+    replica._segmenter, replica._frames = ScriptedSegmenter(**model), FrameCache(2)
+    replica._frame_hits = replica._first_mask = replica._requests = replica._running = MagicMock()
+    replica._threads = ThreadPoolExecutor(2)
+    replica._answering, replica._lock = {}, threading.Lock()
+    return replica
+
+
+def test_a_model_that_hangs_makes_the_replica_unhealthy_so_that_ray_replaces_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lisa_ros.fleet.replica.HANGS_S", 0.2)
+    replica, hanging, goes_on = replica_without_server(), threading.Event(), threading.Event()
+
+    def events(*_: Any) -> Iterator[Any]:
+        hanging.set()
+        goes_on.wait(10)
+        yield Finished("", (), "cancelled")
+
+    replica._events = events
+    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+    body = pack(Query(frame_id(image), "red", deadline_s=0.3), image)
+
+    async def ask() -> None:
+        parts = replica.answer("robot", body)
+        first = asyncio.ensure_future(anext(parts))
+        await asyncio.to_thread(hanging.wait, 5)
+        await asyncio.sleep(0.25)
+        replica.check_health()  # a long answer is no fault
+        await asyncio.sleep(0.5)
+        with pytest.raises(RuntimeError, match="1 answers still run"):
+            replica.check_health()
+        goes_on.set()
+        await first
+        await parts.aclose()
+
+    asyncio.run(ask())
+    replica._threads.shutdown()
+    replica.check_health()
+
+
+def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lisa_ros.fleet.replica.HANGS_S", 0.1)
+    replica, goes_on = replica_without_server(), threading.Event()
+
+    def events(*_: Any) -> Iterator[Any]:
+        yield Finished("", (), "end")
+        goes_on.wait(10)
+
+    replica._events = events
+    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+    body = pack(Query(frame_id(image), "red", deadline_s=3600), image)
+
+    async def leave() -> None:
+        parts = replica.answer("robot", body)
+        await anext(parts)
+        await parts.aclose()  # the robot has left
+        await asyncio.sleep(0.3)
+        with pytest.raises(RuntimeError, match="still run"):
+            replica.check_health()
+
+    asyncio.run(leave())
+    goes_on.set()
+    replica._threads.shutdown()
+    replica.check_health()

@@ -48,6 +48,7 @@ class RawServer:
         self._bodies, self._endless, self._pause_s = list(bodies), endless, pause_s
         self._head = f"HTTP/1.1 {status}\r\nconnection: close\r\n\r\n".encode()
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self.asked = 0
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -57,6 +58,7 @@ class RawServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.asked += 1
             body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
             threading.Thread(target=self._answer, args=(connection, body), daemon=True).start()
 
@@ -218,8 +220,38 @@ def test_a_server_accepts_what_any_answer_timeout_of_the_node_makes_of_it() -> N
     remote.lines = lines  # type: ignore[method-assign]
     events(remote)
     query, _ = unpack(pack(asked_for[0]))
-    assert query.deadline_s == MOST_ANSWER_S
+    assert MOST_ANSWER_S - 60 < query.deadline_s <= MOST_ANSWER_S
     remote.release()
+
+
+def test_all_requests_of_an_answer_share_its_time() -> None:
+    remote = RemoteSegmenter("lisa://127.0.0.1:1/m", RemoteSettings(answer_s=1.0, timeout_s=0.1))
+    asked_for: list[float] = []
+
+    def lines(query: Query, encoded: Any, stopped: Any) -> Iterator[dict[str, Any]]:
+        asked_for.append(query.deadline_s)
+        time.sleep(0.5)
+        stopped()
+        raise LostReplicaError("the replica was lost")
+        yield {}
+
+    remote.lines = lines  # type: ignore[method-assign]
+    with pytest.raises(UnreachableError, match="did not end its answer in 1 s"):
+        events(remote)
+    assert len(asked_for) == 3
+    assert asked_for[0] > 0.9 > 0.55 > asked_for[1] > 0.1 == asked_for[2]
+    remote.release()
+
+
+def test_a_command_that_was_cancelled_is_not_sent() -> None:
+    server = RawServer([line(RIGHT)])
+    remote = asked(server)
+    found = list(remote.session(remote.encode(IMAGE)).segment("the red mug", cancelled=lambda: True))
+    assert [event.reason for event in found if isinstance(event, Finished)] == ["cancelled"]
+    time.sleep(0.2)
+    assert server.asked == 0
+    remote.release()
+    server.close()
 
 
 @pytest.fixture(scope="module")

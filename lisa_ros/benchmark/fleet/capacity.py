@@ -43,7 +43,8 @@ def costs_of(run: Mapping[str, Any], front_s: float, gain: float) -> Costs:
     """Costs by the times of a single robot, which never waits for another one."""
     alone = run["robots"]["1"]
     new_s, known_s = ([max(0.001, one / 1000 - front_s) for one in alone[name]] for name in ("new_ms", "known_ms"))
-    return Costs(new_s, known_s, front_s, gain)
+    own_s = alone["seconds"] - sum(alone["new_ms"] + alone["known_ms"]) / 1000
+    return Costs(new_s, known_s, front_s, max(0.0, own_s) / len(new_s), gain)
 
 
 def simulated(run: Mapping[str, Any], costs: Costs, cores: float, robots: int, seeds: int = 3) -> dict[str, float]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import threading
@@ -97,6 +98,13 @@ class Fleet:
     wrong: int = 0
     seconds: float = 0.0
 
+    def add(self, other: Fleet) -> None:
+        """Adds what was seen in another run, which began when this one had ended."""
+        self.new_s += other.new_s
+        self.known_s += other.known_s
+        self.wrong += other.wrong
+        self.seconds += other.seconds
+
     @property
     def commands(self) -> int:
         """Answered rightly or not."""
@@ -132,11 +140,11 @@ def _one_robot(
 ) -> Iterator[tuple[bool, float | None]]:
     """For each command of a robot: whether its image was known, and the time of the answer; None: it was not right."""
     remote = RemoteSegmenter(server, RemoteSettings(jpeg_quality=0, timeout_s=60.0))
-    encoded = None
+    encoded, run = None, secrets.token_hex(4)
     for count in range(commands):
         place, text = (number + count // len(COMMANDS)) % len(images), count % len(COMMANDS)
         if not text or encoded is None:
-            encoded = _as_new(remote.encode(images[place]), f"{number}/{count}")
+            encoded = _as_new(remote.encode(images[place]), f"{run}/{count}")
         try:
             answer = ask(remote, encoded, COMMANDS[text])
             right = answer.ended == 1 and answer.finished.answer == expected[place][text].answer

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lisa_ros.benchmark.fleet.bad_link import Link, relayed
-from lisa_ros.benchmark.fleet.robots import COMMANDS, Image, ask, local_processes, many_robots, one_robot
+from lisa_ros.benchmark.fleet.robots import COMMANDS, Fleet, Image, ask, local_processes, many_robots, one_robot
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
@@ -28,6 +29,8 @@ _SETTINGS = RemoteSettings(jpeg_quality=0, timeout_s=60.0)
 _DELAY_S = 0.1
 _LOSS = 0.01
 _WAIT_S = 180.0
+_ROUNDS = 5
+"""In which all numbers of robots take turns, so that other programs slow all of them alike."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,10 @@ def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
         figures |= one_robot(remote, local, images)
         figures |= _bytes(server.address, images)
         figures |= _on_a_slow_link(server.address, images)
-        fleets = {
-            robots: many_robots(server.address, images, expected, robots, commands // robots)
-            for robots, commands in _loads(wanted)
-        }
+        fleets = {robots: Fleet() for robots, _ in _loads(wanted)}
+        for _ in range(_ROUNDS):
+            for robots, commands in _loads(wanted):
+                fleets[robots].add(many_robots(server.address, images, expected, robots, _each(commands, robots)))
         figures |= {f"{wanted.robots} robots: {name}": value for name, value in fleets[wanted.robots].figures.items()}
         figures |= _with_kills(server, wanted, images, expected)
     runs = {robots: fleet.measured for robots, fleet in fleets.items()}
@@ -84,6 +87,11 @@ def _loads(wanted: FleetBenchmarkOptions) -> list[tuple[int, int]]:
     """Numbers of robots and of commands: fewer robots first, for the capacity model."""
     fewer = sorted({1, max(1, wanted.robots // 4), max(1, wanted.robots // 2)} - {wanted.robots})
     return [*((robots, max(robots, wanted.commands // 4)) for robots in fewer), (wanted.robots, wanted.commands)]
+
+
+def _each(commands: int, robots: int) -> int:
+    """Commands of each robot in a round: about whole images, so that a quarter of them finds its image new."""
+    return max(1, math.ceil(commands / robots / _ROUNDS / len(COMMANDS))) * len(COMMANDS)
 
 
 def _locally(wanted: FleetBenchmarkOptions) -> float:

@@ -8,8 +8,9 @@ takes longer. The front end (proxy, ingress, and on one machine the robots) need
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,15 +29,17 @@ class Costs:
     """What commands cost.
 
     Attributes:
-        new_s, known_s: seconds of a replica that has nothing else to do, about a new and about a known image; each
-            command takes one of them at random.
+        new_s, known_s: seconds of a replica that has nothing else to do, about a new and about a known image, in the
+            order in which one robot asks. Robot n begins with image n, as in the benchmark.
         front_s: seconds of the front end, half before and half after the replica's.
+        robot_s: seconds of a robot's own for each new image, before it asks: it compresses the image.
         gain: of n commands on a replica, each further one costs 1 - gain of what it costs alone. 0: they only share.
     """
 
     new_s: Sequence[float]
     known_s: Sequence[float]
     front_s: float = 0.0
+    robot_s: float = 0.0
     gain: float = 0.0
 
 
@@ -147,6 +150,15 @@ class _Replica:
         return self.places.count + len(self.places.queue)
 
 
+def _times(costs: Costs, robot: int, commands_per_image: int) -> Iterator[float]:
+    """The times of a robot's commands; the first one about each image finds it new."""
+    known = commands_per_image - 1
+    for image in itertools.count(robot):
+        yield costs.new_s[image % len(costs.new_s)]
+        for number in range(image * known, image * known + known):
+            yield costs.known_s[number % len(costs.known_s)]
+
+
 def simulate(site: Site, costs: Costs, commands: int, seed: int = 0, until_s: float | None = None) -> Answers:
     """Answers of so many commands, the same number from each robot; with until_s, those that end before it."""
     environment, chance, answers = simpy.Environment(), random.Random(seed), Answers()
@@ -154,24 +166,27 @@ def simulate(site: Site, costs: Costs, commands: int, seed: int = 0, until_s: fl
     front = machine.station()
     replicas = [_Replica(environment, machine, site.concurrent, costs.gain) for _ in range(site.replicas)]
 
-    def robot() -> Generator[simpy.Event, Any, None]:
-        at = replicas[0]
+    def robot(number: int) -> Generator[simpy.Event, Any, None]:
+        at, own, times = replicas[0], machine.station(), _times(costs, number, site.commands_per_image)
         for count in range(max(1, commands // site.robots)):
             if site.pause_s:
                 yield environment.timeout(chance.expovariate(1 / site.pause_s))
-            began_s, is_new = environment.now, not count % site.commands_per_image
+            is_new = not count % site.commands_per_image
+            if is_new and costs.robot_s:
+                yield machine.work(own, costs.robot_s)
+            began_s = environment.now
             yield machine.work(front, costs.front_s / 2)
             if is_new:
                 at = min(replicas, key=lambda one: (one.load, chance.random()))
             with at.places.request() as place:
                 yield place
-                yield machine.work(at.station, chance.choice(costs.new_s if is_new else costs.known_s))
+                yield machine.work(at.station, next(times))
             yield machine.work(front, costs.front_s / 2)
             (answers.new_s if is_new else answers.known_s).append(environment.now - began_s)
             answers.seconds = environment.now
 
-    for _ in range(site.robots):
-        environment.process(robot())
+    for number in range(site.robots):
+        environment.process(robot(number))
     environment.run(until=until_s)
     answers.seconds = until_s or answers.seconds
     return answers
