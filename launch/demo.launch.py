@@ -22,7 +22,13 @@ from lisa_ros.nodes.common.launch_arguments import (
     declare,
     is_true,
 )
-from lisa_ros.nodes.common.launching import console_nodes, given, set_fastdds_profile, shared_arguments
+from lisa_ros.nodes.common.launching import (
+    ENDS_WITH_LAUNCH,
+    console_nodes,
+    given,
+    set_fastdds_profile,
+    shared_arguments,
+)
 
 LISA = Path(__file__).with_name("lisa.launch.py")
 
@@ -69,6 +75,7 @@ def camera(context: LaunchContext) -> Node:
         parameters=[{name: argument.kind(given(context, name)) for name, argument in CAMERA.items()}],
         output="screen",
         emulate_tty=True,
+        additional_env=ENDS_WITH_LAUNCH,
     )
 
 

@@ -210,6 +210,19 @@ def test_a_node_that_dies_is_started_again() -> None:
 
 
 @needs_launch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nodes_do_not_outlive_a_launch_that_is_ended_alone(number: signal.Signals) -> None:
+    """At SIGTERM, launch itself ends without ending what it started."""
+    with launched(DEMO, rviz=False, console=True, console_port=0) as process:
+        wait_until(lambda: process.output.count("process started with pid") == 3, "the processes")
+        children = [int(one) for one in re.findall(r"process started with pid \[(\d+)\]", process.output)]
+        wait_until(lambda: "Ready" in process.output, "the node", LOADED_S)
+        process.send_signal(number)
+        process.wait()
+        wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the end of the nodes")
+
+
+@needs_launch
 @pytest.mark.parametrize("checkpoint", ["/no/such/folder", "0123"])  # the second is a text too
 def test_launch_starts_the_node_with_what_was_given(checkpoint: str) -> None:
     given = {"namespace": "left", "image": "/camera/colour", "checkpoint": checkpoint, "device": "cpu"}

@@ -14,7 +14,10 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext
 from lisa_ros.nodes.common.launch_arguments import FASTDDS_PROFILE, NODE, PARAMETERS, PARAMS_FILE, is_true
-from lisa_ros.nodes.common.starting import NO_PROFILE_VARIABLE, PROFILE_VARIABLES
+from lisa_ros.nodes.common.starting import END_WITH_PARENT_VARIABLE, NO_PROFILE_VARIABLE, PROFILE_VARIABLES
+
+ENDS_WITH_LAUNCH = {END_WITH_PARENT_VARIABLE: "1"}
+"""A node's additional environment. `ros2 launch` itself leaves its processes behind when it is ended by SIGTERM."""
 
 
 def shared_arguments() -> dict[str, LaunchConfiguration]:
@@ -88,6 +91,7 @@ def process_options(context: LaunchContext) -> dict[str, Any]:
         "ros_arguments": ["--log-level", given(context, "log_level")],
         "output": "screen",
         "emulate_tty": True,
+        "additional_env": ENDS_WITH_LAUNCH,
     }
 
 

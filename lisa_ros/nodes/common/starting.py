@@ -2,6 +2,7 @@
 """Starts and ends ROS in a program. A mistake on the command line ends the program with one sentence."""
 
 import contextlib
+import ctypes
 import os
 import queue
 import signal
@@ -29,6 +30,9 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 """The environment variables of Fast DDS 2 and Fast DDS 3 that name a profile."""
 NO_PROFILE_VARIABLE = "LISA_ROS_NO_FASTDDS_PROFILE"
 """If this environment variable is set, Fast DDS's own defaults are used."""
+END_WITH_PARENT_VARIABLE = "LISA_ROS_END_WITH_PARENT"
+"""If this environment variable is set, a program gets SIGTERM when the process that started it ends."""
+_PR_SET_PDEATHSIG = 1
 
 
 class StartError(RuntimeError):
@@ -45,6 +49,7 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
     Raises:
         StartError: The arguments after --ros-args are invalid.
     """
+    _end_with_parent()
     use_one_arena()
     use_one_blas_thread()
     try:
@@ -55,6 +60,12 @@ def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None
         if "parameter override rule" in reason:
             reason += "; a parameter is given as NAME:=VALUE, an empty text as NAME:=''"
         raise StartError(f"ROS could not start; check the arguments after --ros-args: {reason}") from error
+
+
+def _end_with_parent() -> None:
+    """Let the kernel send SIGTERM when the parent ends (prctl(2)), if the environment asks for it."""
+    if sys.platform == "linux" and os.environ.get(END_WITH_PARENT_VARIABLE):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Stop:
