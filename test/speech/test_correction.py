@@ -55,6 +55,37 @@ def test_an_open_vocabulary_replaces_only_what_sounds_nearly_the_same() -> None:
     assert corrector.correct("Give me the walnut next to the laptop.").text == "Give me the walnut next to the laptop."
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Which object is closest to the robot?",
+        "The two balls on the right",
+        "Find something soft",
+        "Which cup is a game piece on the left?",
+    ],
+)
+def test_words_that_a_closed_vocabulary_has_are_never_replaced(embedded: Corrector, text: str) -> None:
+    """Their neighbours were new to it: "on" became "in", "soft" became "soft toy"."""
+    vocabulary = model_vocabulary(embedded_checkpoint()).words
+    assert not [piece for piece, _ in embedded.correct(text).replaced if set(piece.split()) <= vocabulary]
+
+
+def test_an_open_vocabulary_leaves_other_words_that_sound_alike() -> None:
+    words = Vocabulary.of_phrases(
+        ["It is on the table.", "the pepper next to it", "a cat to the left of the pot", "what is in the white bird"]
+    )
+    corrector = Corrector(words)
+    for text in (
+        "Not that one.",
+        "Show me the toy.",
+        "What can I use?",
+        "Find the paper.",
+        "Which knife can cut it?",
+        "Where did I put it?",
+    ):
+        assert corrector.correct(text).text == text
+
+
 def test_two_equally_good_readings_leave_the_heard_word() -> None:
     corrector = Corrector(Vocabulary.of_phrases(["the bat", "the pat"], closed=True))
     correction = corrector.correct("the vat")

@@ -33,24 +33,52 @@ _CONTROLS: dict[Meaning, tuple[str, ...]] = {
     Meaning.YES: ("yes", "yeah", "yep", "yes please", "right", "correct", "that is right", "that's right", "i did"),
     Meaning.NO: ("no", "nope", "no thanks", "wrong", "that is wrong", "that's wrong", "i did not", "i didn't"),
 }
-_POLITE = {"please", "now", "robot", "ok", "okay"}
+_BESIDE = {"please", "now", "robot", "ok", "okay", "hey", "oh", "uh", "um", "wait"}
+"""Said beside a control phrase without another meaning."""
+
 _LEAST_LIKE = 0.8
+_LEAST_LETTERS = 6
+"""Of a phrase that may be misspelt: "light" is like "right", "about" like "abort"."""
+
+_LONGEST_PHRASE, _MOST_WORDS = 4, 16
 _FARTHEST_WAKE = 0.2
 """Nearer than "the robot" (0.25) and "hey Robert" (0.21) are to "hey robot", farther than "hey robots" (0.16)."""
 
 
 def control(text: str) -> Meaning | None:
-    """STOP, RESET, YES or NO, where the whole text says that; else None. "stop" may be repeated."""
-    words = [word for word in words_of(text) if word not in _POLITE] or words_of(text)
-    # "stop stop stop" is said in a hurry.
+    """STOP, RESET, YES or NO, where the whole text says that; else None.
+
+    Phrases may be repeated, as in a hurry. Of several ("no, stop"), STOP comes before RESET, and both before the rest.
+    """
+    words = [word for word in words_of(text) if word not in _BESIDE] or words_of(text)
     words = [word for i, word in enumerate(words) if i == 0 or word != words[i - 1]]
-    said = " ".join(words)
+    said = _said(words) if len(words) <= _MOST_WORDS else None
+    for meaning in (Meaning.STOP, Meaning.RESET):
+        if said and meaning in said:
+            return meaning
+    return said.pop() if said and len(said) == 1 else None
+
+
+def _said(words: list[str]) -> set[Meaning] | None:
+    """The meanings of the phrases that the words are made of; None: other words are among them."""
+    if not words:
+        return set()
+    for count in range(min(_LONGEST_PHRASE, len(words)), 0, -1):
+        meaning = _phrase(" ".join(words[:count]))
+        if meaning is not None and (rest := _said(words[count:])) is not None:
+            return {meaning} | rest
+    return None
+
+
+def _phrase(said: str) -> Meaning | None:
     for meaning, phrases in _CONTROLS.items():
         if said in phrases:
             return meaning
-        long_enough = [phrase for phrase in phrases if len(phrase) >= 5]
-        if any(OSA.normalized_similarity(said, phrase) >= _LEAST_LIKE for phrase in long_enough):
-            return meaning
+    for meaning, phrases in _CONTROLS.items():
+        for phrase in phrases:
+            may_be = len(phrase) >= _LEAST_LETTERS and said[0] == phrase[0]
+            if may_be and OSA.normalized_similarity(said, phrase) >= _LEAST_LIKE:
+                return meaning
     return None
 
 
@@ -75,7 +103,13 @@ class WakePhrase:
         self._sounds = Sounds([self._phrase])
 
     def after(self, text: str) -> str | None:
-        """What follows the phrase; "" where nothing does, None where the text does not begin with it."""
+        """What follows the phrase, or its repetitions; "" where nothing does, None where the text does not begin so."""
+        rest = None
+        while (after := self._after_one(text if rest is None else rest)) is not None:
+            rest = after
+        return rest
+
+    def _after_one(self, text: str) -> str | None:
         distance, count = self._nearest(words_of(text))
         if distance > _FARTHEST_WAKE:
             return None
