@@ -132,13 +132,19 @@ def _check_replaced(checkpoint: Path, counts: Mapping[str, Mapping[str, int]]) -
 
 def _write(file: Path, text: str) -> None:
     """Writes the calibration; an earlier one of another content is kept under a new name."""
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
+    if file.is_file() and (earlier := file.read_bytes()) != text.encode():
         names = (file.with_name(f"{file.name}.bak{number or ''}") for number in itertools.count())
-        kept = next(name for name in names if not name.exists())
-        write_bytes(kept, file.read_bytes())  # the checkpoint has its old scores until it has the new ones
+        # One with the same content is there if the command was stopped before it wrote the new calibration.
+        kept = next(name for name in names if not name.exists() or _has(name, earlier))
+        if not kept.exists():
+            write_bytes(kept, earlier)  # the checkpoint has its old scores until it has the new ones
         print(f"the earlier calibration is kept as {kept}")
     write_text(file, text)
     print(file)
+
+
+def _has(file: Path, content: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == content
 
 
 def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegression, dict[str, int]]:

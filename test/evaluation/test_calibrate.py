@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterator, Sequence
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -243,3 +248,80 @@ def test_a_better_founded_calibration_stays_unless_forced(wanted: Calibrating) -
 def test_a_calibration_of_other_weights_is_replaced(wanted: Calibrating) -> None:
     founded(wanted.checkpoint, 1000, "other weights")
     assert calibrate(wanted, Loader()) == 0
+
+
+STOPPED = 7
+"""Exit status of a run that ended because of the fault."""
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def fill_disk() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def run_with_fault(wanted: Calibrating, folder: Path, number: int, fault: Callable[[], None]) -> int:
+    """Calibrates in a process of its own, with a fault at the file operation of this number below a folder.
+
+    Returns:
+        the process's wait status; 0: it has fewer file operations.
+    """
+    if child := os.fork():
+        return os.waitpid(child, 0)[1]
+    left = [number]
+
+    def on_event(event: str, arguments: tuple[object, ...]) -> None:
+        writes = (event == "open" and str(arguments[1])[:1] in "wxa") or event in ("os.rename", "os.remove")
+        if writes and str(arguments[0]).startswith(str(folder)):
+            left[0] -= 1
+            if left[0] == 0 or (left[0] < 0 and fault is fill_disk):  # a full disk stays full
+                fault()
+
+    status = STOPPED
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            sys.addaudithook(on_event)
+            status = 0 if calibrate(wanted, Loader()) == 0 else STOPPED
+    finally:
+        os._exit(status)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("fault", [die, interrupt, fill_disk])
+def test_stopped_at_any_file_and_repeated_the_checkpoint_is_as_without_it(
+    wanted: Calibrating, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]
+) -> None:
+    monkeypatch.setattr("lisa_ros.evaluation.calibrate.FEWEST", 2)
+    write_images(tmp_path / "few" / "val", 2, 2)
+    wanted = replace(wanted, source=Source(tmp_path / "few", "val"))
+    calibrate(wanted, Loader())
+    new = (wanted.checkpoint / FILE).read_bytes()
+    old = new.replace(b"reason_seg", b"other_data")
+    (wanted.checkpoint / FILE).write_bytes(old)
+    number, stopped = 0, 0
+    while True:
+        number += 1 if fault is die or number >= 24 else 6  # the last operations are those in the checkpoint's folder
+        again = replace(wanted, output=tmp_path / f"again {number}", force=True)
+        (wanted.checkpoint / FILE).write_bytes(old)
+        for kept in wanted.checkpoint.glob("*.bak*"):
+            kept.unlink()
+        status = run_with_fault(again, tmp_path, number, fault)
+        if not status:
+            break
+        stopped += 1
+        assert (wanted.checkpoint / FILE).read_bytes() in (old, new)
+        assert read_calibration(wanted.checkpoint).regressions, "no cut file"
+        assert calibrate(again, Loader()) == 0
+        expected = {"model.safetensors": b"weights", FILE: new, f"{FILE}.bak": old}
+        assert contents(wanted.checkpoint) == expected, f"file operation {number}"
+        assert not list(again.output.rglob("*.part")), f"file operation {number}"
+    assert stopped > (20 if fault is die else 6), "two runs with their reports, and the calibration"
