@@ -16,7 +16,7 @@ from lisa_ros.bags.reading import Bag, Stored
 from lisa_ros.bags.types import deserialize
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.images.decoding import depth_from, rgb_from
-from lisa_ros.segmentation.answers import CommandError, Finished, Mask, MaskFound, ObjectMask, check_objects
+from lisa_ros.segmentation.answers import CommandError, Finished, Mask, MaskFound, ObjectMask, checked_events
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.found import found_objects, why_no_object
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
@@ -174,15 +174,14 @@ class Answerer:
         session = self.segmenter.session(self._encoded[1], self.dialogues.turns(command.operator))
         first_mask_ms, finished = 0.0, None
         try:
-            for event in session.segment(command.text, max_new_tokens=self.settings.max_new_tokens):
+            events = session.segment(command.text, max_new_tokens=self.settings.max_new_tokens)
+            for event in checked_events(events, image.shape[:2]):
                 if isinstance(event, MaskFound) and not first_mask_ms:
                     first_mask_ms = 1000 * (time.perf_counter() - began)
                 finished = event if isinstance(event, Finished) else finished
         except CommandError as error:
             return Inferred(None, str(error))
-        if finished is None:
-            raise RuntimeError("the model's answer ended without Finished")
-        check_objects(finished.objects, (image.shape[0], image.shape[1]))
+        assert finished is not None  # see checked_events
         return Inferred(finished, "", known, first_mask_ms, 1000 * (time.perf_counter() - began))
 
     def _encode(self, image: Rgb) -> bool:

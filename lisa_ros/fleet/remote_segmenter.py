@@ -29,7 +29,7 @@ from lisa_ros.segmentation.answers import (
     ObjectMask,
     Reference,
     TextDelta,
-    check_objects,
+    checked_event,
 )
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.interface import Capabilities, DeviceMemory, current_command_id
@@ -296,13 +296,10 @@ def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
 def _event(line: dict[str, Any], size: tuple[int, int]) -> Event:
     if line.get("event") != "error":
         try:
-            event = event_from(line, PixelBudget(MOST_MASK_PIXELS))
-            if not isinstance(event, TextDelta):
-                check_objects((event.object,) if isinstance(event, MaskFound) else event.objects, size)
+            return checked_event(event_from(line, PixelBudget(MOST_MASK_PIXELS)), size)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             sentence = f"the server's answer cannot be read: {type(error).__name__}: {error}"
             raise UnreadableAnswerError(sentence) from error
-        return event
     kind, text = line.get("kind"), str(line.get("text"))
     if kind == "again":
         raise LostReplicaError(text)

@@ -30,6 +30,7 @@ from lisa_ros.segmentation.answers import (
     Image,
     ObjectMask,
     Reference,
+    checked_events,
 )
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import AnswerOptions, Segmenter
@@ -147,7 +148,8 @@ class Dialogue:
         if references and not self._segmenter.capabilities.references:
             raise CommandError(f"{self._segmenter.name} uses no references; name the earlier object in the command")
         session = self._segmenter.session(self._encoded, self.turns)
-        for event in session.segment(command, references, **options):
+        events = session.segment(command, references, **options)
+        for event in checked_events(events, self.image.shape[:2]):
             if isinstance(event, Finished) and event.reason != "cancelled":
                 self.turns.append(turn_of(command, event, len(self.turns) + 1))
             yield event

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.interface import Capabilities, Segmenter
 from lisa_ros.segmentation.text import detail_of
 
 ENTRY_POINT_GROUP = "lisa_ros.models"
@@ -67,10 +67,25 @@ class ModelDescription:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def load(self, folder: Path, options: LoadOptions | None) -> Segmenter:
-        """Load a checkpoint of this model. Imports torch and transformers, which takes seconds."""
-        package = "lisa_ros.models" if self.module.startswith(".") else None
-        segmenter: Segmenter = importlib.import_module(self.module, package).load(folder, options)
-        return segmenter
+        """Load a checkpoint of this model. Imports torch and transformers, which takes seconds.
+
+        Raises:
+            LisaError: The checkpoint or an option cannot be used, or the model of another package is broken.
+        """
+        if self.module.startswith("."):
+            segmenter: Segmenter = importlib.import_module(self.module, "lisa_ros.models").load(folder, options)
+            return segmenter
+        try:
+            loaded = importlib.import_module(self.module).load(folder, options)
+            wrong = _what_is_wrong(loaded)
+        except LisaError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a package of somebody else raises
+            reason = detail_of(f"{type(error).__name__}: {error}")
+            raise LisaError(f"The model {self.name!r} ({self.module}) cannot load {folder}: {reason}") from error
+        if wrong:
+            raise LisaError(f"The model {self.name!r} ({self.module}) loads {wrong}; see docs/own_models.md")
+        return cast(Segmenter, loaded)
 
     def check_options(self, options: LoadOptions) -> None:
         """Raise a LisaError for an option that this model does not have."""
@@ -204,6 +219,19 @@ def read_registry(entry_points: Sequence[metadata.EntryPoint]) -> Registry:
             )
     *ours, lisa = OURS
     return Registry((*ours, *theirs, lisa), tuple(broken))
+
+
+def _what_is_wrong(loaded: Any) -> str:
+    """Why something is no Segmenter; empty: it is one."""
+    kind = f"a value of type {type(loaded).__name__}"
+    lacking = [name for name in ("encode", "session", "memory", "release") if not callable(getattr(loaded, name, None))]
+    if lacking:
+        return f"{kind}, which has no {', '.join(lacking)}"
+    for name, wanted in (("name", str), ("capabilities", Capabilities)):
+        found = getattr(loaded, name, None)
+        if not isinstance(found, wanted):
+            return f"{kind}, whose {name} is of type {type(found).__name__} instead of {wanted.__name__}"
+    return ""
 
 
 def _described(entry: metadata.EntryPoint, known: Sequence[ModelDescription]) -> ModelDescription:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,19 +126,136 @@ class Finished:
 
 Event = MaskFound | TextDelta | Finished
 
+_REASONS = ("end", "length", "cancelled")
+_MOST_CHARACTERS, _MOST_OBJECTS = 1_000_000, 1000
+"""Of an answer: far more than any model says, and as much as a message can carry."""
 
-def check_objects(objects: Sequence[ObjectMask], size: tuple[int, int]) -> None:
-    """Check what a model has computed before anything is published or remembered.
+
+def checked_events(events: object, size: tuple[int, ...]) -> Iterator[Event]:
+    """Check what a model says before anything is published or remembered: models of other packages may be wrong.
+
+    A wrong type in a message would end the process, in the code that rosidl generates.
 
     Args:
-        objects: Of an answer.
+        events: What `Session.segment` returned.
         size: (H, W) of the image.
 
+    Yields:
+        The same events up to `Finished`; numbers of numpy as Python's.
+
     Raises:
-        ValueError: A mask has another size, or a score is not between 0 and 1 (NaN and infinity are not).
+        ValueError: A value has another type, size or range than this module documents, or `Finished` does not come.
     """
-    for found in objects:
-        if found.mask.shape != size:
-            raise ValueError(f"the model returned a mask of shape {found.mask.shape} for an image of shape {size}")
-        if found.score is not None and not 0.0 <= found.score <= 1.0:
-            raise ValueError(f"the model returned the score {found.score}; a score lies between 0 and 1")
+    if not isinstance(events, Iterable):
+        raise ValueError(f"the model returned {_kind(events)}; an iterator of events is expected")
+    checked: _Checked = {}
+    for event in events:
+        yield checked_event(event, size, checked)
+        if isinstance(event, Finished):
+            return
+    raise ValueError("the model's answer ended without Finished")
+
+
+_Checked = dict[int, tuple[object, ObjectMask]]
+"""Identity of an object -> it, so that it lives, and the same after it was checked."""
+
+
+def checked_event(event: object, size: tuple[int, ...], checked: _Checked | None = None) -> Event:
+    """Check one event, see `checked_events`.
+
+    Args:
+        event: Of a model.
+        size: (H, W) of the image.
+        checked: The objects of earlier events of the answer; extended.
+    """
+    checked = {} if checked is None else checked
+    if isinstance(event, TextDelta):
+        _check_text("text", event.text)
+        return event
+    if isinstance(event, MaskFound):
+        return MaskFound(_checked_once(event.object, size, checked))
+    if isinstance(event, Finished):
+        return _checked_end(event, size, checked)
+    raise ValueError(f"the model yielded {_kind(event)}; MaskFound, TextDelta or Finished is expected")
+
+
+def _checked_end(end: Finished, size: tuple[int, ...], checked: _Checked) -> Finished:
+    for name in ("answer", "model", "note"):
+        _check_text(name, getattr(end, name))
+    if end.reason not in _REASONS:
+        raise ValueError(f"the model ended for the reason {end.reason!r}; it can be {', '.join(_REASONS)}")
+    for name in ("objects", "references"):
+        if not isinstance(getattr(end, name), list | tuple):
+            raise ValueError(f"the model's {name} are {_kind(getattr(end, name))}; a tuple is expected")
+    if len(end.objects) > _MOST_OBJECTS:
+        raise ValueError(f"the model returned {len(end.objects)} objects; {_MOST_OBJECTS} are the most of an answer")
+    references = tuple(_whole("reference", one) for one in end.references)
+    return replace(end, objects=tuple(_checked_once(one, size, checked) for one in end.objects), references=references)
+
+
+def _checked_once(found: object, size: tuple[int, ...], checked: _Checked) -> ObjectMask:
+    if id(found) not in checked:
+        if not isinstance(found, ObjectMask):
+            raise ValueError(f"the model returned {_kind(found)} as an object; an ObjectMask is expected")
+        checked[id(found)] = (found, _checked_object(found, size))
+    return checked[id(found)][1]
+
+
+def _checked_object(found: ObjectMask, size: tuple[int, ...]) -> ObjectMask:
+    _check_mask(found.mask, size)
+    if found.refined is not None:
+        _check_mask(found.refined, size)
+    _check_text("phrase", found.phrase)
+    if not isinstance(found.attributes, Mapping):
+        raise ValueError(f"the model's attributes are {_kind(found.attributes)}; a mapping is expected")
+    begin, end = (_whole("span", one) for one in _exactly("span", found.span, 2))
+    score = None if found.score is None else _real("score", found.score)
+    if score is not None and not 0.0 <= score <= 1.0:
+        raise ValueError(f"the model returned the score {score}; a score lies between 0 and 1")
+    box = None
+    if found.box is not None:
+        x0, y0, x1, y1 = (_real("box", one) for one in _exactly("box", found.box, 4))
+        box = (x0, y0, x1, y1)
+    given, same = (found.span, found.score, found.box), ((begin, end), score, box)
+    if given == same and type(found.score) in (float, type(None)):
+        return found
+    return replace(found, span=(begin, end), score=score, box=box)
+
+
+def _check_mask(mask: object, size: tuple[int, ...]) -> None:
+    if not isinstance(mask, np.ndarray):
+        raise ValueError(f"the model returned {_kind(mask)} as a mask; a numpy array is expected")
+    if mask.shape != size:
+        raise ValueError(f"the model returned a mask of shape {mask.shape} for an image of shape {size}")
+    if mask.dtype != np.bool_:
+        raise ValueError(f"the model returned a mask of {mask.dtype}; bool is expected")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"the model's {name} is {_kind(value)}; a str is expected")
+    if len(value) > _MOST_CHARACTERS:
+        raise ValueError(f"the model's {name} has {len(value)} characters; {_MOST_CHARACTERS} are the most")
+
+
+def _exactly(name: str, value: Any, count: int) -> Sequence[object]:
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != count:
+        raise ValueError(f"the model's {name} is {_kind(value)}; {count} numbers are expected")
+    return cast(Sequence[object], value)
+
+
+def _whole(name: str, value: object) -> int:
+    if not isinstance(value, Integral) or not 0 <= int(value) < 1 << 31:
+        raise ValueError(f"the model's {name} has {_kind(value)}; a whole number from 0 to 2^31 is expected")
+    return int(value)
+
+
+def _real(name: str, value: object) -> float:
+    if not isinstance(value, Real):
+        raise ValueError(f"the model's {name} has {_kind(value)}; a number is expected")
+    return float(value)
+
+
+def _kind(value: object) -> str:
+    shown = repr(value) if isinstance(value, int | float | None) else ""
+    return f"{shown} of type {type(value).__name__}" if shown else f"a value of type {type(value).__name__}"

@@ -125,6 +125,49 @@ def test_a_model_that_cannot_read_a_configuration_keeps_no_other_from_loading() 
     assert with_odd.model_of({}).name == "lisa"
 
 
+WHOLE = """
+from lisa_ros.segmentation.interface import Capabilities, DeviceMemory
+class Segmenter:
+    name, capabilities = "toy", Capabilities()
+    def encode(self, image): ...
+    def session(self, encoded, turns=(), *, max_history_tokens=0): ...
+    def memory(self): return DeviceMemory()
+    def release(self): ...
+def load(folder, options): return Segmenter()
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("raise ImportError('libtoy.so is missing')", "cannot load .*: ImportError: libtoy.so is missing"),
+        ("def load(folder, options): raise SystemExit('no licence')", "cannot load .*: SystemExit: no licence"),
+        ("def load(folder, options): raise RuntimeError('a\\nb' * 1000)", "cannot load .*: RuntimeError: a ba b"),
+        ("load = None", "cannot load .*: TypeError: 'NoneType' object is not callable"),
+        ("", "cannot load .*: AttributeError: .* has no attribute 'load'"),
+        (
+            "def load(folder, options): pass",
+            "loads a value of type NoneType, which has no encode, session, memory, rel",
+        ),
+        (WHOLE.replace('"toy"', "7"), "loads a value of type Segmenter, whose name is of type int instead of str"),
+        (WHOLE.replace("Capabilities()", "None"), "whose capabilities is of type NoneType instead of Capabilities"),
+        (WHOLE.replace("def release", "def other"), "loads a value of type Segmenter, which has no release; see docs"),
+    ],
+)
+def test_a_model_of_a_package_that_cannot_be_loaded_is_one_sentence(
+    source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"toy_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = ModelDescription("toy", "Toy", name, lambda config: True)
+    with pytest.raises(LisaError, match=sentence) as refused:
+        model.load(tmp_path, None)
+    assert str(refused.value).startswith("The model 'toy' (toy_") and "\n" not in str(refused.value)
+    (tmp_path / f"{name}_whole.py").write_text(WHOLE)
+    assert ModelDescription("toy", "Toy", f"{name}_whole", lambda config: True).load(tmp_path, None).name == "toy"
+
+
 def test_names_are_unique_and_unknown_ones_are_refused_with_the_known() -> None:
     names = [model.name for model in OURS]
     assert len(set(names)) == len(names)

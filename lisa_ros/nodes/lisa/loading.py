@@ -22,7 +22,8 @@ from lisa_ros.models.loading import combined, embedded_checkpoint, load_segmente
 from lisa_ros.models.registry import registry
 from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION
 from lisa_ros.nodes.lisa.parameters import NodeParameters
-from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
+from lisa_ros.segmentation.text import detail_of
 
 LOG_PERIOD_S = 5.0
 
@@ -100,6 +101,23 @@ def _connect(parameters: NodeParameters) -> Segmenter:
     except UnreachableError as error:
         both.lose(error)
     return both
+
+
+def release_logged(segmenter: Segmenter, log: RcutilsLogger) -> None:
+    """Release a model; a model of another package that raises an error then must not end the node."""
+    try:
+        segmenter.release()
+    except BaseException as error:
+        log.error(f"The model could not be released: {type(error).__name__}: {detail_of(str(error))}")
+
+
+def memory_of(segmenter: Segmenter) -> DeviceMemory:
+    """The model's memory on the GPU; nothing where a model of another package cannot say."""
+    try:
+        memory = segmenter.memory()
+    except Exception:
+        return DeviceMemory()
+    return memory if isinstance(memory, DeviceMemory) else DeviceMemory()
 
 
 @contextmanager

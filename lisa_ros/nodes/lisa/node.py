@@ -41,7 +41,7 @@ from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
-from lisa_ros.nodes.lisa.loading import Load, LoadError, load_from_parameters, load_logged, loading_reports
+from lisa_ros.nodes.lisa.loading import Load, LoadError, load_from_parameters, load_logged, loading_reports, memory_of
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, ParameterError
 from lisa_ros.nodes.lisa.process import MAX_END_S, run
 from lisa_ros.nodes.lisa.request import Request
@@ -174,7 +174,6 @@ class LisaNode(LifecycleNode):
         model = self._state.change(model=None).model
         if model is not None:
             self._commands.end_model(model, _STOP_WORKER_S)
-            model.segmenter.release()
             self._model_info.publish(None, "")
         self._tracking.use(FlowTracker())  # frees the memory of a video model
         self._set_lifecycle("unconfigured")
@@ -338,7 +337,7 @@ class LisaNode(LifecycleNode):
             standard_messages=NOT_INSTALLED if vision_messages() is None else "published",
             unwritten_dialogues=self._dialogues.save(),
             image_publishers=self.count_publishers(camera.topic) if camera else 0,
-            gpu_memory=model.segmenter.memory() if model else DeviceMemory(),
+            gpu_memory=memory_of(model.segmenter) if model else DeviceMemory(),
         )
 
     def _open_dialogues(self) -> Dialogues:

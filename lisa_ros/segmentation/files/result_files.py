@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, Mask, MaskFound, ObjectMask, Reference
+from lisa_ros.segmentation.answers import (
+    AnswerKind,
+    Event,
+    Finished,
+    Mask,
+    MaskFound,
+    ObjectMask,
+    Reference,
+    checked_events,
+)
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.image_files import write_image
 from lisa_ros.segmentation.files.output_folders import make_output_folder
@@ -91,7 +100,8 @@ def segment_image(
     written = []
     for index, text in enumerate(texts):
         session, meant = segmenter.session(encoded, turns), (references or {}).get(index, ())
-        finished, timing_ms = _timed(session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer))
+        events = session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer)
+        finished, timing_ms = _timed(checked_events(events, image.shape[:2]))
         turns.append(turn_of(text, finished, index + 1))
         answered = {"model": finished.model} if finished.model else {}
         written.append({**_write_turn(image, turns[-1], output), **answered, "timing_ms": timing_ms})

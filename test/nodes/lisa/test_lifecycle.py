@@ -123,6 +123,22 @@ def test_the_model_can_be_changed_between_cleanup_and_configure(managed: tuple[P
     assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
 
 
+def test_a_model_that_cannot_be_released_does_not_end_the_node(managed: tuple[Probe, Manager, Process]) -> None:
+    probe, manager, process = managed
+    assert probe.set_parameter("checkpoint", "stubborn").successful
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
+    assert manager.change(Transition.TRANSITION_DEACTIVATE) and manager.change(Transition.TRANSITION_CLEANUP)
+    wait_until(
+        lambda: "The model could not be released: SystemExit: the licence server is gone" in process.output, "the log"
+    )
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert probe.set_parameter("checkpoint", "/models/first").successful
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    assert probe.ask_about(camera_images.message("rgb8"), "red").status == Segmentation.OK
+    assert "Traceback" not in process.output
+
+
 def test_commands_that_wait_at_a_deactivation_are_cancelled(
     managed: tuple[Probe, Manager, Process], tmp_path: Path
 ) -> None:

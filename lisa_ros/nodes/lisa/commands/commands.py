@@ -20,6 +20,7 @@ from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
 from lisa_ros.nodes.lisa.commands.refusals import refusal_of
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
+from lisa_ros.nodes.lisa.loading import release_logged
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -93,12 +94,13 @@ class Commands:
         return Model(segmenter, worker)
 
     def end_model(self, model: Model, timeout_s: float) -> None:
-        """Cancel all commands of a model, which is not used any more."""
+        """Cancel all commands of a model, which is not used any more, and release it."""
         model.worker.stop()
         if not model.worker.join(timeout_s):
             self._node.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
         self.finish_all(DEACTIVATED)
         self._processor.forget_frames()
+        release_logged(model.segmenter, self._node.get_logger())
 
     def request(self, message: Command, listener: Listener | None = None) -> Request:
         """The request for a command message; with command_frame nearest, it reserves the frame nearest to its stamp."""

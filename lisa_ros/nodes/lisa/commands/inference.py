@@ -9,7 +9,7 @@ from lisa_ros.dialogue.dialogues import DialogueSnapshot, ForgottenTurnError
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
-from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, check_objects
+from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, checked_events
 from lisa_ros.segmentation.found import found_objects, is_object, why_no_object
 from lisa_ros.segmentation.interface import Segmenter, answering
 from lisa_ros.segmentation.text import detail_of
@@ -63,7 +63,7 @@ def run_inference(
         The outcome, and the turn that the answer becomes; None: it does not become one.
 
     Raises:
-        ValueError: The model's masks or scores are invalid, see check_objects.
+        ValueError: What the model says is invalid, see checked_events.
         Exception: Any error of the model.
     """
     try:
@@ -78,15 +78,14 @@ def run_inference(
             pointing=request.pointing,
         )
         with answering(request.id):
-            collected = _collect(_reported(events, request, encoded, settings.min_score))
+            checked = checked_events(events, encoded.image.shape[:2])
+            collected = _collect(_reported(checked, request, encoded, settings.min_score))
     except (CommandError, ForgottenTurnError) as error:
         return Outcome(Segmentation.REJECTED, str(error), encoded.header), None
     finished = collected.finished
     if finished.reason == "cancelled":
         sentence = "The command was cancelled before it was answered."
         return Outcome(Segmentation.CANCELLED, sentence, encoded.header), None
-    height, width = encoded.image.shape[:2]
-    check_objects(finished.objects, (height, width))
     outcome = _outcome(collected, segmenter, dialogue, encoded, settings, started_s)
     return outcome, turn_of(request.text, finished)
 

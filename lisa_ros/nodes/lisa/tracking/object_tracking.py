@@ -21,7 +21,7 @@ from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics
-from lisa_ros.segmentation.answers import Mask, MaskFound
+from lisa_ros.segmentation.answers import Mask, MaskFound, checked_events
 from lisa_ros.segmentation.found import is_object
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.segmentation.turns import Turn
@@ -275,7 +275,8 @@ class ObjectTracking:
             cancelled=stopped,
             answer="mask_only" if subject.answer == "mask_only" else "full",
         )
-        found = (event.object for event in events if isinstance(event, MaskFound))
+        checked = checked_events(events, encoded.image.shape[:2])
+        found = (event.object for event in checked if isinstance(event, MaskFound))
         return next((one.mask for one in found if is_object(one, parameters.min_score)), None)
 
     def _drop(self) -> None:
