@@ -23,6 +23,7 @@ from lisa_ros.training.embedded.architecture import embedded_configuration, new_
 from lisa_ros.training.embedded.codes import waves_from_fourier
 from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
 from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
+from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import train
 from lisa_ros.training.recipe_settings import Recipe
 from lisa_ros.training.scenes.batches import Views
@@ -324,7 +325,10 @@ class Pipeline:
             self._take(stage, f"network.{name}.", self.network.get_submodule(name))
 
     def _learned(self, stage: str, prefix: str) -> dict[str, torch.Tensor]:
-        state = torch.load(self.recipe.work / f"{stage}.pt", weights_only=True)["module"]
+        file = self.recipe.work / f"{stage}.pt"
+        if not file.is_file():
+            raise StateError(f"there is no {file}: train the stage {stage} first, or name another --work")
+        state = torch.load(file, weights_only=True)["module"]
         return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 

@@ -31,11 +31,14 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
+from lisa_ros.models.common.checkpoints.configuration import check_folder
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.given_path import given_path
-from lisa_ros.training.loop.states import StateError
+from lisa_ros.segmentation.files.output_folders import check_output_folder, make_output_folder
 from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 
@@ -45,19 +48,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parse(arguments)
     torch.set_num_threads(chosen.threads)
     recipe = _recipe(chosen)
-    recipe.work.mkdir(parents=True, exist_ok=True)
     try:
+        _check_folders(recipe, chosen.stages)
         pipeline = Pipeline(recipe)
         for stage in STAGES:
             if stage in chosen.stages:
                 getattr(pipeline, stage)()
-    except StateError as error:
-        print(error, file=sys.stderr)
+    except LisaError as error:
+        print(f"lisa train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command resumes from the last saved step", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_folders(recipe: Recipe, stages: Sequence[str]) -> None:
+    """Before the first stage: the last one writes after days of work.
+
+    Raises:
+        LisaError: a folder cannot be used.
+    """
+    make_output_folder(recipe.work)
+    if "export" in stages:
+        check_output_folder(recipe.output)
+    if recipe.start is not None:
+        check_folder(recipe.start, "--start")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with one sentence, as the other subcommands do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:
@@ -79,7 +102,7 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Recipe()
-    parser = argparse.ArgumentParser(prog="lisa train", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser(prog="lisa train", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.register("type", Path, given_path)  # of every argument with type=Path
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which, in this order")
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")

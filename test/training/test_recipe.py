@@ -138,6 +138,26 @@ def test_the_randomized_stages_may_start_from_a_checkpoint(recipe: Recipe) -> No
     assert all(torch.equal(value, wanted[name]) for name, value in pipeline.network.state_dict().items())
 
 
+def test_what_cannot_be_used_is_refused_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, views = tmp_path / "file", ["--views", str(tmp_path)]
+    file.write_text("")
+    work = ["--work", str(tmp_path / "work"), *views]
+    for arguments, said in (
+        (["--work", str(file), *views], f"{file} is a file; name a folder"),
+        ([*work, "--output", str(file)], f"{file} is a file; name a folder"),
+        ([*work, "--start", str(tmp_path / "none"), "--stages", "sam_randomized"], "none is not a folder; --start is"),
+        ([*work, "--stages", "export"], "joint_randomized.pt: train the stage joint_randomized first"),
+    ):
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
+    for number in (["--threads", "0"], ["--seed", "-1"], ["--train-views", "many"]):
+        with pytest.raises(SystemExit):
+            main(number)
+        assert "is not a whole number of" in capsys.readouterr().err
+
+
 def test_steps_of_an_unknown_stage_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--steps", "export=3"])
