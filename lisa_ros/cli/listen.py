@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.cli.parsing import Condition, without
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.errors import LisaError
 
@@ -15,11 +16,19 @@ def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("listen", help="show what the speech recogniser hears")
     parser.add_argument("--wav", type=Path, metavar="FILE", help="a WAV file (PCM) instead of the microphone")
-    parser.add_argument("--device", default="", help="microphone: part of its name, its number, or `list`")
+    parser.add_argument(
+        "--device", default="", applies=without("wav"), help="microphone: part of its name, its number, or `list`"
+    )
     parser.add_argument("--json", action="store_true", help="print each utterance as a line of JSON")
     parser.add_argument("--asr-model", default="", metavar="MODEL", help="folder or hub id (default: Moonshine Tiny)")
     parser.add_argument("--asr-language", default="", metavar="LANGUAGE", help="for multilingual models, e.g. de")
-    parser.add_argument("--asr-device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--asr-device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        applies=Condition("with --asr-model: the built-in recogniser runs on the CPU", lambda one: bool(one.asr_model)),
+        help="(default: auto)",
+    )
     parser.add_argument("--wake-phrase", default="", metavar="PHRASE", help="commands begin with it (default: all do)")
     parser.add_argument(
         "--vocabulary", type=Path, action="append", metavar="FILE", help="words and phrases, a line each; repeatable"

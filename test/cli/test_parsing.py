@@ -35,6 +35,11 @@ def folders(tmp_path: Path) -> dict[str, str]:
     ("arguments", "sentence"),
     [
         ([*SEGMENT, "--refined"], "--refined applies only to LIRA; "),
+        (["listen", "--wav", "a.wav", "--device", "1"], "--device applies only without --wav"),
+        (
+            ["listen", "--asr-device", "cuda"],
+            "--asr-device applies only with --asr-model: the built-in",
+        ),
         (
             [*SEGMENT, "--attributes", "--checkpoint", "{segllm}"],
             "to LIRA; {segllm} holds SegLLM",

@@ -163,6 +163,12 @@ def test_a_folder_with_damaged_weights_is_refused(
         load_recognizer(str(tmp_path), "", "cpu")
 
 
+@pytest.mark.parametrize("name", ["nope", "./nope", "~nobody_at_all/x", __file__])
+def test_a_name_that_is_neither_folder_nor_hub_id_is_refused_without_the_network(name: str) -> None:
+    with pytest.raises(SpeechError, match="neither a folder nor a Hugging Face id such as openai/whisper-tiny"):
+        load_recognizer(name, "", "cpu")
+
+
 def test_a_folder_that_is_no_speech_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match="cannot be loaded") as refused:
         load_recognizer(str(tmp_path), "", "cpu")

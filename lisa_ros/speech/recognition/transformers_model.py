@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ _TOKENS_PER_SECOND = 8
 _LEAST_TOKENS = 16
 
 
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
+
+
 class TransformersRecognizer:
     """A model from a folder or the hub. Its confidence is the geometric mean of its tokens' probabilities."""
 
@@ -35,9 +39,9 @@ class TransformersRecognizer:
         Raises:
             SpeechError: it cannot be loaded, or does not know the language.
         """
+        source = _source(model)
         from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-        source = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
         self._device = torch.device(_device(device))
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         try:
@@ -107,6 +111,22 @@ class TransformersRecognizer:
         if f"<|{code}|>" not in known:
             raise SpeechError(f"The speech model {self._model_name!r} does not know the language {language!r}.")
         return {"language": code, "task": "transcribe"}
+
+
+def _source(model: str) -> str:
+    """The folder, or the hub id, that a name stands for. huggingface_hub would ask the hub for any other name."""
+    try:
+        folder = Path(model).expanduser()
+    except RuntimeError:  # ~nobody
+        folder = Path(model)
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists() or not _HUB_ID.fullmatch(model):
+        raise SpeechError(
+            f"The speech model {model!r} cannot be loaded: it is neither a folder nor a Hugging Face id such as"
+            " openai/whisper-tiny"
+        )
+    return model
 
 
 def _device(device: str) -> str:
