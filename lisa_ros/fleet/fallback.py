@@ -53,7 +53,7 @@ class FallbackSegmenter:
 
     def __init__(self, remote: RemoteSegmenter, local: Segmenter, say: Callable[[str], None]) -> None:
         """Takes both models; `say` gets a sentence each time that the other one takes over."""
-        self._remote = remote
+        self.remote = remote
         self._local = local
         self._say = say
         self._lost = threading.Event()
@@ -63,7 +63,7 @@ class FallbackSegmenter:
     @property
     def name(self) -> str:
         """Of the model that answers now."""
-        return self._local.name if self._lost.is_set() else self._remote.name
+        return self._local.name if self._lost.is_set() else self.remote.name
 
     @property
     def is_local(self) -> bool:
@@ -72,7 +72,7 @@ class FallbackSegmenter:
 
     def encode(self, image: Image) -> FallbackImage:
         """Prepares the image for both."""
-        return FallbackImage(self._remote.encode(image), image, self._local)
+        return FallbackImage(self.remote.encode(image), image, self._local)
 
     def session(
         self, encoded: FallbackImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
@@ -84,11 +84,11 @@ class FallbackSegmenter:
         """A session of one of the models."""
         if local:
             return self._local.session(encoded.encoded(), turns, max_history_tokens=max_history_tokens)
-        return self._remote.session(encoded.remote, turns, max_history_tokens=max_history_tokens)
+        return self.remote.session(encoded.remote, turns, max_history_tokens=max_history_tokens)
 
     def name_of(self, local: bool) -> str:
         """The name of one of the models."""
-        return self._local.name if local else self._remote.name
+        return self._local.name if local else self.remote.name
 
     def lose(self, error: Exception) -> None:
         """The server cannot be reached: the local model answers until it can."""
@@ -106,7 +106,7 @@ class FallbackSegmenter:
     def release(self) -> None:
         """Frees the local model and closes the connections."""
         self._ended.set()
-        self._remote.release()
+        self.remote.release()
         self._local.release()
 
     def _watch(self) -> None:
@@ -114,13 +114,13 @@ class FallbackSegmenter:
         reached = 0
         while reached < CHECKS and not self._ended.wait(CHECK_S):
             try:
-                self._remote.check()
+                self.remote.check()
                 reached += 1
             except Exception:  # also what no server should send: otherwise the server would never be asked again
                 reached = 0
         if not self._ended.is_set():
             self._lost.clear()
-            self._say(f"{self._remote.name} answers again.")
+            self._say(f"{self.remote.name} answers again.")
 
 
 class FallbackSession:

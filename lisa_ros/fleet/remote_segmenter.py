@@ -105,6 +105,8 @@ class RemoteSegmenter:
         self.server = server
         self.traffic = Traffic()
         self._settings = settings
+        self.answer_s = settings.answer_s
+        """How long an answer may take, seconds; may be changed for the next commands."""
         self._connection = Connection(server, settings.token, settings.timeout_s, settings.certificate)
         self._model = ""
         self._lock = threading.Lock()
@@ -157,11 +159,6 @@ class RemoteSegmenter:
                     yield line
             if known:
                 return
-
-    @property
-    def answer_s(self) -> float:
-        """How long an answer may take, seconds."""
-        return self._settings.answer_s
 
     @property
     def timeout_s(self) -> float:

@@ -22,8 +22,10 @@ class BothImages:
 
     def release(self) -> None:
         """See Releasable."""
-        self.reasoning.release()
-        self.names.release()
+        try:
+            self.reasoning.release()
+        finally:
+            self.names.release()
 
 
 class ByNameSegmenter:
@@ -59,8 +61,10 @@ class ByNameSegmenter:
 
     def release(self) -> None:
         """See Segmenter.release."""
-        self.reasoning.release()
-        self.names.release()
+        try:
+            self.reasoning.release()
+        finally:
+            self.names.release()
 
 
 class ByNameSession:

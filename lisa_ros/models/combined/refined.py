@@ -45,9 +45,11 @@ class RefinedImage:
 
     def release(self) -> None:
         """See Releasable."""
-        self.encoded.release()
-        with self._lock:
-            self._features = None
+        try:
+            self.encoded.release()
+        finally:
+            with self._lock:
+                self._features = None
 
 
 class RefinedSegmenter:
@@ -55,18 +57,19 @@ class RefinedSegmenter:
 
     def __init__(self, model: Segmenter, sam2: Sam2, refiner: str) -> None:
         """Takes the model, SAM 2, and the name of SAM 2's checkpoint."""
-        self._model, self._refiner = model, refiner
+        self.refined = model
+        self._refiner = refiner
         self._sam2: Sam2 | None = sam2
 
     @property
     def capabilities(self) -> Capabilities:
         """See Segmenter.capabilities: references go to the model."""
-        return Capabilities(references=self._model.capabilities.references)
+        return Capabilities(references=self.refined.capabilities.references)
 
     @property
     def name(self) -> str:
         """Of the model and of SAM 2's checkpoint."""
-        return self.name_with(self._model.name)
+        return self.name_with(self.refined.name)
 
     def name_with(self, model: str) -> str:
         """The name of a model with SAM 2's checkpoint."""
@@ -81,23 +84,25 @@ class RefinedSegmenter:
 
     def encode(self, image: Image) -> RefinedImage:
         """See Segmenter.encode."""
-        return RefinedImage(image, self._model.encode(image), lambda: self.sam2)
+        return RefinedImage(image, self.refined.encode(image), lambda: self.sam2)
 
     def session(
         self, encoded: RefinedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0
     ) -> RefinedSession:
         """See Segmenter.session."""
-        session = self._model.session(encoded.encoded, turns, max_history_tokens=max_history_tokens)
+        session = self.refined.session(encoded.encoded, turns, max_history_tokens=max_history_tokens)
         return RefinedSession(self, encoded, session)
 
     def memory(self) -> DeviceMemory:
         """See Segmenter.memory: of the process, and so of both models."""
-        return self._model.memory()
+        return self.refined.memory()
 
     def release(self) -> None:
         """See Segmenter.release."""
-        self._model.release()
-        self._sam2 = None
+        try:
+            self.refined.release()
+        finally:
+            self._sam2 = None
         free_memory()
 
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
@@ -86,7 +87,7 @@ def _connect(parameters: NodeParameters) -> Segmenter:
         timeout_s=parameters.remote_timeout,
         jpeg_quality=parameters.remote_jpeg_quality,
         certificate=parameters.remote_certificate,
-        answer_s=parameters.answer_timeout or MOST_ANSWER_S,
+        answer_s=_answer_s(parameters),
     )
     remote = RemoteSegmenter(parameters.checkpoint, settings)
     if parameters.fallback == "none":
@@ -118,6 +119,19 @@ def memory_of(segmenter: Segmenter) -> DeviceMemory:
     except Exception:
         return DeviceMemory()
     return memory if isinstance(memory, DeviceMemory) else DeviceMemory()
+
+
+def follow_answer_timeout(segmenter: Segmenter, parameters: NodeParameters) -> None:
+    """Let a server that segments keep to the present `answer_timeout`, from the next command on."""
+    inner: Any = segmenter
+    for name in ("refined", "reasoning", "remote"):  # of several models in one
+        inner = getattr(inner, name, inner)
+    if isinstance(inner, RemoteSegmenter):
+        inner.answer_s = _answer_s(parameters)
+
+
+def _answer_s(parameters: NodeParameters) -> float:
+    return parameters.answer_timeout or MOST_ANSWER_S
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from toy_checkpoints import sam2_checkpoint, sam3_checkpoint
 
+from lisa_ros.models.combined.by_name import BothImages, ByNameSegmenter
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import CommandError, Finished
@@ -33,6 +34,29 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> LoadOptions:
         names_checkpoint=str(sam3_checkpoint(toys / "sam3")),
         refine_checkpoint=str(sam2_checkpoint(toys / "sam2")),
     )
+
+
+class Refusing:
+    """An image or a model that cannot be freed."""
+
+    def release(self) -> None:
+        raise RuntimeError("a fault of CUDA")
+
+
+class Freed:
+    def __init__(self) -> None:
+        self.released = False
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize("kind", [BothImages, ByNameSegmenter])
+def test_the_second_model_is_freed_where_the_first_cannot_be(kind: Any) -> None:
+    second = Freed()
+    with pytest.raises(RuntimeError, match="a fault of CUDA"):
+        kind(Refusing(), second).release()
+    assert second.released
 
 
 def asked(segmenter: Segmenter, command: str, turns: Any = (), **more: Any) -> Finished:

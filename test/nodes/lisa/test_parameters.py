@@ -8,18 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
 from paths import ROOT
 from rcl_interfaces.msg import ParameterDescriptor
 
+from lisa_ros.fleet.fallback import FallbackSegmenter
+from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
+from lisa_ros.fleet.requests import MOST_ANSWER_S
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.nodes.lisa import loading, parameters
+from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.live_parameters import check_choice, descriptor
 from lisa_ros.nodes.lisa.loading import load_from_parameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
+from lisa_ros.nodes.lisa.state import NodeState
 
 FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
 
@@ -67,6 +73,37 @@ def test_the_loader_gets_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None
         (embedded_checkpoint(), LoadOptions("llava_v1", "auto", "auto", "auto", None, threads=0)),
         ("/models/x", LoadOptions("llava_llama_2", "fp16", "4bit", "cuda", "/models/clip", 7, threads=2)),
     ]
+
+
+class Wrapped:
+    def __init__(self, name: str, segmenter: object) -> None:
+        setattr(self, name, segmenter)
+
+
+def test_answer_timeout_applies_to_a_server_while_the_node_runs() -> None:
+    """A server stopped after the time that was set when the node was configured."""
+    remote = RemoteSegmenter("lisa://127.0.0.1:9/none", RemoteSettings(answer_s=5.0))
+    both = Wrapped("refined", Wrapped("reasoning", FallbackSegmenter(remote, MagicMock(), print)))
+    state, changes = NodeState(), list[Any]()
+    live = MagicMock(on_change=changes.append, current=NodeParameters(answer_timeout=20.0))
+    commands = Commands(
+        MagicMock(),
+        live,
+        state,
+        MagicMock(),
+        MagicMock(),
+        transforms=MagicMock(),
+        on_answered=print,
+        on_exhausted=print,
+    )
+    model: Any = commands.new_model(both)  # type: ignore[arg-type]
+    assert remote.answer_s == 20.0
+    state.change(model=model)
+    for seconds, used in ((300.0, 300.0), (0.0, MOST_ANSWER_S)):
+        for change in changes:
+            change(NodeParameters(answer_timeout=seconds))
+        assert remote.answer_s == used
+    model.worker.stop()
 
 
 @pytest.mark.parametrize("name", FIELDS)

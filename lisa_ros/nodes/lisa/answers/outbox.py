@@ -27,6 +27,9 @@ _OTHERS_ACKNOWLEDGE_S = 0.05
 # Other topics wait at most so long for pending answers: a frozen subscriber of the answers must not stop them.
 _ANSWERS_FIRST_S = 0.05
 _POLL_S = 0.001
+_MOST_ANSWERS = 1000
+"""Answers that wait for a subscriber that does not acknowledge. Posting a further one waits, so that commands then wait
+in the middleware, whose history is bounded."""
 _NOW = Duration(seconds=0)
 
 
@@ -122,20 +125,22 @@ class _Topic:
 
     def post(self, make: Callable[[], Any]) -> None:
         with self._changed:
-            if self._closing and not self.keeps_all:
+            if self.keeps_all:
+                self._changed.wait_for(lambda: len(self._queue) < _MOST_ANSWERS or self._closing)
+            elif self._closing:
                 return
             if self._queue and not self.keeps_all:
                 self._queue.clear()
                 self.dropped += 1
             self._queue.append(make)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:
             self._closing = True
             if not self.keeps_all:
                 self._queue.clear()
-            self._changed.notify()
+            self._changed.notify_all()
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
@@ -157,6 +162,7 @@ class _Topic:
             if not self._queue:
                 return None
             self._publishing = True
+            self._changed.notify_all()
             return self._queue.popleft()
 
     def _finish(self) -> None:

@@ -20,7 +20,8 @@ from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.commands.processing import Processor, frame_choice
 from lisa_ros.nodes.lisa.commands.refusals import refusal_of
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
-from lisa_ros.nodes.lisa.loading import release_logged
+from lisa_ros.nodes.lisa.loading import follow_answer_timeout, release_logged
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.nodes.lisa.request import Listener, Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -77,6 +78,7 @@ class Commands:
         self._statistics, self._on_answered, self._on_exhausted = statistics, on_answered, on_exhausted
         self._before_command = before_command
         self._processor = Processor(parameters, dialogues)
+        parameters.on_change(self._on_parameters)
         self._rates = Rates()
         self.answers = Answers(node, parameters, transforms, operators)
         self.last_s = time.monotonic()
@@ -91,7 +93,12 @@ class Commands:
             timeout_s=lambda: self._parameters.current.answer_timeout,
             exhausted=self._on_exhausted,
         )
+        follow_answer_timeout(segmenter, parameters)
         return Model(segmenter, worker)
+
+    def _on_parameters(self, parameters: NodeParameters) -> None:
+        if (model := self._state.now.model) is not None:
+            follow_answer_timeout(model.segmenter, parameters)
 
     def end_model(self, model: Model, timeout_s: float) -> None:
         """Cancel all commands of a model, which is not used any more, and release it."""
