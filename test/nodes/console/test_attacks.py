@@ -61,7 +61,12 @@ def page(port: int, *sent: bytes) -> socket.socket:
         f"GET /page HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
     )
-    assert b"101" in opened.recv(4096)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):  # byte by byte: the first frames may follow at once
+        byte = opened.recv(1)
+        assert byte, head
+        head += byte
+    assert b"101" in head
     opened.sendall(b"".join(sent))
     return opened
 
