@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from lisa_ros.models.common.checkpoints.hub import title_of
+from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
 from lisa_ros.models.common.errors import CheckpointError, ClosedError
 from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
@@ -89,7 +90,8 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
     own = options.own_options()
     convention = convention_for(folder, own.get("prompt", "auto"))
     device, dtype = choose_device(options.device), choose_dtype(options, choose_device(options.device))
-    quantization = "none" if options.quantization == "auto" else options.quantization
+    stored = _stored_quantization(folder)
+    quantization = _resolved(folder, options.quantization, stored)
     sam2 = load_sam2(own.get("sam2", DEFAULT_SAM2), device, dtype)
     known: Any = transformers
     language, processor = load_pretrained(
@@ -99,7 +101,7 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
         "as a vision-language model",
         CheckpointError,
         dtype=dtype,
-        **_quantized(quantization, dtype, device),
+        **_quantized(quantization, dtype, device, stored=stored is not None),
     )
     if quantization == "none":
         language = language.to(device)
@@ -108,13 +110,39 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
     return Networks(name, language.eval(), processor, sam2, convention, device, threading.Lock())
 
 
-def _quantized(quantization: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """The arguments of from_pretrained for a quantization."""
+def _stored_quantization(folder: Path) -> str | None:
+    """How the folder's weights are quantized: "4bit", "8bit", or a method's name such as "awq"; None: they are not."""
+    stored = config_of(folder).get("quantization_config")
+    if not isinstance(stored, dict) or not stored.get("quant_method"):
+        return None
+    if stored["quant_method"] != "bitsandbytes":
+        return str(stored["quant_method"])
+    return "4bit" if stored.get("load_in_4bit") else "8bit"
+
+
+def _resolved(folder: Path, requested: str, stored: str | None) -> str:
+    """The quantization that the folder is loaded in."""
+    if stored is None:
+        return "none" if requested == "auto" else requested
+    if requested not in ("auto", stored):
+        raise CheckpointError(
+            f"{folder} has its weights in {stored}, but {requested} was requested; use auto, or the checkpoint that it "
+            "was quantized from"
+        )
+    return stored
+
+
+def _quantized(quantization: str, dtype: torch.dtype, device: torch.device, *, stored: bool) -> dict[str, Any]:
+    """The arguments of from_pretrained for a quantization; `stored`: the folder's config.json describes it."""
     if quantization == "none":
         return {}
-    need_bitsandbytes(quantization)
+    if quantization in ("4bit", "8bit"):
+        need_bitsandbytes(quantization)
     if importlib.util.find_spec("accelerate") is None:
         raise LisaError(f"a vision-language model in 8 or 4 bit needs accelerate; {how_to_install('pointing')}")
+    where = {"device_map": {"": device}}
+    if stored:
+        return where
     known: Any = transformers
     config = known.BitsAndBytesConfig(
         load_in_4bit=quantization == "4bit",
@@ -124,4 +152,4 @@ def _quantized(quantization: str, dtype: torch.dtype, device: torch.device) -> d
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(_KEPT_IN_16_BIT),
     )
-    return {"quantization_config": config, "device_map": {"": device}}
+    return {"quantization_config": config, **where}

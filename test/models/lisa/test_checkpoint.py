@@ -21,6 +21,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import CheckpointError, load_lisa
 from lisa_ros.models.lisa.sam.network import read_sizes
 from lisa_ros.models.loading import model_of
+from lisa_ros.segmentation.errors import LisaError
 
 CPU = LoadOptions(device="cpu")
 
@@ -166,6 +167,22 @@ def test_weights_beyond_float16(folder: Path, quantization: str) -> None:
         load_lisa(folder, LoadOptions(device="cpu", precision="fp16", quantization=quantization))
     if quantization == "none":
         load_lisa(folder, LoadOptions(device="cpu", precision="bf16"))
+
+
+def test_a_folder_that_transformers_has_quantized(folder: Path) -> None:
+    stored = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    edit_json(folder / "config.json", lambda config: config.update(quantization_config=stored))
+    with pytest.raises(CheckpointError, match=r"quantized by transformers .*, which is not read here"):
+        load_lisa(folder, CPU)
+
+
+def test_bitsandbytes_that_does_not_work_on_the_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Error named symbol not found\nat line 62 in file ops.cu")
+
+    monkeypatch.setattr("bitsandbytes.functional.int8_vectorwise_quant", fail)
+    with pytest.raises(LisaError, match=r"bitsandbytes cannot quantize to 8bit on cpu \(RuntimeError: .*, build it on"):
+        load_lisa(folder, LoadOptions(device="cpu", quantization="8bit"))
 
 
 def test_a_tensor_in_two_files(folder: Path) -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -246,6 +248,26 @@ def test_four_bits_are_those_of_the_language_model_alone(folders: dict[str, Path
     segmenter.release()
     with pytest.raises(Exception, match="released"):
         answered(segmenter)
+
+
+def test_a_folder_with_quantized_weights_is_what_it_is(folders: dict[str, Path], tmp_path: Path) -> None:
+    four = load(folders, "scripted", quantization="4bit")
+    saved = {"saved": tmp_path / "VisionReasoner-4bit", "sam2": folders["sam2"]}
+    shutil.copytree(folders["scripted"], saved["saved"])
+    (saved["saved"] / "model.safetensors").unlink()
+    four._networks.language.save_pretrained(saved["saved"])
+    for wanted in ("auto", "4bit"):
+        again = load(saved, "saved", quantization=wanted)
+        assert "4bit float32 on cpu" in again.name
+        assert answered(again)[-1].answer == answered(four)[-1].answer
+    for wanted in ("none", "8bit"):
+        with pytest.raises(LisaError, match=f"has its weights in 4bit, but {wanted} was requested; use auto"):
+            load(saved, "saved", quantization=wanted)
+    config = json.loads((saved["saved"] / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4}
+    (saved["saved"] / "config.json").write_text(json.dumps(config))
+    with pytest.raises(LisaError, match="has its weights in awq, but 4bit was requested"):
+        load(saved, "saved", quantization="4bit")
 
 
 def test_a_command_that_is_cancelled_while_another_one_is_answered_does_not_wait_for_it(

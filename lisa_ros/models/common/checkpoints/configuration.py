@@ -68,7 +68,13 @@ def resolve_quantization(folder: Path, requested: str) -> str:
         CheckpointError: the folder has the weights in another quantization.
     """
     file = folder / "config.json"
-    stored = converted_quantization(read_json(file), folder) if file.is_file() else None
+    raw = read_json(file) if file.is_file() else {}
+    if raw.get("quantization_config"):
+        raise CheckpointError(
+            f"{folder} was quantized by transformers (quantization_config in config.json), which is not read here; use "
+            "the checkpoint that it was made from, quantized when it is loaded or by `lisa convert`"
+        )
+    stored = converted_quantization(raw, folder)
     if stored in (None, "none"):
         return "none" if requested == "auto" else requested
     if requested not in ("auto", stored):

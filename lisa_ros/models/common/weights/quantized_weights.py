@@ -19,6 +19,8 @@ import torch
 
 from lisa_ros.models.common.weights.files import Layout
 from lisa_ros.models.common.weights.layout import Shape
+from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.text import detail_of
 
 BLOCK, NESTED_BLOCK = 64, 256
 """Numbers that share a scale, and scales that share a scale (QLoRA, arXiv 2305.14314, section 3)."""
@@ -58,9 +60,21 @@ def quantize_weight(weight: torch.Tensor, quantization: str, device: torch.devic
 
     Returns:
         tensors on the device, see `part_layouts`.
+
+    Raises:
+        LisaError: bitsandbytes does not work on the device, as its wheels for servers do on a Jetson Orin.
     """
     half = weight.detach().to(torch.float16).contiguous().to(device)
-    return _eight_bit(half) if quantization == "8bit" else _four_bit(half)
+    try:
+        return _eight_bit(half) if quantization == "8bit" else _four_bit(half)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError, AttributeError, OSError) as error:
+        reason = detail_of(f"{type(error).__name__}: {error}")
+        raise LisaError(
+            f"bitsandbytes cannot quantize to {quantization} on {device.type} ({reason}); on a Jetson, build it on the "
+            "device, or use quantization none"
+        ) from error
 
 
 def _eight_bit(half: torch.Tensor) -> dict[str, torch.Tensor]:
