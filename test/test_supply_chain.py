@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""requirements.lock and docs/licences.md agree with setup.py and constraints.txt."""
+"""requirements.lock and docs/licences.md agree with setup.py and constraints.txt; audits without their service."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from packaging.requirements import Requirement
@@ -76,3 +79,35 @@ def test_no_new_kind_of_licence_comes_unseen() -> None:
 def test_no_address_of_a_package_index_is_in_the_lock() -> None:
     text = (ROOT / "requirements.lock").read_text()
     assert "://" not in text and "\n-" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b'{"vulnerabilities": []}', ""),
+        (404, b"", "it answers 404"),
+        (200, b"{}", "names no vulnerabilities"),
+        (200, b"<html>", "JSONDecodeError"),
+        (0, b"", "ConnectionError"),
+    ],
+)
+def test_an_audit_without_its_service_is_one_sentence(status: int, body: bytes, said: str) -> None:
+    """pip-audit would say that the first package is not on PyPI."""
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if status:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    service = HTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=service.handle_request, daemon=True).start()
+    tool = runpy.run_path(str(ROOT / "tools" / "supply" / "vulnerability_service.py"))
+    found = tool["trouble"](f"http://127.0.0.1:{service.server_port}/")
+    assert (said in found) if said else not found, found
+    service.server_close()
+    assert "vulnerability_service.py" in (ROOT / "tools" / "supply" / "make_lists").read_text()

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +30,11 @@ REPOSITORIES = {
         "pytorch_model-2.bin": b"two",
     },
 }
+
+LARGE = random.Random(1).randbytes(3_000_000)
+"""Sent in parts while HALFWAY is not set; the hub waits for it in the middle."""
+HALFWAY, GO_ON = threading.Event(), threading.Event()
+REPOSITORIES["lab/large"] = {"config.json": b"{}", "model.safetensors": LARGE}
 
 REFUSALS: dict[str, tuple[int, str]] = {
     "lab/private": (404, "RepoNotFound"),
@@ -67,7 +75,13 @@ class _Hub(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body:
+        if with_body and body == LARGE and not GO_ON.is_set():
+            self.wfile.write(body[: len(body) // 2])
+            HALFWAY.set()
+            GO_ON.wait(60)
+            with contextlib.suppress(OSError):  # who asked for it is gone
+                self.wfile.write(body[len(body) // 2 :])
+        elif with_body:
             self.wfile.write(body)
 
 
@@ -118,8 +132,8 @@ def test_a_refusal_says_what_the_hub_answered(hub: str, tmp_path: Path) -> None:
         "accept them there, then run `hf auth login`",
         "the hub refused access (401): run `hf auth login` with a token that may read it",
         "the hub answered 429 (Too Many Requests); try again later",
-        "../clip is not a folder; a checkpoint is a folder, or a Hugging Face id such as",
-        "lab/a--b is not a folder; a checkpoint is a folder, or a Hugging Face id such as",
+        f"../clip is not a folder in {Path.cwd()}; a checkpoint is a folder, or a Hugging Face id such as",
+        f"lab/a--b is not a folder in {Path.cwd()}; a checkpoint is a folder, or a Hugging Face id such as",
     ]
     assert len(lines) == len(expected)
     for line, sentence in zip(lines, expected, strict=True):
@@ -135,6 +149,54 @@ def test_a_repository_of_which_another_program_fetched_some_files_is_completed(h
     before = printed(f"{TRIED}\n{fetch}{offline}{tries}", hub, tmp_path)
     assert "CLIP 'openai/clip' is only partly in the Hugging Face cache, and HF_HUB_OFFLINE is set" in before[0]
     assert "checkpoint 'lab/sharded' is only partly in the Hugging Face cache" in before[1]
-    whole = [" ".join([name, *sorted(files)]) for name, files in REPOSITORIES.items()]
+    whole = [" ".join([name, *sorted(REPOSITORIES[name])]) for name in ("openai/clip", "lab/sharded")]
     assert printed(f"{TRIED}\n{tries}", hub, tmp_path) == whole
     assert printed(f"{TRIED}\n{offline}{tries}", hub, tmp_path) == whole
+
+
+def downloading(hub: str, home: Path, shell: str = 'exec "$@"') -> subprocess.Popen[str]:
+    """`lisa download` of the repository with a large file."""
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-m", "lisa_ros.cli.main", "download", "lab/large"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(["bash", "-c", shell, "_", *command], env=environment, **pipes)
+
+
+def check_repeated(hub: str, home: Path) -> None:
+    """The file is not taken for a whole one, and the same command fetches it."""
+    offline = f"from huggingface_hub import constants\nconstants.HF_HUB_OFFLINE = True\n{TRIED}\ntried('lab/large')"
+    assert "HF_HUB_OFFLINE is set" in printed(offline, hub, home)[0]
+    again = downloading(hub, home)
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    folder = Path(output.strip().removeprefix("lab/large: "))
+    assert (folder / "model.safetensors").read_bytes() == LARGE
+    assert not list(home.rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_a_download_that_is_stopped_in_the_middle_is_repeated(
+    hub: str, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    HALFWAY.clear()
+    GO_ON.clear()
+    stopped = downloading(hub, tmp_path)
+    assert HALFWAY.wait(60)
+    stopped.send_signal(number)
+    threading.Timer(2, GO_ON.set).start()  # huggingface_hub ends at Ctrl-C when the files in progress are there
+    _, errors = stopped.communicate(timeout=60)
+    assert stopped.returncode == status, errors
+    assert "Traceback" not in errors
+    GO_ON.set()
+    if number != signal.SIGINT:
+        check_repeated(hub, tmp_path)
+
+
+def test_a_download_without_room_is_one_sentence_and_is_repeated(hub: str, tmp_path: Path) -> None:
+    GO_ON.set()
+    without_room = downloading(hub, tmp_path, 'ulimit -f 1000; exec "$@"')  # 1,000 KiB
+    _, errors = without_room.communicate(timeout=120)
+    assert without_room.returncode == 2
+    assert errors.splitlines()[-1].startswith("lisa download: checkpoint 'lab/large' ")
+    assert errors.endswith("it could not be written: File too large\n") and "Traceback" not in errors
+    check_repeated(hub, tmp_path)
