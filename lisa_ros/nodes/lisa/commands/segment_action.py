@@ -4,11 +4,13 @@
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -29,6 +31,7 @@ _FEEDBACK_QOS = QoSProfile(depth=100)
 _TEXT_PERIOD_S = 0.05
 _RESULT_KEPT_S = 60
 """How long a result, with its masks, is kept for clients that request it late."""
+_DROP_PERIOD_S = 10.0
 
 
 class _Server(ActionServer):
@@ -45,6 +48,12 @@ class _Server(ActionServer):
         with contextlib.suppress(AttributeError, InvalidHandle):  # of the executor's guard condition, which is deleted
             super().notify_execute(goal_handle, None)
 
+    def drop_result(self, goal_id: bytes) -> None:
+        """Free a result; clients that request it get the status UNKNOWN, as when it has expired."""
+        future = self._result_futures.get(goal_id)
+        if future is not None and future.done():
+            future._result = self.action_type.Impl.GetResultService.Response()
+
 
 class SegmentAction:
     """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection."""
@@ -60,6 +69,8 @@ class SegmentAction:
         self._commands, self._no_object_aborts = commands, no_object_aborts
         self._accepted: dict[int, _Goal] = {}
         self._running: dict[bytes, _Goal] = {}
+        self._results: deque[tuple[float, bytes]] = deque()
+        """(time.monotonic, goal id) of those that are kept."""
         self._server = _Server(
             node,
             Segment,
@@ -71,6 +82,9 @@ class SegmentAction:
             feedback_pub_qos_profile=_FEEDBACK_QOS,
             result_timeout=_RESULT_KEPT_S,
         )
+        # rclpy's own timeout counts in the node's time, which stands still with use_sim_time and no /clock.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(_DROP_PERIOD_S, guarded_by(node, self._drop_results, False), clock=steady)
 
     def close(self) -> None:
         """Destroy the server, after the executor has stopped. A node that is destroyed before its server crashes."""
@@ -96,7 +110,9 @@ class SegmentAction:
 
     def _on_result(self, handle: ServerGoalHandle) -> Segment.Result:
         """Called by rclpy after `execute`."""
-        message = self._running.pop(bytes(handle.goal_id.uuid)).answer
+        goal_id = bytes(handle.goal_id.uuid)
+        message = self._running.pop(goal_id).answer
+        self._results.append((time.monotonic(), goal_id))
         if message.status == Segmentation.OK or (
             message.status == Segmentation.NO_OBJECT and not self._no_object_aborts()
         ):
@@ -106,6 +122,10 @@ class SegmentAction:
         else:
             handle.abort()
         return Segment.Result(segmentation=message)
+
+    def _drop_results(self) -> None:
+        while self._results and time.monotonic() - self._results[0][0] > _RESULT_KEPT_S:
+            self._server.drop_result(self._results.popleft()[1])
 
 
 class _Goal:

@@ -13,12 +13,14 @@ import camera_images
 import pytest
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from node_probe import Probe, pixels, probing
-from rclpy.action import GoalResponse
+from rclpy.action import ActionClient, GoalResponse
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import scripted_node, started, talking_node, wait_at, wait_until
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.lisa.commands import segment_action
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.request import Request
 
@@ -166,4 +168,42 @@ def test_goals_whose_clients_have_gone_are_not_kept() -> None:
             assert action._on_goal(message) == GoalResponse.ACCEPT
         gc.collect()
         assert sum(goal() is not None for goal in goals) == 1
+        action.close()
+
+
+class Answering:
+    """Commands that are answered as soon as they are accepted."""
+
+    def request(self, command: Command, listener: Any) -> Any:
+        return SimpleNamespace(text=command.text, listener=listener)
+
+    def accept(self, request: Any) -> bool:
+        request.listener.on_answer(Segmentation(status=Segmentation.OK, explanation="masks"))
+        return True
+
+
+def test_results_are_dropped_although_the_simulated_clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_action, "_RESULT_KEPT_S", 1.0)
+    monkeypatch.setattr(segment_action, "_DROP_PERIOD_S", 0.1)
+    with talking_node("asking") as asking, talking_node("standing") as node:
+        node.set_parameters([Parameter("use_sim_time", value=True)])
+        node.callback_errors = 0  # type: ignore[attr-defined]
+        action = SegmentAction(node, Answering(), lambda: False)  # type: ignore[arg-type]
+        client = ActionClient(asking, Segment, "/standing/segment")
+        assert client.wait_for_server(30)
+        sent = client.send_goal_async(Segment.Goal(command=Command(text="red")))
+        wait_until(sent.done, "the goal")
+        first = sent.result().get_result_async()
+        wait_until(first.done, "the result")
+        assert first.result().result.segmentation.explanation == "masks"
+
+        def again() -> Any:
+            result = sent.result().get_result_async()
+            wait_until(result.done, "the result")
+            return result.result()
+
+        wait_until(lambda: again().status == GoalStatus.STATUS_UNKNOWN, "the end of the result", 10.0)
+        assert again().result.segmentation.explanation == ""
+        assert node.callback_errors == 0  # type: ignore[attr-defined]
+        client.destroy()
         action.close()
