@@ -25,9 +25,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def write_tokenizer(folder: Path, special: dict[str, str], added: list[str]) -> int:
-    """A tokenizer of letters; returns its size."""
-    letters = [*added, *"abcdefghijklmnopqrstuvwxyz "]
+def write_tokenizer(folder: Path, special: dict[str, str], added: list[str], last: tuple[str, ...] = ()) -> int:
+    """A tokenizer of letters, with added tokens before and behind them; returns its size."""
+    letters = [*added, *"abcdefghijklmnopqrstuvwxyz ", *last]
     vocabulary = {letter: number for number, letter in enumerate(letters)}
     backend = {
         "version": "1.0",
@@ -41,7 +41,7 @@ def write_tokenizer(folder: Path, special: dict[str, str], added: list[str]) -> 
                 "rstrip": False,
                 "normalized": False,
             }
-            for text in added
+            for text in (*added, *last)
         ],
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": added[0]},
         "decoder": {"type": "Fuse"},
@@ -75,9 +75,9 @@ def moonshine_toy(folder: Path) -> None:
 def whisper_toy(folder: Path) -> None:
     """Whisper's architecture with random weights, which knows English and German."""
     added = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|translate|>"]
-    added.append("<|notimestamps|>")
     special = {"unk_token": added[0], "bos_token": added[0], "eos_token": added[0], "pad_token": added[0]}
-    size = write_tokenizer(folder, special, added)
+    # Whisper takes all tokens behind this one for timestamps, and would begin again at each.
+    size = write_tokenizer(folder, special, added, ("<|notimestamps|>",))
     torch.manual_seed(0)
     configuration = transformers.WhisperConfig(
         vocab_size=size,
@@ -101,7 +101,7 @@ def whisper_toy(folder: Path) -> None:
     model.generation_config.is_multilingual = True
     model.generation_config.lang_to_id = {"<|en|>": 2, "<|de|>": 3}
     model.generation_config.task_to_id = {"transcribe": 4, "translate": 5}
-    model.generation_config.no_timestamps_token_id = 6
+    model.generation_config.no_timestamps_token_id = size - 1
     model.generation_config.decoder_start_token_id = 1
     model.save_pretrained(folder)
     transformers.WhisperFeatureExtractor().save_pretrained(folder)

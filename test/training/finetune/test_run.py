@@ -103,7 +103,8 @@ def unstopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tenso
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "saved"), [(signal.SIGKILL, -9, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 4)]
+    ("number", "status", "saved"),
+    [(signal.SIGKILL, -9, 2), pytest.param(signal.SIGTERM, 143, 4, marks=pytest.mark.slow), (signal.SIGINT, 130, 4)],
 )
 def test_a_stopped_training_resumes_to_the_same_weights(
     data: Path, tmp_path: Path, unstopped: dict[str, torch.Tensor], number: signal.Signals, status: int, saved: int
