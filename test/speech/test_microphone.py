@@ -123,6 +123,42 @@ def test_a_device_that_freezes_or_is_busy_is_reported_once() -> None:
     microphone.close()
 
 
+def test_a_portaudio_that_fails_while_it_lists_the_devices_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread ended, and the microphone was never opened again."""
+    sound, heard = FakeSound("mic"), Heard()
+    query, initialize = sound.query_devices, sound._initialize
+
+    def failing() -> Any:
+        raise PortAudioError("Error initializing PortAudio: Unanticipated host error", -9999)
+
+    monkeypatch.setattr(sound, "query_devices", failing)
+    microphone = Microphone("", heard.block, heard.faults.append, retry_s=0.02, sound=sound)
+    until(lambda: heard.faults)
+    assert heard.faults == ["The microphones cannot be listed: Error initializing PortAudio: Unanticipated host error."]
+    monkeypatch.setattr(sound, "_initialize", failing)
+    monkeypatch.setattr(sound, "query_devices", query)
+    time.sleep(0.1)
+    monkeypatch.setattr(sound, "_initialize", initialize)
+    until(lambda: heard.blocks)
+    until(lambda: heard.faults[-1] == "")
+    assert microphone.close()
+
+
+@pytest.mark.parametrize("wanted", ["99", "-1", "speaker", "0"])
+def test_devices_that_are_no_microphone_are_refused_with_what_there_is(wanted: str) -> None:
+    with pytest.raises(AudioError, match=rf"no microphone '{wanted}'; there are: 1 \(mic\)"):
+        chosen_device(FakeSound("mic"), wanted)
+
+
+def test_a_rate_that_is_refused_is_one_sentence() -> None:
+    sound, heard = FakeSound("mic"), Heard()
+    sound.refuses = PortAudioError("Error opening InputStream: Invalid sample rate", -9997)
+    microphone = Microphone("mic", heard.block, heard.faults.append, retry_s=0.02, sound=sound)
+    until(lambda: heard.faults)
+    assert heard.faults == ["The microphone 'mic' does not record at its own default rate; choose another device."]
+    assert microphone.close()
+
+
 def test_the_device_is_chosen_by_name_or_number() -> None:
     sound = FakeSound("USB mic", "HDA Intel", "USB mic 2")
     assert chosen_device(sound, "intel")[:2] == (2, "HDA Intel")

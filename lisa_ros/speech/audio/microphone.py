@@ -74,6 +74,8 @@ class Microphone:
                 self._record(sound)
             except SpeechError as error:
                 self._report(str(error))
+            except Exception as error:  # of PortAudio, while it lists the devices: it is tried again
+                self._report(f"The microphones cannot be listed: {error.args[0] if error.args else error}.")
             self._stop.wait(self._retry_s)
 
     def _record(self, sound: Any) -> None:
