@@ -185,6 +185,13 @@ def test_a_clock_that_is_set_does_not_change_how_long_a_dialogue_is_idle() -> No
     assert dialogues.turns("anna") == ()
 
 
+def test_the_clock_that_the_node_uses_is_one_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialogues = Dialogues(DialogueLimits(max_idle_s=60))
+    dialogues.append("anna", turn(1))
+    monkeypatch.setattr("time.time", lambda: 4e9)
+    assert len(dialogues.turns("anna")) == 1
+
+
 def test_a_reset_cannot_be_taken_back_after_a_new_turn_nor_twice() -> None:
     dialogues = Dialogues()
     with pytest.raises(UndoError, match="no reset"):
