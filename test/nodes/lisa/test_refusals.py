@@ -64,7 +64,7 @@ def test_an_answer_that_cannot_be_published_is_one_failed_answer_and_no_turn(pro
     image = camera_images.message("rgb8")
     probe.ask_about(image, "red")
     answer = probe.ask(text, "pia")
-    assert answer.status == Segmentation.FAILED and "could not be published" in answer.detail
+    assert answer.status == Segmentation.FAILED and "The model failed: ValueError: the model's span" in answer.detail
     assert probe.ask("history", "pia").answer == "History: "
     assert probe.ask_about(image, "red").status == Segmentation.OK
     assert probe.reset("pia").turns == 1
