@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from lisa_ros.chat.dialogues import OnText
@@ -39,7 +40,8 @@ class RosDialogue:
         Raises:
             ValueError: there is no such node.
         """
-        rclpy.init()
+        # With rclpy's own handlers SIGTERM would end ROS alone, and the chat would wait for the next line.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._name, self._operator = node, operator
         self._client = LisaClient(node)
         self._node: Node = rclpy.create_node("lisa_chat")

@@ -15,6 +15,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from lisa_ros.client import LisaClient, ObjectPose, Status
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 where there is none: stderr has the reason.
     """
     options = _parser().parse_args(arguments)
-    rclpy.init(args=[])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         frame, to_frame = camera_pose(options.camera_pose, options.timeout)
         pose = find_pose(options.text, options.lisa, options.timeout)

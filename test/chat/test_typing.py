@@ -2,6 +2,7 @@
 """`lisa chat` typed in a terminal: streaming, commands, completion, history, Ctrl-C and Ctrl-D."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_person_types_in_a_terminal(tmp_path: Path) -> None:
     assert "+/image b.png" in typed and typed[-1] == "+/nothing" and "+half a line" not in typed
 
 
-def test_ctrl_c_cancels_an_answer_and_not_the_chat(tmp_path: Path) -> None:
+def test_ctrl_c_cancels_an_answer_and_not_the_chat_which_sigterm_ends(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     # one image is sent, and the terminal may take seconds to start
     node = scripted_node("-p", "max_image_age:=0.0")
@@ -88,3 +89,7 @@ def test_ctrl_c_cancels_an_answer_and_not_the_chat(tmp_path: Path) -> None:
             shown.wait_for(ASKS)
             shown.type(CTRL_D)
             assert shown.wait() == 0 and "Traceback" not in shown.text
+        with terminal(*CHAT, "--ros", "--output", str(tmp_path), XDG_STATE_HOME=str(tmp_path)) as shown:
+            shown.wait_for(ASKS, START_S)
+            shown.send_signal(signal.SIGTERM)
+            assert shown.wait() != 0 and "Traceback" not in shown.text

@@ -52,6 +52,9 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def send_signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
     def wait_for(self, text: str, deadline_s: float = 60.0) -> None:
         """Wait until the text comes, after what was waited for before."""
 

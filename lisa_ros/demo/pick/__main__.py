@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from lisa_ros.client import LisaClient
@@ -32,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Ask, take, and print what came of it.
 
     Returns:
-        0; 1 when the node gave no answers; 130 when it was interrupted.
+        0; 1 when the node gave no answers; 130 when it was interrupted. SIGTERM exits with 143.
     """
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the node is ended, too
     isolate()
     share_memory()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,7 @@ def _trial(
 
 @contextmanager
 def _robot(options: argparse.Namespace, film: Film | None) -> Iterator[Robot]:
-    rclpy.init(args=[])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("robot", namespace=_NAMESPACE)
     robot = Robot(node, options.seed, (640, 480), options.depth, film.step if film else lambda: None)
     if film is not None:
