@@ -71,6 +71,7 @@ def test_the_wake_phrase_is_found_where_it_was_written_a_little_differently(text
 def test_any_phrase_can_wake() -> None:
     assert WakePhrase("okay Turtle").after("OK turtle, stop.") == "stop."
     assert WakePhrase("Pepper").after("Pepper, come here") == "come here"
+    assert WakePhrase("robot").after("Robot, the robot on the left") == "the robot on the left"
     with pytest.raises(ValueError, match="no word"):
         WakePhrase(" ... ")
 

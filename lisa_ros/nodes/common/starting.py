@@ -8,6 +8,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,13 +120,22 @@ def run_node(make: Callable[[], NodeT], stop: Stop, close: Callable[[NodeT], boo
     running = _Running(make, stop, close)
     running.start()
     stop.wait()
-    timer = threading.Timer(MAX_END_S, _exit_now, args=(f"The node did not end within {MAX_END_S:g} s.",))
+    timer = threading.Timer(
+        MAX_END_S,
+        _exit_now,
+        args=(
+            0,
+            f"The node did not end within {MAX_END_S:g} s.",
+        ),
+    )
     timer.daemon = True
     timer.start()
     running.end()
     rclpy.try_shutdown()
     if running.left_threads:  # Python would wait for them, or crash with them
-        _exit_now("A thread of the node still runs; the process ends without it.")
+        if running.error is not None:
+            traceback.print_exception(running.error)
+        _exit_now(int(running.error is not None), "A thread of the node still runs; the process ends without it.")
     timer.cancel()
     if running.error is not None:
         raise running.error
@@ -169,11 +179,11 @@ class _Running(threading.Thread):
         self.join()
 
 
-def _exit_now(reason: str) -> None:
+def _exit_now(code: int, reason: str) -> None:
     print(reason, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def use_fastdds_profile() -> None:

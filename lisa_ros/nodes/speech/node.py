@@ -353,5 +353,10 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def _made(args: Sequence[str] | None) -> Speech:
     node = Speech()
-    report_overrides(node, args)
+    try:
+        report_overrides(node, args)
+    except StartError:
+        node.close()  # it listens already
+        node.destroy_node()
+        raise
     return node

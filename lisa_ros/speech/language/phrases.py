@@ -104,13 +104,14 @@ class WakePhrase:
 
     def after(self, text: str) -> str | None:
         """What follows the phrase, or its repetitions; "" where nothing does, None where the text does not begin so."""
-        rest = None
-        while (after := self._after_one(text if rest is None else rest)) is not None:
+        rest = self._after_one(text, 1)
+        # "robot, the robot on the left": only what stands first is a repetition.
+        while rest is not None and (after := self._after_one(rest, 0)) is not None:
             rest = after
         return rest
 
-    def _after_one(self, text: str) -> str | None:
-        distance, count = self._nearest(words_of(text))
+    def _after_one(self, text: str, before: int) -> str | None:
+        distance, count = self._nearest(words_of(text), before)
         if distance > _FARTHEST_WAKE:
             return None
         spans = [match.span() for match in re.finditer(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)]
@@ -120,11 +121,11 @@ class WakePhrase:
         """Whether the text begins with something that sounds a little like the phrase."""
         return self._nearest(words_of(text))[0] < _NEAR_WAKE
 
-    def _nearest(self, words: list[str]) -> tuple[float, int]:
-        """The smallest distance of the first words from the phrase, and how many words these are."""
+    def _nearest(self, words: list[str], before: int = 1) -> tuple[float, int]:
+        """The smallest distance of the first words from the phrase, and how many these are; `before` may be no part."""
         best = (math.inf, 0)
         # One word may have been heard as two, or two as one, and an "um" may stand before it.
-        for skipped in range(min(2, len(words))):
+        for skipped in range(min(before + 1, len(words))):
             for count in range(max(1, len(self._words) - 1), len(self._words) + 2):
                 piece = words[skipped : skipped + count]
                 if len(piece) == count:

@@ -57,6 +57,13 @@ run_node({make}, stop, {close})
 """
 CAMERA = "from lisa_ros.nodes.sim_camera.node import main"
 SPEECH = "from lisa_ros.nodes.speech.node import run as main"
+SPEECH_CLOSED = """
+import sys
+from lisa_ros.nodes.speech.node import Speech, run
+close = Speech.close
+Speech.close = lambda self: (print("closed"), close(self))[1]
+sys.exit(run())
+"""
 
 
 def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -108,6 +115,20 @@ def test_a_node_that_is_stuck_does_not_keep_its_process(make: str, close: str, s
     assert ended.returncode == 0
     assert ended.stderr.strip().endswith(sentence)
     assert time.monotonic() - began_s < 60
+
+
+def test_a_failure_is_said_also_where_a_thread_is_left() -> None:
+    make = "lambda: [node := rclpy.create_node('left'), node.create_timer(0.01, lambda: 1 / 0)][0]"
+    ended = run(STUCK.format(make=make, close="lambda node: False"))
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+
+
+def test_speech_stops_listening_where_a_parameter_is_misspelt() -> None:
+    ended = run(SPEECH_CLOSED, "-p", "end_silense:=0.5")
+    assert ended.returncode == 1, ended.stderr
+    assert "is 'end_silence' meant?" in ended.stderr
+    assert ended.stdout.strip() == "closed"
 
 
 def test_a_stop_is_set_once_and_for_all() -> None:
