@@ -216,10 +216,9 @@ def _checked_object(found: ObjectMask, size: tuple[int, ...]) -> ObjectMask:
     if found.box is not None:
         x0, y0, x1, y1 = (_real("box", one) for one in _exactly("box", found.box, 4))
         box = (x0, y0, x1, y1)
-    given, same = (found.span, found.score, found.box), ((begin, end), score, box)
-    if given == same and type(found.score) in (float, type(None)):
-        return found
-    return replace(found, span=(begin, end), score=score, box=box)
+    if not isinstance(found.score_calibrated, bool | np.bool_):
+        raise ValueError(f"the model's score_calibrated is {_kind(found.score_calibrated)}; a bool is expected")
+    return replace(found, span=(begin, end), score=score, score_calibrated=bool(found.score_calibrated), box=box)
 
 
 def _check_mask(mask: object, size: tuple[int, ...]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,19 +30,24 @@ def test_what_is_right_stays_as_it_is(score: float | None) -> None:
     found = ObjectMask(MASK, (0, 5), score=score, box=(0.0, 0.0, 6.5, 4.0), refined=OTHER, phrase="mug")
     text, mask, end = checked(TextDelta("[SEG]"), MaskFound(found), Finished("[SEG]", (found,), "end"))
     assert isinstance(mask, MaskFound) and isinstance(end, Finished) and text == TextDelta("[SEG]")
-    assert mask.object is found and end.objects == (found,)
+    assert end.objects == (mask.object,)
+    assert vars(mask.object) == vars(found)
 
 
-def test_numbers_of_numpy_become_those_of_python_and_the_object_stays_one() -> None:
+@pytest.mark.parametrize("score", [None, 0.5, np.float32(0.5)])
+@pytest.mark.parametrize("kind", [tuple, list, np.array])
+def test_numbers_of_numpy_become_those_of_python_and_the_object_stays_one(kind: Any, score: Any) -> None:
     """rosidl ends the process for a float32 of numpy in a message."""
-    found = ObjectMask(MASK, (np.int64(0), np.int64(5)), score=np.float32(0.5), box=tuple(np.arange(4.0)))  # type: ignore[arg-type]
+    span, box = kind([np.int64(0), np.int64(5)]), kind([np.float32(side) for side in range(4)])
+    found = ObjectMask(MASK, span, score=score, score_calibrated=np.bool_(True), box=box)  # type: ignore[arg-type]
     mask, end = checked(MaskFound(found), Finished("[SEG]", [found], "end", references=(np.int32(3),)))  # type: ignore[arg-type]
     assert isinstance(mask, MaskFound) and isinstance(end, Finished)
-    assert end.objects == (mask.object,) and mask.object.mask is MASK
+    assert end.objects == (mask.object,) and mask.object.mask is MASK and mask.object.score_calibrated is True
     for value in (*mask.object.span, *end.references):
         assert type(value) is int
-    for number in (mask.object.score, *(mask.object.box or ())):
+    for number in mask.object.box or ():
         assert type(number) is float
+    assert type(mask.object.score) is (float if score is not None else type(None))
 
 
 def test_nothing_is_heard_after_the_end() -> None:
@@ -76,6 +82,7 @@ WRONG: list[tuple[object, str]] = [
     (of_object(span=(0, 2.5)), "span has 2.5 of type float; a whole number"),
     (of_object(box=(1, 2, 3)), "box is a value of type tuple; 4 numbers"),
     (of_object(box=("1", 2, 3, 4)), "box has a value of type str; a number"),
+    (of_object(score_calibrated="yes"), "score_calibrated is a value of type str; a bool"),
     (of_object(phrase=7), "phrase is 7 of type int; a str"),
     (of_object(attributes=None), "attributes are None of type NoneType; a mapping"),
     (MaskFound(replace(ONE, mask=MASK[:2])), "a mask of shape"),
