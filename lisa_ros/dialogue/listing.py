@@ -10,7 +10,9 @@ _SEPARATOR = re.compile(
 )
 _ARTICLE = re.compile(r"\b(?:the|an?|my|your|our|this|that|these|those|one|another)\b", re.IGNORECASE)
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
-_NUMBER = re.compile(rf"\b({'|'.join(_NUMBERS)})\s+(?!of\b|to\b|or\b|and\b)[a-z]", re.IGNORECASE)
+_NUMBER = re.compile(
+    rf"(?<!\bof )(?<!\bof the )\b({'|'.join(_NUMBERS)})\s+(?!of\b|to\b|or\b|and\b)[a-z]", re.IGNORECASE
+)
 _BETWEEN = re.compile(r"\bbetween\b", re.IGNORECASE)
 
 
@@ -18,7 +20,7 @@ def listed_objects(text: str) -> int:
     """The number of objects that a command lists, as far as the text shows it; at least 1.
 
     Every part of the list needs its own article or number, so that "a small, round and red mug" is one object. What
-    stands "between" two things is one part with both.
+    stands "between" two things is one part with both. The number in "the second of the three mugs" does not count.
 
     Args:
         text: An operator's command.

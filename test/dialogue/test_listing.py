@@ -6,6 +6,8 @@ import pytest
 from lisa_ros.dialogue.listing import listed_objects
 
 COMMANDS = {
+    "the second of the three mugs": 1,
+    "one of the two mugs and the plate": 2,
     "segment the mug and the duck and the ball": 3,
     "Please mark the blue bottle, the purple ring, and the yellow ring.": 3,
     "a mug, a duck, a ball or a cone": 4,

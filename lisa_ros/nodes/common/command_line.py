@@ -106,22 +106,22 @@ def check_qos(given: Mapping[str, Any]) -> None:
             raise StartError(f"Parameter {name!r} is {value!r}; it must be a whole number of 0 or more")
 
 
-def misspelt_remappings(args: Sequence[str] | None, topics: Sequence[str], namespace: str = "/") -> list[str]:
+def misspelt_remappings(args: Sequence[str] | None, topics: Sequence[str]) -> list[str]:
     """One sentence for each remapping whose left side is no topic of the node and resembles one.
+
+    Names with a namespace are left out: they may be in full, or of other nodes of a launch file's group.
 
     Args:
         args: as `sys.argv`; None: the process's own.
         topics: the node's inputs, as they are remapped.
-        namespace: the node's; a rule may name a topic in full.
     """
-    known = {*topics, *(f"{namespace}/{topic}".strip("/") for topic in topics)}
     args = sys.argv if args is None else args
     rules = [after for flag, after in itertools.pairwise(args) if flag in ("-r", "--remap") and ":=" in after]
     names = {rule: rule.split(":=")[0].rpartition(":")[2].strip("/") for rule in rules}
     return [
         f"Remapping {rule} has no effect: this node has no topic {name!r}; is {meant!r} meant?"
         for rule, name in names.items()
-        if name not in known and (meant := nearest(name, topics))
+        if "/" not in name and name not in topics and (meant := nearest(name, topics))
     ]
 
 
@@ -173,7 +173,7 @@ def report_overrides(node: Node, args: Sequence[str] | None, topics: Sequence[st
     for name in check_overrides(list(node._parameter_overrides), declared):
         node.get_logger().warning(f"Parameter {name!r} was given, but this node has no parameter of that name.")
     check_qos({name: one.value for name, one in node._parameter_overrides.items()})
-    for sentence in misspelt_remappings(args, topics, node.get_namespace()):
+    for sentence in misspelt_remappings(args, topics):
         node.get_logger().warning(sentence)
     for file in files_without_effect(args, node.get_fully_qualified_name()):
         node.get_logger().warning(f"{file} has no parameters for {node.get_fully_qualified_name()}.")

@@ -120,14 +120,7 @@ def run_node(make: Callable[[], NodeT], stop: Stop, close: Callable[[NodeT], boo
     running = _Running(make, stop, close)
     running.start()
     stop.wait()
-    timer = threading.Timer(
-        MAX_END_S,
-        _exit_now,
-        args=(
-            0,
-            f"The node did not end within {MAX_END_S:g} s.",
-        ),
-    )
+    timer = threading.Timer(MAX_END_S, _exit_now, args=(0, f"The node did not end within {MAX_END_S:g} s."))
     timer.daemon = True
     timer.start()
     running.end()

@@ -81,9 +81,10 @@ def test_a_misspelt_topic_of_a_remapping_is_named() -> None:
     assert "'camerainfo'; is 'camera_info' meant?" in second
 
 
-def test_a_remapping_of_a_topic_with_its_namespace_has_an_effect() -> None:
-    args = ["lisa_node", "--ros-args", "-r", "/r1/image:=/cam/image", "-r", "/r1/camera_info:=/cam/camera_info"]
-    assert misspelt_remappings(args, ("image", "camera_info"), "/r1") == []
+def test_remappings_of_names_with_a_namespace_are_not_called_misspelt() -> None:
+    """That of the node, or of another node of the group in a launch file."""
+    args = ["lisa_node", "--ros-args", "-r", "/r1/image:=/cam/image", "-r", "depth/camera_info:=/cam/camera_info"]
+    assert misspelt_remappings(args, ("image", "camera_info")) == []
 
 
 @pytest.mark.parametrize(
