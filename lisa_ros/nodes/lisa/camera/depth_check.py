@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import dropwhile
 from statistics import median
 
 from lisa_ros.nodes.common.conversions import check_depth, size_of
@@ -63,7 +64,8 @@ class DepthCheck:
         )
 
     def _rare(self, frames: list[CameraFrame]) -> str:
-        """A sentence if many images have no depth image of their moment."""
+        """A sentence if many images have no depth image of their moment, from the first one that has one."""
+        frames = list(dropwhile(lambda frame: frame.received_depth is None, frames))  # depth may have started later
         without = sum(frame.received_depth is None for frame in frames)
         if len(frames) < _ENOUGH_FRAMES or without < _OFTEN * len(frames):
             return ""

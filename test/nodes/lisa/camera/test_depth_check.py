@@ -33,6 +33,7 @@ def check(
     count: int = 6,
     kept_s: float = 0.0,
     depth_every: int = 1,
+    depth_from: int = 0,
     depth_frame: str = "",
     change: Any = lambda message: message,
     **fields: Any,
@@ -43,7 +44,7 @@ def check(
         frames.add_image(to_image_message(np.zeros((12, 16, 3), np.uint8), "rgb8", header(at)))
         if info is not None:
             frames.add_info(info_message(*info, header(at), **fields))
-        if depth_ms is not None and at // 100 % depth_every == 0:
+        if depth_ms is not None and at // 100 >= depth_from and at // 100 % depth_every == 0:
             message = metres_message(np.ones(depth[::-1], np.float32), header(at + depth_ms, depth_frame))
             frames.add_depth(change(message))
     return DepthCheck(frames)
@@ -117,3 +118,7 @@ def test_depth_at_a_lower_rate_than_its_images() -> None:
         check(count=9, depth_every=3, kept_s=60.0).trouble()
     )
     assert check(count=9, depth_every=3, kept_s=60.0, tolerance_s=0.11).trouble() == ""
+
+
+def test_depth_that_starts_after_the_images_is_no_trouble() -> None:
+    assert check(count=9, depth_from=5, kept_s=60.0).trouble() == ""
