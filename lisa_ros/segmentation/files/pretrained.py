@@ -11,6 +11,7 @@ from lisa_ros.segmentation.errors import LisaError
 
 _LEAST_VOCABULARY = 100
 """Entries of a tokenizer. transformers makes one of a few special tokens where the tokenizer's files are missing."""
+_BYTES_OF_FLOAT16 = 2
 
 
 def load_pretrained(
@@ -67,11 +68,21 @@ def check_weights(model: Any, report: dict[str, Any], folder: Path | str, error:
             f"{missing[0]}: it is not complete, or holds another model"
         )
     for name, tensor in model.state_dict().items():  # with the scales of quantized weights
-        if getattr(tensor, "is_floating_point", bool)() and not bool(tensor.isfinite().all()):
+        if getattr(tensor, "is_floating_point", bool)() and not all_finite(tensor):
             raise error(
                 f"{_file_of(name, folder)}: {name} has numbers that are NaN or infinite; the file is damaged, download "
                 "it again"
             )
+
+
+def all_finite(tensor: Any) -> bool:
+    """Whether no number of a torch tensor is NaN or infinite.
+
+    aminmax needs no memory, and about a thirtieth of the time of isfinite, which makes three arrays of the same shape.
+    """
+    if not tensor.numel() or tensor.element_size() < _BYTES_OF_FLOAT16:  # aminmax is not implemented for float8
+        return bool(tensor.isfinite().all())
+    return all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def _file_of(name: str, folder: Path | str) -> Path | str:

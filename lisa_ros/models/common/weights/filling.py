@@ -18,6 +18,7 @@ from lisa_ros.models.common.weights.files import ALIGNMENT, Layout
 from lisa_ros.models.common.weights.layout import Shape
 from lisa_ros.models.common.weights.quantization import is_quantized, linear_shapes, quantization_of
 from lisa_ros.models.common.weights.quantized_weights import part_layouts, place_weight, quantize_weight
+from lisa_ros.segmentation.files.pretrained import all_finite
 
 Rename = Callable[[str], str | None]
 
@@ -186,13 +187,13 @@ def check_finite(tensor: torch.Tensor, title: str) -> None:
         tensor: as stored.
         title: its file or folder, and its name.
     """
-    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+    if tensor.is_floating_point() and not all_finite(tensor):
         raise CheckpointError(f"{title} has numbers that are NaN or infinite; the file is damaged, download it again")
 
 
 def _check_range(stored: torch.Tensor, half: torch.Tensor, title: str) -> None:
     """The same after a conversion to float16, whose largest number is 65504."""
-    if not bool(half.isfinite().all()):
+    if half.is_floating_point() and not all_finite(half):
         check_finite(stored, title)
         raise CheckpointError(f"{title} has numbers that are too large for float16; use precision bf16 or fp32")
 
