@@ -19,16 +19,20 @@ _VAGUE = re.compile(
     re.IGNORECASE,
 )
 _NO_NAME = re.compile(
-    r"^(?:of|to|not|the|please|stop|cancel|wait|turn|go|come|hello|hi|thanks?|describe|explain|tell|say|count|compare)\b"
-    r"|\b(?:am|is|are|was|were|that|which|who|can|could|should|would|must|i|you|he|she|we|they|ones?|not|except)\b",
+    r"^(?:of|to|not|the|please|stop(?! signs?$)|cancel|wait|turn(?! signals?$)|go(?!-|\s+karts?$)|come|hello|hi|"
+    r"thanks?|describe|explain|tell|say|count|compare)\b|"
+    r"\b(?:am|is|are|was|were|that|which|who|can(?=\s+(?:be|it|not|the|this|these)\b)|could|should|would|must|i|you|he|"
+    r"she|we|they|ones?|not|except)\b",
     re.IGNORECASE,
 )
-"""What is in no name of things, and in the rest of a sentence that has none."""
+"""What is in no name of things, and in the rest of a sentence that has none. A can is a thing, too."""
 
 _PROPERTY = re.compile(
-    r"^\s*(?:what|which)(?:'s|\s+is|\s+are)\s+(?!(?:the|all|every|each|my|your|our)\b)", re.IGNORECASE
+    r"^\s*(?:(?:what|which)(?:'s|\s+is|\s+are)\s+(?!(?:the|all|every|each|my|your|our)\b)|"
+    r"can\s+(?:it|he|she|they|this|that|these|those|the|an?)\b)",
+    re.IGNORECASE,
 )
-"""What asks for things by a property: "what is dangerous here"."""
+"""What asks for things by a property, or about one: "what is dangerous here", "can it fly"."""
 
 _NEGATION = re.compile(r"\b(?:not|except|without|besides|other than|instead of|but (?:not|no))\b", re.IGNORECASE)
 

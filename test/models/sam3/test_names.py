@@ -8,6 +8,12 @@ import pytest
 from lisa_ros.models.sam3.names import NAMES_ONLY, ONE_NAME, name_in, why_no_name
 
 NAMED = {
+    "the can": "can",
+    "the soda can": "soda can",
+    "Where is the can opener?": "can opener",
+    "find the stop sign": "stop sign",
+    "the turn signals": "turn signals",
+    "a go-kart": "go-kart",
     "the red mug": "red mug",
     "Can you find every red mug, please?": "red mug",
     "show me the yellow bottle": "yellow bottle",
@@ -76,6 +82,12 @@ SEVERAL = (
     "hand me the mug and the spoon, please",
 )
 REASONED = (
+    "can it fly",
+    "can the robot fly?",
+    "what can be eaten",
+    "stop the robot",
+    "turn off the light",
+    "go home",
     "what can I use to open a bottle?",
     "what is dangerous here",
     "What is the object that can hold water?",
