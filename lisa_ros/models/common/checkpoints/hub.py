@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -147,24 +148,25 @@ def _downloaded(repository: str, where: str, files: tuple[str, ...], revision: s
         raise CheckpointError(
             f"{where}, and HF_HUB_OFFLINE is set; unset it, or run `lisa download` where there is a network"
         )
+    began_s = time.time()
     try:
         folder = Path(str(snapshot_download(repository, revision=revision, allow_patterns=list(files))))
     except KeyboardInterrupt:
         raise
     except Exception as error:
         raise CheckpointError(f"{where}, and {_reason(error)}") from error
-    _remove_parts(folder.parent.parent / "blobs")
+    _remove_parts(folder.parent.parent / "blobs", began_s)
     return folder
 
 
-def _remove_parts(blobs: Path) -> None:
+def _remove_parts(blobs: Path, began_s: float) -> None:
     """Remove what killed downloads left of files that are complete now: gigabytes that nothing else removes.
 
-    A part of a file that is not complete may be another process's.
+    A part of a file that is not complete, or that was written since our download began, may be another process's.
     """
     for part in blobs.glob("*.incomplete"):
-        if (blobs / part.name.partition(".")[0]).is_file():
-            with suppress(OSError):
+        with suppress(OSError):
+            if (blobs / part.name.partition(".")[0]).is_file() and part.stat().st_mtime < began_s:
                 part.unlink()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,33 @@ def test_what_the_hub_answers_is_one_sentence(
         find_folder("xinlai/LISA-7B-v1", "vision tower")
     assert said in str(raised.value) and "\n" not in str(raised.value)
     assert "vision tower 'xinlai/LISA-7B-v1'" in str(raised.value)
+
+
+def test_a_part_that_another_process_is_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a shared file system ignores locks, two processes download the same file, each into a part of its own."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "1234"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    killed, others, incomplete = (blobs / f"{name}.incomplete" for name in ("whole.1a", "whole.2b", "cut.3c"))
+    for part in (killed, others, incomplete):
+        part.write_text("a part")
+        os.utime(part, (1e9, 1e9))
+
+    def download(*args: object, local_files_only: bool = False, **kwargs: object) -> str:
+        if local_files_only:
+            raise OSError("it is not in the cache")
+        (blobs / "whole").write_text("all parts")
+        others.write_text("a larger part")
+        return str(snapshot)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert find_folder("somebody/tabletop") == snapshot
+    assert set(blobs.glob("*.incomplete")) == {others, incomplete}
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "", "x" * 5000, "x/" * 5000])
