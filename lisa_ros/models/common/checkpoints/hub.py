@@ -187,7 +187,7 @@ def _reason(error: Exception) -> str:
         return _refused(int(status))
     return (
         f"the hub could not be reached, or the download was interrupted ({type(error).__name__}); check the network "
-        "and repeat this, which resumes the download, or download it elsewhere"
+        "and repeat this, which keeps the files that are complete, or download it elsewhere"
     )
 
 

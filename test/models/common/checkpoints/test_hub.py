@@ -80,6 +80,7 @@ def test_offline_and_not_cached_is_one_sentence(cache: Path) -> None:
     ("error", "said"),
     [
         ("ConnectionError", "the hub could not be reached, or the download was interrupted (ConnectionError)"),
+        ("ConnectionError", "repeat this, which keeps the files that are complete, or download it elsewhere"),
         ("RepositoryNotFoundError", "the hub has no such repository"),
         ("GatedRepoError", "accepted its terms"),
         ("disk", "it could not be written: No space left on device"),
