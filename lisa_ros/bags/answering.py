@@ -66,7 +66,7 @@ class BagAnswer:
         command: The command.
         time_ns: Its time.
         status: The name of a constant of Segmentation.msg.
-        detail: The reason in one sentence if the status is not OK.
+        detail: The reason in one sentence if the status is not OK, and what the model cannot do of the command.
         frame: The messages of the frame; None: there is none.
         image: The frame's image, RGB; None: there is none.
         turn: The dialogue's turn; None: it became none.
@@ -203,7 +203,7 @@ class Answerer:
             command,
             command.time_ns(self.bag.start_ns),
             "OK" if objects else "NO_OBJECT",
-            "" if objects else why_no_object(finished.objects, 0.0),
+            f"{'' if objects else why_no_object(finished.objects, 0.0)} {finished.note}".strip(),
             frame,
             image,
             turn_of(command.text, finished, number),

@@ -85,7 +85,7 @@ def _entry(inferred: Inferred) -> dict[str, Any]:
     }
     if finished is not None:
         entry["answer"], entry["reason"] = finished.answer, finished.reason
-        entry["model"] = finished.model
+        entry["model"], entry["note"] = finished.model, finished.note
         entry["references"] = list(finished.references)
         entry["objects"] = [_packed_object(one) for one in finished.objects]
     return entry
@@ -100,7 +100,8 @@ def _inferred(entry: dict[str, Any]) -> Inferred:
             objects=objects,
             reason=entry["reason"],
             references=tuple(entry["references"]),
-            model=entry.get("model", ""),  # journals of earlier versions do not have it
+            model=entry.get("model", ""),  # journals of earlier versions have neither it nor the note
+            note=entry.get("note", ""),
         )
     return Inferred(finished, entry["refusal"], entry["frame_known"], *entry["ms"])
 

@@ -93,7 +93,8 @@ class ChatSession:
             answer, sentence = self._dialogue.ask(text, on_text, cancelled)
         whole = answer.explanation
         rest = whole[len(printed) :] if whole.startswith(printed) else f"\n{whole}"
-        self._print(rest + (f"\n({sentence})" if sentence else ""))
+        said = sentence or answer.note
+        self._print(rest + (f"\n({said})" if said else ""))
         self._answers.append(answer)
         self._show(answer)
 

@@ -181,6 +181,7 @@ def summary(result: dict[str, Any], output: Path) -> str:
     for number, turn in enumerate(result["turns"], start=1):
         shown = f" (refers to turn {', '.join(map(str, turn['references']))})" if turn["references"] else ""
         lines += [f"turn {number}: {turn['text']}{shown}", f"  answer: {turn['explanation'] or turn['answer']}"]
+        lines += [f"  note: {turn['note']}"] if "note" in turn else []
         lines += [f"  {number_symbol(i)} {_object(mask, output)}" for i, mask in enumerate(turn["masks"], start=1)]
         lines.append(f"  time: {_times(turn['timing_ms'])}; overlay: {output / turn['overlay']}")
     return "\n".join([*lines, f"files: {output}/ (result.json, masks and overlays)"])

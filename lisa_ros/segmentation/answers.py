@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
@@ -195,6 +196,8 @@ def _checked_end(end: Finished, size: tuple[int, ...], checked: _Checked) -> Fin
 
 def _checked_once(found: object, size: tuple[int, ...], checked: _Checked) -> ObjectMask:
     if id(found) not in checked:
+        if len(checked) >= _MOST_OBJECTS:
+            raise ValueError(f"the model returned more than {_MOST_OBJECTS} objects, the most of an answer")
         if not isinstance(found, ObjectMask):
             raise ValueError(f"the model returned {_kind(found)} as an object; an ObjectMask is expected")
         checked[id(found)] = (found, _checked_object(found, size))
@@ -214,7 +217,7 @@ def _checked_object(found: ObjectMask, size: tuple[int, ...]) -> ObjectMask:
         raise ValueError(f"the model returned the score {score}; a score lies between 0 and 1")
     box = None
     if found.box is not None:
-        x0, y0, x1, y1 = (_real("box", one) for one in _exactly("box", found.box, 4))
+        x0, y0, x1, y1 = (_finite("box", one) for one in _exactly("box", found.box, 4))
         box = (x0, y0, x1, y1)
     if not isinstance(found.score_calibrated, bool | np.bool_):
         raise ValueError(f"the model's score_calibrated is {_kind(found.score_calibrated)}; a bool is expected")
@@ -245,7 +248,7 @@ def _exactly(name: str, value: Any, count: int) -> Sequence[object]:
 
 def _whole(name: str, value: object) -> int:
     if not isinstance(value, Integral) or not 0 <= int(value) < 1 << 31:
-        raise ValueError(f"the model's {name} has {_kind(value)}; a whole number from 0 to 2^31 is expected")
+        raise ValueError(f"the model's {name} has {_kind(value)}; a whole number from 0 to 2^31 - 1 is expected")
     return int(value)
 
 
@@ -253,6 +256,12 @@ def _real(name: str, value: object) -> float:
     if not isinstance(value, Real):
         raise ValueError(f"the model's {name} has {_kind(value)}; a number is expected")
     return float(value)
+
+
+def _finite(name: str, value: object) -> float:
+    if not math.isfinite(number := _real(name, value)):
+        raise ValueError(f"the model's {name} has {number}; a finite number is expected")
+    return number
 
 
 def _kind(value: object) -> str:

@@ -19,6 +19,7 @@ from lisa_ros.bags.commands import BagCommand, parse_command, read_commands
 from lisa_ros.bags.frames import Topics
 from lisa_ros.bags.run import BagJob, Progress, Summary, run_bag
 from lisa_ros.models.combined.by_name import ByNameSegmenter
+from lisa_ros.segmentation.answers import Finished
 from lisa_ros.segmentation.errors import LisaError
 
 COMMANDS = (BagCommand(0.55, "ann", "two"), BagCommand(0.75, "bob", "history"), BagCommand(1.25, "ann", "history"))
@@ -165,16 +166,32 @@ class InterruptedOnce(ScriptedSegmenter):
         return super().session(*arguments, **options)
 
 
+class Noting(ScriptedSegmenter):
+    """It says of each command what it cannot do of it."""
+
+    def session(self, *arguments: Any, **options: Any) -> Any:
+        session = super().session(*arguments, **options)
+        segment = session.segment
+
+        def noted(*said: Any, **how: Any) -> Any:
+            for event in segment(*said, **how):
+                yield dataclasses.replace(event, note="One is left out.") if isinstance(event, Finished) else event
+
+        session.segment = noted
+        return session
+
+
 def test_with_two_models_each_answer_says_which_one_answered_also_after_an_interruption(
     tmp_path: Path, recorded: Path
 ) -> None:
-    both = ByNameSegmenter(InterruptedOnce(name="reasoning"), ScriptedSegmenter(name="names"))
+    both = ByNameSegmenter(InterruptedOnce(name="reasoning"), Noting(name="names"))
     commands = (BagCommand(0.55, "a", "the red mug"), BagCommand(0.75, "a", "something blue"))
     with pytest.raises(KeyboardInterrupt):
         run(recorded, tmp_path / "out", both, commands=commands)
     assert run(recorded, tmp_path / "out", both, commands=commands).resumed == 1
     answers = [one for _, one in written(tmp_path / "out")["/lisa/segmentation"]]
-    assert [(one.status, one.model) for one in answers] == [(0, "names"), (0, "reasoning")]
+    said = [(one.status, one.model, one.detail) for one in answers]
+    assert said == [(0, "names", "One is left out."), (0, "reasoning", "")]
     run(recorded, tmp_path / "alone", commands=commands)
     assert {one.model for _, one in written(tmp_path / "alone")["/lisa/segmentation"]} == {"scripted"}
 

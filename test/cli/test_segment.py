@@ -107,7 +107,7 @@ class OneMask:
         mask[2:5, 3:9] = True
         found = ObjectMask(mask, (0, 5), 0.123456, box=(3.0, 2.0, 9.123456, 5.0), phrase="mug", refined=mask)
         yield MaskFound(found)
-        yield Finished("[SEG]", (found, ObjectMask(np.zeros_like(mask), (0, 5))), "end")
+        yield Finished("[SEG]", (found, ObjectMask(np.zeros_like(mask), (0, 5))), "end", note="One is left out.")
 
 
 def test_everything_that_a_model_reports_fits_the_schema(tmp_path: Path) -> None:
@@ -115,6 +115,7 @@ def test_everything_that_a_model_reports_fits_the_schema(tmp_path: Path) -> None
     result = segment_image(OneMask(), image, ["the mug"], tmp_path, origin=Origin("a.png"))
     Draft202012Validator(schema()).validate(result)
     Draft202012Validator.check_schema(schema())
+    assert result["turns"][0]["note"] == "One is left out."
     first, empty = result["turns"][0]["masks"]
     assert first["bbox"] == [3, 2, 6, 3] and first["centroid"] == [5.5, 3.0] and first["file"] == "turn1_mask1.png"
     assert (first["score"], first["score_calibrated"], first["box"]) == (0.1235, False, [3.0, 2.0, 9.12, 5.0])

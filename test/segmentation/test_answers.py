@@ -50,6 +50,12 @@ def test_numbers_of_numpy_become_those_of_python_and_the_object_stays_one(kind: 
     assert type(mask.object.score) is (float if score is not None else type(None))
 
 
+def test_masks_without_end_are_refused() -> None:
+    endless = (MaskFound(ObjectMask(MASK, (0, 5))) for _ in iter(int, 1))
+    with pytest.raises(ValueError, match="more than 1000 objects"):
+        list(checked_events(endless, (4, 6)))
+
+
 def test_nothing_is_heard_after_the_end() -> None:
     def endless() -> Iterator[object]:
         yield Finished("", (), "end")
@@ -82,6 +88,7 @@ WRONG: list[tuple[object, str]] = [
     (of_object(span=(0, 2.5)), "span has 2.5 of type float; a whole number"),
     (of_object(box=(1, 2, 3)), "box is a value of type tuple; 4 numbers"),
     (of_object(box=("1", 2, 3, 4)), "box has a value of type str; a number"),
+    (of_object(box=(0, 0, math.inf, 4)), "box has inf; a finite number is expected"),
     (of_object(score_calibrated="yes"), "score_calibrated is a value of type str; a bool"),
     (of_object(phrase=7), "phrase is 7 of type int; a str"),
     (of_object(attributes=None), "attributes are None of type NoneType; a mapping"),

@@ -103,7 +103,7 @@ def segment_image(
         events = session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer)
         finished, timing_ms = _timed(checked_events(events, image.shape[:2]))
         turns.append(turn_of(text, finished, index + 1))
-        answered = {"model": finished.model} if finished.model else {}
+        answered = {name: said for name in ("model", "note") if (said := getattr(finished, name))}
         written.append({**_write_turn(image, turns[-1], output), **answered, "timing_ms": timing_ms})
     result = {**_described(segmenter, image, origin or Origin()), "turns": written}
     write_json(output / "result.json", result)

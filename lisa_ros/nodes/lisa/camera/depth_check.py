@@ -72,7 +72,7 @@ class DepthCheck:
         return (
             f"{without} of the newest {len(frames)} images have no depth image within sync_tolerance"
             f" ({1000 * self._frames.tolerance_s():.0f} ms): answers about them have no 3-D position. Let the camera"
-            " publish depth at the rate of its images."
+            " publish depth at the rate of its images, or raise sync_tolerance."
         )
 
     def _unusable(self, frame: CameraFrame) -> str:
