@@ -16,7 +16,7 @@ from lisa_ros.speech.recognition.recognizer import Recognition, Recognizer
 _SPEEDS = (1.0, 0.91, 1.1)
 """A recogniser reports one text. Played a little slower and faster, the same sound gives it other readings."""
 
-_PART_SHARE = 0.15
+_PART_SHARE = 0.1
 """Recognising parts of an utterance may take this share of the time that it has lasted: a machine that is slow or busy
 shows fewer of them, and is free when the utterance ends."""
 
