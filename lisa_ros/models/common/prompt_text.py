@@ -9,6 +9,13 @@ from collections.abc import Iterable
 _CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 
 
+def in_sentence_case(text: str) -> str:
+    """A text in which only the first letters of sentences keep their case, and "I": "THE Mug" becomes "The mug"."""
+    lower = "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
+    kept = re.sub(r"(?:^|[.!?]\s+)\w", lambda found: text[found.start() : found.end()], lower)
+    return re.sub(r"(?<!\w)i(?!\w)", "I", kept)
+
+
 def neutralize(text: str, control_texts: Iterable[str]) -> str:
     """An operator's text as plain text.
 

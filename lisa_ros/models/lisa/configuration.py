@@ -35,12 +35,15 @@ class LisaConfig(LlavaConfig):
             so trained has `"lisa_ros_point_prompts": false`.
         most_objects: the most objects of one answer that the model was trained with, `"lisa_ros_most_objects"` of
             config.json; 0: not known.
+        sentence_case: whether commands are given to the model in sentence case, `"lisa_ros_sentence_case"` of
+            config.json: a model with a small vocabulary reads words in capitals as other words.
     """
 
     wrap_image: bool
     out_dim: int
     point_prompts: bool = True
     most_objects: int = 0
+    sentence_case: bool = False
 
     @property
     def seg_token_id(self) -> int:
@@ -74,6 +77,7 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), needed),
         point_prompts=bool(raw.get("lisa_ros_point_prompts", True)),
         most_objects=int(raw.get("lisa_ros_most_objects", 0)),
+        sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
         converted=converted_quantization(raw, folder),
     )
 

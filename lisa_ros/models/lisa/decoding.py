@@ -14,7 +14,7 @@ from lisa_ros.models.common.errors import PromptTooLongError
 from lisa_ros.models.common.language.engine import Engine, Generation
 from lisa_ros.models.common.loaded import TextModel
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.common.prompt_text import neutralize
+from lisa_ros.models.common.prompt_text import in_sentence_case, neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts, NoDrafts
@@ -89,13 +89,14 @@ class Lisa(TextModel):
             command: what the operator typed; no control text in it has any effect.
             history: earlier commands and the model's raw answers to them.
         """
-        earlier = [
-            (neutralize(command, self._control_texts), neutralize(answer, self._answer_controls))
-            for command, answer in history
-        ]
-        exchanges = [*earlier, (neutralize(command, self._control_texts), "")]
+        earlier = [(self._plain(command), neutralize(answer, self._answer_controls)) for command, answer in history]
+        exchanges = [*earlier, (self._plain(command), "")]
         prompt = build_prompt(self.template, exchanges, wrap_image=self.config.wrap_image)
         return self.tokenizer.encode_prompt(prompt)
+
+    def _plain(self, command: str) -> str:
+        cased = in_sentence_case(command) if self.config.sentence_case else command
+        return neutralize(cased, self._control_texts)
 
     def free_positions(self, prompt_ids: Sequence[int], image: EncodedImage) -> int:
         """Positions of the context that a prompt leaves for its answer; negative where the prompt is too long."""

@@ -47,6 +47,16 @@ def scored(segmenter: Segmenter, views: list[View], tmp_path_factory: pytest.Tem
     return score_views(segmenter, views, views, tmp_path_factory.mktemp("scored"))
 
 
+def test_capitals_make_no_difference(golden_lisa: Path) -> None:
+    answer = "It is [SEG]."
+    typed, usual = ("AND THE BLUE MUG", [("The Duck", answer)]), ("And the blue mug", [("The duck", answer)])
+    embedded = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
+    assert embedded.prompt_ids(*typed) == embedded.prompt_ids(*usual)
+    # Other checkpoints get what was typed, as the public code gives it to them.
+    released = load_lisa(golden_lisa, LoadOptions(device="cpu"))
+    assert released.prompt_ids(*typed) != released.prompt_ids(*usual)
+
+
 def score_views(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:
     """Dialogues about `views`, in which the model gets the images of `seen`."""
     rng = np.random.default_rng(1)

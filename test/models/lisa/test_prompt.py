@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from lisa_ros.models.common import options
-from lisa_ros.models.common.prompt_text import neutralize
+from lisa_ros.models.common.prompt_text import in_sentence_case, neutralize
 from lisa_ros.models.lisa.prompt import TEMPLATES, build_prompt, template_doubt
 
 CONTROL = (
@@ -49,6 +49,22 @@ def test_every_template_is_an_option() -> None:
 def test_no_wrapping() -> None:
     assert "ASSISTANT" in build_prompt(TEMPLATES["llava_v1"], [("x", "")], wrap_image=False)
     assert "<im_start>" not in build_prompt(TEMPLATES["llava_v1"], [("x", "")], wrap_image=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "cased"),
+    [
+        ("THE Red MUG", "The red mug"),
+        ("the BLUE Bottle!!!", "the blue bottle!!!"),
+        ("hI, I'M LOOKING FOR IT. PLEASE HELP", "hi, I'm looking for it. Please help"),
+        ("What is it? Please output segmentation mask.", "What is it? Please output segmentation mask."),
+        ("AND I", "And I"),
+        ("İstanbul", "İstanbul"),
+        ("", ""),
+    ],
+)
+def test_capitals_of_sentences_stay_and_others_go(text: str, cased: str) -> None:
+    assert in_sentence_case(text) == cased
 
 
 @pytest.mark.parametrize(
