@@ -11,6 +11,7 @@ import time
 from collections import Counter
 
 import rclpy
+from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile
 
 from lisa_ros.client import LisaClient
@@ -36,6 +37,14 @@ def _connected(client: LisaClient, outputs: int) -> bool:
     return client.is_complete(60.0) and client.result().status.name not in ("NO_IMAGE", "NO_NODE")
 
 
+def _hears(node: Node, answers: Counter[str]) -> bool:
+    """Whether the subscription has got an answer, of a goal, too: the node may know only the client's so far."""
+    end_s = time.monotonic() + 2.0
+    while not answers and time.monotonic() < end_s:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    return bool(answers)
+
+
 def main(commands: int, goals: int, outputs: int) -> None:
     rclpy.init()
     node, client = rclpy.create_node("elsewhere"), LisaClient()
@@ -47,7 +56,7 @@ def main(commands: int, goals: int, outputs: int) -> None:
         rclpy.spin_once(node, timeout_sec=0.1)
         if time.monotonic() > end_s:
             raise SystemExit("the node was not discovered")
-    while not _connected(client, outputs):
+    while not (_connected(client, outputs) and _hears(node, answers)):
         time.sleep(0.1)
     print("connected", flush=True)
     answers.clear()

@@ -14,8 +14,8 @@ from rclpy.node import Node
 from lisa_ros.nodes.access.rights import Rights
 from lisa_ros.segmentation.errors import LisaError
 
-_STILL_S = 1.0
-"""The graph counts as known when it has not changed for so long."""
+_STILL_S = 4.0
+"""The graph counts as known when it has not changed for so long: Fast DDS announces a process every 3 s."""
 
 
 class GraphError(LisaError):
