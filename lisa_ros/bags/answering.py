@@ -18,7 +18,7 @@ from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.images.decoding import depth_from, rgb_from
 from lisa_ros.segmentation.answers import CommandError, Finished, Mask, MaskFound, ObjectMask, checked_events
 from lisa_ros.segmentation.errors import ImageError, LisaError
-from lisa_ros.segmentation.found import found_objects, why_no_object
+from lisa_ros.segmentation.found import answer_detail, found_objects
 from lisa_ros.segmentation.interface import EncodedImage, Segmenter
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.spatial.camera import CameraModel
@@ -203,7 +203,7 @@ class Answerer:
             command,
             command.time_ns(self.bag.start_ns),
             "OK" if objects else "NO_OBJECT",
-            f"{'' if objects else why_no_object(finished.objects, 0.0)} {finished.note}".strip(),
+            answer_detail(finished, 0.0),
             frame,
             image,
             turn_of(command.text, finished, number),

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lisa_ros.segmentation.answers import ObjectMask
+from lisa_ros.segmentation.answers import Finished, ObjectMask
+from lisa_ros.segmentation.text import detail_of
 
 
 def is_object(found: ObjectMask, min_score: float) -> bool:
@@ -27,3 +28,9 @@ def why_no_object(objects: Sequence[ObjectMask], min_score: float) -> str:
     if objects:
         return "The model named an object, but its mask is empty."
     return "The model's answer names no object in the image."
+
+
+def answer_detail(finished: Finished, min_score: float) -> str:
+    """Why an answer has no object, where it has none, and what the model cannot do of the command; may be empty."""
+    reason = "" if found_objects(finished.objects, min_score) else why_no_object(finished.objects, min_score)
+    return f"{reason} {detail_of(finished.note)}".strip()

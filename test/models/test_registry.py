@@ -91,6 +91,14 @@ def test_a_package_that_cannot_be_imported_is_one_sentence() -> None:
     assert all("\n" not in sentence for sentence in found.broken)
 
 
+def importable(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module with a source, which can be imported during the test."""
+    name = f"toy_{abs(hash(source))}"
+    (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    return name
+
+
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
@@ -105,9 +113,7 @@ def test_a_package_that_cannot_be_imported_is_one_sentence() -> None:
 def test_a_package_that_is_wrong_leaves_the_models_of_others(
     source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = f"toy_{abs(hash(source))}"
-    (tmp_path / f"{name}.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
+    name = importable(source, tmp_path, monkeypatch)
     found = read_registry((EntryPoint("toy", f"{name}:MODEL", ENTRY_POINT_GROUP),))
     assert found.models == OURS
     (broken,) = found.broken
@@ -157,9 +163,7 @@ def load(folder, options): return Segmenter()
 def test_a_model_of_a_package_that_cannot_be_loaded_is_one_sentence(
     source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = f"toy_{abs(hash(source))}"
-    (tmp_path / f"{name}.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
+    name = importable(source, tmp_path, monkeypatch)
     model = ModelDescription("toy", "Toy", name, lambda config: True)
     with pytest.raises(LisaError, match=sentence) as refused:
         model.load(tmp_path, None)

@@ -78,8 +78,8 @@ class LisaSession(TextSession):
             pointing.refuse(f"The checkpoint {self._lisa.name}, whose mask decoder was not trained with them,")
 
     def _note(self, command: str, kind: AnswerKind) -> str:
-        most, listed = self._lisa.config.most_objects, listed_objects(command)
-        if kind == "mask_only" or not 0 < most < listed:
+        most = self._lisa.config.most_objects
+        if kind == "mask_only" or not most or (listed := listed_objects(command)) <= most:
             return ""
         return f"This model marks at most {most} objects per command, and this one lists {listed}: name fewer at once."
 

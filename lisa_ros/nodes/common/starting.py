@@ -69,6 +69,12 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def at_signals(act: Callable[[], object], *others: signal.Signals) -> None:
+    """SIGINT, SIGTERM and others call a function from now on, instead of ending the process."""
+    for number in (signal.SIGINT, signal.SIGTERM, *others):
+        signal.signal(number, lambda *_: act())
+
+
 class Stop:
     """Asks the main thread to end the process.
 
@@ -99,8 +105,7 @@ class Stop:
 
     def at_signals(self, *others: signal.Signals) -> None:
         """SIGINT, SIGTERM and others set it from now on, instead of ending the process."""
-        for number in (signal.SIGINT, signal.SIGTERM, *others):
-            signal.signal(number, lambda *_: self.set())
+        at_signals(self.set, *others)
 
 
 def run_node(make: Callable[[], NodeT], stop: Stop, close: Callable[[NodeT], bool] | None = None) -> None:

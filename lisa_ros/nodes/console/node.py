@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
@@ -26,7 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded_by
-from lisa_ros.nodes.common.starting import StartError, start_ros
+from lisa_ros.nodes.common.starting import StartError, at_signals, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
 from lisa_ros.segmentation.errors import how_to_install
 
@@ -166,8 +165,7 @@ def _end_by_signals(server: Any) -> None:
 
     uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
+    at_signals(lambda: setattr(server, "should_exit", True))
 
 
 def _server_config(app: ASGIApp, parameters: ConsoleParameters) -> uvicorn.Config:

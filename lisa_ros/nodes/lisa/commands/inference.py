@@ -10,9 +10,8 @@ from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.camera.frames import EncodedFrame
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.segmentation.answers import CommandError, Event, Finished, MaskFound, checked_events
-from lisa_ros.segmentation.found import found_objects, is_object, why_no_object
+from lisa_ros.segmentation.found import answer_detail, found_objects, is_object
 from lisa_ros.segmentation.interface import Segmenter, answering
-from lisa_ros.segmentation.text import detail_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
 
@@ -137,7 +136,5 @@ def _collect(events: Iterable[Event]) -> _Collected:
 
 def _status(finished: Finished, min_score: float) -> tuple[int, str]:
     """The answer's status and detail."""
-    note = detail_of(finished.note)
-    if found_objects(finished.objects, min_score):
-        return Segmentation.OK, note
-    return Segmentation.NO_OBJECT, f"{why_no_object(finished.objects, min_score)} {note}".rstrip()
+    status = Segmentation.OK if found_objects(finished.objects, min_score) else Segmentation.NO_OBJECT
+    return status, answer_detail(finished, min_score)
