@@ -183,10 +183,13 @@ def test_a_download_that_is_stopped_in_the_middle_is_repeated(
     stopped = downloading(hub, tmp_path)
     assert HALFWAY.wait(60)
     stopped.send_signal(number)
-    threading.Timer(2, GO_ON.set).start()  # huggingface_hub ends at Ctrl-C when the files in progress are there
+    going_on = threading.Timer(2, GO_ON.set)  # huggingface_hub ends at Ctrl-C when the files in progress are there
+    going_on.start()
     _, errors = stopped.communicate(timeout=60)
     assert stopped.returncode == status, errors
     assert "Traceback" not in errors
+    going_on.cancel()
+    going_on.join()  # else it sets GO_ON while the next test waits for the middle of its download
     GO_ON.set()
     if number != signal.SIGINT:
         check_repeated(hub, tmp_path)
