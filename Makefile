@@ -42,7 +42,7 @@ docs: setup ## Builds the documentation site into output/docs; a broken link fai
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet
 
 test: lint ## Lint, types and all tests but the slow ones
-	@tools/run --private pytest -q -n 2 --dist loadscope --durations=25 --durations-min=5
+	@tools/run --private pytest -q -n 2 --dist loadscope --durations=25 --durations-min=5 --reruns 1 -rfER
 
 test-slow: setup ## The slow tests alone: a fresh clone of HEAD, long runs
 	@tools/run --private pytest -q -m slow

@@ -63,6 +63,7 @@ EXTRAS_REQUIRE = {
         "mypy",
         "playwright",
         "pytest",
+        "pytest-rerunfailures",
         "pytest-timeout",
         "pytest-xdist",
         "ruff",
