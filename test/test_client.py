@@ -33,7 +33,7 @@ def probe(scripted_probe: Probe) -> Iterator[Probe]:
     scripted_probe.ask_about(camera_images.message("rgb8"), "red")
     assert scripted_probe.set_parameter("max_image_age", 0.0).successful
     yield scripted_probe
-    assert scripted_probe.set_parameter("max_image_age", 5.0).successful
+    assert scripted_probe.set_parameter("max_image_age", 60.0).successful
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from rclpy.node import Node
 
 from lisa_ros.demo.spun_node import spun_node
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def private_domain() -> int:
@@ -141,13 +141,18 @@ def talking_node(name: str) -> Iterator[Node]:
 
 
 def scripted_node(*arguments: str) -> list[str]:
-    """The command line of lisa_node with the scripted segmenter."""
+    """The command line of lisa_node with the scripted segmenter.
+
+    A test that is held up for some seconds between its image and its command must not find the image too old.
+    """
     command = [sys.executable, str(PROCESSES / "scripted_node.py")]
     return [
         *command,
         "--ros-args",
         "-p",
         "dialogue_file:=''",
+        "-p",
+        "max_image_age:=60.0",
         *arguments,
     ]  # dialogues must not pass from one test to the next
 
