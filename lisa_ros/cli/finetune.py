@@ -12,6 +12,7 @@ from lisa_ros.cli.parsing import CommandParser, Condition
 from lisa_ros.models.common.options import DEVICES, TEMPLATES, LoadOptions
 from lisa_ros.training.finetune.options import (
     CHECK_IMAGES,
+    LINEAR_LAYERS,
     PRECISIONS,
     QUANTIZATIONS,
     RECOMPUTE,
@@ -128,9 +129,10 @@ def _add_model(parser: CommandParser) -> None:
         "--targets",
         nargs="+",
         default=lora.targets,
+        choices=LINEAR_LAYERS,
         metavar="LAYER",
         applies=_ADAPTED,
-        help="LLaMA layers with LoRA (default: q_proj v_proj)",
+        help=f"LLaMA layers with LoRA: {', '.join(LINEAR_LAYERS)} (default: q_proj v_proj)",
     )
     parser.add_argument(
         "--freeze",

@@ -15,7 +15,7 @@ from lisa_ros.datasets.samples import DataError, Sample, usable
 from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
-from lisa_ros.models.lisa.configuration import read_configuration
+from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.output_folders import OutputError, check_output_folder
 from lisa_ros.training.finetune import general
@@ -116,7 +116,9 @@ def check_output(output: Path) -> None:
 
 def check_source(options: FinetuneOptions) -> Settings:
     """Refuses a checkpoint that cannot be fine-tuned; returns what identifies it."""
-    stored = read_configuration(options.checkpoint).stored  # raises for what is no LISA
+    configuration = read_configuration(options.checkpoint)  # raises for what is no LISA
+    _check_rank(options, configuration)
+    stored = configuration.stored
     if stored != "none":
         raise LisaError(
             f"{options.checkpoint} is converted to {stored}, and what is learned cannot be added to such weights; "
@@ -126,6 +128,16 @@ def check_source(options: FinetuneOptions) -> Settings:
         "checkpoint": files_fingerprint(WeightFiles(options.checkpoint).files),
         "clip": files_fingerprint(WeightFiles(clip_folder(options)).files),
     }
+
+
+def _check_rank(options: FinetuneOptions, configuration: LisaConfig) -> None:
+    """Refuses adapters that have more weights than the layers that they are added to."""
+    width = configuration.language.hidden_size
+    if options.lora.rank > width:
+        raise LisaError(
+            f"rank is {options.lora.rank}; it can be at most {width}, the width of LLaMA's layers in "
+            f"{options.checkpoint}. 4 to 64 are usual"
+        )
 
 
 def read_sets(options: FinetuneOptions) -> Sets:

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lisa_ros.models.common.weights.files import WeightFiles
 from lisa_ros.models.lisa.keys import lisa_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.segmentation.errors import LisaError, how_to_install
-from lisa_ros.training.finetune.options import WHOLE_PARTS, LoraOptions
+from lisa_ros.training.finetune.options import WHOLE_PARTS, LoraOptions, check_trained
 
 _ADAPTER = "default"
 _INSIDE_ADAPTER = re.compile(r"^(?P<layer>.+)\.(?:base_layer|lora_[A-Za-z_]+)(?:\..+)?$")
@@ -47,8 +46,7 @@ def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], fol
     unknown = sorted(set(whole) - set(WHOLE_PARTS))
     if unknown:
         raise LisaError(f"there is no part {', '.join(unknown)} to train; there are {', '.join(WHOLE_PARTS)}")
-    if not whole and not lora.rank:
-        raise LisaError("nothing is to be trained: every part is frozen, and rank 0 adds no adapters")
+    check_trained(lora, whole)
     if lora.rank:
         _add_adapters(network, lora)
     modules = [network.get_submodule(WHOLE_PARTS[part]) for part in whole]
@@ -58,13 +56,6 @@ def prepare(network: LisaNetwork, lora: LoraOptions, whole: Collection[str], fol
 
 
 def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
-    known = linear_names(network)
-    unknown = sorted(set(lora.targets) - known)
-    if unknown or not lora.targets:
-        raise LisaError(
-            f"LLaMA's blocks have no linear layer {', '.join(unknown) or 'without a name'}; "
-            f"targets can be {', '.join(sorted(known))}"
-        )
     # peft imports it where it is installed, and then it logs that kernels can be downloaded.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
@@ -83,15 +74,6 @@ def _add_adapters(network: LisaNetwork, lora: LoraOptions) -> None:
     for name, weight in network.language.named_parameters():
         if ".lora_" in name:
             weight.data = weight.data.float()
-
-
-def linear_names(network: LisaNetwork) -> set[str]:
-    """Last names of the linear layers in LLaMA's blocks: q_proj, gate_proj and so on."""
-    return {
-        name.rpartition(".")[2]
-        for name, module in network.language.layers.named_modules()
-        if isinstance(module, nn.Linear)
-    }
 
 
 def _read_exactly(network: LisaNetwork, folder: Path) -> None:

@@ -8,6 +8,7 @@ not have, and for what replay and check need.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +32,9 @@ WHOLE_PARTS: dict[str, str] = {
     "mask_decoder": "visual_model.mask_decoder",
 }
 """Parts that are trained whole, beside the adapters: upstream's name -> LisaNetwork's module."""
+
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of each of LLaMA's blocks: what adapters can be added to."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class LoraOptions:
         rank: of the matrices that are added; 0 adds none.
         alpha: they are scaled by alpha / rank.
         dropout: share of their inputs that a step leaves out.
-        targets: names of linear layers of LLaMA's blocks.
+        targets: names of LINEAR_LAYERS.
     """
 
     rank: int = 8
@@ -79,6 +83,18 @@ class LoraOptions:
             raise LisaError(f"alpha is {self.alpha}; it has to be above 0")
         if not 0 <= self.dropout < 1:
             raise LisaError(f"dropout is {self.dropout}; it can be 0 or more, but below 1")
+        unknown = sorted(set(self.targets) - set(LINEAR_LAYERS))
+        if self.rank and (unknown or not self.targets):
+            raise LisaError(
+                f"LLaMA's blocks have no linear layer {', '.join(unknown) or 'without a name'}; "
+                f"targets can be {', '.join(LINEAR_LAYERS)}"
+            )
+
+
+def check_trained(lora: LoraOptions, whole: Collection[str]) -> None:
+    """Raises a ValueError where the adapters and the parts that are trained whole leave nothing to train."""
+    if not whole and not lora.rank:
+        raise LisaError("nothing is to be trained: every part is frozen, and rank 0 adds no adapters")
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class FinetuneOptions:
         if unknown:
             raise LisaError(f"there is no part {', '.join(unknown)} to freeze; there are {', '.join(WHOLE_PARTS)}")
         self.lora.check()
+        check_trained(self.lora, self.whole)
         self._check_general()
         self._check_load()
 

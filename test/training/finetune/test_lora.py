@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.weights.files import WeightFiles
@@ -17,7 +18,7 @@ from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.training.finetune.lora import Learned, prepare, trained_parts
 from lisa_ros.training.finetune.merging import write_merged
-from lisa_ros.training.finetune.options import WHOLE_PARTS, LoraOptions
+from lisa_ros.training.finetune.options import LINEAR_LAYERS, WHOLE_PARTS, LoraOptions
 
 EMBEDDED = embedded_checkpoint()
 CPU = LoadOptions(device="cpu", precision="fp32")
@@ -203,6 +204,13 @@ def test_a_clip_beside_the_checkpoint_is_found_from_the_output(golden_lisa: Path
 def test_what_cannot_be_trained(options: Callable[[], LoraOptions], whole: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prepare(load().network, options(), whole, EMBEDDED)
+
+
+def test_the_linear_layers_of_a_block_are_known_without_loading_it() -> None:
+    names = [
+        name for name, module in load().network.language.layers[0].named_modules() if isinstance(module, nn.Linear)
+    ]
+    assert {name.rpartition(".")[2] for name in names} == set(LINEAR_LAYERS)
 
 
 def test_without_adapters_the_whole_parts_can_be_trained() -> None:

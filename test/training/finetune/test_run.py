@@ -23,7 +23,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.training.finetune import stage as stages
 from lisa_ros.training.finetune.inputs import schedule
-from lisa_ros.training.finetune.options import FinetuneOptions, LoraOptions
+from lisa_ros.training.finetune.options import WHOLE_PARTS, FinetuneOptions, LoraOptions
 from lisa_ros.training.finetune.run import finetune
 
 SCRIPT = Path(__file__).with_name("waiting_finetuning.py")
@@ -274,12 +274,27 @@ def test_a_checkpoint_that_is_not_lisa(data: Path, tmp_path: Path, capsys: pytes
         ({"load": LoadOptions(precision="fp16")}, "fp16"),
         ({"load": LoadOptions(quantization="8bit")}, "8bit"),
         ({"lora": LoraOptions(dropout=2.0)}, "dropout is 2.0"),
+        ({"lora": LoraOptions(targets=("q_proj", "foo"))}, "no linear layer foo; targets can be q_proj, k_proj"),
+        ({"lora": LoraOptions(rank=0), "frozen": tuple(WHOLE_PARTS)}, "nothing is to be trained"),
     ],
 )
 def test_invalid_options(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     options = {"checkpoint": tmp_path, "data": (tmp_path,), "output": tmp_path / "out", **change}
     with pytest.raises(ValueError, match=message):
         finetune(FinetuneOptions(**options))
+
+
+def test_adapters_that_cannot_be_added_are_refused_before_anything_is_loaded(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lisa_ros.training.finetune.run.load_lisa", pytest.fail)
+    assert main(command(data, tmp_path / "out", "--rank", "100000")) == 2
+    assert "rank is 100000; it can be at most 192, the width of LLaMA's layers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(command(data, tmp_path / "out", "--targets", "foo"))
+    said = capsys.readouterr().err
+    assert "'foo'" in said and "down_proj" in said
+    assert not (tmp_path / "out.work").exists()
 
 
 def test_epochs_become_steps(tmp_path: Path) -> None:
