@@ -39,14 +39,16 @@ _VAGUE = re.compile(
     r"^(?:(?:some|any|every)?(?:thing|one|body)|things?|ones?|objects?|items?|it|them|(?:what|who|how)\b.*)$",
     re.IGNORECASE,
 )
-_COLOUR = r"(?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y|silver|golden)"
-_TWO_COLOURS = re.compile(rf"\b({_COLOUR}) and ({_COLOUR})\b(?= \w)", re.IGNORECASE)
+COLOUR = r"(?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y|silver|golden)"
+"""Of regular expressions: a colour's name."""
+_TWOCOLOURS = re.compile(rf"\b({COLOUR}) and ({COLOUR})\b(?= \w)", re.IGNORECASE)
 _NEXT_NAME = re.compile(r"\s*(?:,|&|(?:,\s*)?\b(?:and|or)\b)\s*(?=\w)", re.IGNORECASE)
-_NO_NEXT_NAME = re.compile(
+NO_NEXT_NAME = re.compile(
     r"(?:please|explain|say|tell|describe|name|count|why|how|what|which|who|that|then|thanks?|drop|bring|throw|place|"
     r"open|close|come|go|turn|stop|move|drive|wash|clean|use|it|them|not)\b",
     re.IGNORECASE,
 )
+"""How what follows "and" or a comma begins, where it is no further name: "and explain why"."""
 _LONG_END = re.compile(
     r"\s*(?:[,;:.!?(]|"
     r"\b(?:in (?:this|the) (?:image|picture)|in (?:here|view)|please|and (?:explain|say|tell)|because)\b)",
@@ -82,14 +84,14 @@ def second_name(text: str) -> str:
     body = _DETERMINER.sub("", rest).strip()
     following = body[len(_before(_END, body)) :]
     mark = _NEXT_NAME.match(following)
-    if not mark or _NO_NEXT_NAME.match(next_ := following[mark.end() :]) or _REQUEST.match(next_):
+    if not mark or NO_NEXT_NAME.match(next_ := following[mark.end() :]) or _REQUEST.match(next_):
         return ""
     return "" if _END.match(next_) else noun_phrase(next_)
 
 
 def _rest(text: str) -> str:
     """A command without its request. Two colours of one thing are one word."""
-    line = _TWO_COLOURS.sub(r"\1-and-\2", " ".join(text.split()))
+    line = _TWOCOLOURS.sub(r"\1-and-\2", " ".join(text.split()))
     return _REQUEST.sub("", line).strip()
 
 
