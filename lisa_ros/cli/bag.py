@@ -23,9 +23,14 @@ def add(commands: Any) -> None:
     parser: CommandParser = commands.add_parser("bag", help="answer commands about a recorded bag (rosbag2)")
     parser.add_argument("source", type=Path, metavar="IN", help="a rosbag2 folder, or one of its .mcap or .db3 files")
     parser.add_argument("output", type=Path, metavar="OUT", help="folder of the bag with the answers; must not exist")
-    parser.add_argument("--image", required=True, metavar="TOPIC", help="of the camera, raw or compressed")
-    parser.add_argument("--depth", default="", metavar="TOPIC", help="registered to the image: gives 3-D positions")
-    parser.add_argument("--camera-info", default="", metavar="TOPIC", help="the camera's intrinsics")
+    parser.add_argument("--image", required=True, metavar="TOPIC", help="topic of the camera, raw or compressed")
+    parser.add_argument(
+        "--depth",
+        default="",
+        metavar="TOPIC",
+        help="topic of depth that is registered to the image; gives 3-D positions",
+    )
+    parser.add_argument("--camera-info", default="", metavar="TOPIC", help="topic of the camera's intrinsics")
     parser.add_argument(
         "--command",
         action="append",
@@ -35,17 +40,21 @@ def add(commands: Any) -> None:
         help="time, operator and text, such as '12.5s operator1: the red mug'; repeatable",
     )
     parser.add_argument("--commands", type=Path, metavar="FILE", help="a file with one such command per line")
-    parser.add_argument("--prefix", default="/lisa", help="of the topics in OUT (default: %(default)s)")
-    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="of OUT (default: %(default)s)")
+    parser.add_argument("--prefix", default="/lisa", help="beginning of the topics in OUT (default: %(default)s)")
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="file format of OUT (default: %(default)s)"
+    )
     parser.add_argument("--compress", action="store_true", help="compress OUT with zstd")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="an .mp4 of the camera with the answers")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="an .html page with all answers")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="also write an .mp4 of the camera with the answers")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write an .html page with all answers")
     parser.add_argument(
         "--foxglove",
         action="store_true",
         help="also write annotations and scene for Foxglove; config/foxglove.json is a layout for OUT",
     )
-    parser.add_argument("--image-rectified", action="store_true", help="P of camera_info applies, and not K and D")
+    parser.add_argument(
+        "--image-rectified", action="store_true", help="the images are rectified: use P of camera_info, not K and D"
+    )
     parser.add_argument(
         "--grip",
         choices=("none", "centroid", "top_plane", "antipodal"),

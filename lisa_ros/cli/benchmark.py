@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         choices=("model", "node", "fleet", "console"),
         nargs="?",
         default="model",
-        help="node: lisa_node over ROS 2; fleet: `lisa serve` and robots; console: eight pages (default: model)",
+        help="node: lisa_node; fleet: `lisa serve` and robots; console: eight pages in browsers (default: model)",
     )
     parser.add_argument(
         "--parts",
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         nargs="+",
         default=NODE_PARTS,
         applies=with_value("what", "node", text="to `lisa benchmark node`", positional=True),
-        help="of the node's measurements (default: all)",
+        help="measurements of the node to make (default: all)",
     )
     parser.add_argument(
         "--shape",
@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
         applies=(_MODEL, without("checkpoint")),
         help="sizes of a model with random weights, or the embedded model (default: %(default)s)",
     )
-    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER|ID", help="LISA to measure instead of a shape")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FOLDER|ID", help="LISA checkpoint to measure instead of a shape"
+    )
     add_load_options(parser)
     parser.add_argument(
         "--against", choices=AGAINST, applies=_MODEL, help="also compute as the public code does, and print the ratios"
@@ -57,7 +59,7 @@ def add(commands: Any) -> None:
         type=Path,
         default=Path("output/benchmark"),
         metavar="FOLDER",
-        help="for benchmark.json and stages.png, or benchmark_node.json (default: %(default)s)",
+        help="folder for benchmark.json and stages.png, or benchmark_node.json (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 

@@ -22,13 +22,17 @@ _DISPLAYS = ("auto", "kitty", "iterm2", "sixel", "blocks", "none")
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("chat", help="a dialogue in the terminal about images, a camera, or with a node")
+    parser = commands.add_parser(
+        "chat", help="have a dialogue in the terminal: about images, with a camera, or with a running node"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--image", type=Path, metavar="FILE|FOLDER", help="an image, or a folder of images")
     source.add_argument("--camera", type=count, metavar="NUMBER", help="a camera of this computer, for example 0")
     source.add_argument("--ros", action="store_true", help="talk to a running lisa_node")
-    parser.add_argument("--node", default="lisa", help="of --ros, with its namespace (default: %(default)s)")
-    parser.add_argument("--operator", default="default", help="of --ros (default: %(default)s)")
+    parser.add_argument(
+        "--node", default="lisa", help="with --ros: the node's name with its namespace (default: %(default)s)"
+    )
+    parser.add_argument("--operator", default="default", help="with --ros: your operator_id (default: %(default)s)")
     parser.add_argument(
         "--output", type=Path, default=Path("output/chat"), help="folder for overlays and /save (default: %(default)s)"
     )

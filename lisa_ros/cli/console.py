@@ -17,13 +17,17 @@ _RATE_HZ = 15.0
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("console", help="the operators' page: camera, dialogue and masks in a browser")
+    parser = commands.add_parser("console", help="start the operators' page: camera, dialogue and masks in a browser")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="(default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
+    )
     parser.add_argument("--token", default="", help="secret for browsers on other machines (default: one is made)")
     parser.add_argument("--tls-cert", default="", metavar="FILE", help="certificate, PEM")
     parser.add_argument("--tls-key", default="", metavar="FILE", help="its private key, PEM")
-    parser.add_argument("--cameras", default="", metavar="NAMESPACES", help="of several cameras, as front,wrist")
+    parser.add_argument(
+        "--cameras", default="", metavar="NAMESPACES", help="namespaces of several cameras, as front,wrist"
+    )
     parser.add_argument("--simulated", action="store_true", help="start a simulated camera and the node, too")
     parser.add_argument("--seed", type=int, default=92, help="scene of the simulated camera (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/console"), help="folder of the logs of --simulated")

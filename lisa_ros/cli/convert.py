@@ -18,10 +18,15 @@ def add(commands: Any) -> None:
         "convert", help="write a checkpoint as one folder that loads fast, quantized or not"
     )
     parser.add_argument(
-        "source", type=Path, metavar="SRC", help="as released: LISA's or SegLLM's folder, LIRA's pieces"
+        "source", type=Path, metavar="SRC", help="the released checkpoint: LISA's or SegLLM's folder, LIRA's pieces"
     )
     parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new or empty; a rerun resumes there")
-    parser.add_argument("--quantization", choices=CONVERTED_TO, default="4bit", help="(default: %(default)s)")
+    parser.add_argument(
+        "--quantization",
+        choices=CONVERTED_TO,
+        default="4bit",
+        help="quantization of the weights that are written (default: %(default)s)",
+    )
     add_vision_tower(parser)
     parser.add_argument(
         "--device",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.cli.options import whole_number
-from lisa_ros.cli.parsing import CommandParser
+from lisa_ros.cli.parsing import CommandParser, Commands
 
 _FORMATS = "images with a JSON file each (ReasonSeg, LabelMe), with COCO's instances, or with masks as PNG"
 
@@ -17,15 +17,19 @@ _FORMATS = "images with a JSON file each (ReasonSeg, LabelMe), with COCO's insta
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("data", help="check your own images, or convert them from other formats")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=CommandParser)
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=CommandParser, action=Commands
+    )
     _add_check(actions)
     _add_convert(actions)
 
 
 def _add_check(actions: Any) -> None:
-    parser = actions.add_parser("check", help="count, and show what looks wrong")
+    parser = actions.add_parser("check", help="count images and questions, and show what looks wrong")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help=_FORMATS)
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for sheet.png and check.html, to look at")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="folder for sheet.png and check.html, which show the questions"
+    )
     parser.add_argument(
         "--show", type=whole_number, default=60, metavar="N", help="questions shown there (default: 60)"
     )
@@ -33,7 +37,7 @@ def _add_check(actions: Any) -> None:
 
 
 def _add_convert(actions: Any) -> None:
-    parser = actions.add_parser("convert", help="write images with a JSON file each, as `lisa finetune` documents it")
+    parser = actions.add_parser("convert", help="write images with a JSON file each (docs/training.md has the format)")
     parser.add_argument("source", type=Path, metavar="SRC", help="LabelMe's files, COCO's instances, masks as PNG")
     parser.add_argument("output", type=Path, metavar="DST", help="folder to write; new or empty")
     parser.add_argument(

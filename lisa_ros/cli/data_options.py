@@ -39,7 +39,7 @@ def add_data_options(
     parser.add_argument(
         "--partition",
         applies=with_value("dataset", *REFCOCO_FAMILY, text="to RefCOCO's family"),
-        help="of RefCOCO's family: unc, umd, google (default: the usual one)",
+        help="partition of RefCOCO's family: unc, umd, google (default: the usual one)",
     )
     parser.add_argument(
         "--images",

@@ -31,13 +31,17 @@ PACKAGES = (
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("doctor", help="print versions, GPU, model, topics and clocks, and what looks wrong")
-    parser.add_argument("--checkpoint", type=Path, default=embedded_checkpoint(), help="(default: the embedded LISA)")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=embedded_checkpoint(), help="checkpoint folder (default: the embedded model)"
+    )
     parser.add_argument("--image", default="/image", help="the camera's topic (default: %(default)s)")
-    parser.add_argument("--depth", default="/depth", help="(default: %(default)s)")
-    parser.add_argument("--camera-info", default="/camera_info", help="(default: %(default)s)")
+    parser.add_argument("--depth", default="/depth", help="the topic of depth images (default: %(default)s)")
+    parser.add_argument("--camera-info", default="/camera_info", help="the topic of intrinsics (default: %(default)s)")
     parser.add_argument("--node", default="/lisa", help="the node's full name (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long to listen (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="how long to listen to the topics, s (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a page")
     parser.set_defaults(run=run)
 
 

@@ -13,10 +13,14 @@ from lisa_ros.models.common.config_file import config_of
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("download", help="fetch a checkpoint from the Hugging Face hub into the local cache")
-    parser.add_argument("repository", nargs="+", metavar="ID", help="for example xinlai/LISA-7B-v1")
+    parser.add_argument("repository", nargs="+", metavar="ID", help="id on the hub, for example xinlai/LISA-7B-v1")
     parser.add_argument("--revision", help="branch, tag or commit (default: the main branch)")
     parser.add_argument(
-        "--include", nargs="+", metavar="PATTERN", default=CHECKPOINT_FILES, help="files (default: all of a checkpoint)"
+        "--include",
+        nargs="+",
+        metavar="PATTERN",
+        default=CHECKPOINT_FILES,
+        help="files to fetch (default: all of a checkpoint)",
     )
     parser.set_defaults(run=run)
 

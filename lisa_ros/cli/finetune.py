@@ -154,7 +154,9 @@ def _add_model(parser: CommandParser) -> None:
         help="precision of the frozen weights; auto: fp32 on a CPU, bf16 on a GPU",
     )
     parser.add_argument("--device", choices=DEVICES, default=load.device, help="auto: the GPU, if there is one")
-    parser.add_argument("--template", choices=TEMPLATES, default=load.template, help=_DEFAULT)
+    parser.add_argument(
+        "--template", choices=TEMPLATES, default=load.template, help=f"conversation template {_DEFAULT}"
+    )
     add_vision_tower(parser)
     parser.add_argument(
         "--recompute",

@@ -20,21 +20,35 @@ def add(commands: Any) -> None:
         "--device", default="", applies=without("wav"), help="microphone: part of its name, its number, or `list`"
     )
     parser.add_argument("--json", action="store_true", help="print each utterance as a line of JSON")
-    parser.add_argument("--asr-model", default="", metavar="MODEL", help="folder or hub id (default: Moonshine Tiny)")
-    parser.add_argument("--asr-language", default="", metavar="LANGUAGE", help="for multilingual models, e.g. de")
+    parser.add_argument(
+        "--asr-model",
+        default="",
+        metavar="MODEL",
+        help="speech model: folder or Hugging Face id (default: Moonshine Tiny)",
+    )
+    parser.add_argument(
+        "--asr-language", default="", metavar="LANGUAGE", help="language of a multilingual model, for example de"
+    )
     parser.add_argument(
         "--asr-device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
         applies=Condition("with --asr-model: the built-in recogniser runs on the CPU", lambda one: bool(one.asr_model)),
-        help="(default: auto)",
+        help="auto: the GPU where there is one (default: auto)",
     )
     parser.add_argument("--wake-phrase", default="", metavar="PHRASE", help="commands begin with it (default: all do)")
     parser.add_argument(
-        "--vocabulary", type=Path, action="append", metavar="FILE", help="words and phrases, a line each; repeatable"
+        "--vocabulary",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="file of words and phrases, a line each; repeatable",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, default=embedded_checkpoint(), help="whose vocabulary.txt is used, if it has one"
+        "--checkpoint",
+        type=Path,
+        default=embedded_checkpoint(),
+        help="checkpoint folder whose vocabulary.txt is used, if it has one (default: the embedded model)",
     )
     parser.set_defaults(run=run)
 

@@ -32,7 +32,7 @@ from lisa_ros.cli import (
     train,
     verify,
 )
-from lisa_ros.cli.parsing import CommandParser
+from lisa_ros.cli.parsing import CommandParser, Commands
 from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.segmentation.errors import LisaError, sentence_of
 
@@ -125,7 +125,9 @@ def _find_checkpoint(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lisa", description="Point at objects in plain language.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=CommandParser, action=Commands
+    )
     for subcommand in _SUBCOMMANDS:
         subcommand.add(commands)
     return parser

@@ -62,6 +62,16 @@ def without(name: str) -> Condition:
     return Condition(f"without {flag}", lambda options: getattr(options, name) is None)
 
 
+class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # no generic at run time
+    """The subcommands: the line of `lisa --help` about one is also the first sentence of its own help."""
+
+    def add_parser(self, name: str, *, help: str, description: str = "", **options: Any) -> CommandParser:  # type: ignore[override]
+        """Adds one; see argparse."""
+        sentence = description or f"{help[0].upper()}{help[1:]}."
+        parser: CommandParser = super().add_parser(name, help=help, description=sentence, **options)
+        return parser
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parses the arguments of one subcommand.
 

@@ -13,8 +13,12 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("policy", help="write a policy file for SROS2 from the nodes that run")
     parser.add_argument("--node", default="/lisa", help="the LISA node's full name (default: %(default)s)")
     parser.add_argument("--console", default="/console", help="the console's full name (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("lisa.policy.xml"), help="(default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to wait for them (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("lisa.policy.xml"), help="file to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="how long to wait for the nodes, s (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="for result.json, masks and overlays; those of an earlier run are replaced",
+        help="folder for result.json, masks and overlays; those of an earlier run are replaced",
     )
     parser.add_argument("--answer", choices=ANSWER_KINDS, default="full", help="mask_only: one mask and no text")
     parser.add_argument("--json", action="store_true", help="print result.json instead of a summary")

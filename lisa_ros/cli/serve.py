@@ -18,45 +18,73 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("serve", help="serve a model to robots that have no room for it (Ray Serve)")
+    parser = commands.add_parser(
+        "serve", help="serve a model to robots whose computers are too small for it (Ray Serve)"
+    )
     add_checkpoint(parser)
     add_load_options(parser)
-    parser.add_argument("--name", default="lisa", help="of the model: robots ask lisa://HOST:PORT/NAME (default: lisa)")
+    parser.add_argument(
+        "--name", default="lisa", help="the model's name; robots use lisa://HOST:PORT/NAME (default: lisa)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
-    parser.add_argument("--tokens", type=Path, metavar="FILE", help="lines `ROBOT TOKEN`: who may ask")
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM: robots ask lisas://")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--tokens", type=Path, metavar="FILE", help="the robots that may use the server: a line ROBOT TOKEN each"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM; robots then use lisas://")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="authority of the robots' certificates (mutual TLS)"
-    )
-    parser.add_argument("--replicas", type=whole_number, default=1, help="of the model (default: %(default)s)")
-    parser.add_argument("--most-replicas", type=count, default=0, help="start more when the queue is long")
-    parser.add_argument(
-        "--gpus", type=float, default=None, help="per replica (default: 1 where there is a GPU, else 0)"
+        "--tls-ca", type=Path, metavar="FILE", help="authority that signed the robots' certificates (mutual TLS)"
     )
     parser.add_argument(
-        "--concurrent", type=whole_number, default=4, help="commands at once per replica (default: %(default)s)"
+        "--replicas", type=whole_number, default=1, help="processes with the model (default: %(default)s)"
     )
     parser.add_argument(
-        "--queue", type=whole_number, default=64, help="waiting commands; more are refused (default: %(default)s)"
+        "--most-replicas",
+        type=count,
+        default=0,
+        help="start up to so many replicas while commands wait; 0: no more than --replicas",
     )
     parser.add_argument(
-        "--frames", type=whole_number, default=32, help="encoded images per replica (default: %(default)s)"
+        "--gpus", type=float, default=None, help="GPUs of each replica (default: 1 where there is a GPU, else 0)"
     )
-    parser.add_argument("--requests-per-minute", type=float, default=0.0, help="quota of each robot; 0: none")
+    parser.add_argument(
+        "--concurrent",
+        type=whole_number,
+        default=4,
+        help="commands that a replica answers at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--queue", type=whole_number, default=64, help="commands that may wait; more are refused (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=whole_number, default=32, help="encoded images that a replica keeps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--requests-per-minute", type=float, default=0.0, help="quota of each robot; 0: no limit (default: 0)"
+    )
     parser.add_argument(
         "--robot-concurrent",
         type=whole_number,
         default=8,
-        help="running commands of each robot; more are refused (default: %(default)s)",
+        help="commands of a robot at a time; more are refused (default: %(default)s)",
     )
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of Serve's logs")
     parser.add_argument(
-        "--traces", type=float, default=0.0, metavar="SHARE", help="of commands with OpenTelemetry spans, 0 to 1"
+        "--log-format", choices=("text", "json"), default="text", help="format of Serve's log files (default: text)"
     )
-    parser.add_argument("--metrics-port", type=count, default=0, help="of the metrics for Prometheus; 0: a free one")
-    parser.add_argument("--cluster", default="", metavar="ADDRESS", help="Ray cluster (default: this machine alone)")
+    parser.add_argument(
+        "--traces",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the commands that get OpenTelemetry spans, 0 to 1 (default: 0)",
+    )
+    parser.add_argument(
+        "--metrics-port", type=count, default=0, help="port of the metrics for Prometheus; 0: any free one (default: 0)"
+    )
+    parser.add_argument(
+        "--cluster", default="", metavar="ADDRESS", help="address of a Ray cluster (default: this machine alone)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser("train", help="train the embedded model again", add_help=False, passes_on=True)
+    parser = commands.add_parser(
+        "train", help="train the embedded model from the beginning", add_help=False, passes_on=True
+    )
     parser.add_argument("--recipe", choices=("tabletop",), default="tabletop")
     parser.set_defaults(run=run)
 

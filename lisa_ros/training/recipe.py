@@ -102,19 +102,28 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Recipe()
-    parser = _Parser(prog="lisa train", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser(
+        prog="lisa train",
+        description="Train the embedded model from the beginning, in stages that resume where they were stopped.",
+        allow_abbrev=False,
+    )
     parser.register("type", Path, given_path)  # of every argument with type=Path
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which, in this order")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="the stages to run (default: all)"
+    )
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")
     parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
     parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
-    parser.add_argument("--threads", type=_at_least(1), default=2, help="threads torch computes with")
+    parser.add_argument("--threads", type=_at_least(1), default=2, help="CPU threads")
     parser.add_argument("--seed", type=_at_least(0), default=defaults.seed, help="seed of all random numbers")
     parser.add_argument(
-        "--train-views", type=_at_least(1), default=defaults.train_views, help="views of the plain table"
+        "--train-views", type=_at_least(1), default=defaults.train_views, help="number of views of the plain table"
     )
     parser.add_argument(
-        "--randomized-views", type=_at_least(1), default=defaults.randomized_views, help="views of randomized tables"
+        "--randomized-views",
+        type=_at_least(1),
+        default=defaults.randomized_views,
+        help="number of views of randomized tables",
     )
     parser.add_argument("--start", type=Path, help="checkpoint folder that the randomized stages start from")
     parser.add_argument(

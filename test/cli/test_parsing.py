@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,3 +221,26 @@ def test_an_empty_path_is_not_the_current_folder(
         main(arguments)
     assert ended.value.code == 2 and "the path is empty; the current folder is '.'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all subcommands, and of theirs."""
+    for action in parser._subparsers._group_actions if parser._subparsers else ():
+        for one in (action.choices or {}).values():
+            yield one
+            yield from parsers(one)
+
+
+def test_the_help_of_each_subcommand_states_its_purpose_and_each_option_says_what_it_takes() -> None:
+    found = list(parsers(_parser()))
+    assert len(found) >= 21
+    assert [one.prog for one in found if not re.fullmatch(r"[A-Z].*\.", one.description or "", re.DOTALL)] == []
+    helps = {
+        f"{one.prog} {action.option_strings}": action.help or ""
+        for one in found
+        if one.prog != "lisa train"  # it passes its options on to the recipe
+        for action in one._actions
+        if action.dest not in ("help", "action")
+    }
+    unclear = [name for name, text in helps.items() if not text or text.startswith(("(", "of ", "for ", "which"))]
+    assert unclear == []

@@ -51,7 +51,16 @@ class Robot:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Robot, Process]]:
-    arguments = ("-r", "__node:=faulty", "-p", "use_sim_time:=true", "-p", "queue_size:=300", "-p", "max_image_age:=5.0")
+    arguments = (
+        "-r",
+        "__node:=faulty",
+        "-p",
+        "use_sim_time:=true",
+        "-p",
+        "queue_size:=300",
+        "-p",
+        "max_image_age:=5.0",
+    )
     with probing("faulty") as probe, started(scripted_node(*arguments)) as process:
         robot = Robot(probe)
         probe.wait_for_node(process)
