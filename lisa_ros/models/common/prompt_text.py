@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes an operator's text harmless: no part of it changes the structure of a prompt."""
+"""An operator's text as models are given it: harmless, for some in sentence case and without typing errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 _CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+_WORD = re.compile(r"[^\W\d_]+")
+_SHORTEST_REPAIRED = 5
+"""Letters of a word that is repaired to; among shorter ones too many words differ by one letter ("can", "cone")."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def in_sentence_case(text: str) -> str:
@@ -14,6 +19,44 @@ def in_sentence_case(text: str) -> str:
     lower = "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
     kept = re.sub(r"(?:^|[.!?]\s+)\w", lambda found: text[found.start() : found.end()], lower)
     return re.sub(r"(?<!\w)i(?!\w)", "I", kept)
+
+
+def respelled(text: str, words: Collection[str]) -> str:
+    """A text in which unknown words become the known word that they are but for one typing error: "bokos", "books".
+
+    A letter was left out, typed twice or exchanged with its neighbour. A letter in another's place is no such error:
+    it makes too many words that exist ("block" of "black"). A text of which most words remain unknown is unchanged; it
+    is in another language.
+
+    Args:
+        text: a command.
+        words: known words, in lower case; with none the text is unchanged.
+    """
+    if not words:
+        return text
+    repaired = _WORD.sub(lambda found: _repaired(found.group(), words), text)
+    after = _WORD.findall(repaired.lower())
+    return repaired if 2 * sum(word in words for word in after) >= len(after) else text
+
+
+def _repaired(word: str, words: Collection[str]) -> str:
+    lower = word.lower()
+    if lower in words:
+        return word
+    found = {one for one in _corrections(lower) if one in words and len(one) >= _SHORTEST_REPAIRED}
+    if len(found) != 1:
+        return word
+    repaired = found.pop()
+    return repaired.capitalize() if word[0].isupper() else repaired
+
+
+def _corrections(word: str) -> Iterator[str]:
+    """All words that one of the three errors turns into this word."""
+    splits = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    missing = (a + letter + b for a, b in splits for letter in _LETTERS)
+    doubled = (a + b[1:] for a, b in splits if a and b and a[-1] == b[0])
+    exchanged = (a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1)
+    return chain(missing, doubled, exchanged)
 
 
 def neutralize(text: str, control_texts: Iterable[str]) -> str:

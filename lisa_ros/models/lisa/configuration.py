@@ -17,6 +17,7 @@ from lisa_ros.models.common.checkpoints.configuration import (
 from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, parse_config
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
+from lisa_ros.models.common.prompt_text import in_sentence_case, respelled
 
 SEG_TOKEN = "[SEG]"
 IMAGE_START_TOKEN = "<im_start>"
@@ -37,6 +38,8 @@ class LisaConfig(LlavaConfig):
             config.json; 0: not known.
         sentence_case: whether commands are given to the model in sentence case, `"lisa_ros_sentence_case"` of
             config.json: a model with a small vocabulary reads words in capitals as other words.
+        words: all words that the model knows, in lower case, separated by spaces in `"lisa_ros_words"` of
+            config.json; commands are given to it without typing errors (prompt_text.py). Empty: as they are.
     """
 
     wrap_image: bool
@@ -44,11 +47,16 @@ class LisaConfig(LlavaConfig):
     point_prompts: bool = True
     most_objects: int = 0
     sentence_case: bool = False
+    words: frozenset[str] = frozenset()
 
     @property
     def seg_token_id(self) -> int:
         """The id of `[SEG]`, by name: the released checkpoints place it differently (7B: last, 13B: first)."""
         return self.added_tokens[SEG_TOKEN]
+
+    def as_given(self, command: str) -> str:
+        """A command as the model is given it: in sentence case and without typing errors, where config.json says so."""
+        return respelled(in_sentence_case(command) if self.sentence_case else command, self.words)
 
 
 def read_configuration(folder: Path) -> LisaConfig:
@@ -78,6 +86,7 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         point_prompts=bool(raw.get("lisa_ros_point_prompts", True)),
         most_objects=int(raw.get("lisa_ros_most_objects", 0)),
         sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
+        words=frozenset(str(raw.get("lisa_ros_words", "")).split()),
         converted=converted_quantization(raw, folder),
     )
 

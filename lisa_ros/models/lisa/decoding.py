@@ -14,7 +14,7 @@ from lisa_ros.models.common.errors import PromptTooLongError
 from lisa_ros.models.common.language.engine import Engine, Generation
 from lisa_ros.models.common.loaded import TextModel
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.common.prompt_text import in_sentence_case, neutralize
+from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts, NoDrafts
@@ -95,8 +95,7 @@ class Lisa(TextModel):
         return self.tokenizer.encode_prompt(prompt)
 
     def _plain(self, command: str) -> str:
-        cased = in_sentence_case(command) if self.config.sentence_case else command
-        return neutralize(cased, self._control_texts)
+        return neutralize(self.config.as_given(command), self._control_texts)
 
     def free_positions(self, prompt_ids: Sequence[int], image: EncodedImage) -> int:
         """Positions of the context that a prompt leaves for its answer; negative where the prompt is too long."""

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 
 from lisa_ros.simulation.scene import COLOURS, KINDS
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.descriptions import every_description
+from lisa_ros.tabletop.questions.unknown_language import NOUNS, OFF_TOPIC
+from lisa_ros.tabletop.questions.variations import AFTER, BEFORE, MORE_REQUESTS
+from lisa_ros.tabletop.questions.without_mask import COUNTING, WHETHER
 
 
 def tokenizer_corpus() -> list[str]:
@@ -29,6 +33,16 @@ def tokenizer_corpus() -> list[str]:
     requests = [p.request.format(x=x) for table, words in slots for p in table.seen for x in words]
     texts = [*requests, *_follow_up_texts(), *_answer_texts(one, many)]
     return list(dict.fromkeys(form for text in texts for form in (text, text[0].lower() + text[1:])))
+
+
+def known_words() -> list[str]:
+    """Every word of the requests that a model learns from, in lower case, sorted."""
+    freer = [phrasing.request for phrasing in MORE_REQUESTS[False]]
+    asides = [*BEFORE[False], *AFTER[False], *COUNTING[False], *WHETHER[False]]
+    unknown = [*NOUNS[False], *OFF_TOPIC[False]]
+    texts = [*tokenizer_corpus(), *freer, *asides, *unknown, "both", "and"]
+    plain = (re.sub(r"\{\w+\}|\[SEG\]", "", text).lower() for text in texts)
+    return sorted({word for text in plain for word in re.findall(r"[a-z]+", text)})
 
 
 def _places() -> list[str]:

@@ -40,11 +40,11 @@ MORE_REQUESTS: dict[bool, tuple[Phrasing, ...]] = {
 MORE_SHARE = 0.4
 """How often one of them is used."""
 
-_BEFORE = {
+BEFORE = {
     False: ("Please, ", "Hey, ", "Robot, ", "Hello, ", "OK, ", "Now ", "So, "),
     True: ("Hi, ", "Well, ", "Hello robot, "),
 }
-_AFTER = {False: (", please", " please.", " Thanks.", ", thank you."), True: (", please!", " Thank you.", ", thanks")}
+AFTER = {False: (", please", " please.", " Thanks.", ", thank you."), True: (", please!", " Thank you.", ", thanks")}
 _ARTICLES = re.compile(r"\b(the|a|an) ", re.IGNORECASE)
 
 
@@ -69,9 +69,9 @@ def as_typed(text: str, rng: np.random.Generator, held_out: bool) -> str:
 
 def _polite(text: str, rng: np.random.Generator, held_out: bool) -> str:
     if rng.random() < 0.5:
-        word = _one(_BEFORE[held_out], rng)
+        word = _one(BEFORE[held_out], rng)
         return word + (text if text.startswith("I ") else text[0].lower() + text[1:])
-    word = _one(_AFTER[held_out], rng)
+    word = _one(AFTER[held_out], rng)
     return (text.rstrip(".?") if word.startswith(",") or word == " please." else text) + word
 
 

@@ -12,11 +12,11 @@ from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_f
 
 NOT_UNDERSTOOD = "I do not understand that."
 
-_COUNTING = {
+COUNTING = {
     False: ("How many {xs} are there?", "Count the {xs}.", "How many {xs} do you see?", "How many {xs}?"),
     True: ("How many {xs} can you see?", "Can you count the {xs}?"),
 }
-_WHETHER = {
+WHETHER = {
     False: ("Is there a {x}?", "Do you see a {x}?", "Are there any {xs}?", "Is there a {x} on the table?"),
     True: ("Can you tell me if there is a {x}?", "Is a {x} there?"),
 }
@@ -31,7 +31,7 @@ def count(visible: VisibleObjects, operator: Operator, before: Topic | None) -> 
     if number > max(say.NUMBERS):
         return None
     noun, plural = description.noun(), description.plural()
-    text = operator.typed(operator.choose(_COUNTING[operator.held_out]).format(xs=plural))
+    text = operator.typed(operator.choose(COUNTING[operator.held_out]).format(xs=plural))
     if number == 0:
         answer = f"There are no {plural} here."
     elif number == 1:
@@ -51,7 +51,7 @@ def whether(visible: VisibleObjects, operator: Operator, before: Topic | None) -
         return None
     description = operator.choose(options)
     noun = description.noun()
-    request = operator.choose(_WHETHER[operator.held_out])
+    request = operator.choose(WHETHER[operator.held_out])
     text = operator.typed(request.format(x=noun, xs=description.plural()).replace(" a orange", " an orange"))
     answer = f"Yes, there is a {noun}." if there else f"No, there is no {noun} here."
     return Asked(asked_for("whether", text, answer.replace(" a orange", " an orange"), ()))

@@ -16,6 +16,7 @@ from transformers import CLIPVisionConfig, LlamaConfig
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.network import SamSizes
+from lisa_ros.tabletop.questions.corpus import known_words
 
 PROMPT_WIDTH = 128
 
@@ -98,6 +99,7 @@ def embedded_configuration(vocab_size: int, added_tokens: dict[str, int]) -> Lis
         point_prompts=False,  # no stage gives the mask decoder points or boxes
         most_objects=2,  # no question of the recipe asks for more
         sentence_case=True,  # of questions in capitals far fewer are answered rightly
+        words=frozenset(known_words()),  # and of those with a typing error
     )
 
 

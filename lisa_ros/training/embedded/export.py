@@ -70,6 +70,7 @@ def _config_json(config: LisaConfig) -> dict[str, Any]:
         "lisa_ros_point_prompts": config.point_prompts,
         "lisa_ros_most_objects": config.most_objects,
         "lisa_ros_sentence_case": config.sentence_case,
+        "lisa_ros_words": " ".join(sorted(config.words)),
         "torch_dtype": "float16",
         "use_cache": False,
     }

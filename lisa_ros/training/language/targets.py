@@ -10,6 +10,7 @@ import torch
 
 from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
+from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 
@@ -23,7 +24,7 @@ class TargetEncoder:
 
     tokenizer: LisaTokenizer
     template: Template
-    wrap_image: bool
+    config: LisaConfig
 
     def plain(self, text: str) -> str:
         """A text of a data set as plain text: control texts in it have no effect, as when an operator types them."""
@@ -47,7 +48,8 @@ class TargetEncoder:
         return torch.tensor(ids), torch.tensor(targets)
 
     def _ids(self, exchanges: Sequence[Exchange]) -> list[int]:
-        return self.tokenizer.encode_prompt(build_prompt(self.template, exchanges, wrap_image=self.wrap_image))
+        given = [(self.config.as_given(question), answer) for question, answer in exchanges]
+        return self.tokenizer.encode_prompt(build_prompt(self.template, given, wrap_image=self.config.wrap_image))
 
 
 def spread_and_shift(ids: torch.Tensor, targets: torch.Tensor, patches: int) -> torch.Tensor:

@@ -148,7 +148,7 @@ def test_of_a_dialogue_every_answer_is_learned(speech: TargetEncoder, tmp_path: 
 @pytest.fixture(scope="module")
 def speech() -> TargetEncoder:
     lisa = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu"))
-    return TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
+    return TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config)
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS, f"Sure, [SEG]. {EXPLANATION}", "Grüße 🤖!"])
@@ -176,6 +176,12 @@ def test_control_texts_of_a_data_set_mean_nothing(speech: TargetEncoder) -> None
     assert (ids == -200).sum() == 1
 
 
+def test_a_question_is_learned_as_the_model_is_given_it(speech: TargetEncoder) -> None:
+    typed, _ = speech.ids_and_targets([("SHOW ME THE PURPL MUG.", "[SEG].")])
+    meant, _ = speech.ids_and_targets([("Show me the purple mug.", "[SEG].")])
+    assert torch.equal(typed, meant)
+
+
 def test_each_state_has_to_say_the_next_word() -> None:
     ids, targets = torch.tensor([1, 5, -200, 6, 7, 2]), torch.tensor([-100, -100, -100, -100, 7, 2])
     assert spread_and_shift(ids, targets, 3).tolist() == [-100, -100, -100, -100, -100, 7, 2, -100]
@@ -186,7 +192,7 @@ def make_stage(samples: list[Sample], *, batch: int) -> FinetuneStage:
     lisa = load_lisa(folder, LoadOptions(device="cpu"))
     torch.manual_seed(0)
     prepare(lisa.network, LoraOptions(dropout=0.5), ["mask_decoder"], folder)
-    talk = TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config.wrap_image)
+    talk = TargetEncoder(lisa.tokenizer, TEMPLATES["llava_v1"], lisa.config)
     clip = ClipPreprocessing(folder / "clip")
     return FinetuneStage(lisa.network, lisa.config, clip, talk, samples, seed=1, batch=batch, questions=2)
 
