@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
 from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
 from lisa_ros.tabletop.questions.relations import is_reserved
-from lisa_ros.tabletop.view_sources import FAR_TABLE, OWN_TABLE, SECOND, ViewSource
+from lisa_ros.tabletop.view_sources import CALIBRATION, FAR_TABLE, OWN_TABLE, SECOND, ViewSource
 from lisa_ros.tabletop.views import DEFAULT_CACHE, SHARD_VIEWS, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 
 VIEWS = {"test": 512, "validation": 256, "train": 512}
@@ -30,7 +31,7 @@ HELD_OUT = "held-out"
 
 @dataclass(frozen=True)
 class Table:
-    """A split of views of one kind, with questions in all phrasings.
+    """Views of one kind in a split with questions in all phrasings.
 
     Attributes:
         folder: of the rendered views, below the data set's folder.
@@ -46,11 +47,13 @@ class Table:
 
 
 TABLES = {
-    "own": Table("test", OWN_TABLE, 128, 64),
-    "second": Table("second", SECOND, 96, 16),
-    "far": Table("far", FAR_TABLE, 96, 16),
+    "own": (Table("test", OWN_TABLE, 128, 64),),
+    "second": (Table("second", SECOND, 96, 16),),
+    "far": (Table("far", FAR_TABLE, 96, 16),),
+    "calibration": (Table("validation", OWN_TABLE, 128, 64), Table("calibration", CALIBRATION, 192, 16)),
 }
-"""Splits that measure generalization: the plain table with new seeds, the second renderer, and the far table.
+"""Splits that measure generalization: the plain table with new seeds, the second renderer, and the far table; and one
+of plain and of randomized tables, with views of its own, for the calibration of scores.
 
 Every second view is asked about in phrasings that training never uses.
 """
@@ -67,7 +70,7 @@ def view_count(split: str) -> int:
         DataError: there is no such split.
     """
     if split in TABLES:
-        return TABLES[split].views
+        return sum(table.views for table in TABLES[split])
     name = _base(split)
     if name not in VIEWS:
         known = [*VIEWS, *(f"{one}-{HELD_OUT}" for one in VIEWS), *TABLES]
@@ -89,7 +92,10 @@ def read_tabletop(folder: Path | None, split: str, limit: int | None = None, wor
     """
     count = min(view_count(split), limit or view_count(split))
     if split in TABLES:
-        return _read_table(folder or DEFAULT_CACHE, TABLES[split], workers)[:count]
+        caches = [_rendered_table(folder or DEFAULT_CACHE, table, workers) for table in TABLES[split]]
+        views = (cache[index] for cache in caches for index in range(len(cache)))
+        numbered = enumerate(islice(views, count))
+        return [_sample(view, index, held_out=index % 2 == 1, varied=True) for index, view in numbered]
     cache = _rendered(_base(split), count, folder or DEFAULT_CACHE, workers)
     return [_sample(cache[index], index, held_out=split != _base(split)) for index in range(len(cache))]
 
@@ -108,12 +114,11 @@ def _base(split: str) -> str:
     return split.removesuffix(f"-{HELD_OUT}")
 
 
-def _read_table(folder: Path, table: Table, workers: int) -> list[Sample]:
+def _rendered_table(folder: Path, table: Table, workers: int) -> ViewCache:
     home, seed = folder / table.folder, SPLITS[table.folder]
     more = {"shard_views": table.shard_views, "source": table.source}
     render_views(seed, table.views, cache=home, workers=workers, **more)  # type: ignore[arg-type]
-    cache = ViewCache(home, table.views)
-    return [_sample(cache[index], index, held_out=index % 2 == 1, varied=True) for index in range(len(cache))]
+    return ViewCache(home, table.views)
 
 
 def _sample(view: View, index: int, held_out: bool, varied: bool = False) -> Sample:

@@ -34,7 +34,7 @@ from lisa_ros.segmentation.scoring import (
 )
 
 FEWEST = 20
-"""Right masks, and wrong ones, below which a fit would be a guess: it has three weights and a bias."""
+"""Right masks, and wrong ones, below which a fit would be a guess: it has four weights and a bias."""
 
 _RIDGE = 1.0
 """Strength of the L2 penalty, in units of one mask. It keeps the fit finite where right and wrong are separable."""

@@ -33,6 +33,7 @@ _MAX_LOGIT = 30.0
 """Larger logits make no difference in float32: 1 - sigmoid(30) is 1e-13."""
 _MIN_SURPRISE = 1e-5
 _MIN_DOUBT = 1e-4
+_MIN_SHARE = 1e-6
 
 
 class ScoreFileError(LisaError):
@@ -49,11 +50,13 @@ class Evidence:
             logit gives, independently of the others: sum of p inside / (pixels inside + sum of p outside).
         log_prob: log-probability of the least likely token of the answer up to and including the mask's own token. If
             the answer was given to the model, that of the given tokens.
+        share: pixels of the mask / pixels of the image. Small objects are less often found rightly.
     """
 
     firmness: float
     expected_iou: float
     log_prob: float
+    share: float
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by name, for files."""
@@ -84,7 +87,7 @@ def evidence_for(logits: NDArray[np.float32], log_prob: float) -> Evidence | Non
     p_inside = float(probability[inside].sum(dtype=np.float64))
     p_outside = float(probability.sum(dtype=np.float64)) - p_inside
     firmness = float(np.minimum(logits[inside], _MAX_LOGIT).mean(dtype=np.float64))
-    return Evidence(firmness, p_inside / (pixels + max(0.0, p_outside)), float(log_prob))
+    return Evidence(firmness, p_inside / (pixels + max(0.0, p_outside)), float(log_prob), pixels / logits.size)
 
 
 def pixel_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -94,13 +97,15 @@ def pixel_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def features(evidence: Evidence) -> NDArray[np.float64]:
-    """The evidence on scales that suit a linear model: (3,), in the order of NAMES.
+    """The evidence on scales that suit a linear model: (4,), in the order of NAMES.
 
-    The log-odds of expected_iou, and the logarithm of the surprise (-log_prob) of the least likely token.
+    The log-odds of expected_iou, and the logarithms of the surprise (-log_prob) of the least likely token and of the
+    share.
     """
     iou = min(max(evidence.expected_iou, _MIN_DOUBT), 1 - _MIN_DOUBT)
     surprise = max(-evidence.log_prob, _MIN_SURPRISE)
-    return np.array([evidence.firmness, math.log(iou / (1 - iou)), math.log(surprise)])
+    share = max(evidence.share, _MIN_SHARE)
+    return np.array([evidence.firmness, math.log(iou / (1 - iou)), math.log(surprise), math.log(share)])
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,8 @@ def _read(file: Path) -> Calibration:
 
 
 def _regression(content: Any) -> LogisticRegression:
-    regression = LogisticRegression(float(content["bias"]), tuple(float(content["weights"][name]) for name in NAMES))
+    weights = {"share": 0.0, **content["weights"]}  # calibrations of earlier versions do without the share
+    regression = LogisticRegression(float(content["bias"]), tuple(float(weights[name]) for name in NAMES))
     if not all(map(math.isfinite, (regression.bias, *regression.weights))):
         raise ValueError("it has a number that is not finite")
     return regression

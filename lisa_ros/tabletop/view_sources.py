@@ -162,6 +162,10 @@ RANDOMIZED = ViewSource(
 """For training. Images are degraded when they are drawn, each time in another way."""
 SECOND = ViewSource("second", "training", ("software",), ((640, 480),), is_degraded=True)
 """For evaluation: the software renderer over the training's ranges."""
+CALIBRATION = ViewSource(
+    "calibration", "training", ("software", "pybullet"), ((640, 480), (320, 240), (1280, 720)), is_degraded=True
+)
+"""For the calibration of scores: both renderers over the training's ranges, in cameras' usual sizes."""
 FAR_TABLE = ViewSource("far", "far", ("pybullet", "software"), ((640, 480), (1280, 720), (480, 640)), is_degraded=True)
 """For evaluation: textures, lenses and light outside the training's ranges, by both renderers."""
-SOURCES = {source.name: source for source in (OWN_TABLE, RANDOMIZED, SECOND, FAR_TABLE)}
+SOURCES = {source.name: source for source in (OWN_TABLE, RANDOMIZED, SECOND, CALIBRATION, FAR_TABLE)}

@@ -36,6 +36,7 @@ SPLITS: dict[str, int] = {
     "randomized": 4_000_000,
     "second": 5_000_000,
     "far": 6_000_000,
+    "calibration": 7_000_000,
 }
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 

@@ -10,10 +10,11 @@ import pytest
 
 from lisa_ros.datasets import tabletop
 from lisa_ros.datasets.samples import DataError, Sample
-from lisa_ros.datasets.tabletop import read_tabletop, sample_of
+from lisa_ros.datasets.tabletop import Table, read_tabletop, sample_of
 from lisa_ros.simulation.scene import Camera, SceneObject, View
 from lisa_ros.tabletop.questions.conversation import Question
 from lisa_ros.tabletop.questions.relations import is_reserved
+from lisa_ros.tabletop.view_sources import CALIBRATION, OWN_TABLE
 from lisa_ros.tabletop.views import UNSEEN_PAIRS, ViewCache
 
 COUNT = 6
@@ -65,6 +66,17 @@ def test_a_limit_renders_no_more(tmp_path: Path, samples: list[Sample]) -> None:
     (shard,) = tmp_path.rglob("shard_*.npz")
     with np.load(shard) as rendered:
         assert len(rendered["rgb"]) == 2
+
+
+def test_a_split_of_two_tables_has_the_views_of_both_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = (Table("validation", OWN_TABLE, 2, 2), Table("calibration", CALIBRATION, 2, 2))
+    monkeypatch.setitem(tabletop.TABLES, "calibration", tables)
+    samples = read_tabletop(tmp_path, "calibration", workers=1)
+    assert [sample.name for sample in samples] == [f"view {index:04d}" for index in range(4)]
+    plain, randomized = ViewCache(tmp_path / "validation", 2), ViewCache(tmp_path / "calibration", 2)
+    for sample, view in zip(samples, (*plain, *randomized), strict=True):
+        assert callable(sample.image) and np.array_equal(sample.image(), view.rgb)
+    assert len(read_tabletop(tmp_path, "calibration", limit=3)) == 3
 
 
 def test_an_unknown_split_names_the_known_ones(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ from lisa_ros.segmentation.scoring import (
 )
 from lisa_ros.segmentation.turns import Turn
 
-SURE = Evidence(6.0, 0.9, -0.001)
-DOUBTFUL = Evidence(1.0, 0.5, -0.7)
+SURE = Evidence(6.0, 0.9, -0.001, 0.02)
+DOUBTFUL = Evidence(1.0, 0.5, -0.7, 0.02)
 
 
 @dataclass
@@ -213,7 +213,7 @@ def test_scores_without_a_calibration_are_marked(evaluation: Evaluation, capsys:
 def founded(checkpoint: Path, masks: int, weights: str) -> str:
     """Writes a calibration that says how many masks it was fitted to."""
     about = {"masks": {"full": {"right": masks, "wrong": masks}}, "weights_sha256": weights}
-    text = Calibration({"full": LogisticRegression(0.0, (1.0, 0.0, 0.0))}, about).text()
+    text = Calibration({"full": LogisticRegression(0.0, (1.0, 0.0, 0.0, 0.0))}, about).text()
     (checkpoint / FILE).write_text(text)
     return text
 

@@ -79,18 +79,18 @@ def test_pixel_probability() -> None:
     assert np.array_equal(probability > 0.5, logits > 0)
 
 
-EVIDENCE = Evidence(firmness=4.0, expected_iou=0.8, log_prob=-0.1)
+EVIDENCE = Evidence(firmness=4.0, expected_iou=0.8, log_prob=-0.1, share=0.02)
 
 
 def test_a_score_by_hand() -> None:
-    line = LogisticRegression(-1.0, (0.5, 2.0, -0.25))
-    odds = -1.0 + 0.5 * 4.0 + 2.0 * math.log(0.8 / 0.2) - 0.25 * math.log(0.1)
+    line = LogisticRegression(-1.0, (0.5, 2.0, -0.25, 0.3))
+    odds = -1.0 + 0.5 * 4.0 + 2.0 * math.log(0.8 / 0.2) - 0.25 * math.log(0.1) + 0.3 * math.log(0.02)
     assert Calibration({"full": line}, {}).score(EVIDENCE, "full") == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
 def test_without_a_calibration_the_score_is_the_expected_iou() -> None:
     assert UNCALIBRATED.score(EVIDENCE, "full") == 0.8
-    assert Calibration({"full": LogisticRegression(0.0, (0.0, 0.0, 0.0))}, {}).score(EVIDENCE, "mask_only") == 0.8
+    assert Calibration({"full": LogisticRegression(0.0, (0.0, 0.0, 0.0, 0.0))}, {}).score(EVIDENCE, "mask_only") == 0.8
 
 
 def checkpoint(folder: Path, weights: bytes = b"weights") -> Path:
@@ -103,9 +103,18 @@ def checkpoint(folder: Path, weights: bytes = b"weights") -> Path:
 def calibrated(folder: Path) -> Calibration:
     """A calibration that was fitted to the folder's weights and is written there."""
     about = {"dataset": "tabletop", "weights_sha256": one_hash(weights_of(folder))}
-    calibration = Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25))}, about)
+    calibration = Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25, 0.1))}, about)
     (folder / FILE).write_text(calibration.text())
     return calibration
+
+
+def test_a_calibration_without_the_masks_share_keeps_its_scores(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "a")
+    calibrated(folder)
+    content = json.loads((folder / FILE).read_text())
+    del content["answers"]["full"]["weights"]["share"]
+    (folder / FILE).write_text(json.dumps(content))
+    assert read_calibration(folder).regressions["full"] == LogisticRegression(-1.5, (0.5, 2.0, -0.25, 0.0))
 
 
 def test_the_file_holds_all_of_a_calibration(tmp_path: Path) -> None:
@@ -159,7 +168,7 @@ def test_a_folder_without_a_file_is_uncalibrated(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, change: object) -> None:
-    content = json.loads(Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25))}, {}).text())
+    content = json.loads(Calibration({"full": LogisticRegression(-1.5, (0.5, 2.0, -0.25, 0.1))}, {}).text())
     change(content)  # type: ignore[operator]
     (tmp_path / FILE).write_text(json.dumps(content))
     with pytest.raises(ScoreFileError, match=r"score\.json is not a calibration .*`lisa calibrate`"):
@@ -177,15 +186,19 @@ def masks(count: int, seed: int = 0) -> tuple[list[Evidence], np.ndarray]:
     """Evidence, and outcomes drawn with the probabilities of TRUE_REGRESSION."""
     rng = np.random.default_rng(seed)
     evidence = [
-        Evidence(float(firmness), float(iou), float(-np.exp(surprise)))
-        for firmness, iou, surprise in zip(
-            rng.normal(4, 1, count), rng.uniform(0.3, 0.98, count), rng.normal(-4, 2, count), strict=True
+        Evidence(float(firmness), float(iou), float(-np.exp(surprise)), float(np.exp(share)))
+        for firmness, iou, surprise, share in zip(
+            rng.normal(4, 1, count),
+            rng.uniform(0.3, 0.98, count),
+            rng.normal(-4, 2, count),
+            rng.normal(-4, 1, count),
+            strict=True,
         )
     ]
     return evidence, rng.random(count) < [TRUE_REGRESSION.probability(one) for one in evidence]
 
 
-TRUE_REGRESSION = LogisticRegression(-4.5, (0.8, 1.0, -0.3))
+TRUE_REGRESSION = LogisticRegression(-2.5, (0.8, 1.0, -0.3, 0.5))
 
 
 def test_a_fit_recovers_the_regression_that_drew_the_outcomes() -> None:
@@ -207,7 +220,7 @@ def test_fitted_scores_are_reliable_on_other_masks() -> None:
 
 
 def test_a_fit_stays_finite_where_right_and_wrong_are_separable() -> None:
-    evidence = [Evidence(float(i), 0.5, -0.1) for i in range(60)]
+    evidence = [Evidence(float(i), 0.5, -0.1, 0.01) for i in range(60)]
     line = fit_line(evidence, np.arange(60) >= 30)
     assert np.isfinite([line.bias, *line.weights]).all()
     assert line.probability(evidence[0]) < 0.05 and line.probability(evidence[-1]) > 0.95

@@ -125,7 +125,7 @@ def test_without_a_calibration_the_score_is_raw(segmenter: Segmenter, golden_lis
 def test_a_checkpoints_calibration_is_used(golden_lisa: Path, tmp_path: Path) -> None:
     folder = tmp_path / "calibrated"
     shutil.copytree(golden_lisa, folder)
-    lines = {"full": LogisticRegression(2.0, (0.0, 0.0, 0.0)), "mask_only": LogisticRegression(-2.0, (0.0, 0.0, 0.0))}
+    lines = {kind: LogisticRegression(bias, (0.0,) * 4) for kind, bias in (("full", 2.0), ("mask_only", -2.0))}
     about = {"weights_sha256": one_hash(weights_of(folder))}
     (folder / FILE).write_text(Calibration(lines, about).text())
     segmenter, case = load_segmenter(folder, OPTIONS), read_case(golden_lisa, 0)
