@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lisa_ros.speech.language.vocabulary import FILE_NAME, pairs_of, words_of
-from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
+from lisa_ros.tabletop.questions.corpus import every_request
 
 FILE = Path(__file__).resolve().parents[1] / "lisa_ros" / "checkpoints" / "tabletop" / FILE_NAME
 
-HEAD = """# What an operator says to this checkpoint: each word and each pair of words that its training language has.
+HEAD = """# What an operator says to this checkpoint: each word and each pair of words of the requests that it knows.
 # Written by tools/write_vocabulary.py. One sentence a line; read by the speech recogniser's correction.
 # closed: the model knows no other words.
 """
@@ -33,7 +33,7 @@ def covering(sentences: Iterable[str]) -> Iterator[str]:
 
 def vocabulary_text() -> str:
     """The whole file."""
-    requests = [text for text in tokenizer_corpus() if "[SEG]" not in text and "here." not in text]
+    requests = [text for text in every_request() if "[SEG]" not in text]
     # The longest first: fewer sentences then have all pairs.
     lines = sorted(covering(sorted(requests, key=lambda text: (-len(text.split()), text))))
     return HEAD + "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ import pytest
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.speech.language.correction import Corrector
 from lisa_ros.speech.language.vocabulary import Vocabulary, VocabularyError, model_vocabulary, read_vocabulary
-from lisa_ros.tabletop.questions.corpus import tokenizer_corpus
+from lisa_ros.tabletop.questions.corpus import every_request
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,19 @@ def test_mishearings_of_the_table_are_corrected(embedded: Corrector, heard: str,
 
 
 def test_what_the_model_knows_stays_as_it_was_heard(embedded: Corrector) -> None:
-    for text in ("Where is the blue bottle?", "Give me something to drink from.", "and the red one?"):
+    for text in (
+        "Where is the blue bottle?",
+        "Give me something to drink from.",
+        "and the red one?",
+        "Bring me the red mug, please.",
+        "Grab the ball.",
+        "Would you pick up the duck?",
+        "Hey, take the yellow cube.",
+        "Hello robot, how many cans are there?",
+        "Is there a green book?",
+    ):
         correction = embedded.correct(text)
-        assert (correction.text, correction.confidence, correction.replaced) == (text, 1.0, ())
+        assert (correction.text, correction.replaced) == (text, ()) and correction.confidence > 0.95
 
 
 def test_what_sounds_like_nothing_stays_and_is_not_believed(embedded: Corrector) -> None:
@@ -98,8 +108,8 @@ def test_nothing_is_corrected_without_a_vocabulary() -> None:
     assert Corrector(Vocabulary.of_phrases(["a"])).correct("").text == ""
 
 
-def test_the_embedded_vocabulary_has_the_words_of_its_training_language(embedded: Corrector) -> None:
-    requests = [text for text in tokenizer_corpus() if "[SEG]" not in text and "here." not in text]
+def test_the_embedded_vocabulary_has_all_requests_that_the_model_knows(embedded: Corrector) -> None:
+    requests = list(every_request())
     vocabulary = model_vocabulary(embedded_checkpoint())
     assert vocabulary.closed
     assert Vocabulary.of_phrases(requests).words == vocabulary.words

@@ -41,7 +41,7 @@ class Costs:
     Attributes:
         unknown: of a kept word that the vocabulary lacks.
         pair: of two neighbours that are no pair of the vocabulary.
-        replacing: of any replacement, beside its distance.
+        replacing: of each word of a replacement, beside its distance.
         farthest: distance above which nothing is replaced.
         margin: by which the cheapest path must be cheaper than one with other words.
     """
@@ -150,7 +150,7 @@ class Corrector:
             return [((heard[0],), 0.0)] if len(heard) == 1 else []
         distances = self._sounds.distances(" ".join(heard))
         found = [
-            (self._targets[i], self._costs.replacing + float(distances[i]) * len(heard))
+            (self._targets[i], self._costs.replacing * len(self._targets[i]) + float(distances[i]) * len(heard))
             for i in np.argsort(distances)[:_CANDIDATES]
             if distances[i] <= self._costs.farthest
         ]
