@@ -81,7 +81,7 @@ def test_the_server_is_asked_again_once_it_answers(both: Both) -> None:
     server.lost_after = 0
     assert ask(segmenter)[-1].model == ask(segmenter)[-1].model == "local"
     server.lost_after = None
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while segmenter.is_local and time.monotonic() < deadline:
         time.sleep(0.01)
     assert ask(segmenter)[-1].model == "server" and "answers again" in said[-1] and len(said) == 2

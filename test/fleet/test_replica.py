@@ -46,12 +46,12 @@ def replica_without_server(**model: Any) -> Any:
 def test_a_model_that_hangs_makes_the_replica_unhealthy_so_that_ray_replaces_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lisa_ros.fleet.replica.HANGS_S", 0.2)
+    monkeypatch.setattr("lisa_ros.fleet.replica.HANGS_S", 3.0)
     replica, hanging, goes_on = replica_without_server(), threading.Event(), threading.Event()
 
     def events(*_: Any) -> Iterator[Any]:
         hanging.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
         yield Finished("", (), "cancelled")
 
     replica._events = events
@@ -61,10 +61,10 @@ def test_a_model_that_hangs_makes_the_replica_unhealthy_so_that_ray_replaces_it(
     async def ask() -> None:
         parts = replica.answer("robot", body)
         first = asyncio.ensure_future(anext(parts))
-        await asyncio.to_thread(hanging.wait, 5)
-        await asyncio.sleep(0.25)
+        await asyncio.to_thread(hanging.wait, 30)
+        await asyncio.sleep(0.4)
         replica.check_health()  # a long answer is no fault
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(3.0)
         with pytest.raises(RuntimeError, match="1 answers still run"):
             replica.check_health()
         goes_on.set()
@@ -82,7 +82,7 @@ def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monke
 
     def events(*_: Any) -> Iterator[Any]:
         yield Finished("", (), "end")
-        goes_on.wait(10)
+        goes_on.wait(60)
 
     replica._events = events
     image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)

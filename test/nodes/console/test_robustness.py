@@ -19,7 +19,8 @@ from node_probe import Probe, probing
 from playwright.sync_api import Browser
 from ros_harness import Process, scripted_node, started, wait_at, wait_until
 
-SAID_S = 2.0
+SAID_S = 10.0
+"""It takes two seconds on a machine that does nothing else."""
 
 PAYLOADS = (
     "<script>{code}</script>",
@@ -164,7 +165,8 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
         with node(probe) as process:
             ann.until(lambda: "The LISA node is not running" not in ann.alarms(), "the first node")
             ann.wait_for_camera()
-            assert ann.ask("the red part")["status"] == "OK"
+            # The page had the camera's images before the node got one.
+            ann.until(lambda: ann.ask("the red part")["status"] == "OK", "an answer of the first node")
             ann.say(f"gate {gate}")
             wait_at(gate)
             process.send_signal(signal.SIGKILL)
@@ -223,7 +225,7 @@ def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browse
                 ann.wait_for_camera()
             lost_s = time.monotonic()
             ann.until(lambda: "The camera sends no images" in ann.alarms(), "the camera's alarm")
-            assert time.monotonic() - lost_s < 2.0
+            assert time.monotonic() - lost_s < SAID_S
             with filming(probe):
                 ann.until(lambda: "The camera" not in ann.alarms(), "the end of the camera's alarm")
             port = address.rstrip("/").rsplit(":", 1)[1]
@@ -265,10 +267,14 @@ def test_nothing_is_subscribed_while_nobody_looks(browser: Browser, probe: Probe
                 health = json.load(error)
             return int(health["cameras"]["default"]["jpeg_files"])
 
-        made = jpeg_files()
-        assert made > 0
-        time.sleep(1.0)  # ten images of the camera
-        assert jpeg_files() == made
+        assert jpeg_files() > 0
+
+        def none_is_made() -> bool:
+            made = jpeg_files()  # the last one may still be under way
+            time.sleep(1.0)  # ten images of the camera
+            return jpeg_files() == made
+
+        wait_until(none_is_made, "a second without JPEG files")
 
 
 def test_ctrl_c_twice_ends_it_without_a_traceback() -> None:
