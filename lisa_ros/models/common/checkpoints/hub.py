@@ -7,6 +7,7 @@ import os
 import re
 import time
 from contextlib import suppress
+from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,6 +21,9 @@ CHECKPOINT_FILES = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.p
 
 _WEIGHTS = (".safetensors", ".bin", ".pth")
 _EXAMPLES = {"CLIP": "openai/clip-vit-large-patch14"}
+
+SECOND_COPIES = ["pytorch_model*.bin*"]
+"""Of a repository that has the same weights as safetensors."""
 
 VISION_TOWER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 
@@ -134,11 +138,17 @@ def _has_shards(index: Path) -> bool:
 def _cached(repository: str, files: tuple[str, ...], revision: str | None) -> Path | None:
     from huggingface_hub import snapshot_download
 
-    try:
-        found = snapshot_download(repository, revision=revision, allow_patterns=list(files), local_files_only=True)
-    except Exception:  # not there, or not all of it: huggingface_hub has an error for each case
-        return None
-    return Path(str(found))
+    for ignored in ([], SECOND_COPIES):
+        with suppress(Exception):  # not there, or not all of it: huggingface_hub has an error for each case
+            found = snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(files),
+                ignore_patterns=ignored,
+                local_files_only=True,
+            )
+            return Path(str(found))
+    return None
 
 
 def _downloaded(repository: str, where: str, files: tuple[str, ...], revision: str | None) -> Path:
@@ -150,13 +160,23 @@ def _downloaded(repository: str, where: str, files: tuple[str, ...], revision: s
         )
     began_s = time.time()
     try:
-        folder = Path(str(snapshot_download(repository, revision=revision, allow_patterns=list(files))))
+        ignored = _second_copies(repository, revision)
+        found = snapshot_download(repository, revision=revision, allow_patterns=list(files), ignore_patterns=ignored)
     except KeyboardInterrupt:
         raise
     except Exception as error:
         raise CheckpointError(f"{where}, and {_reason(error)}") from error
+    folder = Path(str(found))
     _remove_parts(folder.parent.parent / "blobs", began_s)
     return folder
+
+
+def _second_copies(repository: str, revision: str | None) -> list[str]:
+    """SECOND_COPIES where a repository has its weights as safetensors too."""
+    from huggingface_hub import HfApi
+
+    files = [one.rfilename for one in HfApi().model_info(repository, revision=revision).siblings or ()]
+    return SECOND_COPIES if any(fnmatch(name, "model*.safetensors") for name in files) else []
 
 
 def _remove_parts(blobs: Path, began_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,7 @@ def test_what_the_hub_answers_is_one_sentence(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=[]))
     with pytest.raises(CheckpointError) as raised:
         find_folder("xinlai/LISA-7B-v1", "vision tower")
     assert said in str(raised.value) and "\n" not in str(raised.value)
@@ -130,6 +132,7 @@ def test_a_part_that_another_process_is_writing_stays(tmp_path: Path, monkeypatc
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=[]))
     assert find_folder("somebody/tabletop") == snapshot
     assert set(blobs.glob("*.incomplete")) == {others, incomplete}
 

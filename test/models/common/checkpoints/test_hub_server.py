@@ -31,6 +31,14 @@ REPOSITORIES = {
     },
 }
 
+REPOSITORIES["lab/twice"] = {
+    "config.json": b"{}",
+    "preprocessor_config.json": b"{}",
+    "model.safetensors": b"weights",
+    "pytorch_model.bin": b"the same weights",
+    "pytorch_model.bin.index.json": b"{}",
+}
+
 LARGE = random.Random(1).randbytes(3_000_000)
 """Sent in parts while HALFWAY is not set; the hub waits for it in the middle."""
 HALFWAY, GO_ON = threading.Event(), threading.Event()
@@ -152,6 +160,14 @@ def test_a_repository_of_which_another_program_fetched_some_files_is_completed(h
     whole = [" ".join([name, *sorted(REPOSITORIES[name])]) for name in ("openai/clip", "lab/sharded")]
     assert printed(f"{TRIED}\n{tries}", hub, tmp_path) == whole
     assert printed(f"{TRIED}\n{offline}{tries}", hub, tmp_path) == whole
+
+
+def test_weights_that_a_repository_has_in_two_forms_are_fetched_once(hub: str, tmp_path: Path) -> None:
+    tries = "tried('lab/twice', 'CLIP', files=VISION_TOWER_FILES)\ntried('lab/twice')"
+    expected = ["lab/twice config.json model.safetensors preprocessor_config.json"] * 2
+    assert printed(f"{TRIED}\n{tries}", hub, tmp_path) == expected
+    offline = "from huggingface_hub import constants\nconstants.HF_HUB_OFFLINE = True\n"
+    assert printed(f"{TRIED}\n{offline}{tries}", hub, tmp_path) == expected
 
 
 def downloading(hub: str, home: Path, shell: str = 'exec "$@"') -> subprocess.Popen[str]:
