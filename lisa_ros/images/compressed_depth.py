@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.images.image_headers import MAX_SIDE, HeaderError, check_header
+from lisa_ros.images.image_headers import MAX_SIDE, Checked, HeaderError, check_header
 from lisa_ros.images.rvl import RvlError, decode_rvl
 from lisa_ros.segmentation.errors import ImageError
 
@@ -49,7 +49,7 @@ def compressed_depth_size(message: Any) -> tuple[int, int]:
     try:
         if coding == "rvl":
             return _rvl_size(body)
-        checked = check_header(body)
+        checked = _checked_png(body)
     except (HeaderError, RvlError) as error:
         raise ImageError(f"The compressed depth image ({message.format[:64]!r}) {error}.") from error
     return checked.width, checked.height
@@ -80,16 +80,21 @@ def _parts(data: bytes, encoding: str) -> tuple[float, float, bytes]:
     return a, b, data[_HEADER.size :]
 
 
-def _from_png(body: bytes) -> NDArray[np.uint16]:
+def _checked_png(body: bytes) -> Checked:
     checked = check_header(body)
+    if (checked.bits, checked.channels) != (16, 1):
+        raise HeaderError(f"has {checked.bits} bits and {checked.channels} channels; depth is one channel of 16 bits")
+    return checked
+
+
+def _from_png(body: bytes) -> NDArray[np.uint16]:
+    checked = _checked_png(body)
     try:
         decoded = cv2.imdecode(np.frombuffer(checked.data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         decoded = None
-    if decoded is None:
-        raise HeaderError("cannot be decoded: it must be a complete PNG file")
-    if decoded.dtype != np.uint16 or decoded.ndim != 2:
-        raise HeaderError(f"has {decoded.dtype} values of shape {decoded.shape}; depth is one channel of 16 bits")
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 2:
+        raise HeaderError("cannot be decoded: it must be a complete PNG file of one channel of 16 bits")
     return decoded.astype(np.uint16, copy=False)
 
 

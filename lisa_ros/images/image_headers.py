@@ -58,11 +58,15 @@ class Checked:
         data: The file; of a PNG, only the chunks that make the pixels.
         width: In pixels.
         height: In pixels.
+        bits: Bits per sample.
+        channels: Samples per pixel.
     """
 
     data: bytes
     width: int
     height: int
+    bits: int = 8
+    channels: int = 3
 
 
 def check_header(data: bytes) -> Checked:
@@ -115,9 +119,9 @@ def _check_png(data: bytes) -> Checked:
     if header is None or not ended:
         raise HeaderError("is a truncated PNG file: it has no end")
     width, height, depth, colour = header[:4]
-    bits = width * height * depth * _CHANNELS.get(colour, 4)
-    _check_length(compressed, bits / 8 / _MAX_INFLATION, width, height)
-    return Checked(b"".join(chunks), width, height)
+    channels = _CHANNELS.get(colour, 4)
+    _check_length(compressed, width * height * depth * channels / 8 / _MAX_INFLATION, width, height)
+    return Checked(b"".join(chunks), width, height, depth, channels)
 
 
 def _check_jpeg(data: bytes) -> Checked:
@@ -125,6 +129,9 @@ def _check_jpeg(data: bytes) -> Checked:
     _check_length(len(data), width * height / _PIXELS_PER_BYTE, width, height)
     if data.count(bytes((0xFF, _START_OF_SCAN))) > _MAX_SCANS:
         raise HeaderError(f"is a JPEG file of more than {_MAX_SCANS} scans")
+    # Inside a scan, neither marker can occur: a byte 0xFF is followed by 0 or a restart marker there.
+    if data.rfind(bytes((0xFF, _END))) < data.rfind(bytes((0xFF, _START_OF_SCAN))):
+        raise HeaderError("is a truncated JPEG file: it has no end")
     return Checked(data, width, height)
 
 

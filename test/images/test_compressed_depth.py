@@ -3,6 +3,7 @@
 
 import array
 import contextlib
+import re
 import struct
 
 import cv2
@@ -14,7 +15,7 @@ from sensor_msgs.msg import CompressedImage
 
 from lisa_ros.images import compressed_depth as decoder
 from lisa_ros.images.rvl import RvlError, decode_rvl
-from lisa_ros.nodes.common.conversions import ImageError, depth_from
+from lisa_ros.nodes.common.conversions import ImageError, check_depth, depth_from
 
 HEADER = struct.pack("<iff", 0, 0.0, 0.0)
 
@@ -120,3 +121,6 @@ def test_damaged_or_expensive_data_is_refused_with_the_reason(name: str, monkeyp
     with pytest.raises(ImageError, match="The compressed depth image") as raised:
         depth_from(message(form, data))
     assert reason in str(raised.value)
+    if name.startswith("png"):  # what the diagnostics look at, without decoding
+        with pytest.raises(ImageError, match=re.escape(reason)):
+            check_depth(message(form, data))

@@ -18,6 +18,8 @@ COMMAND_FRAMES = (NEWEST, NEAREST)
 """The values of command_frame: the newest frame, or the one nearest to the command's stamp."""
 
 _DAY_S = 86_400.0
+_AHEAD_S = 1.0
+"""Stamps that are further ahead of the node's clock are of another clock."""
 _CLOCK_ADVICE = (
     "If a simulator or a bag publishes /clock, set use_sim_time to true for this node and for the sender of commands."
 )
@@ -116,7 +118,7 @@ class Camera:
         if 0 < max_age_s < age_s:
             old = f"The newest image on {self.topic} is {age_s:.1f} s old; max_image_age allows {max_age_s:g} s."
             return f"{old} {self._why_late(age_s, max_age_s)}"
-        if 0 < max_age_s < -age_s:
+        if age_s < -_AHEAD_S:
             return f"The images on {self.topic} are stamped {-age_s:.1f} s in the future. {_TWO_MACHINES}"
         return self.arrivals.trouble() or self._undecodable()
 
