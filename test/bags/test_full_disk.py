@@ -20,7 +20,7 @@ def lisa_bag(kib: int, source: Path, output: Path, *options: str) -> subprocess.
         text=True,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=250,
     )
 
 
@@ -53,7 +53,7 @@ video.finish()
 def test_a_video_without_room_is_no_success(tmp_path: Path, room: int, code: int) -> None:
     video = tmp_path / "v.mp4"
     command = [sys.executable, "-c", FILMING, str(video), str(room)]
-    ran = subprocess.run(command, text=True, capture_output=True, check=False, timeout=60)
+    ran = subprocess.run(command, text=True, capture_output=True, check=False, timeout=250)
     assert ran.returncode == code
     assert (f"OSError: the video {video} cannot be written completely" in ran.stderr) == bool(code)
     assert [file.name for file in tmp_path.iterdir()] == ([] if code else ["v.mp4"])

@@ -30,6 +30,7 @@ from lisa_ros.nodes.lisa.answers.detections import vision_messages
 
 pytestmark = pytest.mark.ros
 
+LOOKER = "looker"
 COMMANDS = (
     BagCommand(0.55, "ann", "two"),
     BagCommand(0.95, "ann", "history"),
@@ -53,6 +54,8 @@ class Player:
 
     def __init__(self, node: Node) -> None:
         self.answers: list[Segmentation] = []
+        self.refusals: list[Segmentation] = []
+        self._newest: Any = None
         self.others: dict[str, list[Any]] = {topic: [] for topic in PLANNER_TOPICS}
         self._clock = node.create_publisher(Clock, "/clock", 1)
         self._commands = node.create_publisher(Command, "/played/command", 10)
@@ -61,9 +64,12 @@ class Player:
             for topic, kind in ((IMAGE, Image), (DEPTH, Image), (INFO, CameraInfo))
         }
         self._kinds = {IMAGE: Image, DEPTH: Image, INFO: CameraInfo}
-        node.create_subscription(Segmentation, "/played/segmentation", self.answers.append, 10)
+        node.create_subscription(Segmentation, "/played/segmentation", self._keep, 10)
         for topic, kind in PLANNER_TOPICS.items():
             node.create_subscription(kind, f"/played/{topic}", self.others[topic].append, 10)
+
+    def _keep(self, answer: Segmentation) -> None:
+        (self.refusals if answer.operator_id == LOOKER else self.answers).append(answer)
 
     def play(self, bag: Path) -> None:
         publishers = (self._commands, *self._camera.values())
@@ -76,15 +82,26 @@ class Player:
                 self._tick(time_ns)
                 message = rclpy.serialization.deserialize_message(bytes(data), self._kinds[connection.topic])
                 self._camera[connection.topic].publish(message)
+                self._newest = message if connection.topic == IMAGE else self._newest
                 time.sleep(0.05)
 
     def _ask(self, command: BagCommand) -> None:
         time_ns = command.time_ns(START_NS + 2_000_000)
         self._tick(time_ns)
-        time.sleep(0.2)  # the images before it have arrived
+        wait_until(lambda: self._has_newest(stamp(time_ns)), "the arrival of the images before it")
         before = len(self.answers)
         self._commands.publish(Command(operator_id=command.operator, text=command.text, stamp=stamp(time_ns)))
         wait_until(lambda: len(self.answers) > before, f"the answer to {command.text!r}")
+
+    def _has_newest(self, now: Time) -> bool:
+        """Whether the node has the newest image: asked with a command that the model refuses, which leaves no turn."""
+        count = len(self.refusals)
+        self._commands.publish(Command(operator_id=LOOKER, text="forbidden", stamp=now, dialogue="none"))
+        wait_until(lambda: len(self.refusals) > count, "a refusal")
+        if self.refusals[-1].header.stamp == self._newest.header.stamp:
+            return True
+        time.sleep(0.1)
+        return False
 
     def _tick(self, time_ns: int) -> None:
         self._clock.publish(Clock(clock=stamp(time_ns)))
@@ -138,7 +155,9 @@ def test_a_bag_gets_the_answers_of_its_playback(tmp_path: Path) -> None:
     with talking_node("player") as node, started(scripted_node(*arguments)):
         player = Player(node)
         player.play(source)
-        wait_until(lambda: len(player.others["markers"]) == len(COMMANDS), "the topics for planners")
+        for topic, messages in player.others.items():
+            expected = len(answers_of(tmp_path / "out", topic))
+            wait_until(lambda messages=messages, expected=expected: len(messages) >= expected, topic)
     ours = answers_of(tmp_path / "out")
     assert len(ours) == len(player.answers) == len(COMMANDS)
     for from_bag, from_node in zip(ours, player.answers, strict=True):

@@ -100,13 +100,17 @@ def test_iou_by_hand() -> None:
 
 
 def test_processor_time_is_that_of_the_process() -> None:
-    code = "import time; print(flush=True)\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
+    code = "import time; print(flush=True); input(); end_s = time.process_time() + 0.3\n"
+    code += "while time.process_time() < end_s: pass\nprint(flush=True)\ntime.sleep(600)"
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+        assert child.stdin is not None and child.stdout is not None
         try:
             child.stdout.readline()
             meter, began_s = Meter(child.pid, time.monotonic()), time.monotonic()
             before_s = running_threads_s(child.pid)
+            child.stdin.write(b"\n")
+            child.stdin.flush()
             child.stdout.readline()
             now_s = time.monotonic()
             usage = meter.read(now_s)

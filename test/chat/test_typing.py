@@ -44,12 +44,19 @@ def test_a_person_types_in_a_terminal(tmp_path: Path) -> None:
         shown.wait_for("/help shows the commands", START_S)
         shown.wait_for("▀")  # the image, in half blocks
         shown.wait_for(ASKS)
-        before = len(shown.parts)
-        shown.type(UP + ENTER)
-        shown.wait_for("The blue bottle.")
-        shown.wait_for("1: blue bottle, ")
-        answer = [part for part in shown.parts[before:] if any(word in part for word in (b"The", b" blue", b"bottle."))]
-        assert len(answer) > 1, "the text came in one piece"
+        # This process reads all parts at once where it waited for a processor meanwhile.
+        for question in (UP, *["the blue bottle"] * 9):
+            before = len(shown.parts)
+            shown.type(question + ENTER)
+            shown.wait_for("The blue bottle.")
+            shown.wait_for("1: blue bottle, ")
+            words = (b"The", b" blue", b"bottle.")
+            if sum(any(word in part for word in words) for part in shown.parts[before:]) > 1:
+                break
+            say(shown, "/undo", "Turn 1 is forgotten: the blue bottle")
+            shown.wait_for(ASKS)
+        else:
+            raise AssertionError("the text came in one piece")
         shown.wait_for(ASKS)
         shown.type("/image b")
         shown.wait_for("/image b.png")  # the menu of completions

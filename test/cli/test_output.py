@@ -23,7 +23,7 @@ def lisa(*arguments: object, shell: str) -> subprocess.CompletedProcess[str]:
     """Runs `lisa` in a shell that sets limits and redirects streams: "$@" is the command."""
     command = [sys.executable, "-m", "lisa_ros.cli.main", *map(str, arguments)]
     return subprocess.run(
-        ["bash", "-c", shell, "_", *command], text=True, capture_output=True, check=False, timeout=120
+        ["bash", "-c", shell, "_", *command], text=True, capture_output=True, check=False, timeout=250
     )
 
 

@@ -191,7 +191,7 @@ def another_node(file: Path) -> Iterator[None]:
         assert process.stdout.readline() == "ready\n"
         yield
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_another_node_that_has_begun_a_file_there_keeps_it(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from lisa_ros.client import LisaClient
 from lisa_ros.msg import Command, Segmentation
 
 _ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
-_DEADLINE_S = 50.0
+_DEADLINE_S = 150.0
 
 
 def statuses_of_goals(client: LisaClient, goals: int, outputs: int) -> list[str]:

@@ -48,7 +48,7 @@ def operator(cable: Cable, commands: int, goals: int, outputs: int = 0) -> Itera
 
 
 def answers_of(process: Process) -> dict[str, Any]:
-    assert process.wait() == 0, process.output
+    assert process.wait(200.0) == 0, process.output
     return dict(json.loads(process.output.splitlines()[-1]))
 
 

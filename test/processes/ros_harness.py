@@ -5,13 +5,15 @@ All functions wait for a condition, with a deadline that only a failing node rea
 """
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,15 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
             raise AssertionError(f"{what} did not come within {deadline_s:.0f} s")
         time.sleep(0.005)
     return value
+
+
+def free_port() -> int:
+    """A TCP port for a server that is started later or again. Linux gives connections ports from 32768 on."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_at(gate: Path) -> None:

@@ -15,7 +15,7 @@ from lisa_ros.speech.speaking import Speaker, answer_sentence, spoken_distance
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

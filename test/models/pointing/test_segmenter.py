@@ -282,7 +282,9 @@ def test_a_command_that_is_cancelled_while_another_one_is_answered_does_not_wait
             return len(asked) > 3
 
         with ThreadPoolExecutor(1) as pool:
-            *_, finished = pool.submit(lambda: list(session.segment("the mug", cancelled=cancelled))).result(timeout=20)
+            *_, finished = pool.submit(lambda: list(session.segment("the mug", cancelled=cancelled))).result(
+                timeout=120
+            )
     assert isinstance(finished, Finished) and finished.reason == "cancelled"
     *_, finished = answered(scripted)
     assert finished.reason == "end", "the lock is free again"

@@ -45,7 +45,7 @@ def command_line(**parameters: object) -> list[str]:
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Runs a process that ends by itself."""
-    return subprocess.run(command, env=private_environment(), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=private_environment(), capture_output=True, text=True, timeout=250)
 
 
 class Listener:
@@ -79,7 +79,7 @@ class Listener:
         return [messages for _, messages in sorted(self.by_stamp.items()) if len(messages) == 4]
 
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 120.0
         while not condition():
             assert time.monotonic() < deadline, f"did not come: {what}"
             self.executor.spin_once(timeout_sec=0.2)

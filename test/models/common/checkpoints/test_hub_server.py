@@ -86,7 +86,7 @@ class _Hub(BaseHTTPRequestHandler):
         if with_body and body == LARGE and not GO_ON.is_set():
             self.wfile.write(body[: len(body) // 2])
             HALFWAY.set()
-            GO_ON.wait(60)
+            GO_ON.wait(120)
             with contextlib.suppress(OSError):  # who asked for it is gone
                 self.wfile.write(body[len(body) // 2 :])
         elif with_body:
@@ -197,11 +197,11 @@ def test_a_download_that_is_stopped_in_the_middle_is_repeated(
     HALFWAY.clear()
     GO_ON.clear()
     stopped = downloading(hub, tmp_path)
-    assert HALFWAY.wait(60)
+    assert HALFWAY.wait(120)
     stopped.send_signal(number)
     going_on = threading.Timer(2, GO_ON.set)  # huggingface_hub ends at Ctrl-C when the files in progress are there
     going_on.start()
-    _, errors = stopped.communicate(timeout=60)
+    _, errors = stopped.communicate(timeout=120)
     assert stopped.returncode == status, errors
     assert "Traceback" not in errors
     going_on.cancel()
