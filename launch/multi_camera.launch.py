@@ -23,7 +23,7 @@ ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")
 TOPICS = camera_topics("Topic of each colour camera; {camera} is replaced by the camera's name, also in the next two.")
 ARGUMENTS = {
     "cameras": Argument(None, "Names of the cameras, with commas between: front,wrist."),
-    "namespace": Argument("", "Put before each camera's namespace."),
+    "namespace": Argument("", "Namespace that is put before each camera's."),
     **TOPICS,
     **NODE,
     **CONSOLE,

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace a calibration that was fitted to more masks than the new one"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(options: argparse.Namespace) -> int:

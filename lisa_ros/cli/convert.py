@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         applies=with_value("quantization", "8bit", "4bit"),
         help="where the weights are quantized (default: %(default)s)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(options: argparse.Namespace) -> int:

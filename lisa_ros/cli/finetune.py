@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("finetune", help="train a checkpoint on your own images", description=_DESCRIPTION)
     add_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(options: argparse.Namespace) -> int:

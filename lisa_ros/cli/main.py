@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lisa {options.command}: {sentence_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"lisa {options.command}: interrupted", file=sys.stderr)
+        again = "; the same command resumes" if getattr(options, "resumes", False) else ""
+        print(f"lisa {options.command}: interrupted{again}", file=sys.stderr)
         return 130
 
 

@@ -162,6 +162,8 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("lisa_ros.cli.main.find_folder", interrupted)
     assert main(["check", "--checkpoint", "x"]) == 130
     assert capsys.readouterr().err == "lisa check: interrupted\n"
+    assert main(["finetune", "--checkpoint", "x", "--data", "d", "--output", "o"]) == 130
+    assert capsys.readouterr().err == "lisa finetune: interrupted; the same command resumes\n"
 
 
 def test_a_reader_that_ends_early_is_no_error(tmp_path: Path) -> None:

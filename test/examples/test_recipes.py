@@ -77,6 +77,7 @@ def test_the_unit_starts_the_launch_file_and_waits_long_enough_for_its_end() -> 
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(EXAMPLES / "lisa_ros.service")
     assert "ros2 launch lisa_ros lisa.launch.py" in unit["Service"]["ExecStart"]
+    assert "%h" not in unit["Service"]["ExecStart"], "systemd replaces it by root's home, whatever User says"
     assert int(unit["Service"]["TimeoutStopSec"]) > 10
 
 

@@ -43,7 +43,7 @@ class Argument:
 
 
 def _of_node(description: str, *choices: str, kind: type = str) -> Argument:
-    return Argument("", description, kind, choices)
+    return Argument("", f"{description} Empty: as params_file says.", kind, choices)
 
 
 def config_file(name: str) -> str:
@@ -53,17 +53,17 @@ def config_file(name: str) -> str:
 
 PARAMETERS: dict[str, Argument] = {
     "checkpoint": _of_node(
-        "Folder or Hugging Face id of the checkpoint, or a server: lisa://HOST:PORT/MODEL. Empty: the embedded "
-        "demonstration model."
+        "Folder or Hugging Face id of the checkpoint, or a server: lisa://HOST:PORT/MODEL. Without one, the node runs "
+        "the embedded demonstration model."
     ),
-    "vision_tower": _of_node("Folder or Hugging Face id of CLIP. Empty: as the checkpoint's config.json says."),
+    "vision_tower": _of_node("Folder or Hugging Face id of CLIP, instead of what the checkpoint's config.json names."),
     "template": _of_node(
         "Conversation template of the checkpoint: llava_v1 or llava_llama_2.", "llava_v1", "llava_llama_2"
     ),
-    "quantization": _of_node("auto, none, 8bit or 4bit.", "auto", "none", "8bit", "4bit"),
-    "device": _of_node("auto, cpu or cuda.", "auto", "cpu", "cuda"),
-    "image_transport": _of_node("raw or compressed.", "raw", "compressed"),
-    "depth_transport": _of_node("raw or compressedDepth.", "raw", "compressedDepth"),
+    "quantization": _of_node("Quantization of the weights: auto, none, 8bit or 4bit.", "auto", "none", "8bit", "4bit"),
+    "device": _of_node("Device of the model: auto, cpu or cuda.", "auto", "cpu", "cuda"),
+    "image_transport": _of_node("How images are sent: raw or compressed.", "raw", "compressed"),
+    "depth_transport": _of_node("How depth is sent: raw or compressedDepth.", "raw", "compressedDepth"),
     "use_depth": _of_node("false: depth topics are not subscribed and results have no 3-D position.", kind=bool),
     "use_sim_time": _of_node("true: the clock is /clock, as with Gazebo, Isaac Sim or a played bag.", kind=bool),
 }
@@ -73,7 +73,7 @@ _LEVELS = ("debug", "info", "warn", "error", "fatal")
 PROCESS: dict[str, Argument] = {
     "respawn": Argument("true", "Restart a node that ends by itself.", bool),
     "respawn_delay": Argument("5.0", "Seconds between a node's end and its restart.", float),
-    "log_level": Argument("info", "debug, info, warn, error or fatal.", choices=_LEVELS),
+    "log_level": Argument("info", "Lowest level of log lines: debug, info, warn, error or fatal.", choices=_LEVELS),
 }
 """Launch arguments about the nodes' processes."""
 
@@ -91,7 +91,7 @@ NODE: dict[str, Argument] = {
 """The launch arguments that each launch file has."""
 
 CONSOLE: dict[str, Argument] = {
-    "console": Argument("false", "true: the operators' page, too (docs/operators.md).", bool),
+    "console": Argument("false", "true: also start the operators' page (docs/operators.md).", bool),
     "console_host": Argument(
         "127.0.0.1", "Address that the page listens on; any but this machine's own needs a token, which is printed."
     ),
@@ -108,8 +108,8 @@ def camera_topics(image: str = "Topic of the colour camera.") -> dict[str, Argum
     """
     return {
         "image": Argument("image", image),
-        "depth": Argument("depth", "Topic of its depth, registered to the colour image."),
-        "camera_info": Argument("camera_info", "Topic of its intrinsics."),
+        "depth": Argument("depth", "Topic of depth images that are registered to the colour image."),
+        "camera_info": Argument("camera_info", "Topic of the colour camera's intrinsics."),
     }
 
 

@@ -102,7 +102,7 @@ class NodeParameters:
         "llava_v1", "Prompt template that the checkpoint was trained with.", "llava_v1", "llava_llama_2"
     )
     vision_tower: str = _configured(
-        "", "Folder of the CLIP vision encoder. Empty: as the checkpoint's config.json names it."
+        "", "Folder or Hugging Face id of the CLIP vision encoder. Empty: as the checkpoint's config.json names it."
     )
     model_options: str = _configured(
         "", "Options that only the checkpoint's own model has, as NAME=VALUE, separated by semicolons."
@@ -309,7 +309,7 @@ class NodeParameters:
     tracker: str = _configured(
         "flow",
         "Tracker of `~/tracked/*`. flow: optical flow, on the CPU, without a checkpoint. edgetam, sam2, sam3: a video"
-        " model, which needs tracker_checkpoint and on a camera's rate a GPU.",
+        " model, which needs tracker_checkpoint, and a GPU to keep up with a camera.",
         "flow",
         "edgetam",
         "sam2",
