@@ -157,15 +157,9 @@ def scripted_node(*arguments: str) -> list[str]:
     A test that is held up for some seconds between its image and its command must not find the image too old.
     """
     command = [sys.executable, str(PROCESSES / "scripted_node.py")]
-    return [
-        *command,
-        "--ros-args",
-        "-p",
-        "dialogue_file:=''",
-        "-p",
-        "max_image_age:=60.0",
-        *arguments,
-    ]  # dialogues must not pass from one test to the next
+    age = () if any("max_image_age" in one for one in arguments) else ("-p", "max_image_age:=60.0")
+    # Dialogues must not pass from one test to the next.
+    return [*command, "--ros-args", "-p", "dialogue_file:=''", *age, *arguments]
 
 
 def speech_node(*arguments: str, namespace: str = "") -> list[str]:

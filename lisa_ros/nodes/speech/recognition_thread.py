@@ -252,9 +252,15 @@ class RecognitionThread:
     def _release_lost(self) -> None:
         """A sender that ended while its button was held: what it sent is understood."""
         for operator, known in self._operators.items():
-            for stream in known.streams.values():
-                if stream.held and time.monotonic() - stream.last_s > _LOST_S:
+            for source, stream in known.streams.items():
+                if stream.held and time.monotonic() - stream.last_s > _LOST_S and not self._waits(operator, source):
                     self._release(operator, stream, 0)
+
+    def _waits(self, operator: str, source: str) -> bool:
+        """Whether sound of a sender has come that is not taken yet: another utterance takes long on a busy machine."""
+        with self._changed:
+            blocks = [one for one in self._waiting if isinstance(one, Block)]
+        return any((one.operator, one.source) == (operator, source) for one in blocks)
 
     def _operator(self, name: str) -> _Operator:
         if name not in self._operators:

@@ -41,6 +41,7 @@ def test_a_command_of_a_node_that_ends_is_answered() -> None:
         with talking_node("served") as lisa:
             server = serve(lisa, end_goals=False)
             wait_until(lambda: node.count_publishers("/served/segmentation"), "the topic of the answers")
+            wait_until(commanding._client.server_is_ready, "the action")
             identity, trouble = commanding.send("ann", THE_MUG, 0)
             assert identity and not trouble
             wait_until(lambda: commanding._goals[identity].handle, "the acceptance")
@@ -68,10 +69,11 @@ def test_an_answer_that_is_faster_than_the_client_is_not_lost(monkeypatch: pytes
         node.callback_errors = 0
         server = serve(lisa, end_goals=True)
         commanding = Commanding(node, "/served", lambda _, answer: answers.append(answer))
+        wait_until(commanding._client.server_is_ready, "the action")
         with monkeypatch.context() as patch:
             patch.setattr(rclpy.action.client, "Future", slow_future)
             assert commanding.send("ann", THE_MUG, 0)[0]
-        (answer,) = wait_until(lambda: answers, "the answer", 10.0)
+        (answer,) = wait_until(lambda: answers, "the answer")
         assert answer.status == Segmentation.NO_OBJECT and commanding.waiting == 0
         commanding.close()
         server.destroy()

@@ -137,12 +137,20 @@ def test_a_held_button_makes_a_command_that_is_answered_and_spoken(probe: Probe,
     answer = probe.answer_to(heard.command_id)
     assert answer.text == heard.used
     wait_until(lambda: ear.saying, "a sentence")
-    wait_until(lambda: (folder / "spoken.txt").exists(), "the spoken sentence")
-    assert (folder / "spoken.txt").read_text().strip() in ear.saying
-    (recorded,) = (folder / "recorded").glob("*_ann.json")
+    spoken = folder / "spoken.txt"
+    wait_until(lambda: spoken.exists() and spoken.read_text(), "the spoken sentence")
+    assert spoken.read_text().strip() in ear.saying
+    (recorded,) = wait_until(lambda: list((folder / "recorded").glob("*_ann.json")), "the recording")
     assert json.loads(recorded.read_text())["used"] == heard.used
     assert recorded.with_suffix(".wav").stat().st_size > 20_000
-    assert any(not one.final and one.heard for one in ear.heard)
+
+    def heard_in_parts() -> bool:
+        """On a busy machine parts are left out, the more of them the shorter the sound."""
+        if not any(not one.final and one.heard for one in ear.heard):
+            ear.hold(np.tile(sound, 4), "al", rate=48000, channels=2, pause_s=0.05)
+        return any(not one.final and one.heard for one in ear.heard)
+
+    wait_until(heard_in_parts, "a part of what is said")
 
 
 def test_what_is_said_to_others_is_neither_a_command_nor_published(ear: Ear) -> None:
@@ -191,8 +199,10 @@ def test_operators_stamps_and_buttons_of_any_kind(ear: Ear, folder: Path) -> Non
     # Two operators in turn: each one's sound is their own.
     half = len(ring) // 2
     ear.send(ring[:half], Audio.PUSH_TO_TALK, "ivy")
-    assert "bottle" in ear.hold(said("Give me the blue bottle.", "slt"), "joe").used
+    ear.send(said("Give me the blue bottle.", "slt"), Audio.PUSH_TO_TALK, "joe")
+    ear.send_raw(operator_id="joe", mode=Audio.RELEASED, sample_rate=16000, channels=1)
     assert "yellow ring" in ear.hold(ring[half:], "ivy").used
+    assert "bottle" in wait_until(lambda: ear.finals("joe"), "joe's command")[0].used
     # A release without a press is no command, and a second press belongs to the same utterance.
     before = len(ear.commands)
     ear.send_raw(operator_id="kim", mode=Audio.RELEASED, sample_rate=16000, channels=1)
@@ -222,7 +232,7 @@ def test_without_a_microphone_and_without_lisa_it_lives_and_says_so() -> None:
         ear.wait_for_node(process)
         status = wait_until(lambda: [one for one in ear.diagnostics if one.level != b"\0"], "a warning")[0]
         assert "microphone" in status.message.lower()
-        assert ear.button.wait_for_service(20)
+        assert ear.button.wait_for_service(120)
         response = ear.button.call_async(SetBool.Request(data=False))
         wait_until(response.done, "the button")
         assert response.result().success

@@ -2,6 +2,7 @@
 """The thread that recognises all operators' sound: buttons that are held too long, and what waits."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -51,7 +52,7 @@ class Gated:
         self.longest = 0
 
     def recognize(self, samples: Samples) -> Recognition:
-        self.gate.wait(30)
+        self.gate.wait(120)
         self.longest = max(self.longest, len(samples))
         return Recognition("Where is the mug?")
 
@@ -92,6 +93,7 @@ class Hearing:
 @pytest.fixture
 def hearing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hearing]:
     monkeypatch.setattr(recognition_thread, "SileroActivity", Loudness)
+    monkeypatch.setattr(recognition_thread, "_END_S", 60.0)
     hearing = Hearing(longest_hold_s=5.0)
     yield hearing
     hearing.recognizer.gate.set()
@@ -130,6 +132,23 @@ def test_a_button_that_is_held_in_silence_counts_as_released(hearing: Hearing) -
     hearing.send(1.0, 0.5, PUSH_TO_TALK)
     hearing.release()
     assert [one.understood.meaning for one in hearing.finals()[2:]] == [Meaning.COMMAND]
+
+
+def test_a_sender_whose_sound_waits_for_a_slow_recogniser_still_holds_the_button(
+    hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another operator's utterance took longer than the silence after which a button counts as released."""
+    hearing.send(0.5, 0.5, PUSH_TO_TALK)
+    hearing.finals()
+    monkeypatch.setattr(recognition_thread, "_LOST_S", 0.2)
+    hearing.recognizer.gate.clear()
+    hearing.thread.add(Block("ben", "audio", RELEASED, np.full(RATE, 0.5, np.float32), RATE, 0))
+    hearing.send(0.5, 0.5, PUSH_TO_TALK)
+    hearing.release()
+    time.sleep(0.3)
+    hearing.recognizer.gate.set()
+    (final,) = hearing.finals()
+    assert (final.understood.meaning, final.understood.detail) == (Meaning.COMMAND, "")
 
 
 def test_what_waits_for_a_slow_recogniser_is_bounded(hearing: Hearing) -> None:

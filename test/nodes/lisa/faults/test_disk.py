@@ -31,14 +31,14 @@ def test_a_full_disk_delays_turns_and_costs_none(tmp_path: Path) -> None:
         probe.wait_for_node(process)
         probe.ask_about(camera_images.message("rgb8"), "two")
 
-        def level_is(level: bytes) -> bool:
-            return bool(diagnostics) and diagnostics[-1].status[0].level == level
+        def level_is(level: bytes, sentence: str = "") -> bool:
+            status = diagnostics[-1].status[0] if diagnostics else None
+            return status is not None and status.level == level and sentence in status.message
 
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         assert [probe.ask("two", "ann").turn for _ in range(3)] == [1, 2, 3]
         assert process.alive
-        wait_until(lambda: level_is(b"\x01"), "a warning")
-        assert "cannot be written to dialogue_file" in diagnostics[-1].status[0].message
+        wait_until(lambda: level_is(b"\x01", "cannot be written to dialogue_file"), "a warning")
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
         wait_until(lambda: level_is(b"\x00"), "the end of the warning")
         process.send_signal(signal.SIGKILL)
@@ -63,7 +63,8 @@ def test_a_dialogue_file_that_is_moved_deleted_or_replaced_by_a_folder_costs_no_
         file.chmod(0o444)
         file.rename(tmp_path / "moved.sqlite")
         wait_until(file.exists, "a new file without any command")
-        assert re.search(rf"\[ERROR\] \[.*\] \[lost\]: The dialogue file {file} was deleted or moved", process.output)
+        sentence = rf"\[ERROR\] \[.*\] \[lost\]: The dialogue file {file} was deleted or moved"
+        wait_until(lambda: re.search(sentence, process.output), "the reason in the log")
         wait_until(lambda: process.output.count("nothing was lost") == 1, "the sentence that all is well again")
 
         file.unlink()
@@ -73,9 +74,11 @@ def test_a_dialogue_file_that_is_moved_deleted_or_replaced_by_a_folder_costs_no_
         file.unlink()
         file.mkdir()
         assert probe.ask("two", "ann").turn == 3
-        wait_until(lambda: diagnostics[-1].status[0].level == b"\x01", "a warning")
-        assert "cannot be written to dialogue_file" in diagnostics[-1].status[0].message
-        assert "was replaced by a folder" in process.output and "unable to open database file" in process.output
+        sentence = "cannot be written to dialogue_file"
+        wait_until(lambda: sentence in diagnostics[-1].status[0].message, "a warning")
+        assert diagnostics[-1].status[0].level == b"\x01"
+        for reason in ("was replaced by a folder", "unable to open database file"):
+            wait_until(lambda reason=reason: reason in process.output, "the reason in the log")
         file.rmdir()
         wait_until(lambda: diagnostics[-1].status[0].level == b"\x00", "the end of the warning")
         process.send_signal(signal.SIGKILL)
