@@ -3,7 +3,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from ros_harness import private_environment
@@ -98,7 +97,7 @@ def test_a_signal_while_the_executor_works_ends_the_node_without_a_traceback(pro
     ("make", "close", "sentence"),
     [
         (
-            "lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60))",
+            "lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(600))",
             "None",
             f"The node did not end within {MAX_END_S:g} s.",
         ),
@@ -110,11 +109,9 @@ def test_a_signal_while_the_executor_works_ends_the_node_without_a_traceback(pro
     ],
 )
 def test_a_node_that_is_stuck_does_not_keep_its_process(make: str, close: str, sentence: str) -> None:
-    began_s = time.monotonic()
     ended = run(STUCK.format(make=make, close=close))
     assert ended.returncode == 0
     assert ended.stderr.strip().endswith(sentence)
-    assert time.monotonic() - began_s < 60
 
 
 def test_a_failure_is_said_also_where_a_thread_is_left() -> None:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from ros_harness import private_environment, started
+from rclpy.qos import qos_profile_sensor_data
+from ros_harness import private_environment, started, talking_node, wait_until
+from sensor_msgs.msg import Image
 
 from lisa_ros.nodes.doctor.advice import advise
 from lisa_ros.nodes.doctor.probe import SystemFacts, TopicFacts
@@ -88,7 +90,11 @@ def test_beside_a_camera_in_another_process() -> None:
     camera = [sys.executable, "-c", "import sys; from lisa_ros.nodes.sim_camera.node import main; sys.exit(main())"]
     camera += ["--ros-args", "-p", "width:=320", "-p", "height:=240", "-p", "rate_hz:=10.0"]
     command = [sys.executable, "-m", "lisa_ros.cli", "doctor", "--seconds", "12", "--json"]
-    with started(camera):
+    with talking_node("somebody") as node, started(camera) as process:
+        images: list[Image] = []
+        node.create_subscription(Image, "/image", images.append, qos_profile_sensor_data)
+        wait_until(lambda: images or not process.alive, "the camera's first image")
+        assert process.alive, process.output
         ran = subprocess.run(command, env=private_environment(), capture_output=True, text=True, check=False)
     assert ran.returncode == 1, ran.stderr
     report = json.loads(ran.stdout)

@@ -172,7 +172,7 @@ def test_an_invalid_transition_is_refused_without_a_traceback(managed: tuple[Pro
     for transition in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CLEANUP, 200):
         assert not manager.change(transition)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert "is not possible in the node's state; refused." in process.output
+    wait_until(lambda: "is not possible in the node's state; refused." in process.output, "the log")
     assert "Traceback" not in process.output
     assert manager.change(Transition.TRANSITION_CONFIGURE)
 

@@ -13,8 +13,10 @@ from node_probe import Probe, probing
 from ros_harness import scripted_node, started, wait_at
 
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.lisa.process import MAX_END_S
 
-MAX_END_S = 10.0
+SOON_S = 5 * MAX_END_S
+"""MAX_END_S, which test_process.py compares with ten seconds, on a machine that does nothing else."""
 
 
 def at_the_gate(probe: Probe, gate: Path) -> list[str]:
@@ -71,9 +73,7 @@ def test_a_signal_that_asks_to_end(tmp_path: Path, stage: str, number: signal.Si
         before = len(probe.answers)
         sent = STAGES[stage](probe, tmp_path / "gate")
         process.send_signal(number)
-        began_s = time.monotonic()
-        assert process.wait() == 0
-        assert time.monotonic() - began_s < MAX_END_S
+        assert process.wait(SOON_S) == 0
         for identity in sent:
             assert probe.answer_to(identity).status in (Segmentation.CANCELLED, Segmentation.OK)
         time.sleep(0.2)  # a second answer would have arrived
