@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Unpack
 from lisa_ros.fleet.connection import UnreachableError
 from lisa_ros.fleet.remote_segmenter import RemoteImage, RemoteSegmenter
 from lisa_ros.segmentation.answers import Event, Finished, Image, Reference
-from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter
+from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter, release_all
 from lisa_ros.segmentation.turns import Turn
 
 CHECK_S = 1.0
@@ -40,10 +40,8 @@ class FallbackImage:
 
     def release(self) -> None:
         """Frees what the local model computed."""
-        self.remote.release()
         with self._lock:
-            if self._encoded is not None:
-                self._encoded.release()
+            release_all(self.remote, *(() if self._encoded is None else (self._encoded,)))
 
 
 class FallbackSegmenter:
@@ -106,8 +104,7 @@ class FallbackSegmenter:
     def release(self) -> None:
         """Frees the local model and closes the connections."""
         self._ended.set()
-        self.remote.release()
-        self._local.release()
+        release_all(self.remote, self._local)
 
     def _watch(self) -> None:
         """Asks the server until it has answered CHECKS times in a row."""

@@ -16,7 +16,7 @@ The types are those of numpy. Callers need no torch, and a test can replace the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
@@ -71,6 +71,13 @@ class Releasable(Protocol):
         a remote model needs the call to free memory on its side in time. May be called more than once.
         """
         ...
+
+
+def release_all(*parts: Releasable) -> None:
+    """Release each part, in order, also after one that raises an error; the error is raised when all were asked."""
+    with ExitStack() as stack:
+        for part in reversed(parts):
+            stack.callback(part.release)
 
 
 class AnswerOptions(TypedDict, total=False):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which model answers when the server is lost, in the middle of an answer or before it."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+from ros_harness import wait_until
 from scripted_segmenter import ScriptedSegmenter
 
 from lisa_ros.fleet import fallback
@@ -81,10 +82,20 @@ def test_the_server_is_asked_again_once_it_answers(both: Both) -> None:
     server.lost_after = 0
     assert ask(segmenter)[-1].model == ask(segmenter)[-1].model == "local"
     server.lost_after = None
-    deadline = time.monotonic() + 60
-    while segmenter.is_local and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert ask(segmenter)[-1].model == "server" and "answers again" in said[-1] and len(said) == 2
+    wait_until(lambda: len(said) == 2, "the server")  # said after it is used again
+    assert ask(segmenter)[-1].model == "server" and "answers again" in said[-1]
+
+
+@pytest.mark.parametrize("part", ["model", "image"])
+def test_the_local_part_is_freed_where_the_connection_cannot_be_closed(part: str) -> None:
+    remote, local = MagicMock(), MagicMock()
+    remote.release.side_effect = remote.encode.return_value.release.side_effect = OSError("the connection is gone")
+    segmenter = FallbackSegmenter(remote, local, print)
+    image = segmenter.encode(IMAGE)
+    encoded = image.encoded()
+    with pytest.raises(OSError, match="the connection is gone"):
+        (segmenter if part == "model" else image).release()
+    (local if part == "model" else encoded).release.assert_called_once()
 
 
 def test_a_command_that_is_refused_is_not_asked_twice(both: Both) -> None:

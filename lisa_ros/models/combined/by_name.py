@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from lisa_ros.dialogue.noun_phrase import plain_name
 from lisa_ros.segmentation.answers import Event, Finished, Image, Reference
-from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter
+from lisa_ros.segmentation.interface import AnswerOptions, Capabilities, DeviceMemory, Segmenter, release_all
 from lisa_ros.segmentation.turns import Turn
 
 
@@ -22,10 +22,7 @@ class BothImages:
 
     def release(self) -> None:
         """See Releasable."""
-        try:
-            self.reasoning.release()
-        finally:
-            self.names.release()
+        release_all(self.reasoning, self.names)
 
 
 class ByNameSegmenter:
@@ -61,10 +58,7 @@ class ByNameSegmenter:
 
     def release(self) -> None:
         """See Segmenter.release."""
-        try:
-            self.reasoning.release()
-        finally:
-            self.names.release()
+        release_all(self.reasoning, self.names)
 
 
 class ByNameSession:

@@ -103,7 +103,7 @@ class RefinedSegmenter:
             self.refined.release()
         finally:
             self._sam2 = None
-        free_memory()
+            free_memory()
 
 
 class RefinedSession:

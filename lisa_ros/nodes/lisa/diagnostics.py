@@ -107,6 +107,7 @@ class Diagnostics:
             "total p50 (ms)": f"{counted.total_ms(0.5):.0f}",
             "total p95 (ms)": f"{counted.total_ms(0.95):.0f}",
             **{f"answers {name}": counted.answers(getattr(Segmentation, name)) for name in _STATUSES},
+            "unreadable commands": counted.unreadable,
             "dropped messages": status.dropped,
             "pending answers": status.pending_answers,
             "stuck commands": status.stuck,

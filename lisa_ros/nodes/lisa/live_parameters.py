@@ -2,6 +2,7 @@
 """The node's parameters while it runs: declared, checked at every change, and available as one immutable value."""
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,12 @@ from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, TYPES, Bounds, NodePara
 
 
 class LiveParameters:
-    """The parameters of one node: declares them, checks changes, and holds the current values."""
+    """The parameters of one node: declares them, checks changes, and holds the current values.
+
+    Attributes:
+        current: The values now; replaced as a whole.
+        changing: Held while parameters are set, from their check to the new `current`.
+    """
 
     def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
         """Declare all parameters on the node.
@@ -28,6 +34,7 @@ class LiveParameters:
             ParameterError: A value from the command line or a file is invalid.
         """
         self._is_configured = is_configured
+        self.changing = threading.RLock()
         for entry in dataclasses.fields(NodeParameters):
             _declare(node, entry)
         self.current = NodeParameters(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads the model that the parameters name, and logs the progress."""
 
+import logging
 import resource
 import threading
 import time
@@ -23,10 +24,14 @@ from lisa_ros.models.loading import combined, embedded_checkpoint, load_segmente
 from lisa_ros.models.registry import registry
 from lisa_ros.nodes.lisa.answers.model_info import DEMONSTRATION
 from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.nodes.lisa.tracking.trackers import tracker_from_parameters
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
 from lisa_ros.segmentation.text import detail_of
+from lisa_ros.tracking.interface import Tracker
 
 LOG_PERIOD_S = 5.0
+_LOG = logging.getLogger(__name__)
 
 Load = Callable[[NodeParameters], Segmenter]
 
@@ -52,6 +57,20 @@ def load_logged(load: Load, parameters: NodeParameters, log: RcutilsLogger) -> S
     except BaseException as error:  # whatever a model raises, SystemExit too
         log.debug(traceback.format_exc())
         raise LoadError(f"Could not load the {checkpoint}: {type(error).__name__}: {error}") from error
+
+
+def load_tracker(parameters: NodeParameters) -> Tracker:
+    """Load the tracker.
+
+    Raises:
+        LoadError: It could not be loaded.
+    """
+    try:
+        return tracker_from_parameters(parameters)
+    except BaseException as error:
+        _LOG.debug(traceback.format_exc())
+        kind = "" if isinstance(error, LisaError) else f"{type(error).__name__}: "
+        raise LoadError(f"Could not load the tracker: {kind}{error}") from error
 
 
 def load_from_parameters(parameters: NodeParameters) -> Segmenter:

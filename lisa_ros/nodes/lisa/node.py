@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
@@ -24,7 +25,6 @@ from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.store import StoreError
 from lisa_ros.msg import Command
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
-from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.package_log import log_to
 from lisa_ros.nodes.common.starting import StartError, Stop, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
@@ -34,6 +34,7 @@ from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera
 from lisa_ros.nodes.lisa.camera.camera_topics import INPUTS, CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.commands.arrived import take_arrived
+from lisa_ros.nodes.lisa.commands.command_topics import CommandTopics
 from lisa_ros.nodes.lisa.commands.commands import DEACTIVATED, SHUT_DOWN, Commands
 from lisa_ros.nodes.lisa.commands.operator_topics import OperatorTopics, operator_ids
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
@@ -41,21 +42,24 @@ from lisa_ros.nodes.lisa.diagnostics import Diagnostics, NodeStatus
 from lisa_ros.nodes.lisa.dialogue_services import DialogueServices, dialogue_limits, open_dialogues
 from lisa_ros.nodes.lisa.lifecycle import guard_transitions
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
-from lisa_ros.nodes.lisa.loading import Load, LoadError, load_from_parameters, load_logged, loading_reports, memory_of
+from lisa_ros.nodes.lisa.loading import (
+    Load,
+    LoadError,
+    load_from_parameters,
+    load_logged,
+    load_tracker,
+    loading_reports,
+    memory_of,
+)
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, ParameterError
 from lisa_ros.nodes.lisa.process import MAX_END_S, run
 from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
-from lisa_ros.nodes.lisa.tracking.trackers import tracker_from_parameters
-from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.interface import DeviceMemory, Segmenter
+from lisa_ros.segmentation.interface import DeviceMemory
 from lisa_ros.tracking.flow import FlowTracker
-from lisa_ros.tracking.interface import Tracker
 
-# Commands are small, so all of them are kept until the executor takes them, whatever their number.
-_COMMAND_QOS = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
 # When the node ends, the executor still takes the commands that have arrived, as long as others follow.
 _QUIET_PERIOD_S, _MAX_UNTIL_QUIET_S = 0.3, 2.0
 _POLL_S = 0.02
@@ -121,31 +125,40 @@ class LisaNode(LifecycleNode):
             self.get_logger().warning(trouble)
         self._model_info = ModelInfoTopic(self)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
-        OperatorTopics(self, operators, self._commands, _COMMAND_QOS)
-        self._segment_action = self._listen_to_all() if self._live_parameters.current.shared_command else None
+        has_room = self._commands.answers.outbox.has_room
+        topics = CommandTopics(self, has_room, self._statistics.count_unreadable)
+        OperatorTopics(topics, operators, self._commands)
+        self._segment_action = self._listen_to_all(topics) if self._live_parameters.current.shared_command else None
         DialogueServices(self, self._dialogues, self._live_parameters)
         if self._live_parameters.current.autostart:
             self._commands.hold()  # before the executor takes the first command
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model. The reason of a failure is in the log."""
-        self._set_lifecycle("configuring")
+        with self._live_parameters.changing:  # from now on, a change of what is read below is refused
+            self._set_lifecycle("configuring")
+            parameters = self._live_parameters.current
         try:
             with loading_reports(self):
                 # The tracker first: it is loaded faster, so that what is wrong with it is known sooner.
-                tracker = self._load_tracker()
-                segmenter = self._load()
+                tracker = load_tracker(parameters)
+                segmenter = load_logged(self._load_model, parameters, self.get_logger())
         except LoadError as error:
             self._trouble = str(error)
             self._set_lifecycle("unconfigured")
             self.get_logger().error(self._trouble)
             return TransitionCallbackReturn.FAILURE
-        self._state.change(model=self._commands.new_model(segmenter))
-        self._model_info.publish(segmenter, self._live_parameters.current.checkpoint)
+        self._commands.use_model(segmenter, parameters)
+        self._model_info.publish(segmenter, parameters.checkpoint)
         self._tracking.use(tracker)
         self._trouble = ""
         self._set_lifecycle("inactive")
         return TransitionCallbackReturn.SUCCESS
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """See rclpy: the way of all changes by the node's services."""
+        with self._live_parameters.changing:
+            return super().set_parameters_atomically(parameter_list)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and accept commands."""
@@ -225,9 +238,11 @@ class LisaNode(LifecycleNode):
         """
         take_arrived(self)
         model, ended = self._state.now.model, True
-        if model is not None and not model.worker.join(_STOP_WORKER_S):
+        if model is not None:
+            model.worker.stop()  # it may have been loaded after `stop`
+            ended = model.worker.join(_STOP_WORKER_S)
+        if not ended:
             self.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
-            ended = False
         self._commands.finish_all(SHUT_DOWN)
         self._tracking.close(_STOP_TRACKING_S)
         self._commands.answers.close(max(0.0, self._end_s - time.monotonic()))
@@ -251,8 +266,8 @@ class LisaNode(LifecycleNode):
     def _await_first_image(self) -> None:
         """Return when an image has arrived or none can be expected: the camera was subscribed to a moment ago."""
         until_s = time.monotonic() + _FIRST_IMAGE_S
-        while (camera := self._state.now.camera) is not None and camera.age_s() is None:
-            if time.monotonic() > until_s or not self.count_publishers(camera.topic):
+        while (now := self._state.now).camera is not None and not now.stopping and now.camera.age_s() is None:
+            if time.monotonic() > until_s or not self.count_publishers(now.camera.topic):
                 return
             time.sleep(_POLL_S)
 
@@ -267,18 +282,16 @@ class LisaNode(LifecycleNode):
         if not self._state.now.stopping:
             self._state.change(lifecycle=name)
 
-    @guarded
     def _on_command(self, message: Command) -> None:
         self._commands.accept(self._commands.request(message))
 
-    @guarded
     def _on_command_text(self, message: String) -> None:
         self._commands.accept(Request.from_text(message.data))
 
-    def _listen_to_all(self) -> SegmentAction:
+    def _listen_to_all(self, topics: CommandTopics) -> SegmentAction:
         """Take commands of all operators: two topics, and the action."""
-        self.create_subscription(Command, "~/command", self._on_command, _COMMAND_QOS)
-        self.create_subscription(String, "~/command_text", self._on_command_text, _COMMAND_QOS)
+        topics.subscribe(Command, "~/command", self._on_command)
+        topics.subscribe(String, "~/command_text", self._on_command_text)
         return SegmentAction(self, self._commands, lambda: self._live_parameters.current.no_object_is == "abort")
 
     def _open_camera(self) -> Camera:
@@ -347,15 +360,6 @@ class LisaNode(LifecycleNode):
             return open_dialogues(parameters.dialogue_file, name, limits)
         except StoreError as error:
             raise LoadError(f"Parameter dialogue_file: {error}") from error
-
-    def _load_tracker(self) -> Tracker:
-        try:
-            return tracker_from_parameters(self._live_parameters.current)
-        except LisaError as error:
-            raise LoadError(f"Could not load the tracker: {error}") from error
-
-    def _load(self) -> Segmenter:
-        return load_logged(self._load_model, self._live_parameters.current, self.get_logger())
 
 
 def main(

@@ -27,6 +27,7 @@ class Statistics:
         self._totals_ms: deque[float] = deque(maxlen=PERCENTILE_ANSWERS)
         self._images_s: deque[float] = deque()
         self._newest_status: int | None = None
+        self._unreadable = 0
 
     def count_answer(self, outcome: Outcome) -> None:
         """Count the answer to a command."""
@@ -43,6 +44,16 @@ class Statistics:
         with self._lock:
             self._images_s.extend([self._now_s()] * count)
             self._drop_old_images()
+
+    def count_unreadable(self) -> None:
+        """Count a message on a topic of commands that cannot be read."""
+        with self._lock:
+            self._unreadable += 1
+
+    @property
+    def unreadable(self) -> int:
+        """Number of messages on topics of commands that could not be read."""
+        return self._unreadable
 
     @property
     def newest_status(self) -> int | None:

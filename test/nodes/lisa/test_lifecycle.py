@@ -5,7 +5,8 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ from node_probe import Probe, probing
 from paths import PROCESSES
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.waitable import NumberOfEntities, Waitable
 from ros_harness import Process, ros_context, scripted_node, started, wait_at, wait_until
+from scripted_segmenter import ScriptedSegmenter
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.msg import ModelInfo, Segmentation
 from lisa_ros.nodes.lisa.lifecycle import NodeExecutor
+from lisa_ros.nodes.lisa.node import LisaNode
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -235,6 +240,53 @@ def test_other_callbacks_run_while_a_model_loads(managed: tuple[Probe, Manager, 
     gate.touch()
     wait_until(configured.done, "the end of configure")
     assert configured.result().success
+
+
+NodeHere = Callable[..., AbstractContextManager[LisaNode]]
+
+
+def test_a_parameter_that_is_set_while_configure_begins_is_used_or_refused(node_here: NodeHere) -> None:
+    """`configure` read the value before, and the change was accepted all the same."""
+    loaded: list[NodeParameters] = []
+
+    def load(parameters: NodeParameters) -> ScriptedSegmenter:
+        loaded.append(parameters)
+        return ScriptedSegmenter()
+
+    with node_here(load) as node:
+        configuring = threading.Thread(target=node.trigger_configure)
+
+        def begin(_: list[Parameter]) -> None:  # the change was checked, and is not in use yet
+            if configuring.ident is None:
+                configuring.start()
+                configuring.join(0.3)  # it waits for the end of the change
+
+        node.add_post_set_parameters_callback(begin)
+        assert node.set_parameters_atomically([Parameter("checkpoint", value="/models/new")]).successful
+        configuring.join()
+        assert [one.checkpoint for one in loaded] == ["/models/new"]
+        refused = node.set_parameters_atomically([Parameter("checkpoint", value="/models/other")])
+        assert not refused.successful and "clean the node up first" in refused.reason
+        assert node.close()
+
+
+def test_a_model_that_is_loaded_after_the_node_was_asked_to_end_ends_with_it(node_here: NodeHere) -> None:
+    """Its idle threads counted as a model that hangs: the process ended without its clean-up, 3 s later."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def load(_: NodeParameters) -> ScriptedSegmenter:
+        begun.set()
+        gate.wait()
+        return ScriptedSegmenter()
+
+    with node_here(load) as node:
+        configuring = threading.Thread(target=node.trigger_configure)
+        configuring.start()
+        begun.wait()
+        node.stop(lambda: False)
+        gate.set()
+        configuring.join()
+        assert node.close()
 
 
 def test_a_released_model_is_freed(golden_lisa: Path) -> None:

@@ -26,6 +26,7 @@ from lisa_ros.nodes.lisa.live_parameters import check_choice, descriptor
 from lisa_ros.nodes.lisa.loading import load_from_parameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters, ParameterError
 from lisa_ros.nodes.lisa.state import NodeState
+from lisa_ros.segmentation.errors import LisaError
 
 FIELDS = {entry.name: entry for entry in dataclasses.fields(NodeParameters)}
 
@@ -96,14 +97,33 @@ def test_answer_timeout_applies_to_a_server_while_the_node_runs() -> None:
         on_answered=print,
         on_exhausted=print,
     )
-    model: Any = commands.new_model(both)  # type: ignore[arg-type]
+    # Loaded with 10 s, changed to 20 s meanwhile.
+    commands.use_model(both, NodeParameters(answer_timeout=10.0))  # type: ignore[arg-type]
     assert remote.answer_s == 20.0
-    state.change(model=model)
     for seconds, used in ((300.0, 300.0), (0.0, MOST_ANSWER_S)):
         for change in changes:
             change(NodeParameters(answer_timeout=seconds))
         assert remote.answer_s == used
+    model = state.now.model
+    assert model is not None
     model.worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (LisaError("the folder is empty"), "Could not load the tracker: the folder is empty"),
+        (RuntimeError("no GPU memory"), "Could not load the tracker: RuntimeError: no GPU memory"),
+    ],
+)
+def test_a_tracker_that_cannot_be_loaded_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    """rclpy hides what a transition raises: the node could not be configured, and nothing said why."""
+    monkeypatch.setattr(loading, "tracker_from_parameters", MagicMock(side_effect=error))
+    with pytest.raises(loading.LoadError) as raised:
+        loading.load_tracker(NodeParameters())
+    assert str(raised.value) == sentence
 
 
 @pytest.mark.parametrize("name", FIELDS)

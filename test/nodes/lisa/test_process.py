@@ -18,7 +18,7 @@ from std_msgs.msg import String
 
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.lisa.commands.arrived import take_arrived
-from lisa_ros.nodes.lisa.node import _COMMAND_QOS
+from lisa_ros.nodes.lisa.commands.command_topics import COMMAND_QOS
 from lisa_ros.nodes.lisa.process import MAX_END_S
 
 SOON_S = 5 * MAX_END_S
@@ -44,10 +44,10 @@ def test_commands_that_wait_in_the_middleware_are_taken_without_an_executor() ->
     with ros_context() as context, talking_node("sender") as sender:
         node = rclpy.create_node("receiver", context=context)
         received: list[str] = []
-        node.create_subscription(Command, "/waiting/command", lambda message: received.append(message.id), _COMMAND_QOS)
-        node.create_subscription(String, "/waiting/text", lambda message: received.append(message.data), _COMMAND_QOS)
-        commands = sender.create_publisher(Command, "/waiting/command", _COMMAND_QOS)
-        texts = sender.create_publisher(String, "/waiting/text", _COMMAND_QOS)
+        node.create_subscription(Command, "/waiting/command", lambda message: received.append(message.id), COMMAND_QOS)
+        node.create_subscription(String, "/waiting/text", lambda message: received.append(message.data), COMMAND_QOS)
+        commands = sender.create_publisher(Command, "/waiting/command", COMMAND_QOS)
+        texts = sender.create_publisher(String, "/waiting/text", COMMAND_QOS)
         wait_until(lambda: commands.get_subscription_count() and texts.get_subscription_count(), "the subscribers")
         for number in range(100):
             commands.publish(Command(id=str(number)))

@@ -28,8 +28,8 @@ _OTHERS_ACKNOWLEDGE_S = 0.05
 _ANSWERS_FIRST_S = 0.05
 _POLL_S = 0.001
 _MOST_ANSWERS = 1000
-"""Answers that wait for a subscriber that does not acknowledge. Posting a further one waits, so that commands then wait
-in the middleware, whose history is bounded."""
+"""While so many answers wait for a subscriber that does not acknowledge, commands are left in the middleware, whose
+history is bounded. Posting never waits: the executor and the threads that process commands have others to serve."""
 _NOW = Duration(seconds=0)
 
 
@@ -60,9 +60,12 @@ class Outbox:
         with self._lock:
             return sum(topic.pending for topic in self._topics.values() if topic.keeps_all)
 
+    def has_room(self) -> bool:
+        """Whether the answers to further commands can be kept."""
+        return self.pending < _MOST_ANSWERS
+
     def post_answer(self, publisher: Publisher, data: bytes) -> None:
         """Publish a serialized answer after those before it; returns at once."""
-        self._answers_sent.clear()
         self._topic(publisher, keeps_all=True).post(lambda: data)
 
     def post(self, publisher: Publisher, make: Callable[[], Any]) -> None:
@@ -126,7 +129,7 @@ class _Topic:
     def post(self, make: Callable[[], Any]) -> None:
         with self._changed:
             if self.keeps_all:
-                self._changed.wait_for(lambda: len(self._queue) < _MOST_ANSWERS or self._closing)
+                self._answers_sent.clear()
             elif self._closing:
                 return
             if self._queue and not self.keeps_all:
@@ -162,7 +165,6 @@ class _Topic:
             if not self._queue:
                 return None
             self._publishing = True
-            self._changed.notify_all()
             return self._queue.popleft()
 
     def _finish(self) -> None:

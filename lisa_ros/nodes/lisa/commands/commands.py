@@ -85,16 +85,20 @@ class Commands:
         self._held: list[Request] | None = None
         self._hold_lock = threading.Lock()
 
-    def new_model(self, segmenter: Segmenter) -> Model:
-        """A model with the threads that process its commands."""
-        parameters = self._parameters.current
+    def use_model(self, segmenter: Segmenter, parameters: NodeParameters) -> None:
+        """Answer commands with a model from now on.
+
+        Args:
+            segmenter: The model.
+            parameters: With which it was loaded.
+        """
         worker: Worker[CommandJob] = Worker(
             threads=parameters.concurrent_commands,
             timeout_s=lambda: self._parameters.current.answer_timeout,
             exhausted=self._on_exhausted,
         )
-        follow_answer_timeout(segmenter, parameters)
-        return Model(segmenter, worker)
+        self._state.change(model=Model(segmenter, worker))
+        self._on_parameters(self._parameters.current)  # changed while it was loaded, perhaps
 
     def _on_parameters(self, parameters: NodeParameters) -> None:
         if (model := self._state.now.model) is not None:

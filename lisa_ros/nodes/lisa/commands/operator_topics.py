@@ -2,13 +2,10 @@
 """Topics of single operators, so that access rules (SROS2) can give each operator only their own."""
 
 import re
-from collections.abc import Callable
-
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from functools import partial
 
 from lisa_ros.msg import Command
-from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.lisa.commands.command_topics import CommandTopics
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.parameters import ParameterError
 
@@ -37,15 +34,11 @@ def operator_ids(operators: str) -> tuple[str, ...]:
 class OperatorTopics:
     """Subscribes to the command topics of single operators. The topic says who speaks, not the message."""
 
-    def __init__(self, node: Node, operators: tuple[str, ...], commands: Commands, qos: QoSProfile) -> None:
-        """Create the subscriptions on the node."""
+    def __init__(self, topics: CommandTopics, operators: tuple[str, ...], commands: Commands) -> None:
+        """Create the subscriptions."""
         self._commands = commands
         for operator in operators:
-            node.create_subscription(Command, f"~/operators/{operator}/command", self._callback(node, operator), qos)
-
-    def _callback(self, node: Node, operator: str) -> Callable[[Command], None]:
-        safe = guarded_by(node, self._on_command)
-        return lambda message: safe(operator, message)  # rclpy inspects the callback's arguments
+            topics.subscribe(Command, f"~/operators/{operator}/command", partial(self._on_command, operator))
 
     def _on_command(self, operator: str, message: Command) -> None:
         claimed, message.operator_id = message.operator_id, operator

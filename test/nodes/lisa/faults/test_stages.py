@@ -61,8 +61,11 @@ class Bench:
             on_exhausted=lambda: None,
         )
         self.camera = Camera("/image", FrameBuffer(lambda: 1, lambda: 0.0, lambda: 0.02), lambda: 1)
-        self.model = self.commands.new_model(ScriptedSegmenter())
-        state.change(model=self.model, camera=self.camera, lifecycle="active")
+        self.commands.use_model(ScriptedSegmenter(), parameters.current)
+        state.change(camera=self.camera, lifecycle="active")
+        model = state.now.model
+        assert model is not None
+        self.model = model
 
     def ask(self, text: str) -> list[Segmentation]:
         """All answers to one command about a new image."""
