@@ -29,6 +29,7 @@ def test_the_demonstration_model_is_named_and_a_template_that_does_not_fit_too()
         assert "understands English only, and marks at most two objects per command" in infos[-1].note
         wait_until(lambda: reported and reported[-1].message.startswith("No image"), "diagnostics")
         assert {value.key: value.value for value in reported[-1].values}["model"] == infos[-1].model
+        wait_until(lambda: "set template to llava_v1" in process.output, "the warnings")
         warnings = [line for line in process.output.splitlines() if "[WARN]" in line]
         assert sum("the demonstration model runs" in line for line in warnings) == 1
         (template,) = [line for line in warnings if "template is llava_llama_2" in line]
