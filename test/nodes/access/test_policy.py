@@ -138,10 +138,16 @@ def test_an_operator_s_node_is_answered_with_exactly_these_rights(system: System
         send = node.create_publisher(Command, "/lisa/operators/anna/command", 10)
         node.create_subscription(Segmentation, "/lisa/operators/anna/answer", answers.append, 10)
         wait_until(send.get_subscription_count, "the node")
-        send.publish(Command(id="1", text="red"))
         executor = rclpy.executors.SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        wait_until(lambda: executor.spin_once(0.1) or answers, "the answer")
+
+        def answered() -> bool:
+            """The first answers may come before the LISA node knows of the subscription."""
+            send.publish(Command(id="1", text="red"))
+            executor.spin_once(1.0)
+            return bool(answers)
+
+        wait_until(answered, "the answer")
         assert answers[0].operator_id == "anna"
         own = wait_until(lambda: (one := used(system.probe.node, "/operator_anna")) and one.reply and one, "the node")
         assert not_granted(system.policy, "/lisa/operators/anna", own) == {}

@@ -48,7 +48,8 @@ def test_a_spoken_file_is_answered_about_the_image_of_its_start(tmp_path: Path) 
             assert speech.alive, speech.output
             answer = probe.answer_to(commands[0].id)
         assert (answer.operator_id, answer.text) == ("ann", "Where is the yellow ring?")
-        assert abs(seconds(answer.header.stamp) - seconds(commands[0].stamp)) <= _PERIOD_S
+        # On a busy machine some images come late.
+        assert abs(seconds(answer.header.stamp) - seconds(commands[0].stamp)) <= 5 * _PERIOD_S
         # The sentence takes more than a second: the newest image would be another one.
         assert seconds(probe.stamp_now()) - seconds(answer.header.stamp) > 1.0
         probe.close()
@@ -56,9 +57,9 @@ def test_a_spoken_file_is_answered_about_the_image_of_its_start(tmp_path: Path) 
 
 def test_the_robot_does_not_hear_what_is_said_while_it_speaks(tmp_path: Path) -> None:
     file, script = tmp_path / "spoken.wav", tmp_path / "say.py"
-    script.write_text("import sys, time; sys.stdin.read(); time.sleep(5)")
-    sentences = [(0.5, "Where is the yellow ring?"), (6.5, "Show me the red cube."), (14.0, "Where is the blue ring?")]
-    sound = np.zeros(17 * RATE, np.float32)
+    script.write_text("import sys, time; sys.stdin.read(); time.sleep(9)")
+    sentences = [(0.5, "Where is the yellow ring?"), (9.0, "Show me the red cube."), (20.0, "Where is the blue ring?")]
+    sound = np.zeros(23 * RATE, np.float32)
     for start_s, text in sentences:
         spoken = said(text, "slt")
         sound[round(start_s * RATE) :][: len(spoken)] = spoken
@@ -67,7 +68,7 @@ def test_the_robot_does_not_hear_what_is_said_while_it_speaks(tmp_path: Path) ->
     with talking_node("listener") as own:
         heard: list[Heard] = []
         own.create_subscription(Heard, "speech/heard", heard.append, 50)
-        # That no node answers is what the robot says, for five seconds.
+        # That no node answers is what the robot says, for nine seconds.
         with started(speech_node(*words, f"say_command:={sys.executable} {script}")) as speech:
             wait_until(lambda: not speech.alive or any("blue" in one.used for one in heard), "the last sentence")
             assert speech.alive, speech.output
