@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ import numpy as np
 import pytest
 from node_probe import probing
 from paths import DATA
-from ros_harness import Process, started, wait_until
+from ros_harness import Process, free_port, started, wait_until
 from std_msgs.msg import Header
 
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
@@ -39,7 +38,8 @@ from lisa_ros.segmentation.turns import turn_of
 pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
 TOKENS = {"front": "front-" + "f" * 20, "back": "back-" + "b" * 20}
-SETTINGS = RemoteSettings(token=TOKENS["front"], timeout_s=30, jpeg_quality=0)
+# A replica that is started again needs half a minute on a busy machine.
+SETTINGS = RemoteSettings(token=TOKENS["front"], timeout_s=120, answer_s=240.0, jpeg_quality=0)
 COMMANDS = ("the red mug", "something to drink from", "all the cubes")
 
 
@@ -47,12 +47,6 @@ def image(number: int) -> Any:
     """RGB, (480, 640, 3)."""
     found = cv2.imread(str(sorted((DATA / "upstream_lisa").glob("??.png"))[number]))
     return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 METRICS = free_port()
@@ -165,7 +159,7 @@ def test_the_board_shows_metrics_that_the_server_exports(remote: RemoteSegmenter
         seen.update(re.split(r"[{ ]", line)[0] for line in text.splitlines())
         return shown <= seen
 
-    wait_until(all_seen, "the metrics", 60)
+    wait_until(all_seen, "the metrics")
 
 
 def test_who_has_no_token_is_refused(remote: RemoteSegmenter) -> None:
@@ -232,22 +226,24 @@ def test_a_lost_replica_loses_no_command(server: Process, remote: RemoteSegmente
 
 def the_id_is_on_both_sides(command_id: str, node: Process, server: Process) -> None:
     """In the node's log, as a field of the replica's log, and as an attribute of the OpenTelemetry span."""
-    assert f"Command '{command_id}' of 'default'" in node.output
+    wait_until(lambda: f"Command '{command_id}' of 'default'" in node.output, "the node's log")
     logs = serve_logs(server)
-    lines = [
-        json.loads(line)
-        for file in logs.glob("replica_table_model_*.log")
-        for line in file.open()
-        if line.startswith("{")
-    ]
-    (line,) = [one for one in lines if one.get("command_id") == command_id]
+
+    def logged() -> list[dict[str, Any]]:
+        """Its whole lines."""
+        texts = [file.read_text() for file in logs.glob("replica_table_model_*.log")]
+        lines = [line for text in texts for line in text.splitlines(keepends=True)]
+        found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+        return [one for one in found if one.get("command_id") == command_id]
+
+    (line,) = wait_until(logged, "the replica's log")
     assert (line["robot"], line["ended"]) == ("back", "answered")
 
     def is_traced() -> bool:
         spans = [file.read_text() for file in (logs / "spans").glob("*_tracing.json")]
         return any(f'"lisa.command_id": "{command_id}"' in one and '"lisa.robot": "back"' in one for one in spans)
 
-    wait_until(is_traced, "the span", 10)
+    wait_until(is_traced, "the span")
 
 
 def serve_logs(server: Process) -> Path:
@@ -262,7 +258,7 @@ def test_a_node_falls_back_and_returns(server: Process, remote: RemoteSegmenter,
     node = [
         *(sys.executable, "-m", "lisa_ros.nodes.lisa.node", "--ros-args", "-p", "dialogue_file:=''"),
         *("-p", f"checkpoint:=lisa://127.0.0.1:{port}/table", "-p", "fallback:=embedded", "-p", "use_depth:=false"),
-        *("-p", f"remote_token:={TOKENS['back']}", "-p", "remote_timeout:=3.0", "-p", "remote_jpeg_quality:=0"),
+        *("-p", f"remote_token:={TOKENS['back']}", "-p", "remote_timeout:=30.0", "-p", "remote_jpeg_quality:=0"),
     ]
     with probing("lisa") as probe, started(node) as process:
         probe.wait_for_node(process)
@@ -278,11 +274,11 @@ def test_a_node_falls_back_and_returns(server: Process, remote: RemoteSegmenter,
         answer = probe.ask_about(message, "something to drink from")
         assert answer.status in (Segmentation.OK, Segmentation.NO_OBJECT)
         assert answer.model.startswith("tabletop"), answer.model
-        assert "local model" in process.output
+        wait_until(lambda: "local model" in process.output, "the fallback in the log")
 
         def returned() -> bool:
             time.sleep(0.2)
             return probe.ask_about(message, "the red mug").model.startswith("lisa://")
 
         wait_until(returned, "an answer of the server", 120)
-        assert "answers again" in process.output
+        wait_until(lambda: "answers again" in process.output, "the return in the log")

@@ -17,7 +17,7 @@ import pytest
 from console_page import Operator, address_of, chromium, console, console_command
 from node_probe import Probe, probing
 from playwright.sync_api import Browser
-from ros_harness import Process, scripted_node, started, wait_at, wait_until
+from ros_harness import Process, free_port, scripted_node, started, wait_at, wait_until
 
 SAID_S = 10.0
 """It takes two seconds on a machine that does nothing else."""
@@ -218,8 +218,9 @@ def test_a_node_that_is_restarted_at_once_loses_no_command_silently(
 
 
 def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browser, probe: Probe) -> None:
+    port = free_port()
     with node(probe):
-        with console("port:=0") as address:
+        with console(f"port:={port}") as address:
             ann = Operator(browser, address, "ann")
             with filming(probe):
                 ann.wait_for_camera()
@@ -228,7 +229,6 @@ def test_a_lost_camera_and_a_lost_console_are_said_and_come_back(browser: Browse
             assert time.monotonic() - lost_s < SAID_S
             with filming(probe):
                 ann.until(lambda: "The camera" not in ann.alarms(), "the end of the camera's alarm")
-            port = address.rstrip("/").rsplit(":", 1)[1]
         ann.until(lambda: "connection to the console is lost" in ann.alarms(), "the connection's alarm")
         ann.say("the red part")
         ann.until(lambda: "Not sent" in ann.alarms(), "the refusal")

@@ -21,7 +21,7 @@ OPERATORS = ("ann", "ben", "carl")
 
 def test_a_node_survives_3000_random_messages() -> None:
     with started([sys.executable, str(PROCESSES / "fuzzing.py"), "--messages", "3000", "--seed", "7"]) as process:
-        assert process.wait() == 0, process.output
+        assert process.wait(280.0) == 0, process.output
 
 
 def stored_texts(probe: Probe, name: str, operator: str) -> dict[int, str]:
