@@ -29,13 +29,13 @@ build: setup ## Builds the messages and the package into install/
 demo: setup-demo ## A simulated camera, the node, two operators: prints a table, saves images
 	@tools/run --private python -m lisa_ros.demo
 
-pick: setup-demo ## An arm in PyBullet takes what is asked for, through the node: PICK="--scenes 50 --gif pick.gif", or PICK="'the red mug'"
+pick: setup-demo ## An arm in PyBullet picks up the object that a command names: PICK="--scenes 50 --gif pick.gif", or PICK="'the red mug'"
 	@tools/run --private python -m lisa_ros.demo.pick $(PICK)
 
 console: setup-console ## A simulated camera, the node and the operators' page in a browser
 	@tools/run lisa console --simulated
 
-fleet: setup-fleet ## One server with the model, three robots that ask it, a replica killed on the way: prints a table
+fleet: setup-fleet ## A model server, three robots, and a replica that is killed meanwhile: prints a table
 	@tools/run --private python -m lisa_ros.demo.fleet
 
 docs: setup ## Builds the documentation site into output/docs; a broken link fails

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from lisa_ros.dialogue.dialogues import DialogueLimits, Dialogues, UndoError
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
@@ -118,6 +119,10 @@ def _turn_message(turn: Turn) -> DialogueTurn:
         text=without_surrogates(turn.command),
         answer=answer,
         explanation=explanation_of(answer, [found.span for found in turn.objects if found.mask.any()]),
-        objects=[object_message(found, Header()) for found in turn.objects if found.mask.any()],
+        objects=[
+            object_message(found, Header(), name=object_name(found.phrase, turn.command))
+            for found in turn.objects
+            if found.mask.any()
+        ],
         references=turn.references,
     )

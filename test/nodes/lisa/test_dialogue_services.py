@@ -47,6 +47,7 @@ def test_a_dialogue_is_returned_with_its_masks_and_to_its_operator_only(probe: P
     (first, second) = call(probe, GetDialogue, "get_dialogue", operator_id="ann").turns
     assert (first.turn, first.text, first.explanation) == (1, "two", answer.explanation)
     assert [one.mask.data for one in first.objects] == [one.mask.data for one in answer.objects]
+    assert [one.name for one in first.objects] == [one.name for one in answer.objects] != ["object"]
     assert (second.turn, second.text) == (2, "red")
     assert commands(probe, "ben") == []
     refused = call(probe, GetDialogue, "get_dialogue", operator_id="x" * 65)

@@ -13,6 +13,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.msg import TrackedObject
 from lisa_ros.nodes.common.conversions import RgbImage
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
@@ -100,7 +101,7 @@ class TrackedTopics:
 
 
 def _object(tracked_frame: TrackedFrame, header: Header, location: Location | None) -> TrackedObject:
-    tracked = tracked_frame.tracked
+    tracked, name = tracked_frame.tracked, object_name("", tracked_frame.request.text)
     return TrackedObject(
         header=header,
         id=tracked_frame.request.id,
@@ -110,5 +111,5 @@ def _object(tracked_frame: TrackedFrame, header: Header, location: Location | No
         confidence=tracked.confidence,
         detail=f"The object is lost: {tracked.reason.value}." if tracked.reason else "",
         found=tracked_frame.found,
-        object=object_message(ObjectMask(tracked.mask, (0, 0)), header, location),
+        object=object_message(ObjectMask(tracked.mask, (0, 0)), header, location, name=name),
     )

@@ -114,6 +114,7 @@ def test_an_object_is_tracked_then_lost(probe: Probe, camera: DepthCamera) -> No
             tracked = shown_until(camera, scene(x), located_in(received), f"the object at {x}")
             assert tracked.state == TrackedObject.TRACKED and tracked.id == answer.id and tracked.text == "red"
             assert iou(pixels(tracked.object.mask), pixels_of(scene(x), "red")) > 0.8
+            assert tracked.object.name == answer.objects[0].name == "red"
             assert tracked.object.located and tracked.object.pose.position.z == pytest.approx(0.8, abs=1e-3)
         assert tracked.found == answer.header.stamp
         wait_until(lambda: any(pose.header.stamp == tracked.header.stamp for pose in received.poses), "its pose")
