@@ -55,7 +55,7 @@ class Terminal:
     def send_signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def wait_for(self, text: str, deadline_s: float = 60.0) -> None:
+    def wait_for(self, text: str, deadline_s: float = 120.0) -> None:
         """Wait until the text comes, after what was waited for before."""
 
         def found() -> bool:
@@ -70,7 +70,7 @@ class Terminal:
             raise AssertionError(f"{error}; the terminal showed {self.text[self._read_so_far :]!r}") from None
 
     def wait(self) -> int:
-        code = self._child.wait(60)
+        code = self._child.wait(120)
         self._reader.join(10)
         return code
 

@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 from console_page import Operator, chromium, console
+from node_probe import STARTED_S
 from numpy.typing import NDArray
 from paths import ROOT
 from playwright.sync_api import Browser
 from rclpy.node import Node
-from ros_harness import started, talking_node
+from ros_harness import ros_context, started, talking_node, wait_until
 from sensor_msgs.msg import Image
 
+from lisa_ros.client import LisaClient, Status
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.nodes.console.feed import encode_jpeg
@@ -46,7 +48,16 @@ def address() -> Iterator[str]:
     ]
     lisa = [sys.executable, str(ROOT / "scripts" / "lisa_node"), "--ros-args", "-p", "dialogue_file:=''"]
     with started(camera), started(lisa), console() as address:
+        wait_until(has_image, "the node's first image", STARTED_S)
         yield address
+
+
+def has_image() -> bool:
+    """Whether the node answers about an image: the page shows the camera's images perhaps before the node has one."""
+    with ros_context() as context, LisaClient(context=context) as client:
+        client.segment(OBJECT, operator="before", dialogue="none", timeout_s=STARTED_S)
+        wait_until(client.is_complete, "the answer")
+        return client.result().status not in (Status.NO_IMAGE, Status.NO_NODE)
 
 
 @pytest.fixture(scope="module")

@@ -98,8 +98,10 @@ def test_a_command_that_exceeds_answer_timeout_fails_and_the_node_ends_when_all_
         answer = probe.ask(f"stuck {tmp_path / 'gate'}", "rosa")
         assert answer.status == Segmentation.FAILED
         assert answer.detail == "The model did not answer within 0.5 s (answer_timeout)."
+        assert probe.set_parameter("answer_timeout", 0.0).successful  # a busy machine may take longer for these
         assert [probe.ask("red", "rosa").status for _ in range(3)] == [Segmentation.OK] * 3
         assert probe.ask("history", "rosa").answer == "History: red | red | red"
+        assert probe.set_parameter("answer_timeout", 0.5).successful
         assert probe.ask(f"stuck {tmp_path / 'gate'}", "rosa").status == Segmentation.FAILED
         assert process.wait() == 1, "respawn starts it again"
         assert "exceeded answer_timeout" in process.output
