@@ -53,9 +53,15 @@ def changed(**parts: object) -> SystemFacts:
     return dataclasses.replace(GOOD, **{**parts, **topics})
 
 
+def diagnostics(lost: str, rate_hz: str) -> dict[str, object]:
+    return {"level": 0, "message": "Ready.", "values": {"lost images": lost, "image rate (Hz)": rate_hz}}
+
+
 def test_nothing_is_found_where_all_is_well() -> None:
     assert advise(GOOD) == []
     assert advise(changed(depth={"width": 320, "height": 240})) == []  # brought to the image's grid
+    large = changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("0", "30.0"))
+    assert advise(large) == [], "the node was started with the profile, and the terminal without"
 
 
 @pytest.mark.parametrize(
@@ -68,8 +74,11 @@ def test_nothing_is_found_where_all_is_well() -> None:
         (changed(image={"messages": 0, "types": ["std_msgs/msg/String"]}), "Its type is std_msgs/msg/String"),
         (changed(image={"messages": 0}, profiles="/x.xml"), "ROS_DOMAIN_ID"),
         (changed(image={"message_bytes": 2_764_800}), "2.8 MB an image"),
+        (changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("0", "0.0")), "can be lost"),
+        (changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("7", "4.0")), "can be lost"),
         (changed(image={"age_s": 1.7e9}), "use_sim_time:=true"),
         (changed(image={"age_s": 12.0}), "12.0 s old when they arrive"),
+        (changed(image={"age_s": -3600.0}), "stamped 3600.0 s in the future. Synchronise"),
         (changed(depth={"publishers": []}), "Nobody publishes /depth"),
         (changed(camera_info={"messages": 0}), "No camera_info arrived on /camera_info"),
         (changed(depth={"frame_id": "depth_optical"}), "align_depth.enable:=true"),
