@@ -215,15 +215,15 @@ class Dialogues:
 
         Args:
             operator: Whose dialogue.
-            turn: The turn. It is kept with its number in this dialogue, and without its objects' `probability`, which
-                takes four times a mask's memory.
+            turn: The turn. It is kept with its number in this dialogue, and without what no later turn needs of its
+                objects: `probability`, which takes four times a mask's memory, and `refined`, which takes as much.
             generation: From `snapshot`: if the dialogue was forgotten since, the turn is dropped. None: add it anyway.
             frame: The frame of the turn, of any type. The dialogue keeps its first one, in memory only.
 
         Returns:
             The turn's number, counted from 1 since the dialogue began; 0 if it was not kept.
         """
-        objects = tuple(replace(found, probability=None) for found in turn.objects)
+        objects = tuple(replace(found, probability=None, refined=None) for found in turn.objects)
         with self._lock:
             ended = self._ends.get(operator, self._end_of_others)
             if not self._limits.max_turns or (generation is not None and generation < ended):

@@ -71,7 +71,8 @@ class ObjectMask:
             inside the mask. None: the model has none. It keeps H x W float32 alive and is not stored with a turn.
         region: what the model wants back with this turn in later ones; None: nothing.
         phrase: the part of the answer that names the object; empty: the model does not say.
-        refined: a second mask of the object, made from a closer view of it; None: there is none.
+        refined: a second mask of the object, made from a closer view of it; None: there is none. It is not stored with
+            a turn.
         box: the model's own box, x0, y0, x1, y1 in the image's pixels. It may reach out of the image and differ from
             the mask's box. None: the model has none.
         attributes: family of words -> word -> logit of that word at the `[SEG]`, for inspection only.

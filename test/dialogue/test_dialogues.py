@@ -37,13 +37,16 @@ def test_turns_are_kept_per_operator_in_order() -> None:
     assert kept(dialogues, "carl") == []
 
 
-def test_a_turn_is_kept_without_its_probabilities() -> None:
+def test_a_turn_is_kept_without_its_probabilities_and_refined_masks() -> None:
+    """They are not counted in max_dialogue_mib, and not in the file."""
     dialogues = Dialogues()
     mask = np.ones((2, 3), dtype=np.bool_)
-    found = ObjectMask(mask, (0, 5), score=0.5, probability=lambda: np.ones((2, 3), dtype=np.float32))
+    probability = lambda: np.ones((2, 3), dtype=np.float32)  # noqa: E731
+    found = ObjectMask(mask, (0, 5), score=0.5, probability=probability, refined=~mask)
     dialogues.append("anna", Turn("where?", "[SEG]", (found,)))
     (stored,) = dialogues.turns("anna")[0].objects
     assert stored.probability is None and found.probability is not None
+    assert stored.refined is None and found.refined is not None
     assert stored.mask is mask and (stored.span, stored.score) == ((0, 5), 0.5)
 
 

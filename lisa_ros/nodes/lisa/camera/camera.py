@@ -136,8 +136,9 @@ class Camera:
         """
         with self._encode_lock:
             encoded = frame.encoded or self._encode(segmenter, frame, same_frame_difference)
-            frame.encoded = encoded if encoded.known else replace(encoded, known=True)
-            return encoded
+            # Without the frame itself: a cycle would keep the encoding until the garbage collector comes.
+            frame.encoded = replace(encoded, known=True, source=None)
+            return replace(encoded, source=frame)
 
     def _why_late(self, age_s: float, max_age_s: float) -> str:
         """Why the newest image is old: it already was when it arrived, or none arrives any more."""

@@ -2,6 +2,7 @@
 """Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -131,8 +132,9 @@ class CameraTopics:
         self._notify(count)
 
     def _count_lost(self) -> None:
-        if lost := self._lost.since_last():
-            self.arrivals.count_lost(lost)
+        with suppress(InvalidHandle):  # a transition has closed the topics since the message was taken
+            if lost := self._lost.since_last():
+                self.arrivals.count_lost(lost)
 
     def _on_depth(self, message: SerializedMessage, information: Any) -> None:
         self._frames.add_depth(message)

@@ -41,7 +41,7 @@ class CameraFrame:
         time_ns: The image's stamp or, if it has none, its time of arrival, in nanoseconds.
         received_depth: The depth image of the same moment, or the same serialized; None: not arrived.
         info: The intrinsics of the same moment, otherwise the newest ones; None: not arrived.
-        encoded: The encoded image; set by Camera.
+        encoded: The encoded image, without its `source`; set by Camera.
         depth_ns: Stamp of the depth image in nanoseconds.
         depth_deadline_s: Until when the depth image is waited for, in monotonic seconds; 0: none is expected.
         depth_away_ns: Difference between the stamps of the image and of the nearest depth image; None: none was near in

@@ -3,6 +3,8 @@
 
 import array
 import dataclasses
+import gc
+import weakref
 
 import camera_images
 import cv2
@@ -13,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lisa_ros.nodes.common.conversions import rgb_image_from
 from lisa_ros.nodes.lisa.camera.camera import NEAREST, Camera, Choice, NoImageError
-from lisa_ros.nodes.lisa.camera.frames import EncodedFrame, FrameBuffer
+from lisa_ros.nodes.lisa.camera.frames import MIN_FRAMES, EncodedFrame, FrameBuffer
 
 SECOND = 1_000_000_000
 ARRIVAL_S = 1000
@@ -44,6 +46,23 @@ def encode(message: Image | None, reference_s: float, max_age_s: float = 5.0) ->
         camera.frames.add_image(message)
     frame = camera.choose(Choice(int(reference_s * SECOND), max_age_s=max_age_s))
     return camera.encode(ScriptedSegmenter(), frame, 0.0)
+
+
+def test_an_encoded_frame_is_freed_as_soon_as_newer_ones_take_its_place() -> None:
+    """A cycle kept its encoding, on a GPU tens of megabytes, until the garbage collector came."""
+    camera = camera_with(stamped(1))
+    gc.disable()
+    try:
+        camera.encode(ScriptedSegmenter(), camera.choose(Choice()), 0.0)
+        known = camera.encode(ScriptedSegmenter(), camera.choose(Choice()), 0.0)
+        alive = weakref.ref(camera.frames.newest())
+        assert known.known and known.source is alive()
+        del known
+        for seconds in range(2, 3 + MIN_FRAMES):
+            camera.frames.add_image(stamped(seconds))
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_without_an_image_the_topic_is_named() -> None:

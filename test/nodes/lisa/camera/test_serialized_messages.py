@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
+from unittest.mock import MagicMock
 
 import camera_images
 import pytest
 from rclpy.serialization import serialize_message
+from ros_harness import talking_node
 from sensor_msgs.msg import CompressedImage, Image
 
 from lisa_ros.nodes.lisa.camera import serialized_messages
+from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.errors import ImageError
 
 
@@ -32,6 +37,30 @@ def test_big_endian_headers_are_read() -> None:
     data = b"\x00\x00\x00\x00" + struct.pack(">iII", 5, 7, 4) + b"map\x00"
     header = SerializedMessage(Image, data).header
     assert (header.stamp.sec, header.stamp.nanosec, header.frame_id) == (5, 7, "map")
+
+
+def test_bytes_on_the_cameras_topics_are_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with talking_node("receiver") as node:
+        callbacks: dict[str, Any] = {}
+        subscribe, log = node.create_subscription, MagicMock()
+
+        def subscribed(kind: Any, topic: str, callback: Any, *arguments: Any, **options: Any) -> Any:
+            callbacks[topic] = callback
+            return subscribe(kind, topic, callback, *arguments, **options)
+
+        monkeypatch.setattr(node, "create_subscription", subscribed)
+        monkeypatch.setattr(node, "get_logger", lambda: log)
+        frames = FrameBuffer(lambda: 1, lambda: 1.0, lambda: 0.02)
+        topics = CameraTopics(node, frames, NodeParameters(), lambda _: None)
+        for topic in ("/image", "/depth"):
+            callbacks[topic](b"\0\1\0\0", {"publication_sequence_number": 1})
+            (sentence,) = log.warning.call_args.args
+            assert sentence.startswith(f"A message on {topic} is ignored: A serialized message of 4 bytes is too short")
+        assert not log.error.called and frames.newest() is None
+        topics.close()
+        # The executor had taken it when a transition closed the topics.
+        callbacks["/image"](serialize_message(camera_images.message("rgb8")), {"publication_sequence_number": 2})
+        assert not log.error.called
 
 
 def test_bytes_that_are_no_message_are_refused_with_a_sentence() -> None:

@@ -113,6 +113,7 @@ STAGES: dict[str, tuple[object, str, Callable[[BaseException], Any]]] = {
     "the message is made": (answers_module, "segmentation_message", raising),
     "the turn is stored": (Dialogues, "append", raising),
 }
+PUBLISHING = ("an object is located", "the message is made", "the turn is stored")
 ERRORS = (RuntimeError("it broke \udce9\x1b[31m" + "x" * 2000), MemoryError(), SystemExit(3), KeyboardInterrupt())
 
 
@@ -136,6 +137,7 @@ def test_an_error_at_each_stage(bench: Bench, stage: str, monkeypatch: pytest.Mo
             )
             (answer,) = bench.ask("red")
         assert answer.status == Segmentation.FAILED and answer.turn == 0
+        assert answer.detail.startswith("The answer could not" if stage in PUBLISHING else "The model failed: ")
         assert type(error).__name__ in answer.detail and len(answer.detail) <= 500 and answer.detail.isprintable()
         assert bench.dialogues.turns("ann") == ()
     (answer,) = bench.ask("red")
