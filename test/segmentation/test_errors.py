@@ -60,7 +60,7 @@ def raising(error: Exception) -> Any:
         raise error
 
     def add(commands: Any) -> None:
-        commands.add_parser("fail").set_defaults(run=run)
+        commands.add_parser("fail", help="fail").set_defaults(run=run)
 
     return argparse.Namespace(add=add)
 

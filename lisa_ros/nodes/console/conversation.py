@@ -132,13 +132,14 @@ class Conversation:
         self.notify({"type": "frame_of", "id": exchange.id}, exchange)
 
     def merge_turns(self, turns: list[Exchange]) -> None:
-        """Adds the node's turns, oldest first, where they are not shown yet."""
+        """Adds the node's turns, oldest first, where they are not shown yet; what is shown keeps its order."""
         self.loaded = True
-        shown = {one.turn for one in self._exchanges.values() if one.turn}
-        earlier = [turn for turn in turns if turn.turn not in shown]
-        merged = sorted([*earlier, *(one for one in self._exchanges.values() if one.turn)], key=lambda one: one.turn)
-        others = [one for one in self._exchanges.values() if not one.turn]
-        self._exchanges = OrderedDict((one.id, one) for one in [*merged, *others])
+        order = list(self._exchanges.values())
+        shown = {one.turn for one in order if one.turn}
+        for turn in turns:
+            if turn.turn not in shown:
+                order.insert(_place(turn, order), turn)
+        self._exchanges = OrderedDict((one.id, one) for one in order)
         self.notify(self.snapshot())
 
     def reset(self) -> None:
@@ -179,6 +180,13 @@ class Conversation:
         """Sends a message to every page of the operator."""
         for listener in list(self._listeners):
             listener(message, exchange)
+
+
+def _place(turn: Exchange, order: list[Exchange]) -> int:
+    """Before the next turn; without one after the last turn, so before commands without an answer."""
+    later = (i for i, one in enumerate(order) if one.turn > turn.turn)
+    after_the_last = 1 + max((i for i, one in enumerate(order) if one.turn), default=-1)
+    return next(later, after_the_last)
 
 
 def finish(exchange: Exchange) -> None:

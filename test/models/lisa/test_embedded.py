@@ -109,10 +109,10 @@ def test_absent_objects_are_refused_and_present_ones_are_not(scored: list[Item])
 
 
 def test_its_scores_were_fitted_to_these_weights() -> None:
-    """Otherwise run: lisa calibrate --dataset tabletop --split validation --output FOLDER (after every training)."""
+    """Otherwise run: lisa calibrate --dataset tabletop --split calibration --output FOLDER (after every training)."""
     about = read_calibration(embedded_checkpoint()).about
     assert about["weights_sha256"] == one_hash(weights_of(embedded_checkpoint()))
-    assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "validation", None)
+    assert (about["dataset"], about["split"], about["limit"]) == ("tabletop", "calibration", None)
 
 
 def test_scores_on_new_scenes(scored: list[Item]) -> None:

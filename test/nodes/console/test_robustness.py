@@ -187,14 +187,14 @@ def test_a_lost_node_is_said_and_commands_are_answered_or_lost(browser: Browser,
 
 def answered(operator: Operator, text: str) -> bool:
     """Says it once; whether it was answered with masks. False, too, if the page said that the node is not running."""
-    before = len(operator.log())
+
+    def done() -> list[dict[str, str]]:
+        return [one for one in operator.log() if one["text"] == text and one["state"] == "done"]
+
+    before = len(done())
     operator.say(text)
-    operator.until(
-        lambda: "Not sent" in operator.alarms() or [one for one in operator.log()[before:] if one["state"] == "done"],
-        f"an answer or a refusal of {text}",
-    )
-    said = operator.log()[before:]
-    return bool(said) and said[-1]["status"] == "OK" and said[-1]["state"] == "done"
+    operator.until(lambda: "Not sent" in operator.alarms() or done()[before:], f"an answer or a refusal of {text}")
+    return [one["status"] for one in done()[before:]] == ["OK"]
 
 
 def test_a_node_that_is_restarted_at_once_loses_no_command_silently(

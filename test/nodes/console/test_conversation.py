@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of a conversation whose turns come from the node."""
+
+from __future__ import annotations
+
+import pytest
+
+from lisa_ros.nodes.console.conversation import DONE, LOST, Conversation, Exchange
+
+pytestmark = pytest.mark.unit
+
+
+def turn(number: int) -> Exchange:
+    return Exchange(f"t{number}", "", state=DONE, turn=number)
+
+
+@pytest.mark.parametrize(
+    ("shown", "turns", "order"),
+    [
+        ((), (1, 2), ["t1", "t2"]),
+        # A node that was restarted knows turns that are shown, and not the command that was lost before them.
+        ((Exchange("lost", "", state=LOST), turn(1)), (1,), ["lost", "t1"]),
+        ((Exchange("sent", ""),), (1, 2), ["t1", "t2", "sent"]),
+        ((turn(2), Exchange("refused", "", state=DONE), turn(4)), (1, 2, 3, 4), ["t1", "t2", "refused", "t3", "t4"]),
+    ],
+)
+def test_what_is_shown_keeps_its_order(shown: tuple[Exchange, ...], turns: tuple[int, ...], order: list[str]) -> None:
+    conversation = Conversation("ann")
+    for exchange in shown:
+        conversation.put(exchange)
+    conversation.merge_turns([turn(number) for number in turns])
+    assert [one.id for one in conversation.exchanges] == order
