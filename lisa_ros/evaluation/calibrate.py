@@ -25,6 +25,7 @@ from lisa_ros.segmentation.files.atomic_files import write_bytes, write_text
 from lisa_ros.segmentation.files.output_folders import check_output_folder
 from lisa_ros.segmentation.scoring import (
     FILE,
+    NAMES,
     RIGHT_IOU,
     Calibration,
     Evidence,
@@ -152,6 +153,9 @@ def _fitted(items: Sequence[Mapping[str, Any]], kind: str) -> tuple[LogisticRegr
     masks = [item for item in items if item["failed"] is None and item["found_pixels"] and item["evidence"]]
     if not masks:
         raise LisaError(f"no answer ({kind}) has a mask with evidence that a score could be made from")
+    if other := next((one for one in masks if set(one["evidence"]) != set(NAMES)), None):
+        named = ", ".join(other["evidence"])
+        raise LisaError(f"the model's evidence is {named}; a calibration can be fitted to {', '.join(NAMES)}")
     right = np.array([item["iou"] >= RIGHT_IOU for item in masks])
     counts = {"right": int(right.sum()), "wrong": int((~right).sum())}
     if min(counts.values()) < FEWEST:

@@ -222,7 +222,33 @@ def _checked_object(found: ObjectMask, size: tuple[int, ...]) -> ObjectMask:
         box = (x0, y0, x1, y1)
     if not isinstance(found.score_calibrated, bool | np.bool_):
         raise ValueError(f"the model's score_calibrated is {_kind(found.score_calibrated)}; a bool is expected")
-    return replace(found, span=(begin, end), score=score, score_calibrated=bool(found.score_calibrated), box=box)
+    calibrated, evidence = bool(found.score_calibrated), _checked_evidence(found.evidence)
+    _check_region(found.region)
+    return replace(found, span=(begin, end), score=score, score_calibrated=calibrated, box=box, evidence=evidence)
+
+
+def _checked_evidence(evidence: object) -> dict[str, float] | None:
+    if evidence is None:
+        return None
+    if not isinstance(evidence, Mapping) or not all(isinstance(name, str) for name in evidence):
+        raise ValueError(f"the model's evidence is {_kind(evidence)}; a mapping of names to numbers is expected")
+    numbers = {name: _real(f"evidence {name!r}", one) for name, one in evidence.items()}
+    if undefined := [name for name, one in numbers.items() if math.isnan(one)]:
+        raise ValueError(f"the model's evidence {undefined[0]!r} is NaN; a number is expected")
+    return numbers
+
+
+def _check_region(region: object) -> None:
+    if region is None:
+        return
+    if not isinstance(region, Region):
+        raise ValueError(f"the model's region is {_kind(region)}; a Region is expected")
+    shape = region.mask.shape if isinstance(region.mask, np.ndarray) else ()
+    if len(shape) != 2:
+        raise ValueError(f"the mask of the model's region is {_kind(region.mask)}; a mask (H', W') is expected")
+    _check_mask(region.mask, shape)
+    for one in _exactly("region's box", region.box, 4):
+        _finite("region's box", one)
 
 
 def _check_mask(mask: object, size: tuple[int, ...]) -> None:

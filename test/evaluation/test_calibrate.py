@@ -23,6 +23,7 @@ from lisa_ros.evaluation.calibrate import FEWEST, Calibrating, calibrate
 from lisa_ros.evaluation.evaluate import Evaluation, run_evaluation
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import AnswerKind, Event, Finished, MaskFound
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.segmentation.files.output_folders import OutputError
 from lisa_ros.segmentation.scoring import (
@@ -200,6 +201,20 @@ def test_without_scores_none_are_reported(evaluation: Evaluation) -> None:
     run_evaluation(limited(evaluation, 2), lambda checkpoint, options: ScriptedSegmenter())
     assert json.loads((evaluation.output / "results.json").read_text())["scores"] is None
     assert "<h2>Scores</h2>" not in (evaluation.output / "report.html").read_text()
+
+
+class OtherEvidence(Model):
+    """A model of another package, with evidence of its own."""
+
+    def _scored(self, event: Event, evidence: Evidence, answer: str) -> Event:
+        if isinstance(event, Finished):
+            return replace(event, objects=tuple(replace(one, evidence={"certainty": 0.5}) for one in event.objects))
+        return event
+
+
+def test_evidence_of_another_kind_is_named(wanted: Calibrating) -> None:
+    with pytest.raises(LisaError, match="evidence is certainty; a calibration can be fitted to firmness, expected_iou"):
+        calibrate(limited(wanted, 2), Loader([OtherEvidence()]))
 
 
 def test_scores_without_a_calibration_are_marked(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:

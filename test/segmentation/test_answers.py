@@ -92,6 +92,17 @@ WRONG: list[tuple[object, str]] = [
     (of_object(score_calibrated="yes"), "score_calibrated is a value of type str; a bool"),
     (of_object(phrase=7), "phrase is 7 of type int; a str"),
     (of_object(attributes=None), "attributes are None of type NoneType; a mapping"),
+    (of_object(evidence=3), "evidence is 3 of type int; a mapping of names to numbers"),
+    (of_object(evidence={1: 0.5}), "evidence is a value of type dict; a mapping of names to numbers"),
+    (of_object(evidence={"firmness": "high"}), "evidence 'firmness' has a value of type str; a number"),
+    (of_object(evidence={"firmness": math.nan}), "evidence 'firmness' is NaN; a number"),
+    (of_object(region="left"), "region is a value of type str; a Region"),
+    (
+        of_object(region=Region([[True]], (0, 0, 1, 1))),
+        r"the model's region is a value of type list; a mask \(H', W'\)",
+    ),  # type: ignore[arg-type]
+    (of_object(region=Region(MASK.astype(np.uint8), (0, 0, 1, 1))), "a mask of uint8; bool is expected"),  # type: ignore[arg-type]
+    (of_object(region=Region(MASK, (0, 0, 1))), "region's box is a value of type tuple; 4 numbers"),  # type: ignore[arg-type]
     (MaskFound(replace(ONE, mask=MASK[:2])), "a mask of shape"),
     (MaskFound(MASK), "a value of type ndarray as an object; an ObjectMask is expected"),  # type: ignore[arg-type]
     (TextDelta(b"x"), "text is a value of type bytes; a str"),  # type: ignore[arg-type]
