@@ -41,7 +41,7 @@ _VAGUE = re.compile(
 )
 COLOUR = r"(?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y|silver|golden)"
 """Of regular expressions: a colour's name."""
-_TWOCOLOURS = re.compile(rf"\b({COLOUR}) and ({COLOUR})\b(?= \w)", re.IGNORECASE)
+_TWO_COLOURS = re.compile(rf"\b({COLOUR}) and ({COLOUR})\b(?= \w)", re.IGNORECASE)
 _NEXT_NAME = re.compile(r"\s*(?:,|&|(?:,\s*)?\b(?:and|or)\b)\s*(?=\w)", re.IGNORECASE)
 NO_NEXT_NAME = re.compile(
     r"(?:please|explain|say|tell|describe|name|count|why|how|what|which|who|that|then|thanks?|drop|bring|throw|place|"
@@ -91,7 +91,7 @@ def second_name(text: str) -> str:
 
 def _rest(text: str) -> str:
     """A command without its request. Two colours of one thing are one word."""
-    line = _TWOCOLOURS.sub(r"\1-and-\2", " ".join(text.split()))
+    line = _TWO_COLOURS.sub(r"\1-and-\2", " ".join(text.split()))
     return _REQUEST.sub("", line).strip()
 
 

@@ -32,8 +32,9 @@ def every_request() -> Iterator[str]:
     for table, words in slots:
         yield from (p.request.format(x=x) for p, x in product((*table.seen, *table.held_out), words))
     yield from _follow_up_texts(lambda table: (*table.seen, *table.held_out))
-    for held_out, noun, many in product((False, True), _nouns(), _plurals()[:1]):
-        yield from (text.format(x=noun, xs=many) for text in WHETHER[held_out])
+    first_plural = _plurals()[0]
+    for held_out, noun in product((False, True), _nouns()):
+        yield from (text.format(x=noun, xs=first_plural) for text in WHETHER[held_out])
         yield from (f"the {noun}{after}" for after in AFTER[held_out])
     for held_out, many in product((False, True), _plurals()):
         yield from (text.format(xs=many) for text in COUNTING[held_out])
