@@ -33,28 +33,45 @@ def figures(new_s: Sequence[float], known_s: Sequence[float], seconds: float) ->
 
 
 def measured(run: Mapping[str, Any], robots: int) -> dict[str, float]:
-    """The figures of so many robots in fleet_answers.json."""
-    found = run["robots"][str(robots)]
-    new_s, known_s = (np.asarray(found[name]) / 1000 for name in ("new_ms", "known_ms"))
-    return figures(list(new_s), list(known_s), found["seconds"])
+    """The figures of so many robots in fleet_answers.json: medians of its rounds."""
+    rounds = [(_seconds(one["new_ms"]), _seconds(one["known_ms"]), one["seconds"]) for one in _rounds(run, robots)]
+    return _medians([figures(*one) for one in rounds])
 
 
 def costs_of(run: Mapping[str, Any], front_s: float, gain: float) -> Costs:
-    """Costs by the times of a single robot, which never waits for another one."""
-    alone = run["robots"]["1"]
-    new_s, known_s = ([max(0.001, one / 1000 - front_s) for one in alone[name]] for name in ("new_ms", "known_ms"))
-    own_s = alone["seconds"] - sum(alone["new_ms"] + alone["known_ms"]) / 1000
-    return Costs(new_s, known_s, front_s, max(0.0, own_s) / len(new_s), gain)
+    """Costs by the times of a single robot, which never waits for another one: each command's median of the rounds."""
+    alone = _rounds(run, 1)
+    new_s, known_s = (
+        [
+            max(0.001, float(np.median(one)) / 1000 - front_s)
+            for one in zip(*(each[name] for each in alone), strict=True)
+        ]
+        for name in ("new_ms", "known_ms")
+    )
+    own_s = [one["seconds"] - sum(one["new_ms"] + one["known_ms"]) / 1000 for one in alone]
+    return Costs(new_s, known_s, front_s, max(0.0, float(np.median(own_s))) / len(new_s), gain)
 
 
 def simulated(run: Mapping[str, Any], costs: Costs, cores: float, robots: int, seeds: int = 3) -> dict[str, float]:
-    """The figures of the same commands in the simulation, means over some seeds."""
-    found = run["robots"][str(robots)]
-    commands = len(found["new_ms"]) + len(found["known_ms"])
+    """The figures of a round of the same commands in the simulation, medians over some seeds."""
+    first, *_ = _rounds(run, robots)
+    commands = len(first["new_ms"]) + len(first["known_ms"])
     site = Site(robots, run["replicas"], cores)
     runs = [simulate(site, costs, commands, seed) for seed in range(seeds)]
-    all_figures = [figures(one.new_s, one.known_s, one.seconds) for one in runs]
-    return {name: float(np.mean([one[name] for one in all_figures])) for name in all_figures[0]}
+    return _medians([figures(one.new_s, one.known_s, one.seconds) for one in runs])
+
+
+def _rounds(run: Mapping[str, Any], robots: int) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = run["robots"][str(robots)]
+    return found
+
+
+def _seconds(milliseconds: Sequence[float]) -> list[float]:
+    return [one / 1000 for one in milliseconds]
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.median([one[name] for one in rounds])) for name in rounds[0]}
 
 
 def errors(run: Mapping[str, Any], costs: Costs, cores: float, robots: int) -> dict[str, float]:

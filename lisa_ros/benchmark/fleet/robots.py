@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -98,12 +98,16 @@ class Fleet:
     wrong: int = 0
     seconds: float = 0.0
 
-    def add(self, other: Fleet) -> None:
-        """Adds what was seen in another run, which began when this one had ended."""
-        self.new_s += other.new_s
-        self.known_s += other.known_s
-        self.wrong += other.wrong
-        self.seconds += other.seconds
+    @classmethod
+    def of(cls, rounds: Iterable[Fleet]) -> Fleet:
+        """What was seen in several rounds, each of which began when the one before had ended."""
+        whole = cls()
+        for one in rounds:
+            whole.new_s += one.new_s
+            whole.known_s += one.known_s
+            whole.wrong += one.wrong
+            whole.seconds += one.seconds
+        return whole
 
     @property
     def commands(self) -> int:

@@ -30,7 +30,8 @@ _DELAY_S = 0.1
 _LOSS = 0.01
 _WAIT_S = 180.0
 _ROUNDS = 5
-"""In which all numbers of robots take turns, so that other programs slow all of them alike."""
+"""In which all numbers of robots take turns. The capacity model takes medians of the rounds, so that other programs,
+which slow some of them, do not count."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
         figures |= one_robot(remote, local, images)
         figures |= _bytes(server.address, images)
         figures |= _on_a_slow_link(server.address, images)
-        fleets = {robots: Fleet() for robots, _ in _loads(wanted)}
+        rounds = dict[int, list[Fleet]]()
         for _ in range(_ROUNDS):
             for robots, commands in _loads(wanted):
-                fleets[robots].add(many_robots(server.address, images, expected, robots, _each(commands, robots)))
-        figures |= {f"{wanted.robots} robots: {name}": value for name, value in fleets[wanted.robots].figures.items()}
+                seen = many_robots(server.address, images, expected, robots, _each(commands, robots))
+                rounds.setdefault(robots, []).append(seen)
+        together = Fleet.of(rounds[wanted.robots]).figures
+        figures |= {f"{wanted.robots} robots: {name}": value for name, value in together.items()}
         figures |= _with_kills(server, wanted, images, expected)
-    runs = {robots: fleet.measured for robots, fleet in fleets.items()}
+    runs = {robots: [fleet.measured for fleet in each] for robots, each in rounds.items()}
     measured = {"replicas": wanted.replicas, "cores": os.cpu_count(), "robots": runs}
     (wanted.output / "fleet_answers.json").write_text(json.dumps(measured))
     _report(figures, wanted)
