@@ -71,6 +71,21 @@ class _Lines:
             self._waiting = b""
 
 
+class _Stop(CancelToken):
+    """Cancelled by a call, or once the answer's time is over. A timer would be one more thread for each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._end_s = math.inf
+
+    def at(self, end_s: float) -> None:
+        """Sets when the time is over, by time.monotonic."""
+        self._end_s = end_s
+
+    def __call__(self) -> bool:
+        return super().__call__() or time.monotonic() >= self._end_s
+
+
 class Replica:
     """One loaded model. Commands that run at the same time share its decoding steps, as in a node."""
 
@@ -120,7 +135,7 @@ class Replica:
             one line of JSON or several: events of the answer (fleet.messages), or one with "event": "unknown_frame" or
             "error". When the request is cancelled, the model stops within a token.
         """
-        loop, token = asyncio.get_running_loop(), CancelToken()
+        loop, token = asyncio.get_running_loop(), _Stop()
         lines: asyncio.Queue[bytes | None] = asyncio.Queue()
         sent = _Lines(lambda part: loop.call_soon_threadsafe(lines.put_nowait, part))
 
@@ -139,23 +154,18 @@ class Replica:
         finally:
             self._cancel(token)
 
-    def _answer(self, robot: str, body: bytes, token: CancelToken, emit: Emit) -> None:
+    def _answer(self, robot: str, body: bytes, token: _Stop, emit: Emit) -> None:
         with self._running_answer(token):
             self._answer_logged(robot, body, token, emit)
 
-    def _answer_logged(self, robot: str, body: bytes, token: CancelToken, emit: Emit) -> None:
+    def _answer_logged(self, robot: str, body: bytes, token: _Stop, emit: Emit) -> None:
         ended, command_id = "failed", ""
         try:
             query, image = unpack(body)
             command_id = query.command_id
             trace.get_current_span().set_attributes({"lisa.command_id": command_id, "lisa.robot": robot})
-            timer = threading.Timer(query.deadline_s, self._cancel, (token,))
-            timer.daemon = True
-            timer.start()
-            try:
-                ended = self._segment(robot, query, image, token, emit)
-            finally:
-                timer.cancel()
+            token.at(self._ends_by(token, time.monotonic() + query.deadline_s))
+            ended = self._segment(robot, query, image, token, emit)
         except (CommandError, ImageError, RequestError) as error:
             ended = {CommandError: "command", ImageError: "image"}.get(type(error), "request")
             emit({"event": "error", "kind": ended, "text": str(error)})
@@ -217,6 +227,11 @@ class Replica:
 
     def _cancel(self, token: CancelToken) -> None:
         token.cancel()
+        self._ends_by(token, time.monotonic())
+
+    def _ends_by(self, token: CancelToken, end_s: float) -> float:
+        """Notes that an answer, if it still runs, is to end by a time; returns that time."""
         with self._lock:
             if token in self._answering:
-                self._answering[token] = min(self._answering[token], time.monotonic())
+                self._answering[token] = min(self._answering[token], end_s)
+        return end_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -74,6 +75,25 @@ def test_a_model_that_hangs_makes_the_replica_unhealthy_so_that_ray_replaces_it(
     asyncio.run(ask())
     replica._threads.shutdown()
     replica.check_health()
+
+
+def test_an_answer_ends_when_its_time_is_over() -> None:
+    replica = replica_without_server()
+
+    def events(_query: Query, _encoded: Any, cancelled: CancelToken) -> Iterator[Any]:
+        while not cancelled():
+            time.sleep(0.01)
+        yield Finished("", (), "cancelled")
+
+    replica._events = events
+    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+    body = pack(Query(frame_id(image), "red", deadline_s=0.3), image)
+
+    async def ask() -> bytes:
+        return b"".join([part async for part in replica.answer("robot", body)])
+
+    assert b'"reason": "cancelled"' in asyncio.run(asyncio.wait_for(ask(), 60))
+    replica._threads.shutdown()
 
 
 def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
