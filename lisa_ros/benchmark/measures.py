@@ -17,7 +17,7 @@ from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
 from lisa_ros.models.common.answers.steps import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.encoded_image import EncodedImage
+from lisa_ros.models.lisa.image.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.pointing import NO_POINTING

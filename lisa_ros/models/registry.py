@@ -167,6 +167,7 @@ OURS: tuple[ModelDescription, ...] = (
         dialogue=True,
         several=True,
         converts=True,
+        options={"region": "objects (the default: the region around them, where the checkpoint can find it) or whole"},
     ),
 )
 """Our models. The first whose `matches` is true counts; LISA is last, since its loader has the clearest errors."""

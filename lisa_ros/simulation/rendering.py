@@ -34,13 +34,12 @@ def _render(
     bullet: Bullet, camera: Camera, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int32]]:
     eye, forward, down = camera.pose[:3, 3], camera.pose[:3, 2], camera.pose[:3, 1]
-    fov_deg = float(np.rad2deg(2.0 * np.arctan(camera.height / 2.0 / camera.k[1, 1])))
     # The renderer's own shadows are left off: they depend on the far plane and miss objects as small as these.
     _, _, rgba, buffer, bodies = bullet.getCameraImage(
         camera.width,
         camera.height,
         pybullet.computeViewMatrix(eye.tolist(), (eye + forward).tolist(), (-down).tolist()),
-        pybullet.computeProjectionMatrixFOV(fov_deg, camera.width / camera.height, NEAR_M, FAR_M),
+        _projection(camera),
         lightDirection=light.direction,
         lightColor=light.colour,
         lightAmbientCoeff=light.ambient,
@@ -55,6 +54,18 @@ def _render(
     depth[z >= 1.0] = np.inf
     rgb = np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(*size, 4)[:, :, :3])
     return rgb, depth, np.asarray(bodies, dtype=np.int32).reshape(size)
+
+
+def _projection(camera: Camera) -> list[float]:
+    """OpenGL's projection matrix, by columns."""
+    width, height, k = camera.width, camera.height, camera.k
+    # Views with their principal point in the middle stay the same bit for bit.
+    if k[0, 0] == k[1, 1] and np.allclose(k[:2, 2], ((width - 1) / 2.0, (height - 1) / 2.0)):
+        fov_deg = float(np.rad2deg(2.0 * np.arctan(height / 2.0 / k[1, 1])))
+        return list(pybullet.computeProjectionMatrixFOV(fov_deg, width / height, NEAR_M, FAR_M))
+    left, top = -(k[0, 2] + 0.5) / k[0, 0], (k[1, 2] + 0.5) / k[1, 1]
+    sides = (left, left + width / k[0, 0], top - height / k[1, 1], top)
+    return list(pybullet.computeProjectionMatrix(*(float(NEAR_M * side) for side in sides), NEAR_M, FAR_M))
 
 
 def lamp_camera(light: Light) -> Camera:

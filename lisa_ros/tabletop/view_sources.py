@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.region import Region, box_around, region_around
 from lisa_ros.simulation.scene import Camera, View
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ RANDOMIZED_SHARD = 32
 """Views of a shard of randomized tables: small, since size and renderer change from one shard to the next."""
 LARGE = 640
 """Images with a side of this many pixels or more are rendered with one sample a pixel."""
+FEW_SMOOTH = 4
+"""One framed shard in so many is rendered with four samples a pixel, which takes three times as long."""
+PREVIEW = 4
+"""How many times smaller the images are in which the region of the objects is found."""
+MARGIN, MARGIN_SPREAD = 0.12, 0.08
+"""Mean and standard deviation of the margin around the objects, as shares of the longer side of their box."""
 LEAST_VISIBLE = 1 / 12_000
 """Randomized views list whatever covers this share of the image or more: small objects must not be called absent."""
 
@@ -37,6 +44,7 @@ class ViewSource:
         sizes: (width, height) of the images, pixels; the shard's seed chooses.
         kept_side: images with a longer side are made smaller before they are stored; 0: stored as rendered.
         is_degraded: whether images are stored as a random camera would give them, partly hidden by an arm at times.
+        is_framed: whether the image shows the region of the objects alone, as the embedded model reads images.
     """
 
     name: str
@@ -45,6 +53,7 @@ class ViewSource:
     sizes: tuple[tuple[int, int], ...] = ()
     kept_side: int = 0
     is_degraded: bool = False
+    is_framed: bool = False
 
     def size(self, seed: int, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the shard with this seed; the given size where the source leaves it open."""
@@ -81,17 +90,22 @@ class ViewSource:
             width=size[0],
             height=size[1],
             avoid=avoid,
-            oversampling=1 if max(size) >= LARGE else 1 + seed % 2,
+            oversampling=self._oversampling(seed, size),
         ) as table:
             for index in range(count):
                 if index % VIEWS_PER_ARRANGEMENT == 0:
                     table.rearrange()
                 else:
                     table.recolour()
-                view = _view_with_objects(table)
+                view = _framed_view(table, rng) if self.is_framed else _view_with_objects(table)
                 if self.is_degraded:
                     view = _degraded(view, chosen.hidden_by_arm, rng)
                 yield smaller(view, self.kept_side) if self.kept_side else view
+
+    def _oversampling(self, seed: int, size: tuple[int, int]) -> int:
+        if self.is_framed:
+            return 2 if seed % FEW_SMOOTH == 0 else 1
+        return 1 if max(size) >= LARGE else 1 + seed % 2
 
 
 def _degraded(view: View, hidden_by_arm: float, rng: np.random.Generator) -> View:
@@ -124,6 +138,41 @@ def _view_with_objects(table: RandomizedTable) -> View:
         view = table.render(LEAST_VISIBLE)
         if view.objects:
             return view
+
+
+def _framed_view(table: RandomizedTable, rng: np.random.Generator) -> View:
+    """A view of the region of the objects, with margins as a network that finds it leaves them.
+
+    The region is found in a small image, and only then rendered at full size.
+    """
+    while True:
+        table.move_camera()
+        whole = table.camera
+        small = _with_size(whole, whole.width // PREVIEW, whole.height // PREVIEW)
+        table.set_camera(small)
+        box = box_around(table.render(0.0).instances > 0)
+        if box is None:
+            continue
+        margins = np.clip(rng.normal(MARGIN, MARGIN_SPREAD, 4), -0.03, 0.4)
+        region = region_around(box, (small.height, small.width), tuple(margins.tolist()))
+        table.set_camera(_zoomed(small, region, whole.width, whole.height))
+        view = table.render(LEAST_VISIBLE)
+        if view.objects:
+            return view
+
+
+def _with_size(camera: Camera, width: int, height: int) -> Camera:
+    """The camera with an image of another size."""
+    return _zoomed(camera, Region(0, 0, camera.height, camera.width), width, height)
+
+
+def _zoomed(camera: Camera, region: Region, width: int, height: int) -> Camera:
+    """The camera with an image of a region alone, in a size of its own."""
+    k = camera.k.copy()
+    k[:2, 2] += 0.5 - np.array([region.left, region.top])
+    k[:2] *= np.array([[width / region.width], [height / region.height]])
+    k[:2, 2] -= 0.5
+    return Camera(width, height, k, camera.pose)
 
 
 def replace_pixels(view: View, rgb: NDArray[np.uint8], instances: NDArray[np.uint8]) -> View:
@@ -160,6 +209,14 @@ RANDOMIZED = ViewSource(
     kept_side=320,
 )
 """For training. Images are degraded when they are drawn, each time in another way."""
+FRAMED = ViewSource(
+    "framed",
+    "training",
+    ("software", "pybullet", "software"),
+    ((320, 240),),
+    is_framed=True,
+)
+"""For training, of the region of the objects alone."""
 SECOND = ViewSource("second", "training", ("software",), ((640, 480),), is_degraded=True)
 """For evaluation: the software renderer over the training's ranges."""
 CALIBRATION = ViewSource(

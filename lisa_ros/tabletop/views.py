@@ -37,6 +37,7 @@ SPLITS: dict[str, int] = {
     "second": 5_000_000,
     "far": 6_000_000,
     "calibration": 7_000_000,
+    "framed": 8_000_000,
 }
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -17,22 +17,25 @@ from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.tabletop.questions.question import FollowUpMix
-from lisa_ros.tabletop.view_sources import RANDOMIZED, RANDOMIZED_SHARD
+from lisa_ros.tabletop.view_sources import FRAMED, RANDOMIZED, RANDOMIZED_SHARD
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.architecture import embedded_configuration, new_network
 from lisa_ros.training.embedded.codes import waves_from_fourier
 from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
+from lisa_ros.training.embedded.resizing import resized_weights
 from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import train
 from lisa_ros.training.recipe_settings import Recipe
 from lisa_ros.training.scenes.batches import Views
+from lisa_ros.training.scenes.framed_views import FramedViews
 from lisa_ros.training.scenes.randomized_views import RandomizedViews
 from lisa_ros.training.stages import hint_reading
 from lisa_ros.training.stages.clip_randomized import ClipRandomizedStage
 from lisa_ros.training.stages.dialogues import DialogueStage
 from lisa_ros.training.stages.hints import NAMED
 from lisa_ros.training.stages.joint import DecoderStage, JointStage
+from lisa_ros.training.stages.object_patches import fit_object_patches
 from lisa_ros.training.stages.pretraining import ClipStage, SamStage
 
 BLIND = ("direct", "use", "several", "explain", "follow")
@@ -49,6 +52,8 @@ MILD = FollowUpMix(absent=0.25, near=0.25)
 """After HARD_NEGATIVES the model denies too much: 15 % of what was there when asked for "of the same colour"."""
 VARIED = 0.7
 """Share of the last stage's dialogues that are asked in all ways; the plain ways alone are else forgotten."""
+WHOLE_VIEWS = 512
+"""Views of whole randomized tables, from which the region of the objects is learned."""
 WITH_OTHERS = FollowUpMix(absent=0.25, near=0.25, other=0.2)
 """As MILD, and "the other one" more often than it comes by itself."""
 
@@ -79,15 +84,17 @@ class Pipeline:
         for split, count in plain:
             avoid = UNSEEN_PAIRS if split == "train" else frozenset()
             render_views(SPLITS[split], count, cache=recipe.views / split, workers=recipe.workers, avoid=avoid)
-        render_views(
-            SPLITS["randomized"],
-            recipe.randomized_views,
-            cache=recipe.views / "randomized",
-            workers=recipe.workers,
-            shard_views=RANDOMIZED_SHARD,
-            avoid=UNSEEN_PAIRS,
-            source=RANDOMIZED,
-        )
+        framed, whole = (FRAMED, recipe.randomized_views), (RANDOMIZED, WHOLE_VIEWS)
+        for source, count in (framed, whole):
+            render_views(
+                SPLITS[source.name],
+                count,
+                cache=recipe.views / source.name,
+                workers=recipe.workers,
+                shard_views=RANDOMIZED_SHARD,
+                avoid=UNSEEN_PAIRS,
+                source=source,
+            )
 
     def sam_pretraining(self) -> None:
         """SAM on views of the plain table."""
@@ -192,7 +199,7 @@ class Pipeline:
         self._take("sam_randomized", "network_part.", self.network.visual_model)
         self._train_dialogues(
             "joint_randomized",
-            views=self._randomized(plain_kept=1.0),
+            views=self._randomized(),
             batch=12,
             turns=4,
             vision="images",
@@ -210,15 +217,18 @@ class Pipeline:
             self.network.load_state_dict(between(before, learned, self.recipe.start_share))
         else:
             self._take("joint_randomized", "network.", self.network)
-        export_checkpoint(self.network, self.config, self._vocabulary, self.recipe.output)
+        whole = RandomizedViews([ViewCache(self.recipe.views / RANDOMIZED.name, WHOLE_VIEWS)])
+        patches = fit_object_patches(self.network, whole, self.clip, self.recipe.seed)
+        config = replace(self.config, object_patches=patches)
+        export_checkpoint(self.network, config, self._vocabulary, self.recipe.output)
 
     def _views(self) -> ViewCache:
         return ViewCache(self.recipe.views / "train", self.recipe.train_views)
 
-    def _randomized(self, **how_plain: float) -> RandomizedViews:
-        """Views of randomized and of plain tables."""
-        randomized = ViewCache(self.recipe.views / "randomized", self.recipe.randomized_views)
-        return RandomizedViews([randomized], [self._views()], **how_plain)
+    def _randomized(self) -> FramedViews:
+        """Views of the objects' region, of randomized and of plain tables."""
+        framed = ViewCache(self.recipe.views / FRAMED.name, self.recipe.randomized_views)
+        return FramedViews([framed], [self._views()])
 
     def _start_randomized(self) -> None:
         """The network as the randomized stages find it."""
@@ -226,7 +236,8 @@ class Pipeline:
             self._blend(LAST_PLAIN)
             return
         options = LoadOptions(device="cpu", precision="fp32")
-        self.network.load_state_dict(load_lisa(self.recipe.start, options).network.state_dict())
+        start = load_lisa(self.recipe.start, options).network.state_dict()
+        self.network.load_state_dict(resized_weights(start, self.network.state_dict()))
 
     def _blend(self, stages: Sequence[str]) -> None:
         self.network.load_state_dict(mean_weights([self._learned(stage, "network.") for stage in stages]))

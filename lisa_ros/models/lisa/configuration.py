@@ -18,6 +18,7 @@ from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, 
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.prompt_text import in_sentence_case, respelled
+from lisa_ros.models.lisa.image.patch_classifier import PatchClassifier
 
 SEG_TOKEN = "[SEG]"
 IMAGE_START_TOKEN = "<im_start>"
@@ -40,6 +41,8 @@ class LisaConfig(LlavaConfig):
             config.json: a model with a small vocabulary reads words in capitals as other words.
         words: all words that the model knows, in lower case, separated by spaces in `"lisa_ros_words"` of
             config.json; commands are given to it without typing errors (prompt_text.py). Empty: as they are.
+        object_patches: tells which of CLIP's patches show objects, `"lisa_ros_object_patches"` of config.json: the
+            model is given the region around them. None: it is given whole images.
     """
 
     wrap_image: bool
@@ -48,6 +51,7 @@ class LisaConfig(LlavaConfig):
     most_objects: int = 0
     sentence_case: bool = False
     words: frozenset[str] = frozenset()
+    object_patches: PatchClassifier | None = None
 
     @property
     def seg_token_id(self) -> int:
@@ -74,6 +78,7 @@ def read_configuration(folder: Path) -> LisaConfig:
 def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
     wrap_image = bool(raw.get("mm_use_im_start_end", True))
     needed = [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
+    patches = raw.get("lisa_ros_object_patches")
     return LisaConfig(
         language=language_config(raw),
         # As upstream: vision_tower wins, mm_vision_tower may be a path on the machine it was trained on.
@@ -87,6 +92,7 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         most_objects=int(raw.get("lisa_ros_most_objects", 0)),
         sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
         words=frozenset(str(raw.get("lisa_ros_words", "")).split()),
+        object_patches=PatchClassifier.from_json(patches, int(raw["mm_hidden_size"])) if patches else None,
         converted=converted_quantization(raw, folder),
     )
 

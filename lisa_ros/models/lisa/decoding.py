@@ -18,7 +18,7 @@ from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts, NoDrafts
-from lisa_ros.models.lisa.encoded_image import EncodedImage
+from lisa_ros.models.lisa.image.encoded_image import EncodedImage, FindRegion
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.sam.background import BackgroundWorker
@@ -40,7 +40,10 @@ class Lisa(TextModel):
     Attributes:
         network, config, tokenizer, template, clip, name, engine: as load_lisa made them.
         drafts: earlier answers, from which draft tokens are taken.
+        find_region: finds the part of an image that is encoded; None, as in the public code: all of it.
     """
+
+    find_region: FindRegion | None = None
 
     engine_type: type[Engine] = Engine
     """Runs the language model."""
@@ -74,12 +77,13 @@ class Lisa(TextModel):
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Prepares an image, RGB uint8 (H, W, 3), for commands about it; see EncodedImage for errors."""
-        return EncodedImage(image, self.network, self.clip, self.background)
+        return EncodedImage(image, self.network, self.clip, self.background, self.find_region)
 
     def release(self) -> None:
         """See LoadedModel."""
         if self.background is not None:
             self.background.close()
+        self.find_region = None
         super().release()
 
     def prompt_ids(self, command: str, history: Sequence[Exchange] = ()) -> list[int]:

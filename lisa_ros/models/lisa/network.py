@@ -60,10 +60,21 @@ class LisaNetwork(nn.Module):
         Returns:
             (B, patches, hidden).
         """
-        out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        features = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream
-        projected: torch.Tensor = self.mm_projector(features)
+        projected: torch.Tensor = self.mm_projector(self.patch_features(pixels))
         return projected
+
+    def patch_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """CLIP's features of an image's patches.
+
+        Args:
+            pixels: (B, 3, h, w) from ClipPreprocessing.
+
+        Returns:
+            (B, patches, vision width).
+        """
+        out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
+        features: torch.Tensor = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream
+        return features
 
     def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """An image as the mask decoder's input.

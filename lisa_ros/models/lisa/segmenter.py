@@ -13,21 +13,45 @@ from lisa_ros.dialogue.references import without_marks
 from lisa_ros.models.common.answers.segmenter import LoadedSegmenter, Query, TextSession, first_turn_that_fits
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.answers import AnswerKind, CommandError, Mask
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.pointing import Pointing
 from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibration
 
 if TYPE_CHECKING:
     from lisa_ros.models.lisa import EncodedImage, Lisa
+    from lisa_ros.models.lisa.image.object_region import RegionFinder
+    from lisa_ros.models.lisa.image.patch_classifier import PatchClassifier
     from lisa_ros.segmentation.turns import Turn
+
+REGIONS = ("objects", "whole")
+"""What the model is given of an image: the region around all objects, where the checkpoint can find it, or all."""
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     """See `lisa_ros.models.loading.load_segmenter`."""
     from lisa_ros.models.lisa import load_lisa
 
+    wanted = _region_option(options or LoadOptions())
     calibration = read_calibration(checkpoint)
-    return LisaSegmenter(load_lisa(checkpoint, options), calibration)
+    lisa = load_lisa(checkpoint, options)
+    if wanted == "objects" and lisa.config.object_patches is not None:
+        lisa.find_region = _region_finder(lisa, lisa.config.object_patches)
+    return LisaSegmenter(lisa, calibration)
+
+
+def _region_option(options: LoadOptions) -> str:
+    """Raises a LisaError for an unknown value of the model option "region"."""
+    wanted = options.own_options().get("region", REGIONS[0])
+    if wanted not in REGIONS:
+        raise LisaError(f"the model option region is {wanted!r}; it can be {' or '.join(REGIONS)}")
+    return wanted
+
+
+def _region_finder(lisa: Lisa, patches: PatchClassifier) -> RegionFinder:
+    from lisa_ros.models.lisa.image.object_region import RegionFinder
+
+    return RegionFinder(lisa.network, lisa.clip, patches)
 
 
 class LisaSegmenter(LoadedSegmenter):

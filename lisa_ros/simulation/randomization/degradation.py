@@ -12,14 +12,20 @@ Image = NDArray[np.uint8]
 """RGB (H, W, 3)."""
 
 
-def degraded(rgb: Image, rng: Generator) -> Image:
-    """The image as a random camera would give it; each effect comes up by itself, mild enough for a person."""
+def degraded(rgb: Image, rng: Generator, frame: float | None = None) -> Image:
+    """The image as a random camera would give it; each effect comes up by itself, mild enough for a person.
+
+    Args:
+        rgb: the image.
+        rng: source of all random numbers.
+        frame: longer side of the camera's image, of which this is a part, in units of 320 pixels; None: it is whole.
+    """
     values = rgb.astype(np.float32) / 255.0
     values = _exposed(values, rng)
     if rng.random() < 0.3:
         values = values * _vignette(values.shape[:2], rng)
     if rng.random() < 0.35:
-        values = _blurred(values, rng)
+        values = _blurred(values, rng, frame or max(values.shape[:2]) / 320.0)
     if rng.random() < 0.5:
         values = values + rng.normal(0.0, rng.uniform(0.004, 0.03), values.shape).astype(np.float32)
     image = np.rint(255.0 * np.clip(values, 0.0, 1.0)).astype(np.uint8)
@@ -38,9 +44,8 @@ def _vignette(shape: tuple[int, ...], rng: Generator) -> NDArray[np.float32]:
     return np.asarray(1.0 - rng.uniform(0.1, 0.4) * (rows**2 + columns**2) / 2.0)[:, :, None].astype(np.float32)
 
 
-def _blurred(values: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+def _blurred(values: NDArray[np.float32], rng: Generator, side: float) -> NDArray[np.float32]:
     """Out of focus, or moved along a line."""
-    side = max(values.shape[:2]) / 320.0
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.1) * side))
     length = max(2, round(rng.uniform(2.0, 5.0) * side))

@@ -21,7 +21,7 @@ from lisa_ros.tabletop.questions.corpus import known_words
 PROMPT_WIDTH = 128
 
 SAM = SamSizes(
-    image_size=240,
+    image_size=320,
     patch_size=10,
     width=128,
     depth=6,

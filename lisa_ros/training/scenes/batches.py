@@ -25,11 +25,12 @@ from lisa_ros.tabletop.questions.phrasings import PLACES
 from lisa_ros.tabletop.views import ViewCache
 from lisa_ros.training.embedded.architecture import SAM
 from lisa_ros.training.embedded.codes import ANY_COLOUR, ANY_KIND, COLOUR_NAMES, Meaning
+from lisa_ros.training.scenes.framed_views import FramedViews
 from lisa_ros.training.scenes.randomized_views import RandomizedViews
 
 Rng = np.random.Generator
-Views = ViewCache | RandomizedViews
-"""Views to learn from; those of RandomizedViews are varied each time they are drawn."""
+Views = ViewCache | RandomizedViews | FramedViews
+"""Views to learn from; those that are no ViewCache are varied each time they are drawn."""
 MASK_SIDE = 4 * SAM.grid
 """Side of the low-resolution masks that SAM's decoder makes, pixels."""
 
@@ -54,7 +55,7 @@ def draw_view(views: Views, rng: Rng) -> View:
 def draw_numbered(views: Views, rng: Rng) -> tuple[int, View]:
     """The same, with its number in the cache."""
     number = int(rng.integers(len(views)))
-    view = views.varied(number, rng) if isinstance(views, RandomizedViews) else views[number]
+    view = views[number] if isinstance(views, ViewCache) else views.varied(number, rng)
     rgb, instances = view.rgb, view.instances
     if rng.random() < 0.5:  # before any question is asked, so that left is left
         rgb, instances = rgb[:, ::-1], instances[:, ::-1]

@@ -50,6 +50,8 @@ NOTHING_WEIGHT = 0.2
 FINENESS = 4
 """Labels per patch and side."""
 HINT_WEIGHT = 4.0
+FAR_OFF = 0.3
+"""How often the position in a code is far off, as LLaMA's is on tables that it does not know."""
 CODE_NOISE = 0.15
 """Standard deviation of the noise on codes that SAM learns from: LLaMA does not produce them without error."""
 
@@ -193,8 +195,10 @@ def _fits(item: SceneObject, kind: int, colour: int) -> bool:
 
 
 def _jittered(view: View, item: SceneObject, rng: Rng) -> tuple[float, float]:
-    """About the middle of an object: off by up to about a tenth of its size."""
-    reach = 0.1 * (np.count_nonzero(view.instances == item.instance) / view.instances.size) ** 0.5
+    """About the middle of an object: off by about a tenth of its size, at times by a quarter."""
+    reach = (0.25 if rng.random() < FAR_OFF else 0.1) * (
+        np.count_nonzero(view.instances == item.instance) / view.instances.size
+    ) ** 0.5
     u, v = sam_point(view, middle(view, item.instance))
     return u + float(rng.normal(0.0, reach)), v + float(rng.normal(0.0, reach))
 

@@ -20,9 +20,45 @@ from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.background import BackgroundEncoding, BackgroundWorker
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
+from lisa_ros.segmentation.region import Region
 
 Features = tuple[torch.Tensor, tuple[int, int]]
 """SAM's features (1, prompt_width, grid, grid), and the (h, w) of the image inside SAM's square input."""
+FindRegion = Callable[[NDArray[np.uint8]], Region]
+OUTSIDE = -30.0
+"""Logit of pixels outside the part of the image that the networks are given."""
+
+
+class ShownPart:
+    """The part of an image that the networks are given: all of it, or a region that is found once."""
+
+    def __init__(self, image: NDArray[np.uint8], find: FindRegion | None) -> None:
+        """Takes RGB uint8 (H, W, 3); nothing is computed yet."""
+        height, width = image.shape[:2]
+        self._image, self._find, self._lock = image, find, threading.Lock()
+        self._region = Region(0, 0, height, width) if find is None else None
+
+    @property
+    def region(self) -> Region:
+        """Which part it is."""
+        with self._lock:
+            if self._region is None:
+                assert self._find is not None
+                self._region = self._find(self._image)
+            return self._region
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """RGB uint8 (h, w, 3)."""
+        return np.ascontiguousarray(self.region.of(self._image))
+
+    def placed(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (h, w) of the part -> (H, W) of the image, OUTSIDE elsewhere."""
+        size = self._image.shape[:2]
+        if logits.shape == size:
+            return logits
+        whole = np.full(size, OUTSIDE, dtype=np.float32)
+        self.region.of(whole)[:] = logits
+        return whole
 
 
 class EncodedImage(ImageHandle):
@@ -34,6 +70,7 @@ class EncodedImage(ImageHandle):
         network: LisaNetwork,
         clip: ClipPreprocessing,
         background: BackgroundWorker | None = None,
+        find_region: FindRegion | None = None,
     ) -> None:
         """Takes an image; nothing is computed yet.
 
@@ -42,6 +79,7 @@ class EncodedImage(ImageHandle):
             network: computes the features.
             clip: makes CLIP's input.
             background: runs SAM's encoder while LLaMA generates; None: it runs when a mask is decoded.
+            find_region: finds the part of the image that CLIP and SAM are given; None: all of it.
         """
         super().__init__(image)
         self._network, self._clip = network, clip
@@ -49,14 +87,15 @@ class EncodedImage(ImageHandle):
         self._visual_tokens: torch.Tensor | None = None
         self._features: Features | None = None
         # Not a method of this object: a reference cycle would leave GPU memory to the garbage collector.
-        self._encode = partial(_encode_for_masks, image, network)
+        self._part = ShownPart(image, find_region)
+        self._encode = partial(_encode_for_masks, self._part, network)
         self._background = BackgroundEncoding(self._encode, background) if background else None
 
     def visual_tokens(self) -> torch.Tensor:
         """The image as LLaMA's input: (patches, hidden)."""
         with self._clip_lock, torch.inference_mode():
             if self._visual_tokens is None:
-                self._visual_tokens = self._network.visual_tokens(self._clip(self.image))[0]
+                self._visual_tokens = self._network.visual_tokens(self._clip(self._part.pixels()))[0]
             return self._visual_tokens
 
     @contextmanager
@@ -80,21 +119,24 @@ class EncodedImage(ImageHandle):
         features, resized = self._sam_features()
         with torch.inference_mode():
             low = self._network.mask_logits(state, features, self._pointing_prompts(pointing, resized))
-            full = self._network.upsample(low, resized, self.size)
+            part = self._part.region
+            full = self._network.upsample(low, resized, (part.height, part.width))
             height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
-            return MaskLogits(full[0].cpu().numpy(), low[0, :height, :width].cpu().numpy())
+            return MaskLogits(self._part.placed(full[0].cpu().numpy()), low[0, :height, :width].cpu().numpy())
 
     def _pointing_prompts(self, pointing: Pointing, resized: tuple[int, int]) -> torch.Tensor | None:
         """SAM's prompts for points and boxes, whose coordinates scale with the image (SamPredictor, apply_coords)."""
         if not pointing:
             return None
-        (height, width), device = self.size, self._network.visual_model.prompt_encoder.no_mask_embed.weight.device
-        scale = torch.tensor([resized[1] / width, resized[0] / height], device=device)
-        points = torch.tensor(pointing.points, dtype=torch.float32, device=device).reshape(-1, 2) * scale
+        part, device = self._part.region, self._network.visual_model.prompt_encoder.no_mask_embed.weight.device
+        scale = torch.tensor([resized[1] / part.width, resized[0] / part.height], device=device)
+        corner = torch.tensor([part.left, part.top], device=device)
+        points = (torch.tensor(pointing.points, dtype=torch.float32, device=device).reshape(-1, 2) - corner) * scale
         box = None
         if pointing.boxes:
             x, y, box_width, box_height = pointing.boxes[0]
-            box = torch.tensor([x, y, x + box_width, y + box_height], device=device) * scale.repeat(2)
+            corners = torch.tensor([x, y, x + box_width, y + box_height], device=device)
+            box = (corners - corner.repeat(2)) * scale.repeat(2)
         return self._network.pointing_prompts(points, box)
 
     def _sam_features(self) -> Features:
@@ -110,9 +152,9 @@ class EncodedImage(ImageHandle):
             self._background.clear()
 
 
-def _encode_for_masks(image: NDArray[np.uint8], network: LisaNetwork, needed: Callable[[], bool]) -> Features | None:
+def _encode_for_masks(part: ShownPart, network: LisaNetwork, needed: Callable[[], bool]) -> Features | None:
     """SAM's features; None where `needed` returned False in between."""
     with torch.inference_mode():
-        pixels, resized = sam_pixels(image, network.image_size)
+        pixels, resized = sam_pixels(part.pixels(), network.image_size)
         features = network.sam_features_while(needed, pixels)
         return None if features is None else (features, resized)
