@@ -13,11 +13,19 @@ from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_f
 NOT_UNDERSTOOD = "I do not understand that."
 
 COUNTING = {
-    False: ("How many {xs} are there?", "Count the {xs}.", "How many {xs} do you see?", "How many {xs}?"),
+    False: (
+        *("How many {xs} are there?", "Count the {xs}.", "How many {xs} do you see?", "How many {xs}?"),
+        *("Tell me how many {xs} there are.", "Count how many {xs} there are.", "How many {xs} are on the table?"),
+        *("Can you tell me how many {xs} there are?", "Please count the {xs} for me."),
+    ),
     True: ("How many {xs} can you see?", "Can you count the {xs}?"),
 }
 WHETHER = {
-    False: ("Is there a {x}?", "Do you see a {x}?", "Are there any {xs}?", "Is there a {x} on the table?"),
+    False: (
+        *("Is there a {x}?", "Do you see a {x}?", "Are there any {xs}?", "Is there a {x} on the table?"),
+        *("Can you see a {x}?", "Can you see any {xs}?", "Tell me if there is a {x}.", "Are the {xs} there?"),
+        *("Is there any {x} here?", "Do you see any {xs} on the table?"),
+    ),
     True: ("Can you tell me if there is a {x}?", "Is a {x} there?"),
 }
 

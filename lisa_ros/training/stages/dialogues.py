@@ -17,7 +17,7 @@ from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.simulation.scene import KINDS, SceneObject, View
-from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation
+from lisa_ros.tabletop.questions.conversation import LEARNED_WEIGHTS, WEIGHTS, Question, conversation
 from lisa_ros.tabletop.questions.descriptions import middle
 from lisa_ros.tabletop.questions.question import PLAIN, FollowUpMix
 from lisa_ros.training.embedded.codes import COLOUR_NAMES, WAVES, Meaning, codes, waves
@@ -179,7 +179,7 @@ class DialogueStage(nn.Module):
         more: dict[str, Any] = {"weights": self._families}
         if self._varied and rng.random() < self._varied:
             least = round(SMALLEST_ASKED * view.instances.size)
-            more = {"weights": ALL_WEIGHTS, "varied": True, "min_pixels": least}
+            more = {"weights": LEARNED_WEIGHTS, "varied": True, "min_pixels": least}
         return conversation(view, rng, turns, learning=True, mix=self._mix, **more)
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
