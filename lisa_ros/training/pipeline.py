@@ -48,10 +48,14 @@ BLENDED = ("joint", "hard_negatives", "rebalancing")
 """Stages whose mean the next one starts from: each marks or denies too much in a way of its own."""
 LAST_PLAIN = ("joint_a", "joint_b")
 """Stages whose mean is the model of the plain table."""
+LAST_RANDOMIZED = ("randomized_a", "randomized_b")
+"""Stages whose mean is exported."""
 MILD = FollowUpMix(absent=0.25, near=0.25)
 """After HARD_NEGATIVES the model denies too much: 15 % of what was there when asked for "of the same colour"."""
 VARIED = 0.7
 """Share of the last stage's dialogues that are asked in all ways; the plain ways alone are else forgotten."""
+NEAR_MISSES = FollowUpMix(absent=0.28, near=0.45, other=0.2)
+"""As WITH_OTHERS, with more that is absent: on randomized tables the model marks too much of it."""
 WHOLE_VIEWS = 512
 """Views of whole randomized tables, from which the region of the objects is learned."""
 WITH_OTHERS = FollowUpMix(absent=0.25, near=0.25, other=0.2)
@@ -194,29 +198,36 @@ class Pipeline:
         )
 
     def joint_randomized(self) -> None:
-        """CLIP and LLaMA together, the plain table's views as they are; SAM knows the codes that LLaMA learns."""
+        """CLIP and LLaMA together; SAM knows the codes that LLaMA learns."""
         self._take("language_randomized", "network.", self.network)
         self._take("sam_randomized", "network_part.", self.network.visual_model)
         self._train_dialogues(
             "joint_randomized",
             views=self._randomized(),
-            batch=12,
+            batch=10,
             turns=4,
             vision="images",
-            kept=128,
-            mix=WITH_OTHERS,
+            kept=144,
+            mix=NEAR_MISSES,
             varied=VARIED,
         )
 
+    def randomized_a(self) -> None:
+        """From joint_randomized, with masks: LLaMA and SAM's decoder, on all patches."""
+        self._randomized_again("randomized_a")
+
+    def randomized_b(self) -> None:
+        """From joint_randomized, as randomized_a with other random numbers."""
+        self._randomized_again("randomized_b")
+
     def export(self) -> None:
         """Writes the checkpoint folder; CLIP and LLaMA keep `start_share` of what they started from."""
+        learned = mean_weights([self._learned(stage, "network.") for stage in LAST_RANDOMIZED])
         if self.recipe.start_share:
             self._start_randomized()
             before = {key: value.clone() for key, value in self.network.state_dict().items()}
-            learned = self._learned("joint_randomized", "network.")
-            self.network.load_state_dict(between(before, learned, self.recipe.start_share))
-        else:
-            self._take("joint_randomized", "network.", self.network)
+            learned = between(before, learned, self.recipe.start_share)
+        self.network.load_state_dict(learned)
         whole = RandomizedViews([ViewCache(self.recipe.views / RANDOMIZED.name, WHOLE_VIEWS)])
         patches = fit_object_patches(self.network, whole, self.clip, self.recipe.seed)
         config = replace(self.config, object_patches=patches)
@@ -245,6 +256,20 @@ class Pipeline:
     def _joint_again(self, name: str) -> None:
         self._take("other_object", "network.", self.network)
         self._train_decoder(name, WITH_OTHERS, other_objects=3)
+
+    def _randomized_again(self, name: str) -> None:
+        self._take("joint_randomized", "network.", self.network)
+        self._train_dialogues(
+            name,
+            DecoderStage,
+            views=self._randomized(),
+            batch=10,
+            turns=5,
+            vision="images",
+            trains_clip=False,
+            mix=NEAR_MISSES,
+            varied=VARIED,
+        )
 
     def _train_sam(self, name: str, views: Views) -> None:
         arguments = {"batch": 8, "queries": 4}
@@ -300,7 +325,7 @@ class Pipeline:
             "data seed": recipe.seed,
             "views": recipe.train_views,
         }
-        if name.endswith("_randomized"):
+        if "randomized" in name:
             settings["randomized views"] = recipe.randomized_views
         train(name, stage, stage.step, recipe.schedule(name), recipe.work, settings=settings)
 

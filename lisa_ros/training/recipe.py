@@ -17,10 +17,14 @@ the simulator alone:
 11. joint_a and joint_b: as rebalancing, with some of these pairs; they differ by their random numbers alone;
 12. clip_randomized and sam_randomized: CLIP and SAM learn randomized tables (domain randomization);
 13. language_randomized: LLaMA and the projector learn all ways to ask, about randomized tables, without masks;
-14. joint_randomized: everything together on randomized tables, with all ways to ask;
-15. export: a checkpoint folder.
+14. joint_randomized: CLIP and LLaMA together on randomized tables, with all ways to ask;
+15. randomized_a and randomized_b: LLaMA and SAM's decoder, through masks; they differ by their random numbers alone;
+16. export: the mean of both, and the classifier that finds the region of the objects, as a checkpoint folder.
 
-Stages 2, 3 and 4 with 5 are independent of each other, as are the two of 12: they may run at the same time
+The stages on randomized tables are shown the region of the objects alone, as the node shows it to the model
+(models/lisa/image/object_region.py).
+
+Stages 2, 3 and 4 with 5 are independent of each other, as are the two of 12 and of 15: they may run at the same time
 (`--stages`). Every stage resumes where it was stopped.
 """
 

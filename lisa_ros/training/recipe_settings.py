@@ -12,7 +12,8 @@ from lisa_ros.training.loop.trainer import Schedule
 STAGES = (
     *("render", "sam_pretraining", "clip_pretraining", "text_pretraining", "hint_grounding", "alignment", "joint"),
     *("hard_negatives", "rebalancing", "other_object", "joint_a", "joint_b"),
-    *("clip_randomized", "sam_randomized", "language_randomized", "joint_randomized", "export"),
+    *("clip_randomized", "sam_randomized", "language_randomized", "joint_randomized"),
+    *("randomized_a", "randomized_b", "export"),
 )
 
 SCHEDULES: dict[str, Schedule] = {
@@ -30,7 +31,9 @@ SCHEDULES: dict[str, Schedule] = {
     "clip_randomized": Schedule(steps=3000, learning_rate=1e-3, muon_rate=0.01, warmup=50),
     "sam_randomized": Schedule(steps=900, learning_rate=8e-4, muon_rate=0.008, warmup=30),
     "language_randomized": Schedule(steps=400, learning_rate=6e-4, muon_rate=0.006, warmup=20),
-    "joint_randomized": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.004, warmup=10),
+    "joint_randomized": Schedule(steps=1700, learning_rate=4e-4, muon_rate=0.004, warmup=10),
+    "randomized_a": Schedule(steps=400, learning_rate=3e-4, muon_rate=0.004, warmup=20),
+    "randomized_b": Schedule(steps=400, learning_rate=3e-4, muon_rate=0.004, warmup=20),
 }
 """How long and how fast each stage learns."""
 
