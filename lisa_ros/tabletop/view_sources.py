@@ -39,7 +39,7 @@ class ViewSource:
 
     Attributes:
         name: stored in the shard, so that no folder mixes sources.
-        ranges: "training" or "far", the attributes of simulation.randomization.ranges; None: the plain table.
+        ranges: "training", "distant" or "far", the attributes of simulation.randomization.ranges; None: the plain table.
         renderers: of randomized tables; the shard's seed chooses.
         sizes: (width, height) of the images, pixels; the shard's seed chooses.
         kept_side: images with a longer side are made smaller before they are stored; 0: stored as rendered.
@@ -80,7 +80,7 @@ class ViewSource:
         from lisa_ros.simulation.randomization import ranges
         from lisa_ros.simulation.randomized_table import RandomizedTable
 
-        chosen = {"training": ranges.TRAINING, "far": ranges.FAR}[self.ranges or ""]
+        chosen = {"training": ranges.TRAINING, "distant": ranges.DISTANT, "far": ranges.FAR}[self.ranges or ""]
         renderer = self.renderers[seed // max(1, len(self.sizes)) % len(self.renderers)]
         rng = np.random.default_rng([seed, 2])
         with RandomizedTable(
@@ -217,6 +217,14 @@ FRAMED = ViewSource(
     is_framed=True,
 )
 """For training, of the region of the objects alone."""
+DISTANT = ViewSource(
+    "distant",
+    "distant",
+    ("software", "pybullet", "software"),
+    ((320, 240), (426, 240), (320, 240), (240, 320), (320, 240)),
+    kept_side=320,
+)
+"""For training, of whole images with small objects."""
 SECOND = ViewSource("second", "training", ("software",), ((640, 480),), is_degraded=True)
 """For evaluation: the software renderer over the training's ranges."""
 CALIBRATION = ViewSource(

@@ -38,6 +38,7 @@ SPLITS: dict[str, int] = {
     "far": 6_000_000,
     "calibration": 7_000_000,
     "framed": 8_000_000,
+    "distant": 9_100_000,
 }
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 

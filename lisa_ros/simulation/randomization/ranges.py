@@ -63,6 +63,9 @@ class Ranges:
 TRAINING = Ranges()
 """What the embedded checkpoint learns from, and the evaluation family of the second renderer is drawn from."""
 
+DISTANT = Ranges(object_share=(0.035, 0.14), table_half_m=(0.3, 0.7), elevation_deg=(22.0, 70.0))
+"""What the region of the objects is learned from: tables that are often seen whole."""
+
 FAR = Ranges(
     objects=(3, 10),
     scales=(0.55, 0.66, 0.77, 0.95, 1.05),
