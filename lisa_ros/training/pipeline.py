@@ -17,7 +17,7 @@ from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.tabletop.questions.question import FollowUpMix
-from lisa_ros.tabletop.view_sources import FRAMED, RANDOMIZED, RANDOMIZED_SHARD
+from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED, RANDOMIZED_SHARD
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.architecture import embedded_configuration, new_network
 from lisa_ros.training.embedded.codes import waves_from_fourier
@@ -56,8 +56,8 @@ VARIED = 0.7
 """Share of the last stage's dialogues that are asked in all ways; the plain ways alone are else forgotten."""
 NEAR_MISSES = FollowUpMix(absent=0.28, near=0.45, other=0.2)
 """As WITH_OTHERS, with more that is absent: on randomized tables the model marks too much of it."""
-WHOLE_VIEWS = 512
-"""Views of whole randomized tables, from which the region of the objects is learned."""
+WHOLE, WHOLE_VIEWS = (RANDOMIZED, DISTANT), 384
+"""Whole views from which the region of the objects is learned: sources, and how many of each."""
 WITH_OTHERS = FollowUpMix(absent=0.25, near=0.25, other=0.2)
 """As MILD, and "the other one" more often than it comes by itself."""
 
@@ -88,8 +88,7 @@ class Pipeline:
         for split, count in plain:
             avoid = UNSEEN_PAIRS if split == "train" else frozenset()
             render_views(SPLITS[split], count, cache=recipe.views / split, workers=recipe.workers, avoid=avoid)
-        framed, whole = (FRAMED, recipe.randomized_views), (RANDOMIZED, WHOLE_VIEWS)
-        for source, count in (framed, whole):
+        for source, count in ((FRAMED, recipe.randomized_views), *((one, WHOLE_VIEWS) for one in WHOLE)):
             render_views(
                 SPLITS[source.name],
                 count,
@@ -228,7 +227,7 @@ class Pipeline:
             before = {key: value.clone() for key, value in self.network.state_dict().items()}
             learned = between(before, learned, self.recipe.start_share)
         self.network.load_state_dict(learned)
-        whole = RandomizedViews([ViewCache(self.recipe.views / RANDOMIZED.name, WHOLE_VIEWS)])
+        whole = RandomizedViews([ViewCache(self.recipe.views / source.name, WHOLE_VIEWS) for source in WHOLE])
         patches = fit_object_patches(self.network, whole, self.clip, self.recipe.seed)
         config = replace(self.config, object_patches=patches)
         export_checkpoint(self.network, config, self._vocabulary, self.recipe.output)

@@ -13,7 +13,7 @@ from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
-from lisa_ros.tabletop.view_sources import FRAMED, RANDOMIZED
+from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.codes import waves
 from lisa_ros.training.loop.states import StateError
@@ -32,7 +32,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Every stage but the rendering, which makes more views than a test needs."""
     folder = tmp_path_factory.mktemp("recipe")
     render_views(SPLITS["train"], 16, cache=folder / "views/train", shard_views=16, avoid=UNSEEN_PAIRS)
-    for source in (FRAMED, RANDOMIZED):
+    for source in (FRAMED, RANDOMIZED, DISTANT):
         cache = folder / "views" / source.name
         render_views(SPLITS[source.name], 8, cache=cache, shard_views=8, avoid=UNSEEN_PAIRS, source=source)
     brief = Recipe(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -60,21 +60,22 @@ class LisaNetwork(nn.Module):
         Returns:
             (B, patches, hidden).
         """
-        projected: torch.Tensor = self.mm_projector(self.patch_features(pixels))
+        projected: torch.Tensor = self.mm_projector(self.patch_features(pixels, (self._select_layer,)))
         return projected
 
-    def patch_features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def patch_features(self, pixels: torch.Tensor, layers: Sequence[int]) -> torch.Tensor:
         """CLIP's features of an image's patches.
 
         Args:
             pixels: (B, 3, h, w) from ClipPreprocessing.
+            layers: whose output is taken; 0: the patch embeddings, -1: the last layer.
 
         Returns:
-            (B, patches, vision width).
+            (B, patches, len(layers) * vision width).
         """
-        out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        features: torch.Tensor = out.hidden_states[self._select_layer][:, 1:]  # without the class token, as upstream
-        return features
+        states = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True).hidden_states
+        # Without the class token, as upstream.
+        return torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
 
     def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """An image as the mask decoder's input.

@@ -68,7 +68,8 @@ class RegionFinder:
     def _box(self, image: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
         """Top, left, bottom and right of all objects, pixels; None where no patch shows one."""
         with torch.inference_mode():
-            probabilities = self.classifier.probabilities(self.network.patch_features(self.clip(image))[0])
+            features = self.network.patch_features(self.clip(image), self.classifier.layers)
+            probabilities = self.classifier.probabilities(features[0])
         box = object_box(probabilities)
         if box is None:
             return None
