@@ -39,7 +39,7 @@ class ViewSource:
 
     Attributes:
         name: stored in the shard, so that no folder mixes sources.
-        ranges: "training", "distant" or "far", the attributes of simulation.randomization.ranges; None: the plain table.
+        ranges: "training", "distant" or "far", as in simulation.randomization.ranges; None: the plain table.
         renderers: of randomized tables; the shard's seed chooses.
         sizes: (width, height) of the images, pixels; the shard's seed chooses.
         kept_side: images with a longer side are made smaller before they are stored; 0: stored as rendered.
