@@ -17,7 +17,7 @@ from lisa_ros.benchmark.models import ScriptedLisa
 from lisa_ros.benchmark.upstream_style import plain_encoder, plain_sam_features
 from lisa_ros.models.common.answers.steps import Answer, MaskStep
 from lisa_ros.models.lisa.drafts import Drafts
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.pointing import NO_POINTING
@@ -149,11 +149,17 @@ def measure_stages(lisa: ScriptedLisa, camera: Callable[[], NDArray[np.uint8]]) 
     plain = plain_encoder(lisa)
     with torch.inference_mode():
         return {
+            **_region(lisa, image),
             "CLIP, ms": 1000 * _seconds(lambda: lisa.network.visual_tokens(lisa.clip(image))),
             "SAM's encoder, ms": 1000 * _seconds(lambda: lisa.network.sam_features(pixels)),
             "SAM's encoder of segment-anything, ms": 1000 * _seconds(lambda: plain_sam_features(plain, pixels)),
             **_prompt_and_mask(lisa, lisa.encode(image)),
         }
+
+
+def _region(lisa: ScriptedLisa, image: NDArray[np.uint8]) -> Figures:
+    find = lisa.find_region
+    return {} if find is None else {"region of the objects, ms": 1000 * _seconds(lambda: find(image))}
 
 
 def _prompt_and_mask(lisa: ScriptedLisa, image: EncodedImage) -> Figures:

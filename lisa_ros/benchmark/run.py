@@ -119,6 +119,7 @@ def _upstream(lisa: ScriptedLisa, tokens: int) -> Figures:
     """The public code's way, once: it takes minutes. Both ways' masks are compared: both must do the same work."""
     image = camera_images()()
     lisa.forget()
+    lisa.find_region = None  # the public code has no such thing
     lisa.script_answer(tokens)
     theirs = answer_as_upstream(lisa, image, measures.COMMAND)
     ours = ask(lisa, lisa.encode(image), measures.COMMAND)

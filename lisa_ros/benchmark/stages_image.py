@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from lisa_ros.segmentation.files.image_files import write_image
 from lisa_ros.segmentation.lettering import colour_of, font_for
 
-STAGES = ("CLIP", "SAM's encoder", "prompt (LLaMA)", "mask decoder")
+STAGES = ("region of the objects", "CLIP", "SAM's encoder", "prompt (LLaMA)", "mask decoder")
+"""Most models have no such region."""
 OTHER, TEXT = "first tokens and other", "text after the mask"
 WIDTH, ROW, LEFT, TOP = 900, 40, 230, 60
 """Pixels: of the image, of a row, left of the bars, and above them."""
@@ -24,7 +25,7 @@ def stages_of(medians: Mapping[str, float]) -> dict[str, float]:
     OTHER is the time to the first mask without the stages before it. It is 0 where SAM's encoder runs beside CLIP and
     LLaMA, as on a GPU, and the stages take longer one by one than together.
     """
-    found = {name: medians[f"{name}, ms"] for name in STAGES}
+    found = {name: medians[f"{name}, ms"] for name in STAGES if f"{name}, ms" in medians}
     first, whole = medians["first mask, ms"], medians["whole answer, ms"]
     return {**found, OTHER: max(0.0, first - sum(found.values())), TEXT: max(0.0, whole - first)}
 

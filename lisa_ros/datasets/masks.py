@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lisa_ros.datasets.samples import DataError
-from lisa_ros.segmentation.run_lengths import runs_of_text
+from lisa_ros.segmentation.files.run_lengths import runs_of_text
 
 Mask = NDArray[np.bool_]
 """(H, W)."""

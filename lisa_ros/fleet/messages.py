@@ -10,7 +10,7 @@ import numpy as np
 
 from lisa_ros.fleet.pixel_budget import PixelBudget
 from lisa_ros.segmentation.answers import Event, Finished, Mask, MaskFound, ObjectMask, Reference, Region, TextDelta
-from lisa_ros.segmentation.run_lengths import mask_of, runs_of
+from lisa_ros.segmentation.files.run_lengths import mask_of, runs_of
 from lisa_ros.segmentation.turns import Turn
 
 Json = dict[str, Any]

@@ -34,6 +34,12 @@ class Region:
         """Number of pixels."""
         return self.height * self.width
 
+    def holds(self, u: float, v: float) -> bool:
+        """Whether the point (column, row) is in it; pixel centres are at whole numbers."""
+        return abs(u + 0.5 - self.left - self.width / 2) <= self.width / 2 and (
+            abs(v + 0.5 - self.top - self.height / 2) <= self.height / 2
+        )
+
     def of(self, image: NDArray[Any]) -> NDArray[Any]:
         """The part of an image (H, W, ...), without a copy."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]

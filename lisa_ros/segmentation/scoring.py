@@ -50,7 +50,8 @@ class Evidence:
             logit gives, independently of the others: sum of p inside / (pixels inside + sum of p outside).
         log_prob: log-probability of the least likely token of the answer up to and including the mask's own token. If
             the answer was given to the model, that of the given tokens.
-        share: pixels of the mask / pixels of the image. Small objects are less often found rightly.
+        share: pixels of the mask / pixels of the image, or of the region of it that the network is given. Small objects
+            are less often found rightly.
     """
 
     firmness: float

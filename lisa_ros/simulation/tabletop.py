@@ -147,7 +147,7 @@ class Tabletop:
         return self._camera
 
     def set_camera(self, camera: Camera) -> None:
-        """Takes the next images with this camera; its principal point must be the middle of the image."""
+        """Takes the next images with this camera."""
         self._camera = camera
 
     @property

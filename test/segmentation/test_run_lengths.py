@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from lisa_ros.segmentation.run_lengths import mask_of, runs_of, runs_of_text
+from lisa_ros.segmentation.files.run_lengths import mask_of, runs_of, runs_of_text
 
 RANDOM = np.random.default_rng(1)
 MASK = RANDOM.random((40, 60)) > 0.5

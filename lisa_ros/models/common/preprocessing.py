@@ -41,6 +41,7 @@ class ClipPreprocessing:
     Attributes:
         folder: the CLIP folder.
         size: (h, w) of the input, pixels.
+        crops: whether the input shows the middle of the image alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,6 +58,7 @@ class ClipPreprocessing:
         except Exception as error:  # whatever transformers raises for a value of another type
             raise CheckpointError(f"{folder}/preprocessor_config.json has a value that no CLIP has: {error}") from error
         self.size = (int(height), int(width))
+        self.crops = bool(self._processor.do_center_crop)
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """RGB uint8 (H, W, 3) -> float32 (1, 3, h, w), with `size` for h and w."""

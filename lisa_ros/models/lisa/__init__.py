@@ -5,7 +5,7 @@ from lisa_ros.models.common.answers.steps import Answer, MaskStep, TextStep
 from lisa_ros.models.common.errors import CheckpointError, PromptTooLongError
 from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.decoding import Lisa
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 
 __all__ = [
     "Answer",

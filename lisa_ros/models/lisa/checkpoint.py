@@ -23,6 +23,7 @@ from lisa_ros.models.common.weights.filling import Filler, check_keys, fill_tran
 from lisa_ros.models.common.weights.quantization import quantize_linears
 from lisa_ros.models.lisa.configuration import LisaConfig, read_configuration
 from lisa_ros.models.lisa.decoding import Lisa
+from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES
 from lisa_ros.models.lisa.keys import clip_key, lisa_key, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import TEMPLATES, template_doubt
@@ -178,6 +179,8 @@ def _check_parts(
         faults.append(
             f"mm_vision_select_layer is {config.select_layer}, but CLIP has {vision.num_hidden_layers} layers"
         )
+    if config.object_patches is not None and clip.crops:
+        faults.append(f"{OBJECT_PATCHES} needs a CLIP that is given whole images, and do_center_crop is true")
     if faults:
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
 

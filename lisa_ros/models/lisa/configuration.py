@@ -18,7 +18,7 @@ from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, 
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.prompt_text import in_sentence_case, respelled
-from lisa_ros.models.lisa.image.patch_classifier import PatchClassifier
+from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES, PatchClassifier
 
 SEG_TOKEN = "[SEG]"
 IMAGE_START_TOKEN = "<im_start>"
@@ -78,7 +78,7 @@ def read_configuration(folder: Path) -> LisaConfig:
 def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
     wrap_image = bool(raw.get("mm_use_im_start_end", True))
     needed = [SEG_TOKEN, IMAGE_START_TOKEN, IMAGE_END_TOKEN] if wrap_image else [SEG_TOKEN]
-    patches = raw.get("lisa_ros_object_patches")
+    patches = raw.get(OBJECT_PATCHES)
     return LisaConfig(
         language=language_config(raw),
         # As upstream: vision_tower wins, mm_vision_tower may be a path on the machine it was trained on.
@@ -92,7 +92,7 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         most_objects=int(raw.get("lisa_ros_most_objects", 0)),
         sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
         words=frozenset(str(raw.get("lisa_ros_words", "")).split()),
-        object_patches=PatchClassifier.from_json(patches, int(raw["mm_hidden_size"])) if patches else None,
+        object_patches=None if patches is None else PatchClassifier.from_json(patches, int(raw["mm_hidden_size"])),
         converted=converted_quantization(raw, folder),
     )
 

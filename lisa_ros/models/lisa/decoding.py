@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from lisa_ros.models.common.prompt_text import neutralize
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.drafts import OPENINGS, Drafts, NoDrafts
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage, FindRegion
+from lisa_ros.models.lisa.encoded_image import EncodedImage, FindRegion
+from lisa_ros.models.lisa.image.object_region import RegionFinder
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.prompt import Exchange, Template, build_prompt
 from lisa_ros.models.lisa.sam.background import BackgroundWorker
@@ -78,6 +80,15 @@ class Lisa(TextModel):
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Prepares an image, RGB uint8 (H, W, 3), for commands about it; see EncodedImage for errors."""
         return EncodedImage(image, self.network, self.clip, self.background, self.find_region)
+
+    def encode_objects(self) -> None:
+        """From now on the region of the objects is encoded, where config.json has what finds it."""
+        patches = self.config.object_patches
+        if patches is None:
+            self.find_region = None
+            return
+        features = partial(self.network.patch_features, layers=patches.layers)
+        self.find_region = RegionFinder(features, self.clip, patches)
 
     def release(self) -> None:
         """See LoadedModel."""

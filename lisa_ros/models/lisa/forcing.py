@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.common.errors import PromptTooLongError
 from lisa_ros.models.lisa.decoding import Lisa
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.prompt import Exchange
 from lisa_ros.segmentation.errors import LisaError
 

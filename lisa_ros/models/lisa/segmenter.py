@@ -20,8 +20,6 @@ from lisa_ros.segmentation.scoring import UNCALIBRATED, Calibration, read_calibr
 
 if TYPE_CHECKING:
     from lisa_ros.models.lisa import EncodedImage, Lisa
-    from lisa_ros.models.lisa.image.object_region import RegionFinder
-    from lisa_ros.models.lisa.image.patch_classifier import PatchClassifier
     from lisa_ros.segmentation.turns import Turn
 
 REGIONS = ("objects", "whole")
@@ -35,8 +33,8 @@ def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     wanted = _region_option(options or LoadOptions())
     calibration = read_calibration(checkpoint)
     lisa = load_lisa(checkpoint, options)
-    if wanted == "objects" and lisa.config.object_patches is not None:
-        lisa.find_region = _region_finder(lisa, lisa.config.object_patches)
+    if wanted == "objects":
+        lisa.encode_objects()
     return LisaSegmenter(lisa, calibration)
 
 
@@ -46,12 +44,6 @@ def _region_option(options: LoadOptions) -> str:
     if wanted not in REGIONS:
         raise LisaError(f"the model option region is {wanted!r}; it can be {' or '.join(REGIONS)}")
     return wanted
-
-
-def _region_finder(lisa: Lisa, patches: PatchClassifier) -> RegionFinder:
-    from lisa_ros.models.lisa.image.object_region import RegionFinder
-
-    return RegionFinder(lisa.network, lisa.clip, patches)
 
 
 class LisaSegmenter(LoadedSegmenter):
@@ -100,6 +92,11 @@ class LisaSession(TextSession):
         pointing.check(self._image.size)
         if not self._lisa.config.point_prompts:
             pointing.refuse(f"The checkpoint {self._lisa.name}, whose mask decoder was not trained with them,")
+        if pointing and not self._lisa.engine.compute(lambda: self._image.shows(pointing)):
+            raise CommandError(
+                "A point or box is outside the region of the objects, which alone this model is given; point at one of "
+                "them, or load the model with its option region=whole."
+            )
 
     def _note(self, command: str, kind: AnswerKind) -> str:
         most = self._lisa.config.most_objects

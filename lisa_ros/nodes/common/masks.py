@@ -8,8 +8,8 @@ from pycocotools import mask as coco
 from lisa_ros.images.image_headers import MAX_PIXELS
 from lisa_ros.msg import ObjectMask, RunLengthMask
 from lisa_ros.nodes.common.conversions import ImageError, rgb_image_from
-from lisa_ros.segmentation.run_lengths import mask_of as mask_of_runs
-from lisa_ros.segmentation.run_lengths import runs_of_text
+from lisa_ros.segmentation.files.run_lengths import mask_of as mask_of_runs
+from lisa_ros.segmentation.files.run_lengths import runs_of_text
 
 
 def run_length_message(mask: NDArray[np.bool_]) -> RunLengthMask:

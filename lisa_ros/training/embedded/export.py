@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES
 from lisa_ros.models.lisa.keys import VISION_PREFIX, released_key
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.segmentation.scoring import FILE as SCORE_FILE
@@ -71,7 +72,7 @@ def _config_json(config: LisaConfig) -> dict[str, Any]:
         "lisa_ros_most_objects": config.most_objects,
         "lisa_ros_sentence_case": config.sentence_case,
         "lisa_ros_words": " ".join(sorted(config.words)),
-        **({"lisa_ros_object_patches": config.object_patches.as_json()} if config.object_patches else {}),
+        **({OBJECT_PATCHES: config.object_patches.as_json()} if config.object_patches else {}),
         "torch_dtype": "float16",
         "use_cache": False,
     }

@@ -56,6 +56,7 @@ class BeforeAfter:
         if not self.sets.held_out and self.sets.check is None:
             return found
         lisa = load_lisa(folder, load)
+        lisa.encode_objects()
         if self.sets.held_out:
             found["held_out"] = self._held_out(lisa)
             self._report_figures("after", "validation", found["held_out"])

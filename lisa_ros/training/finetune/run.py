@@ -33,6 +33,7 @@ from lisa_ros.training.finetune.inputs import (
 from lisa_ros.training.finetune.lora import Learned, prepare, trained_parts
 from lisa_ros.training.finetune.merging import write_merged
 from lisa_ros.training.finetune.options import FinetuneOptions
+from lisa_ros.training.finetune.regions import choose_images, give_whole_images
 from lisa_ros.training.finetune.stage import FinetuneStage
 from lisa_ros.training.language.targets import TargetEncoder
 from lisa_ros.training.loop.states import Settings
@@ -75,11 +76,17 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     check_images([*sets.own, *sets.held_out])
     options.work_folder.mkdir(parents=True, exist_ok=True)
     lisa = load_lisa(options.checkpoint, load)
+    lisa.encode_objects()
     comparison = BeforeAfter(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
     before = comparison.before(lisa)
+    whole_images = choose_images(lisa, sets.own)
+    if whole_images:
+        report(whole_images)
     learned = _learn(lisa, sets, options, settings, report)
     part = options.output.with_name(f"{options.output.name}.part")
     write_merged(options.checkpoint, clip_folder(options), learned, part)
+    if whole_images:
+        give_whole_images(part)
     trained = {one.name: one.weights for one in trained_parts(lisa.network)}
     del lisa, learned  # the memory may not hold two
     after = comparison.after(part, load)
@@ -107,6 +114,7 @@ def _learn(lisa: Lisa, sets: Sets, options: FinetuneOptions, settings: Settings,
         questions=options.questions,
         replay=sets.replay.samples if sets.replay else (),
         share=sets.share,
+        find_region=lisa.find_region,
     )
     for part in trained_parts(lisa.network):
         report(f"training {part.name}: {part.weights / 1e6:.2f} M weights")

@@ -16,6 +16,7 @@ from torch import nn
 from lisa_ros.datasets.samples import DataError, Sample, Truth
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.configuration import LisaConfig
+from lisa_ros.models.lisa.encoded_image import FindRegion
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.segmentation.overlay import draw_overlay
 from lisa_ros.training.language.reason_questions import ANSWERS, REASON_QUESTIONS, AskedImage, Curriculum
@@ -48,6 +49,7 @@ class FinetuneStage(nn.Module):
         questions: int,
         replay: Sequence[Sample] = (),
         share: float = 0.0,
+        find_region: FindRegion | None = None,
     ) -> None:
         """Takes a network that lora.prepare made trainable.
 
@@ -62,13 +64,14 @@ class FinetuneStage(nn.Module):
             questions: the most that are asked about an image at once.
             replay: general examples that are mixed in, see Curriculum.
             share: of the images that are replayed.
+            find_region: finds the part of an image that the networks are given, see Lisa.
 
         Raises:
             DataError: a question with its answer is longer than the model's context.
         """
         super().__init__()
         self.network = network
-        self._encoder, self._features = encoder, FeatureCache(network, clip)
+        self._encoder, self._features = encoder, FeatureCache(network, clip, find_region=find_region)
         self._curriculum = Curriculum(samples, seed, batch, questions, encoder.plain, replay, share)
         self._seg = config.seg_token_id
         patches = int(network.vision_tower.embeddings.num_positions) - 1
@@ -97,10 +100,11 @@ class FinetuneStage(nn.Module):
     def images(self, number: int) -> NDArray[np.uint8]:
         """For each image of a batch, with its first question: image, truth, prediction. RGB (H, W, 3)."""
         asked = self._curriculum(number)
+        images = [self._features(one.sample) for one in asked]
         self._learn(False)
-        _, logits = self._answer(asked, [self._features(one.sample) for one in asked])
+        _, logits = self._answer(asked, images)
         self._learn(True)
-        rows = [_row(one, found) for one, found in zip(asked, logits, strict=True)]
+        rows = [_row(*one) for one in zip(asked, logits, images, strict=True)]
         width = max(row.shape[1] for row in rows)
         return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
 
@@ -148,14 +152,14 @@ class FinetuneStage(nn.Module):
         return self.network.upsample(low, image.resized, image.size)
 
     def _wanted(self, asked: AskedImage, image: FrozenFeatures) -> torch.Tensor:
-        """(n, H, W), 0 or 1."""
+        """(n, H, W), 0 or 1, of the encoded part of the image."""
         made: dict[int, Truth] = {}  # the texts of an image mostly share one truth, which is expensive to paint
         masks = []
         for exchange in asked.exchanges:
             if exchange.truth is not None:
                 key = id(exchange.truth)
                 made[key] = made[key] if key in made else exchange.truth()
-                masks.append(made[key] == 1)
+                masks.append(image.region.of(made[key] == 1))
         stacked = np.stack(masks) if masks else np.zeros((0, *image.size), dtype=np.bool_)
         return torch.from_numpy(stacked).to(self.network.device, torch.float32)
 
@@ -188,12 +192,14 @@ class FinetuneStage(nn.Module):
         ]
 
 
-def _row(asked: AskedImage, logits: torch.Tensor) -> NDArray[np.uint8]:
+def _row(asked: AskedImage, logits: torch.Tensor, encoded: FrozenFeatures) -> NDArray[np.uint8]:
     """Image, truth and prediction side by side, the question below."""
     image = image_of(asked.sample)
     exchange = next((one for one in asked.exchanges if one.truth is not None), asked.exchanges[0])
     truth = exchange.truth() == 1 if exchange.truth is not None else np.zeros(image.shape[:2], dtype=np.bool_)
-    found = logits[0].cpu().numpy() > 0 if len(logits) else np.zeros_like(truth)
+    found = np.zeros_like(truth)
+    if len(logits):
+        encoded.region.of(found)[:] = logits[0].cpu().numpy() > 0
     scale = min(SHOWN_SIZE[0] / image.shape[1], SHOWN_SIZE[1] / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.samples import DataError, Sample
 from lisa_ros.models.common.preprocessing import ClipPreprocessing, check_image
+from lisa_ros.models.lisa.encoded_image import FindRegion, ShownPart
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
 from lisa_ros.segmentation.files.image_files import read_image
+from lisa_ros.segmentation.region import Region
 
 KEPT_BYTES = 2 * 1024**3
 """Features that are kept from one epoch to the next. 239 images take 1.5 GB with LISA-7B in bf16."""
@@ -29,13 +31,18 @@ class FrozenFeatures:
         tokens: (patches, hidden), the tokens that LLaMA gets.
         features: (1, prompt_width, grid, grid), the features that SAM's mask decoder gets.
         resized: (h, w) of the image inside SAM's square input.
-        size: (H, W) of the image.
+        region: the part of the image that was encoded.
     """
 
     tokens: torch.Tensor
     features: torch.Tensor
     resized: tuple[int, int]
-    size: tuple[int, int]
+    region: Region
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of that part."""
+        return self.region.height, self.region.width
 
     @property
     def nbytes(self) -> int:
@@ -46,9 +53,15 @@ class FrozenFeatures:
 class FeatureCache:
     """Encodes images and keeps the result: CLIP, projector and SAM's encoder are frozen, so features never change."""
 
-    def __init__(self, network: LisaNetwork, clip: ClipPreprocessing, room: int = KEPT_BYTES) -> None:
-        """Keeps up to `room` bytes in the computer's memory, of the images used last."""
-        self._network, self._clip, self._room = network, clip, room
+    def __init__(
+        self,
+        network: LisaNetwork,
+        clip: ClipPreprocessing,
+        room: int = KEPT_BYTES,
+        find_region: FindRegion | None = None,
+    ) -> None:
+        """Keeps up to `room` bytes in the computer's memory, of the images used last; find_region as Lisa's."""
+        self._network, self._clip, self._room, self._find_region = network, clip, room, find_region
         self._kept: OrderedDict[str, FrozenFeatures] = OrderedDict()
 
     def __call__(self, sample: Sample) -> FrozenFeatures:
@@ -61,10 +74,10 @@ class FeatureCache:
 
     @torch.no_grad()
     def _encode(self, image: NDArray[np.uint8]) -> FrozenFeatures:
-        pixels, resized = sam_pixels(image, self._network.image_size)
-        height, width = image.shape[:2]
-        tokens = self._network.visual_tokens(self._clip(image))[0].cpu()
-        return FrozenFeatures(tokens, self._network.sam_features(pixels).cpu(), resized, (height, width))
+        part = ShownPart(image, self._find_region)
+        pixels, resized = sam_pixels(part.pixels(), self._network.image_size)
+        tokens = self._network.visual_tokens(self._clip(part.pixels()))[0].cpu()
+        return FrozenFeatures(tokens, self._network.sam_features(pixels).cpu(), resized, part.region)
 
 
 def image_of(sample: Sample) -> NDArray[np.uint8]:

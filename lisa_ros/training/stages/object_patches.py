@@ -23,6 +23,8 @@ SHOWN = 0.15
 """Share of a patch that objects cover at least, if it counts as showing one."""
 DECAY = 1e-4
 """Of the weights, for features with a standard deviation of 1."""
+SMALLEST_SPREAD = 1e-6
+"""Of a feature: one that never changes gets the weight 0."""
 DIGITS = 4
 """After the point, in config.json."""
 
@@ -40,7 +42,7 @@ def fit_object_patches(network: LisaNetwork, views: Views, clip: ClipPreprocessi
     drawn = (draw_view(views, rng) for _ in range(VIEWS))
     pairs = [(_features(network, view, clip), _shown(view)) for view in tqdm(drawn, "patches", VIEWS, unit="view")]
     features, shown = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    mean, scale = features.mean(0), features.std(0)
+    mean, scale = features.mean(0), features.std(0).clamp_min(SMALLEST_SPREAD)
     weights, bias = _regression((features - mean) / scale, shown)
     weights = weights / scale
     return PatchClassifier(

@@ -15,7 +15,7 @@ from golden import MAX_NEW_TOKENS, read_case
 from lisa_ros.models.common.errors import ClosedError
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Answer, MaskStep, load_lisa
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage
+from lisa_ros.models.lisa.encoded_image import EncodedImage
 from lisa_ros.models.lisa.sam import background
 from lisa_ros.models.lisa.sam.background import BackgroundEncoding, BackgroundWorker
 

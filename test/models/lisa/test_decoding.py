@@ -19,8 +19,8 @@ from lisa_ros.models.common.memory import EngineOptions
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa import Answer, Lisa, MaskStep, PromptTooLongError, load_lisa
 from lisa_ros.models.lisa.drafts import Drafts
+from lisa_ros.models.lisa.encoded_image import EncodedImage, Features
 from lisa_ros.models.lisa.forcing import forced_mask_logits
-from lisa_ros.models.lisa.image.encoded_image import EncodedImage, Features
 
 PATIENCE_S = 60
 TOLERANCE = 2e-4

@@ -10,6 +10,7 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
+from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import CommandError, Finished
@@ -20,7 +21,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (90, 160, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def segmenter() -> LisaSegmenter:
-    segmenter = load_segmenter(embedded_checkpoint())
+    segmenter = load_segmenter(embedded_checkpoint(), LoadOptions(model_options=("region=whole",)))
     assert isinstance(segmenter, LisaSegmenter)
     return segmenter
 

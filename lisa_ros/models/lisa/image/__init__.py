@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image as the networks are given it: whole, or the region of its objects; encoded once for all commands."""
+"""The region of an image that shows its objects, and how it is found."""

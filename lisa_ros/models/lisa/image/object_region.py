@@ -7,6 +7,7 @@ the whole image, so that they are about as large as those that it was trained wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa.image.patch_classifier import PatchClassifier
-from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.segmentation.region import Region, box_around, region_around
 
 LIKELY, CERTAIN = 0.35, 0.75
@@ -37,12 +37,12 @@ class RegionFinder:
     """Finds the region of the objects; the same image always gives the same region.
 
     Attributes:
-        network: CLIP is taken from it.
+        features: the features of patches (B, patches, channels) that the classifier reads, from what `clip` makes.
         clip: CLIP's preprocessing, which must not crop.
         classifier: of CLIP's patches.
     """
 
-    network: LisaNetwork
+    features: Callable[[torch.Tensor], torch.Tensor]
     clip: ClipPreprocessing
     classifier: PatchClassifier
 
@@ -68,8 +68,7 @@ class RegionFinder:
     def _box(self, image: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
         """Top, left, bottom and right of all objects, pixels; None where no patch shows one."""
         with torch.inference_mode():
-            features = self.network.patch_features(self.clip(image), self.classifier.layers)
-            probabilities = self.classifier.probabilities(features[0])
+            probabilities = self.classifier.probabilities(self.features(self.clip(image))[0])
         box = object_box(probabilities)
         if box is None:
             return None

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+OBJECT_PATCHES: Final = "lisa_ros_object_patches"
+"""config.json's entry with a PatchClassifier."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,28 @@ class PatchClassifier:
 
     @classmethod
     def from_json(cls, value: Any, width: int) -> PatchClassifier:
-        """Reads `"lisa_ros_object_patches"` of config.json.
+        """Reads OBJECT_PATCHES of config.json.
 
         Args:
-            value: what stands there.
-            width: channels of CLIP's features.
+            value: the entry.
+            width: of CLIP's features, channels of a layer.
 
         Raises:
             ValueError: it is not an object with "layers", a finite "bias" and a finite weight for each channel.
         """
-        layers = tuple(int(one) for one in value["layers"])
-        weights, bias = tuple(float(one) for one in value["weights"]), float(value["bias"])
-        if len(weights) != width * len(layers) or not all(map(math.isfinite, (*weights, bias))):
-            raise ValueError(
-                f"lisa_ros_object_patches must have a finite bias and {width} finite weights for each of its layers"
-            )
-        return cls(layers, weights, bias)
+        if not isinstance(value, dict):
+            raise ValueError(f"{OBJECT_PATCHES} must be an object; it is of the type {type(value).__name__}")
+        layers, bias, weights = value.get("layers"), value.get("bias"), value.get("weights")
+        if not isinstance(layers, list) or not layers or not all(type(one) is int for one in layers):
+            raise ValueError(f'{OBJECT_PATCHES} must have "layers", a list of whole numbers; they are {layers!r:.40}')
+        wanted = f'{OBJECT_PATCHES} must have "bias", a finite number, and "weights", {width * len(layers)} of them'
+        if not isinstance(weights, list) or len(weights) != width * len(layers):
+            found = f"{len(weights)} of them" if isinstance(weights, list) else repr(weights)
+            raise ValueError(f"{wanted}; its weights are {found:.40}")
+        wrong = [one for one in (bias, *weights) if not _is_finite(one)]
+        if wrong:
+            raise ValueError(f"{wanted}; it has {wrong[0]!r:.40}")
+        return cls(tuple(layers), tuple(map(float, weights)), float(bias))
 
     def as_json(self) -> dict[str, Any]:
         """What from_json reads."""
@@ -56,3 +66,8 @@ class PatchClassifier:
         side = math.isqrt(len(odds))
         grid: NDArray[np.float32] = odds.sigmoid().reshape(side, side).cpu().numpy()
         return grid
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number, and a finite one in float32."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -124,6 +124,11 @@ class EncodedImage(ImageHandle):
             height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
             return MaskLogits(self._part.placed(full[0].cpu().numpy()), low[0, :height, :width].cpu().numpy())
 
+    def shows(self, pointing: Pointing) -> bool:
+        """Whether the networks are given the points, and the middles of the boxes."""
+        middles = [(x + width / 2 - 0.5, y + height / 2 - 0.5) for x, y, width, height in pointing.boxes]
+        return all(self._part.region.holds(*point) for point in (*pointing.points, *middles))
+
     def _pointing_prompts(self, pointing: Pointing, resized: tuple[int, int]) -> torch.Tensor | None:
         """SAM's prompts for points and boxes, whose coordinates scale with the image (SamPredictor, apply_coords)."""
         if not pointing:
