@@ -179,8 +179,12 @@ def _check_parts(
         faults.append(
             f"mm_vision_select_layer is {config.select_layer}, but CLIP has {vision.num_hidden_layers} layers"
         )
-    if config.object_patches is not None and clip.crops:
+    patches = config.object_patches
+    if patches is not None and clip.crops:
         faults.append(f"{OBJECT_PATCHES} needs a CLIP that is given whole images, and do_center_crop is true")
+    deepest = vision.num_hidden_layers
+    if patches is not None and not all(-deepest - 1 <= layer <= deepest for layer in patches.layers):
+        faults.append(f"{OBJECT_PATCHES} has the layers {list(patches.layers)}, but CLIP has {deepest} layers")
     if faults:
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
 

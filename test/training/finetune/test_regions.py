@@ -88,7 +88,7 @@ def test_the_new_checkpoint_is_given_what_it_learned_from(
     source, output = tmp_path / "source", tmp_path / "output"
     shutil.copytree(embedded_checkpoint(), source)
     config = json.loads((source / "config.json").read_text())
-    config[OBJECT_PATCHES] = {"bias": 0.5, "weights": [0.25] * config["mm_hidden_size"]}
+    config[OBJECT_PATCHES] = {"layers": [-1], "bias": 0.5, "weights": [0.25] * config["mm_hidden_size"]}
     (source / "config.json").write_text(json.dumps(config))
     data = str(make_folder(tmp_path / "data", 2))
     assert main(["finetune", "--checkpoint", str(source), "--data", data, "--output", str(output), *SHORT]) == 0

@@ -203,6 +203,12 @@ def test_a_clip_that_crops_cannot_find_regions(source: Path) -> None:
         load_segmenter(source, CPU)
 
 
+def test_the_layers_must_be_clips(source: Path) -> None:
+    with_classifier(source, dataclasses.replace(classifier(source), layers=(6,)).as_json())
+    with pytest.raises(CheckpointError, match=r"lisa_ros_object_patches has the layers \[6\], but CLIP has 5 layers"):
+        load_segmenter(source, CPU)
+
+
 def test_what_is_pointed_at_must_be_shown(source: Path) -> None:
     segmenter = load_segmenter(source, CPU)
     assert isinstance(segmenter, LisaSegmenter)
