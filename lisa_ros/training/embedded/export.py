@@ -35,8 +35,9 @@ def export_checkpoint(network: LisaNetwork, config: LisaConfig, tokenizer_model:
     state = {key: value.detach().to(torch.float16).contiguous() for key, value in network.state_dict().items()}
     lisa = {released_key(key): value for key, value in state.items() if not key.startswith(VISION_PREFIX)}
     seen = {released_key(key): value for key, value in state.items() if key.startswith(VISION_PREFIX)}
-    save_file(lisa, folder / "model.safetensors", metadata={"format": "pt"})
-    save_file(seen, clip / "model.safetensors", metadata={"format": "pt"})
+    for weights, file in ((lisa, folder / "model.safetensors"), (seen, clip / "model.safetensors")):
+        save_file(weights, file, metadata={"format": "pt"})
+        file.chmod(0o644)  # safetensors makes it readable for its owner alone
     write_descriptions(config, folder)
     if tokenizer_model.resolve() != (folder / "tokenizer.model").resolve():
         shutil.copyfile(tokenizer_model, folder / "tokenizer.model")
