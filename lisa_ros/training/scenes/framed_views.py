@@ -66,7 +66,8 @@ def reframed(view: View, rng: np.random.Generator) -> View:
     if box is None:
         return view
     margins = np.clip(rng.normal(MARGIN, MARGIN_SPREAD, 4), -0.03, 0.4).tolist()
-    region = region_around(box, view.instances.shape, (margins[0], margins[1], margins[2], margins[3]))
+    height, width = view.instances.shape
+    region = region_around(box, (height, width), (margins[0], margins[1], margins[2], margins[3]))
     return part_of(view, region)
 
 

@@ -72,8 +72,8 @@ def _regression(features: torch.Tensor, shown: torch.Tensor) -> tuple[torch.Tens
         optimizer.zero_grad()
         error = F.binary_cross_entropy_with_logits(features @ weights + bias, shown)
         total = error + DECAY * weights.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return weights.detach(), bias.detach()

@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "86fe0cf7e5f06dfa6de08e3affc897b718efb2aac47dfb5f29b635e4184f7684"
+WEIGHTS_SHA256 = "e4a40296af2595c6564567215e74a88100358055c79c6494a10cf972760446a6"
 """Of the embedded model.safetensors that the answers belong to."""
 
 

@@ -43,7 +43,8 @@ class PatchClassifier:
         """
         if not isinstance(value, dict):
             raise ValueError(f"{OBJECT_PATCHES} must be an object; it is of the type {type(value).__name__}")
-        layers, bias, weights = value.get("layers"), value.get("bias"), value.get("weights")
+        layers, weights = value.get("layers"), value.get("weights")
+        bias: Any = value.get("bias")
         if not isinstance(layers, list) or not layers or not all(type(one) is int for one in layers):
             raise ValueError(f'{OBJECT_PATCHES} must have "layers", a list of whole numbers; they are {layers!r:.40}')
         wanted = f'{OBJECT_PATCHES} must have "bias", a finite number, and "weights", {width * len(layers)} of them'
