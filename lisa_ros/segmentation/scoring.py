@@ -50,8 +50,7 @@ class Evidence:
             logit gives, independently of the others: sum of p inside / (pixels inside + sum of p outside).
         log_prob: log-probability of the least likely token of the answer up to and including the mask's own token. If
             the answer was given to the model, that of the given tokens.
-        share: pixels of the mask / pixels of the image, or of the region of it that the network is given. Small objects
-            are less often found rightly.
+        share: pixels of the mask / pixels of the image. Small objects are less often found rightly.
     """
 
     firmness: float
@@ -67,13 +66,14 @@ class Evidence:
 NAMES = tuple(entry.name for entry in fields(Evidence))
 
 
-def evidence_for(logits: NDArray[np.float32], log_prob: float) -> Evidence | None:
+def evidence_for(logits: NDArray[np.float32], log_prob: float, shown: float = 1.0) -> Evidence | None:
     """Compute the evidence for a mask; None for an empty one.
 
     Args:
         logits: Mask logits (h, w) of any resolution, without padding; the mask is logits > 0. The mask decoder's own
             resolution is enough, and takes a fraction of a millisecond.
         log_prob: See Evidence.
+        shown: Share of the image that the logits are of.
 
     Raises:
         ValueError: A logit or log_prob is NaN, or a logit is infinite: the network has computed nonsense.
@@ -88,7 +88,7 @@ def evidence_for(logits: NDArray[np.float32], log_prob: float) -> Evidence | Non
     p_inside = float(probability[inside].sum(dtype=np.float64))
     p_outside = float(probability.sum(dtype=np.float64)) - p_inside
     firmness = float(np.minimum(logits[inside], _MAX_LOGIT).mean(dtype=np.float64))
-    return Evidence(firmness, p_inside / (pixels + max(0.0, p_outside)), float(log_prob), pixels / logits.size)
+    return Evidence(firmness, p_inside / (pixels + max(0.0, p_outside)), float(log_prob), shown * pixels / logits.size)
 
 
 def pixel_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -223,7 +223,7 @@ class Lisa(TextModel):
         with self.engine.batcher.paused():
             logits = self.engine.compute(lambda: image.mask_logits(state, pointing))
             log_prob = self.engine.compute(lambda: lowest(log_probs))
-        return MaskStep(logits.full, logits.low_res, self.tokenizer.decode_answer(ids), log_prob)
+        return MaskStep(logits.full, logits.low_res, self.tokenizer.decode_answer(ids), log_prob, shown=logits.shown)
 
     def _greedy(self, generation: Generation, longest: int) -> Iterator[Token]:
         """The most likely answer, up to and with `</s>`; draft tokens are verified in one step.

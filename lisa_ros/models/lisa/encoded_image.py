@@ -122,7 +122,8 @@ class EncodedImage(ImageHandle):
             part = self._part.region
             full = self._network.upsample(low, resized, (part.height, part.width))
             height, width = (math.ceil(side * low.shape[-1] / self._network.image_size) for side in resized)
-            return MaskLogits(self._part.placed(full[0].cpu().numpy()), low[0, :height, :width].cpu().numpy())
+            shown = part.area / (self.size[0] * self.size[1])
+            return MaskLogits(self._part.placed(full[0].cpu().numpy()), low[0, :height, :width].cpu().numpy(), shown)
 
     def shows(self, pointing: Pointing) -> bool:
         """Whether the networks are given the points, and the middles of the boxes."""

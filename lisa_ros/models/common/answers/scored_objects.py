@@ -18,7 +18,7 @@ def scored_object(step: MaskStep, calibration: Calibration, kind: AnswerKind) ->
         calibration: the checkpoint's.
         kind: the kind of answer that was requested.
     """
-    evidence = evidence_for(step.low_res, step.log_prob)
+    evidence = evidence_for(step.low_res, step.log_prob, step.shown)
     end = len(step.text)
     return ObjectMask(
         step.logits > 0,

@@ -29,10 +29,12 @@ class MaskLogits:
     Attributes:
         full: (H, W) float32, size of the image; the mask is full > 0.
         low_res: (h, w) float32, the mask decoder's output before upsampling, cropped to the image's part of its square.
+        shown: share of the image that low_res shows, where the networks are given a part of it.
     """
 
     full: NDArray[np.float32]
     low_res: NDArray[np.float32]
+    shown: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises a NotFiniteError for logits that are NaN or infinite."""
@@ -57,7 +59,7 @@ class MaskStep:
 
     Attributes:
         logits: (H, W) float32, size of the image; the mask is logits > 0.
-        low_res: see MaskLogits.
+        low_res, shown: see MaskLogits.
         text: the answer so far, this `[SEG]` last.
         log_prob: log-probability of the least likely token of that answer, forced tokens included.
         attributes: kind -> word -> logit at the `[SEG]`, where they were asked for.
@@ -68,6 +70,7 @@ class MaskStep:
     text: str
     log_prob: float
     attributes: Mapping[str, Mapping[str, float]] | None = None
+    shown: float = 1.0
 
 
 @dataclass(frozen=True)
