@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +22,22 @@ from lisa_ros.training.loop.trainer import Schedule
 from lisa_ros.training.pipeline import Pipeline, between, mean_weights
 from lisa_ros.training.recipe import main
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
-from lisa_ros.training.stages import hint_reading
+from lisa_ros.training.stages import hint_reading, object_patches
 from lisa_ros.training.stages.hints import hints
 
 BRIEF = Schedule(steps=2, learning_rate=1e-3, warmup=1, muon_rate=1e-2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_patches() -> Iterator[None]:
+    """The classifier of the region is fitted to few views."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(object_patches, "VIEWS", 20)
+        yield
+
+
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def recipe(few_patches: None, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Every stage but the rendering, which makes more views than a test needs."""
     folder = tmp_path_factory.mktemp("recipe")
     render_views(SPLITS["train"], 16, cache=folder / "views/train", shard_views=16, avoid=UNSEEN_PAIRS)
