@@ -27,7 +27,7 @@ MARGIN = 0.1
 LOOKS = 2
 """How often the region is looked for: the second time in the first one's result, where objects are larger."""
 UNCHANGED = 0.5
-"""A region of at least this share of the image is not looked at again: objects are large enough, and a look takes time."""
+"""A region of at least this share of the image is not looked at again: its objects are large, and a look takes time."""
 WHOLE = 0.9
 """A region of at least this share of the image's area counts as the whole image."""
 
