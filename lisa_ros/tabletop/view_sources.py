@@ -150,15 +150,23 @@ def _framed_view(table: RandomizedTable, rng: np.random.Generator) -> View:
         whole = table.camera
         small = _with_size(whole, whole.width // PREVIEW, whole.height // PREVIEW)
         table.set_camera(small)
-        box = box_around(table.render(0.0).instances > 0)
-        if box is None:
+        region = random_region(table.render(0.0).instances, rng)
+        if region is None:
             continue
-        margins = np.clip(rng.normal(MARGIN, MARGIN_SPREAD, 4), -0.03, 0.4)
-        region = region_around(box, (small.height, small.width), tuple(margins.tolist()))
         table.set_camera(_zoomed(small, region, whole.width, whole.height))
         view = table.render(LEAST_VISIBLE)
         if view.objects:
             return view
+
+
+def random_region(instances: NDArray[np.uint8], rng: np.random.Generator) -> Region | None:
+    """The region of the objects (H, W; 0: none) with random margins; None where there is no object."""
+    box = box_around(instances > 0)
+    if box is None:
+        return None
+    top, left, bottom, right = np.clip(rng.normal(MARGIN, MARGIN_SPREAD, 4), -0.03, 0.4).tolist()
+    height, width = instances.shape
+    return region_around(box, (height, width), (top, left, bottom, right))
 
 
 def _with_size(camera: Camera, width: int, height: int) -> Camera:
@@ -180,6 +188,18 @@ def replace_pixels(view: View, rgb: NDArray[np.uint8], instances: NDArray[np.uin
     shown = set(np.unique(instances).tolist())
     objects = tuple(one for one in view.objects if one.instance in shown)
     return View(rgb, view.depth_m, instances, objects, view.camera, view.has_distractors)
+
+
+def part_of(view: View, region: Region) -> View:
+    """A region of a view, with the objects that it shows; the view itself where it shows none."""
+    rgb, instances = (np.ascontiguousarray(region.of(pixels)) for pixels in (view.rgb, view.instances))
+    if not instances.any():
+        return view
+    k = view.camera.k.copy()
+    k[:2, 2] -= (region.left, region.top)
+    camera = Camera(region.width, region.height, k, view.camera.pose)
+    part = View(rgb, region.of(view.depth_m), instances, view.objects, camera, view.has_distractors)
+    return replace_pixels(part, rgb, instances)
 
 
 def smaller(view: View, side: int) -> View:

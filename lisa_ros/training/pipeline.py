@@ -258,35 +258,34 @@ class Pipeline:
 
     def _randomized_again(self, name: str) -> None:
         self._take("joint_randomized", "network.", self.network)
-        self._train_dialogues(
-            name,
-            DecoderStage,
-            views=self._randomized(),
-            batch=10,
-            turns=5,
-            vision="images",
-            trains_clip=False,
-            mix=NEAR_MISSES,
-            varied=VARIED,
-        )
+        self._train_decoder(name, NEAR_MISSES, views=self._randomized(), batch=10, varied=VARIED)
 
     def _train_sam(self, name: str, views: Views) -> None:
         arguments = {"batch": 8, "queries": 4}
         stage = SamStage(self.network, views, name=name, seed=self.recipe.seed, **arguments)
         self._run(name, stage, arguments)
 
-    def _train_decoder(self, name: str, mix: FollowUpMix, kept: int | None = None, other_objects: int = 0) -> None:
-        """LLaMA, the projector and SAM's decoder on dialogues about images."""
+    def _train_decoder(
+        self,
+        name: str,
+        mix: FollowUpMix,
+        kept: int | None = None,
+        other_objects: int = 0,
+        batch: int = 12,
+        **more: Any,
+    ) -> None:
+        """LLaMA, the projector and SAM's decoder on dialogues about images; `more` as of `_train_dialogues`."""
         self._train_dialogues(
             name,
             DecoderStage,
-            batch=12,
+            batch=batch,
             turns=5,
             vision="images",
             kept=kept,
             trains_clip=False,
             mix=mix,
             other_objects=other_objects,
+            **more,
         )
 
     def _train_dialogues(

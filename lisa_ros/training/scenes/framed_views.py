@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from lisa_ros.segmentation.region import Region, box_around, region_around
-from lisa_ros.simulation.randomization.degradation import degraded, hide_behind_arm
-from lisa_ros.simulation.scene import Camera, View
-from lisa_ros.tabletop.view_sources import MARGIN, MARGIN_SPREAD, replace_pixels
-from lisa_ros.tabletop.views import ViewCache
+from lisa_ros.simulation.randomization.degradation import degraded
+from lisa_ros.simulation.scene import View
+from lisa_ros.tabletop.view_sources import part_of, random_region, replace_pixels
 from lisa_ros.training.scenes.compositing import on_another_background
+from lisa_ros.training.scenes.randomized_views import ViewSequence, sometimes_hidden
 
-ELSEWHERE, SHIFTED, HIDDEN, DEGRADED = 0.3, 0.4, 0.12, 0.8
-"""How often a view gets another background, is framed anew, partly hidden by an arm, and degraded as by a camera."""
+ELSEWHERE, SHIFTED, DEGRADED = 0.3, 0.4, 0.8
+"""How often a view gets another background, is framed anew, and degraded as by a camera."""
 PLAIN_KEPT = 0.5
 """How often a view of the plain table is drawn without noise and blur."""
 WHOLE = 0.25
@@ -25,22 +22,8 @@ SMALLEST = 0.45
 """Side of the region in the camera's image, at least, relative to the view."""
 
 
-class FramedViews:
-    """The views of framed tables and of plain ones in one sequence; `varied` changes what the caches hold."""
-
-    def __init__(self, framed: Sequence[ViewCache], plain: Sequence[ViewCache] = ()) -> None:
-        """Takes caches of views that are framed already, and of the plain table, whose views are framed here."""
-        views = [[cache[i] for cache in caches for i in range(len(cache))] for caches in (framed, plain)]
-        ready, whole = ([view for view in some if view.objects] for some in views)
-        self._views, self._plain_from = ready + whole, len(ready)
-
-    def __len__(self) -> int:
-        """Number of views."""
-        return len(self._views)
-
-    def __getitem__(self, index: int) -> View:
-        """A view as it was rendered."""
-        return self._views[index]
+class FramedViews(ViewSequence):
+    """Views that are framed already, and plain ones, which are framed here; `varied` changes what the caches hold."""
 
     def varied(self, number: int, rng: np.random.Generator) -> View:
         """A view on another background or in another frame, behind a random arm, through a random camera."""
@@ -54,33 +37,14 @@ class FramedViews:
             view = view if rng.random() < WHOLE else reframed(view, rng)
         elif rng.random() < SHIFTED:
             view = reframed(view, rng)
-        if rng.random() < HIDDEN:
-            hidden = replace_pixels(view, *hide_behind_arm(view.rgb, view.instances, rng))
-            view = hidden if hidden.objects else view
+        view = sometimes_hidden(view, rng)
         return magnified(view, rng) if rng.random() < DEGRADED else view
 
 
 def reframed(view: View, rng: np.random.Generator) -> View:
     """The region of the objects with random margins; the view itself where that would show none."""
-    box = box_around(view.instances > 0)
-    if box is None:
-        return view
-    margins = np.clip(rng.normal(MARGIN, MARGIN_SPREAD, 4), -0.03, 0.4).tolist()
-    height, width = view.instances.shape
-    region = region_around(box, (height, width), (margins[0], margins[1], margins[2], margins[3]))
-    return part_of(view, region)
-
-
-def part_of(view: View, region: Region) -> View:
-    """A region of a view, with the objects that it shows; the view itself where it shows none."""
-    rgb, instances = (np.ascontiguousarray(region.of(pixels)) for pixels in (view.rgb, view.instances))
-    if not instances.any():
-        return view
-    k = view.camera.k.copy()
-    k[:2, 2] -= (region.left, region.top)
-    camera = Camera(region.width, region.height, k, view.camera.pose)
-    smaller = View(rgb, region.of(view.depth_m), instances, view.objects, camera, view.has_distractors)
-    return replace_pixels(smaller, rgb, instances)
+    region = random_region(view.instances, rng)
+    return view if region is None else part_of(view, region)
 
 
 def magnified(view: View, rng: np.random.Generator) -> View:

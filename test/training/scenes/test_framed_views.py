@@ -10,9 +10,9 @@ import pytest
 
 from lisa_ros.segmentation.region import Region
 from lisa_ros.simulation.scene import View
-from lisa_ros.tabletop.view_sources import FRAMED
+from lisa_ros.tabletop.view_sources import FRAMED, part_of
 from lisa_ros.tabletop.views import SPLITS, ViewCache, render_views
-from lisa_ros.training.scenes.framed_views import FramedViews, magnified, part_of, reframed
+from lisa_ros.training.scenes.framed_views import FramedViews, magnified, reframed
 
 
 @pytest.fixture(scope="module")
