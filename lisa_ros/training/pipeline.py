@@ -212,7 +212,11 @@ class Pipeline:
         )
 
     def randomized_a(self) -> None:
-        """From joint_randomized, with masks: LLaMA and SAM's decoder, on all patches."""
+        """From joint_randomized, with masks: LLaMA and SAM's decoder, on all patches.
+
+        With `start` and without a joint_randomized: from `start` with CLIP and SAM as their stages left them, since a
+        LLaMA that knows all ways to ask need not learn them again.
+        """
         self._randomized_again("randomized_a")
 
     def randomized_b(self) -> None:
@@ -257,7 +261,12 @@ class Pipeline:
         self._train_decoder(name, WITH_OTHERS, other_objects=3)
 
     def _randomized_again(self, name: str) -> None:
-        self._take("joint_randomized", "network.", self.network)
+        if self.recipe.start is not None and not (self.recipe.work / "joint_randomized.pt").is_file():
+            self._start_randomized()
+            self._take("clip_randomized", "network_part.", self.network.vision_tower)
+            self._take("sam_randomized", "network_part.", self.network.visual_model)
+        else:
+            self._take("joint_randomized", "network.", self.network)
         self._train_decoder(name, NEAR_MISSES, views=self._randomized(), batch=10, varied=VARIED)
 
     def _train_sam(self, name: str, views: Views) -> None:

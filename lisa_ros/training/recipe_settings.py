@@ -28,7 +28,7 @@ SCHEDULES: dict[str, Schedule] = {
     "other_object": Schedule(steps=700, learning_rate=8e-4, muon_rate=0.008, warmup=30),
     "joint_a": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.006, warmup=20),
     "joint_b": Schedule(steps=600, learning_rate=4e-4, muon_rate=0.006, warmup=20),
-    "clip_randomized": Schedule(steps=3000, learning_rate=1e-3, muon_rate=0.01, warmup=50),
+    "clip_randomized": Schedule(steps=12000, learning_rate=1e-3, muon_rate=0.01, warmup=50),
     "sam_randomized": Schedule(steps=900, learning_rate=8e-4, muon_rate=0.008, warmup=30),
     "language_randomized": Schedule(steps=400, learning_rate=6e-4, muon_rate=0.006, warmup=20),
     "joint_randomized": Schedule(steps=1700, learning_rate=4e-4, muon_rate=0.004, warmup=10),

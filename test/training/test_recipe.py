@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of the embedded model from end to end, two steps of every stage: each stage starts from the one before."""
+"""The recipe of the embedded model from end to end, one step of every stage: each stage starts from the one before."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.checkpoint import load_lisa
+from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
 from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED
@@ -25,7 +27,7 @@ from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 from lisa_ros.training.stages import hint_reading, object_patches
 from lisa_ros.training.stages.hints import hints
 
-BRIEF = Schedule(steps=2, learning_rate=1e-3, warmup=1, muon_rate=1e-2)
+BRIEF = Schedule(steps=1, learning_rate=1e-3, warmup=1, muon_rate=1e-2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +63,10 @@ def recipe(few_patches: None, tmp_path_factory: pytest.TempPathFactory) -> Recip
 def learned(recipe: Recipe, stage: str) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = torch.load(recipe.work / f"{stage}.pt", weights_only=True)["module"]
     return {key.removeprefix("network."): value for key, value in state.items()}
+
+
+def load_embedded() -> Lisa:
+    return load_lisa(embedded_checkpoint(), LoadOptions(device="cpu", precision="fp32"))
 
 
 def test_it_ends_in_a_checkpoint_that_answers(recipe: Recipe) -> None:
@@ -147,8 +153,23 @@ def test_a_state_of_another_batch_is_refused(recipe: Recipe, monkeypatch: pytest
 def test_the_randomized_stages_may_start_from_a_checkpoint(recipe: Recipe) -> None:
     pipeline = Pipeline(replace(recipe, start=embedded_checkpoint(), work=recipe.work.parent))
     pipeline._start_randomized()
-    wanted = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu", precision="fp32")).network.state_dict()
+    wanted = load_embedded().network.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in pipeline.network.state_dict().items())
+
+
+def test_the_last_stages_from_a_checkpoint_take_clip_and_sam_from_theirs(recipe: Recipe, tmp_path: Path) -> None:
+    for stage in ("clip_randomized", "sam_randomized"):
+        shutil.copyfile(recipe.work / f"{stage}.pt", tmp_path / f"{stage}.pt")
+    Pipeline(replace(recipe, start=embedded_checkpoint(), work=tmp_path)).randomized_a()
+    made, start = learned(replace(recipe, work=tmp_path), "randomized_a"), load_embedded().network
+    clip, sam = learned(recipe, "clip_randomized"), learned(recipe, "sam_randomized")
+    name = "encoder.layers.0.mlp.fc1.weight"
+    assert torch.equal(made[f"vision_tower.{name}"], clip[f"network_part.{name}"])
+    name = "image_encoder.blocks.0.mlp.lin1.weight"
+    assert torch.equal(made[f"visual_model.{name}"], sam[f"network_part.{name}"])
+    name = "language.layers.0.mlp.up_proj.weight"
+    now, then = made[name], start.state_dict()[name].float()
+    assert not torch.equal(now, then) and (now - then).norm() < 0.2 * then.norm()
 
 
 def test_what_cannot_be_used_is_refused_before_the_first_step(

@@ -17,7 +17,7 @@ import numpy as np
 
 from lisa_ros.benchmark.fleet.simulation import Costs, Site, simulate
 
-_FRONT_S = (0.01, 0.015, 0.02, 0.03)
+_FRONT_S = (0.01, 0.015, 0.02, 0.025, 0.03)
 _GAINS = (0.0, 0.2, 0.4)
 _MINUTES = 5
 """Of the simulation with many robots."""
@@ -81,12 +81,17 @@ def errors(run: Mapping[str, Any], costs: Costs, cores: float, robots: int) -> d
 
 
 def calibrated(run: Mapping[str, Any]) -> tuple[Costs, float]:
-    """Costs, and the cores that other programs leave, with which the run of most robots is reproduced best."""
-    most = max(map(int, run["robots"]))
+    """Costs, and the cores that other programs leave, for which the largest error of all figures is least."""
     tried = [
         (costs_of(run, front_s, gain), run["cores"] * free) for front_s in _FRONT_S for gain in _GAINS for free in _FREE
     ]
-    return min(tried, key=lambda one: max(map(abs, errors(run, one[0], one[1], most).values())))
+    return min(tried, key=lambda one: _largest_error(run, *one))
+
+
+def _largest_error(run: Mapping[str, Any], costs: Costs, cores: float) -> float:
+    """Of all figures of all numbers of robots, as a share."""
+    found = (errors(run, costs, cores, int(robots)) for robots in run["robots"])
+    return max(abs(error) for one in found for error in one.values())
 
 
 def fewest_replicas(robots: int, costs: Costs, pause_s: float, p95_s: float) -> tuple[int, dict[str, float]]:

@@ -16,7 +16,8 @@ COUNTING = {
     False: (
         *("How many {xs} are there?", "Count the {xs}.", "How many {xs} do you see?", "How many {xs}?"),
         *("Tell me how many {xs} there are.", "Count how many {xs} there are.", "How many {xs} are on the table?"),
-        *("Can you tell me how many {xs} there are?", "Please count the {xs} for me."),
+        *("Can you tell me how many {xs} there are?", "Please count the {xs} for me.", "Could you count the {xs}?"),
+        *("Can you count how many {xs} there are?", "Could you tell me how many {xs} you see?"),
     ),
     True: ("How many {xs} can you see?", "Can you count the {xs}?"),
 }
