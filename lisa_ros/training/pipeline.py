@@ -224,7 +224,7 @@ class Pipeline:
         self._randomized_again("randomized_b")
 
     def export(self) -> None:
-        """Writes the checkpoint folder; CLIP and LLaMA keep `start_share` of what they started from."""
+        """Writes the checkpoint folder; the weights keep `start_share` of what they started from."""
         learned = mean_weights([self._learned(stage, "network.") for stage in LAST_RANDOMIZED])
         if self.recipe.start_share:
             self._start_randomized()
@@ -387,14 +387,11 @@ def mean_weights(learned: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, tor
 def between(
     before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], share: float
 ) -> dict[str, torch.Tensor]:
-    """Weights between a network and what it became (Wortsman et al., arXiv 2109.01903); SAM's are those after.
+    """Weights between a network and what it became (Wortsman et al., arXiv 2109.01903).
 
     Args:
         before: tensors by name.
         after: the same names and shapes.
         share: of `before`, 0 to 1.
     """
-    return {
-        key: value if key.startswith("visual_model.") else torch.lerp(value.float(), before[key].float(), share)
-        for key, value in after.items()
-    }
+    return {key: torch.lerp(value.float(), before[key].float(), share) for key, value in after.items()}

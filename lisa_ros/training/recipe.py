@@ -134,7 +134,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--start-share",
         type=_share,
         default=defaults.start_share,
-        help="how much of the weights before the randomized stages CLIP and LLaMA keep in the export, 0 to 1",
+        help="how much of the weights before the randomized stages the exported ones keep, 0 to 1",
     )
     parser.add_argument(
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"

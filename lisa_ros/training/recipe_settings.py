@@ -51,7 +51,7 @@ class Recipe:
         workers: processes that render.
         schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.
         start: a checkpoint folder that the randomized stages start from; None: the mean of joint_a and joint_b.
-        start_share: how much of the weights before the randomized stages CLIP and LLaMA keep in the export, 0 to 1.
+        start_share: how much of the weights before the randomized stages the exported ones keep, 0 to 1.
     """
 
     views: Path = DEFAULT_CACHE

@@ -210,23 +210,20 @@ def test_hints_are_read_as_images_are(recipe: Recipe, monkeypatch: pytest.Monkey
     assert torch.allclose(seen @ found_weight.T + found_bias, seen @ weight.T + bias, atol=0.05)
 
 
-def test_an_export_keeps_a_share_of_the_start_but_in_sam(recipe: Recipe, tmp_path: Path) -> None:
+def test_an_export_keeps_a_share_of_the_start(recipe: Recipe, tmp_path: Path) -> None:
     Pipeline(replace(recipe, start_share=0.25, output=tmp_path)).export()
     kept = load_lisa(tmp_path, LoadOptions(device="cpu", precision="fp32")).network.state_dict()
     before = [learned(recipe, stage) for stage in ("joint_a", "joint_b")]
     last = [learned(recipe, stage) for stage in ("randomized_a", "randomized_b")]
     after = mean_weights(last)
-    name = "language.layers.0.mlp.up_proj.weight"
-    mean = (before[0][name] + before[1][name]) / 2
-    assert torch.allclose(kept[name], 0.25 * mean + 0.75 * after[name], atol=1e-3)
-    name = "visual_model.image_encoder.blocks.0.mlp.lin1.weight"
-    assert torch.allclose(kept[name], after[name], atol=1e-3)
+    for name in ("language.layers.0.mlp.up_proj.weight", "visual_model.image_encoder.blocks.0.mlp.lin1.weight"):
+        mean = (before[0][name] + before[1][name]) / 2
+        assert torch.allclose(kept[name], 0.25 * mean + 0.75 * after[name], atol=1e-3)
 
 
 def test_weights_between_two_networks() -> None:
-    before, after = ({"lm_head": torch.full((2,), 4.0 * x), "visual_model.x": torch.tensor(x)} for x in (0.0, 1.0))
-    mixed = between(before, after, 0.25)
-    assert torch.equal(mixed["lm_head"], torch.full((2,), 3.0)) and mixed["visual_model.x"] == 1.0
+    before, after = ({"lm_head": torch.full((2,), 4.0 * x)} for x in (0.0, 1.0))
+    assert torch.equal(between(before, after, 0.25)["lm_head"], torch.full((2,), 3.0))
 
 
 @pytest.mark.parametrize("share", ["1.1", "-0.1", "half", "nan"])

@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "e4a40296af2595c6564567215e74a88100358055c79c6494a10cf972760446a6"
+WEIGHTS_SHA256 = "7068045e6961798dd72a0fc7df0d15e71f6900eb84390f511c52da4a20c9cd6b"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
