@@ -52,7 +52,8 @@ def main() -> None:
     features, kinds, _ = objects_of(lisa, framed[::2])
     mean, spread = features.mean(0), features.std(0)
     weight, bias = fitted((features - mean) / spread, kinds)
-    print("| views | objects | right | " + " | ".join(f"{a} to {b}" for a, b in pairwise(SIZES)))
+    sizes = " | ".join(f"{a} to {b}" for a, b in pairwise(SIZES))
+    print(f"| views | objects | right | {sizes} |")
     print("|---" * (2 + len(SIZES)) + "|")
     for name in (FRAMED.name, *chosen.splits):
         views = framed[1::2] if name == FRAMED.name else [shown(view) for view in cached(chosen.data / name, 96)]
