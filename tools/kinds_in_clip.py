@@ -22,16 +22,15 @@ import torch.nn.functional as F
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.decoding import Lisa
+from lisa_ros.models.lisa.image.object_region import MARGIN
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.region import box_around, region_around
 from lisa_ros.simulation.scene import KINDS, View
 from lisa_ros.tabletop.view_sources import FRAMED, part_of
 from lisa_ros.tabletop.views import ViewCache
+from lisa_ros.training.stages.dialogues import SMALLEST_ASKED
 from lisa_ros.training.stages.hints import GRID
 
-MARGIN = 0.1
-SMALLEST = 1 / 1200
-"""Share of the region that an object covers at least."""
 SIZES = (0, 12, 16, 22, 30, 40, 192)
 """Limits of the rows' sizes: square root of an object's pixels, in CLIP's image."""
 DECAY = 1e-3
@@ -42,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=embedded_checkpoint())
     parser.add_argument("--views", type=Path, default=Path(".cache/tabletop"), help="folder with framed views")
-    parser.add_argument("--splits", nargs="*", default=["test", "second", "far"], help="folders beside it")
+    parser.add_argument("--splits", nargs="*", default=["test", "second", "far"], help="folders of --data")
     parser.add_argument("--data", type=Path, default=Path(".cache/tabletop"), help="folder of the splits")
     parser.add_argument("--count", type=int, default=1400, help="framed views; of the splits at most 96")
     chosen = parser.parse_args()
@@ -86,11 +85,11 @@ def objects_of(lisa: Lisa, views: Sequence[View]) -> tuple[torch.Tensor, torch.T
 @torch.no_grad()
 def _rows(lisa: Lisa, view: View) -> Iterator[tuple[torch.Tensor, int, float]]:
     pixels = lisa.clip(view.rgb)
-    features = lisa.network.vision_tower(pixels).last_hidden_state[0, 1:].float()
+    features = lisa.network.patch_features(pixels, (-1,))[0].float()
     for item in view.objects:
         covered = torch.from_numpy((view.instances == item.instance).astype(np.float32))[None, None]
         share = float(covered.mean())
-        if share < SMALLEST:
+        if share < SMALLEST_ASKED:
             continue
         patches = F.adaptive_avg_pool2d(covered, GRID).flatten()
         patches = patches * (patches > 0.5 * patches.max())
