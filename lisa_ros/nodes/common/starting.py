@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from lisa_ros.nodes.common.guarding import GuardedExecutor
 from lisa_ros.nodes.common.memory import use_one_arena
 from lisa_ros.nodes.common.threads import use_one_blas_thread
 
@@ -148,7 +148,7 @@ class _Running(threading.Thread):
         self.left_threads = False
         self._make, self._asked_to_stop, self._close = make, stop, close
         self._made = threading.Event()
-        self._executor = SingleThreadedExecutor()
+        self._executor = GuardedExecutor()
 
     def run(self) -> None:
         """See threading."""

@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
-from lisa_ros.nodes.common.guarding import guarded_by
+from lisa_ros.nodes.common.guarding import GuardedExecutor, guarded_by
 from lisa_ros.nodes.common.starting import StartError, at_signals, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
 from lisa_ros.segmentation.errors import how_to_install
@@ -50,7 +50,7 @@ class ConsoleNode(Node):
             ConsoleParameterError: a parameter has a value that cannot be used.
         """
         super().__init__("console")
-        self.callback_errors = 0
+        self.callback_errors, self.failed = 0, False
         self.parameters = declared(self)
 
 
@@ -79,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the console until SIGINT or SIGTERM.
 
     Returns:
-        0; 1 if it could not start, after printing the reason.
+        0; 1 if it could not start, after printing the reason, or if its executor failed.
     """
     try:
         if check_program(args, "console", "Serves the operators' page (docs/operators.md).", descriptions()):
@@ -102,7 +102,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str] | None) -> int:
     node = ConsoleNode()
-    executor = SingleThreadedExecutor()
+    executor = GuardedExecutor()
     executor.add_node(node)
     try:
         report_overrides(node, args)
@@ -111,7 +111,7 @@ def _run(args: Sequence[str] | None) -> int:
     finally:
         executor.shutdown()
         node.destroy_node()
-    return 0
+    return int(node.failed)
 
 
 def _listening(parameters: ConsoleParameters) -> socket.socket:
@@ -132,7 +132,7 @@ def lower_priority() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-async def _serve(node: ConsoleNode, executor: SingleThreadedExecutor, listener: socket.socket) -> None:
+async def _serve(node: ConsoleNode, executor: Executor, listener: socket.socket) -> None:
     import uvicorn
 
     from lisa_ros.nodes.console.camera_view import CameraView
@@ -191,13 +191,14 @@ def _server_config(app: ASGIApp, parameters: ConsoleParameters) -> uvicorn.Confi
     )
 
 
-def _spin(node: ConsoleNode, executor: SingleThreadedExecutor, loop: asyncio.AbstractEventLoop, server: Any) -> None:
+def _spin(node: ConsoleNode, executor: Executor, loop: asyncio.AbstractEventLoop, server: Any) -> None:
     """Runs ROS's callbacks; when ROS shuts down, ends the server."""
     try:
         executor.spin()
     except ExternalShutdownException:
         pass
     except Exception as error:  # without ROS, pages would show an old state
+        node.failed = True
         node.get_logger().fatal(f"The console ends: {type(error).__name__}: {error}")
     loop.call_soon_threadsafe(setattr, server, "should_exit", True)
 

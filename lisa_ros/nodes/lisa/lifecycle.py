@@ -8,15 +8,15 @@ from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ConditionReachedException, Executor, ShutdownException, TimeoutException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
+
+from lisa_ros.nodes.common.guarding import GuardedExecutor
 
 _CHANGE_STATE = "/change_state"
 
 
-class NodeExecutor(Executor):
+class NodeExecutor(GuardedExecutor):
     """Runs callbacks one at a time on the spinning thread, but those of one service each on a thread of its own."""
 
     def __init__(self, service: Any, *, context: Any = None) -> None:
@@ -35,23 +35,10 @@ class NodeExecutor(Executor):
         """Whether a thread of the service still runs."""
         return any(not one.done() for one in self._running)
 
-    def spin_once(self, timeout_sec: float | None = None) -> None:
-        """See rclpy's Executor."""
-        try:
-            self._spin_once(timeout_sec)
-        except (ShutdownException, TimeoutException, ConditionReachedException):
-            pass
-        except InvalidHandle:  # a transition destroyed a subscription that this thread was using
-            pass
-        except Exception:
-            if not self._is_shutdown:  # else its shutdown by another thread destroyed what this one was using
-                raise
-
-    def _spin_once(self, timeout_sec: float | None) -> None:
-        handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
+    def execute(self, handler: Any, entity: Any, node: Any) -> None:
+        """See GuardedExecutor."""
         if entity is not self._service:
-            handler()
-            handler.result()  # raises the callback's exception
+            super().execute(handler, entity, node)
         elif handler not in self._running:
             self._running = {one for one in self._running if not one.done()} | {handler}
             threading.Thread(target=handler, name="lisa_transition", daemon=True).start()

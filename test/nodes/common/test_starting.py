@@ -115,7 +115,8 @@ def test_a_node_that_is_stuck_does_not_keep_its_process(make: str, close: str, s
 
 
 def test_a_failure_is_said_also_where_a_thread_is_left() -> None:
-    make = "lambda: [node := rclpy.create_node('left'), node.create_timer(0.01, lambda: 1 / 0)][0]"
+    failing = "setattr(rclpy.executors.Executor, 'get_nodes', lambda self: 1 / 0)"
+    make = f"lambda: [rclpy.create_node('left'), {failing}][0]"
     ended = run(STUCK.format(make=make, close="lambda node: False"))
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr

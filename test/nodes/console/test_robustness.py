@@ -309,3 +309,20 @@ def test_a_signal_before_uvicorn_handles_it_ends_the_console(name: str) -> None:
     with started(command) as process:
         assert process.wait() == 0
         assert "Traceback" not in process.output
+
+
+EXECUTOR_FAILS = """
+import sys
+from rclpy.executors import Executor
+from lisa_ros.nodes.console.node import main
+
+Executor.get_nodes = lambda executor: 1 / 0
+sys.exit(main(sys.argv))
+"""
+
+
+def test_a_failed_executor_is_in_the_exit_code() -> None:
+    """systemd's Restart=on-failure did not start it again."""
+    with started([sys.executable, "-c", EXECUTOR_FAILS, "--ros-args", "-p", "port:=0"]) as process:
+        assert process.wait() == 1
+        assert "The console ends: ZeroDivisionError" in process.output
