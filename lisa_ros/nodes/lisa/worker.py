@@ -12,6 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 _LOG = logging.getLogger(__name__)
 
+_GRACE_S = 5.0
+"""A job that exceeded its time and was cancelled counts as stuck if it still runs after so many seconds."""
+
 
 class Job(Protocol):
     """Something to do. Its methods are called on the worker's threads."""
@@ -70,15 +73,18 @@ class Worker(Generic[AnyJob]):
         threads: int = 1,
         timeout_s: Callable[[], float] = lambda: 0.0,
         exhausted: Callable[[], None] = lambda: None,
+        grace_s: float = _GRACE_S,
     ) -> None:
         """Start the threads.
 
         Args:
             threads: Number of jobs that are done at the same time.
             timeout_s: Returns the maximum duration of a job that starts now, in seconds; 0: no limit.
-            exhausted: Called when as many jobs as there are threads exceeded their time and still run.
+            exhausted: Called when as many jobs as there are threads are stuck.
+            grace_s: A cancelled job is stuck if it still runs after so many seconds: a model looks at its cancellation
+                between two tokens only.
         """
-        self._timeout_s, self._exhausted, self._count = timeout_s, exhausted, threads
+        self._timeout_s, self._exhausted, self._count, self._grace_s = timeout_s, exhausted, threads, grace_s
         self._waiting: list[AnyJob] = []
         self._background: AnyJob | None = None
         self._runs: list[_Run[AnyJob]] = []
@@ -87,7 +93,8 @@ class Worker(Generic[AnyJob]):
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._stuck: list[threading.Thread] = []
+        self._abandoned: dict[threading.Thread, float] = {}
+        """Threads whose job exceeded its time -> when it counts as stuck, in monotonic seconds."""
         with self._changed:
             for _ in range(threads):
                 self._start_thread()
@@ -111,9 +118,10 @@ class Worker(Generic[AnyJob]):
 
     @property
     def stuck(self) -> int:
-        """Number of jobs that exceeded their time and still run."""
+        """Number of jobs that exceeded their time, were cancelled, and still run long after that."""
         with self._changed:
-            return len([thread for thread in self._stuck if thread.is_alive()])
+            now_s = time.monotonic()
+            return sum(thread.is_alive() and now_s >= stuck_s for thread, stuck_s in self._abandoned.items())
 
     def submit(self, job: AnyJob, limit: int) -> bool:
         """Put a job into the queue. Returns False if `limit` jobs wait already or the worker is stopping."""
@@ -158,7 +166,7 @@ class Worker(Generic[AnyJob]):
         """After `stop`: wait for the threads. Returns False if one did not end in time."""
         until_s = time.monotonic() + timeout_s
         with self._changed:
-            threads = [*self._threads, *self._stuck]
+            threads = [*self._threads, *self._abandoned]
         for thread in threads:
             thread.join(max(0.0, until_s - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
@@ -255,8 +263,7 @@ class Worker(Generic[AnyJob]):
     def _expired(self) -> list[_Run[AnyJob]]:
         """Wait for jobs that exceed their time; cancel them, free their lanes, and replace their threads."""
         with self._changed:
-            deadline_s = min((run.deadline_s for run in self._runs), default=math.inf)
-            wait_s = deadline_s - time.monotonic()
+            wait_s = self._next_deadline_s() - time.monotonic()
             self._changed.wait(None if math.isinf(wait_s) else max(0.0, wait_s))
             now_s = time.monotonic()
             expired = [run for run in self._runs if now_s >= run.deadline_s and not self.stopping]
@@ -265,6 +272,13 @@ class Worker(Generic[AnyJob]):
                 run.cancelled.set()
                 self._runs.remove(run)
                 self._threads.remove(run.thread)
-                self._stuck = [thread for thread in self._stuck if thread.is_alive()] + [run.thread]
+                self._abandoned[run.thread] = now_s + self._grace_s
                 self._start_thread()
             return expired
+
+    def _next_deadline_s(self) -> float:
+        """When the watchdog must look again, in monotonic seconds; infinite: when something changes."""
+        self._abandoned = {thread: stuck_s for thread, stuck_s in self._abandoned.items() if thread.is_alive()}
+        now_s = time.monotonic()
+        graces_s = [stuck_s for stuck_s in self._abandoned.values() if stuck_s > now_s]
+        return min([*graces_s, *(run.deadline_s for run in self._runs)], default=math.inf)

@@ -83,9 +83,11 @@ def test_the_thread_survives_every_error_and_an_error_of_its_handling(error: Bas
 def test_a_job_that_exceeds_its_time_frees_its_lane_and_its_thread_is_replaced() -> None:
     recorder, gate, exhausted = Recorder(), threading.Event(), threading.Event()
     limit_s = [0.05]
-    worker = Worker[RecordedJob](threads=2, timeout_s=lambda: limit_s[0], exhausted=exhausted.set)
+    worker = Worker[RecordedJob](threads=2, timeout_s=lambda: limit_s[0], exhausted=exhausted.set, grace_s=0.05)
     assert worker.submit(RecordedJob("a1", recorder, lambda cancelled: bool(gate.wait(DEADLINE_S))), 9)
     recorder.wait()
+    while not worker.stuck:
+        time.sleep(0.01)
     assert recorder.timed_out == ["a1"] and worker.stuck == 1 and not exhausted.is_set()
     limit_s[0] = 0.0  # none: a busy machine may let this one wait
     assert worker.submit(RecordedJob("a2", recorder), 9)
@@ -95,6 +97,23 @@ def test_a_job_that_exceeds_its_time_frees_its_lane_and_its_thread_is_replaced()
     assert worker.submit(RecordedJob("b1", recorder, lambda cancelled: bool(gate.wait(DEADLINE_S))), 9)
     assert exhausted.wait(DEADLINE_S), "as many jobs as threads are stuck"
     gate.set()
+    end(worker)
+
+
+def test_jobs_that_end_after_their_cancellation_are_not_stuck() -> None:
+    """They counted as stuck before they could look at it, and the node ended."""
+    recorder, exhausted = Recorder(), threading.Event()
+    worker = Worker[RecordedJob](threads=2, timeout_s=lambda: 0.05, exhausted=exhausted.set)
+
+    def work(cancelled: Callable[[], bool]) -> None:
+        while not cancelled():
+            time.sleep(0.3)
+
+    for name in ("a1", "b1"):
+        assert worker.submit(RecordedJob(name, recorder, work), 9)
+    recorder.wait(4)
+    assert sorted(recorder.timed_out) == sorted(recorder.done) == ["a1", "b1"]
+    assert worker.stuck == 0 and not exhausted.is_set()
     end(worker)
 
 
