@@ -229,7 +229,8 @@ class NodeParameters:
     )
     frame_buffer: float = _number(
         1.0,
-        "How long frames are kept for command_frame nearest, in seconds. At most 64 frames are kept.",
+        "How long frames are kept for command_frame nearest, in seconds. At most 64 frames are kept, the older ones"
+        " further apart.",
         0.0,
         60.0,
     )

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TransformStamped
+from geometry_msgs.msg import Transform, TransformStamped
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
 from lisa_ros.spatial.rotation import transform_of
+
+_MAX_LENGTH_ERROR = 0.1
+"""Maximum difference of a quaternion's length from 1. tf2 itself accepts 0.005, for example of two typed digits."""
 
 
 class NoTransformError(Exception):
@@ -77,17 +80,31 @@ class Transforms:
             found = buffer.lookup_transform(
                 target, source, RosTime.from_msg(stamp), Duration(seconds=timeout_s)
             ).transform
+            return _matrix_of(found)
         except Exception as error:  # tf2's exceptions have no common base class besides Exception
             reason = " ".join(str(error).split()).rstrip(".")
             raise NoTransformError(
                 f"There is no transform from {source!r} to {target!r} at the image's stamp after {timeout_s:g} s"
                 f" (transform_timeout): {reason}."
             ) from error
-        place, axes = found.translation, found.rotation
-        return transform_of((place.x, place.y, place.z), (axes.x, axes.y, axes.z, axes.w))
 
     def _opened(self) -> TransformBuffer:
         with self._lock:
             if self._buffer is None:
                 self._buffer = self._open(self._node)
             return self._buffer
+
+
+def _matrix_of(transform: Transform) -> NDArray[np.float64]:
+    """A transform as a matrix (4, 4).
+
+    Raises:
+        ValueError: Its quaternion is none.
+    """
+    place, axes = transform.translation, transform.rotation
+    quaternion = np.array([axes.x, axes.y, axes.z, axes.w])
+    length = float(np.linalg.norm(quaternion))
+    if not abs(length - 1.0) < _MAX_LENGTH_ERROR:
+        raise ValueError(f"the length of its quaternion is {length:g} instead of 1")
+    x, y, z, w = (float(part) for part in quaternion / length)
+    return transform_of((place.x, place.y, place.z), (x, y, z, w))

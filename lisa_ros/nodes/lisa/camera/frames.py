@@ -26,6 +26,8 @@ MAX_FRAMES = 64
 """Maximum number of frames that are kept, whatever frame_buffer is."""
 MIN_FRAMES = 3
 """Minimum number of frames that are kept, so that a late depth image still finds its frame."""
+_NOT_THINNED = 16
+"""The newest frames, of which every one is kept."""
 _MAX_UNPAIRED = 8
 """Maximum number of depth images, and of camera_info messages, that are kept for images that come after them."""
 _DEPTH_ACTIVE_NS = 1_000_000_000
@@ -190,10 +192,16 @@ class FrameBuffer:
 
     def _drop_old(self) -> None:
         oldest_ns = self._frames[-1].time_ns - 1e9 * self._kept_s()
-        while len(self._frames) > MIN_FRAMES and (
-            len(self._frames) > MAX_FRAMES or self._frames[0].time_ns < oldest_ns
-        ):
+        while len(self._frames) > MIN_FRAMES and self._frames[0].time_ns < oldest_ns:
             self._frames.popleft()
+        if len(self._frames) > MAX_FRAMES:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Drop the older frame whose neighbours are nearest to each other: the others still span frame_buffer."""
+        times_ns = [frame.time_ns for frame in self._frames]
+        candidates = range(1, len(times_ns) - _NOT_THINNED)
+        del self._frames[min(candidates, key=lambda index: times_ns[index + 1] - times_ns[index - 1])]
 
     def _of_moment(self, time_ns: int) -> Iterable[CameraFrame]:
         return (frame for frame in self._frames if self._same_moment(frame.time_ns, time_ns))

@@ -21,7 +21,7 @@ from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Request
 from lisa_ros.nodes.lisa.state import NodeState
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame, TrackedTopics
-from lisa_ros.segmentation.answers import Mask, MaskFound, checked_events
+from lisa_ros.segmentation.answers import AnswerKind, Mask, MaskFound, checked_events
 from lisa_ros.segmentation.found import is_object
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.segmentation.turns import Turn
@@ -240,7 +240,8 @@ class ObjectTracking:
     def _request_correction(self, subject: _Subject, frame: CameraFrame, image: RgbImage, tracked: Tracked) -> None:
         model = self._node_state.now.model
         due = self._follower.needs_refresh(frame.time_ns) and frame.time_ns >= self._next_correction_ns
-        if not due or model is None:
+        # What was pointed at has moved since, and a text such as "this" does not name it.
+        if not due or model is None or subject.request.pointing:
             return
         old_mask = tracked.mask if tracked.state is TrackState.TRACKED else None
         if model.worker.submit_background(_CorrectionJob(self, subject, frame, image, old_mask)):
@@ -248,7 +249,9 @@ class ObjectTracking:
 
     def segment(self, job: "_CorrectionJob", cancelled: Callable[[], bool]) -> None:
         """Segment the object anew; called on a worker's thread. Cancelled when a command arrives."""
-        mask = self._infer(job.subject, job.frame, cancelled)
+        # A model that must give a mask gives one of another object where the object is no more.
+        mask_only = job.subject.answer == "mask_only" and job.tracked is not None
+        mask = self._infer(job.subject, job.frame, cancelled, "mask_only" if mask_only else "full")
         if mask is not None and mask.any():
             with self._lock:
                 self._correction = _Detection(job.subject, job.frame, job.image, mask, job.tracked)
@@ -258,7 +261,9 @@ class ObjectTracking:
         """Log why the tracker was not corrected; tracking continues."""
         self._node.get_logger().error(f"The tracker was not corrected: {reason}")
 
-    def _infer(self, subject: _Subject, frame: CameraFrame, cancelled: Callable[[], bool]) -> Mask | None:
+    def _infer(
+        self, subject: _Subject, frame: CameraFrame, cancelled: Callable[[], bool], answer: AnswerKind
+    ) -> Mask | None:
         """The first mask of the model; None: it found no object, or a command arrived."""
         now, parameters = self._node_state.now, self._parameters.current
         model, camera = now.model, now.camera
@@ -273,7 +278,7 @@ class ObjectTracking:
             subject.references,
             max_new_tokens=parameters.max_new_tokens,
             cancelled=stopped,
-            answer="mask_only" if subject.answer == "mask_only" else "full",
+            answer=answer,
         )
         checked = checked_events(events, encoded.image.shape[:2])
         found = (event.object for event in checked if isinstance(event, MaskFound))

@@ -3,6 +3,7 @@
 
 import threading
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from lisa_ros.nodes.lisa.camera.frames import MAX_FRAMES, FrameBuffer
@@ -81,12 +82,18 @@ def test_how_long_frames_are_kept() -> None:
         frames.add_image(stamped(Image, milliseconds))
     oldest = frames.nearest(0)
     assert oldest is not None and oldest.time_ns == (BASE_MS + 3900) * MS
-    frames = buffer(kept_s=1000.0)
-    for milliseconds in range(0, 100 * MAX_FRAMES, 10):
+
+
+def test_older_frames_are_thinned_out_so_that_those_of_the_whole_time_are_kept() -> None:
+    """A command of 4 s ago was about a frame of 2.1 s ago: 64 frames at 30 Hz."""
+    frames = buffer(kept_s=15.0)
+    for milliseconds in range(0, 40_000, 33):
         frames.add_image(stamped(Image, milliseconds))
-    newest, oldest = frames.newest(), frames.nearest(0)
-    assert newest is not None and oldest is not None
-    assert newest.time_ns - oldest.time_ns == 10 * (MAX_FRAMES - 1) * MS
+        times_ms = [frame.time_ns // MS - BASE_MS for frame in frames.kept()]
+        assert len(times_ms) <= MAX_FRAMES
+        assert times_ms[0] <= max(0, milliseconds - 15_000) + 700
+        gaps_ms = np.diff(times_ms)
+        assert max(gaps_ms, default=0) <= 700 and set(gaps_ms[-15:]) <= {33}
 
 
 def test_a_rewound_bag_empties_the_buffer() -> None:

@@ -3,13 +3,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import camera_images
 import pytest
 from builtin_interfaces.msg import Time
 from ros_harness import talking_node, wait_until
-from scripted_segmenter import pixels_of
+from scripted_segmenter import ScriptedSegmenter, ScriptedSession, pixels_of
 from std_msgs.msg import Header
 
 from lisa_ros.dialogue.dialogues import Dialogues
@@ -20,12 +21,13 @@ from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBu
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
-from lisa_ros.nodes.lisa.state import NodeState
+from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
 from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame
 from lisa_ros.segmentation.answers import ObjectMask
-from lisa_ros.tracking.interface import Image, Mask, Tracked, TrackState
+from lisa_ros.segmentation.pointing import Pointing
+from lisa_ros.tracking.interface import Image, LossReason, Mask, Tracked, TrackState, lost
 
 
 class Still:
@@ -47,6 +49,13 @@ class Ending(Still):
     def update(self, image: Image) -> Tracked:
         self.used = True
         raise SystemExit(1)
+
+
+class Vanishing(Still):
+    """A tracker of an object that is gone at once."""
+
+    def update(self, image: Image) -> Tracked:
+        return lost(image.shape[:2], LossReason.HIDDEN)
 
 
 class Bench:
@@ -168,3 +177,33 @@ def test_stamps_that_no_clock_has_are_tracked(bench: Bench, stamp: Time) -> None
     bench.tracking.answered(*bench.answer("1", frame))
     bench.show(stamp)  # the thread may have looked at the first image before the answer came
     assert bench.tracked("1", stamp).found.sec == stamp.sec
+
+
+def test_a_lost_object_is_not_taken_for_another_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With "mask_only" a model always gives a mask, and "this" names nothing without the point of that time."""
+    jobs: list[Any] = []
+    worker: Any = SimpleNamespace(submit_background=lambda job: jobs.append(job) or True)
+    bench.state.change(model=Model(ScriptedSegmenter(), worker))
+    bench.parameters.current = replace(bench.parameters.current, track_again_after=0.1)
+    bench.tracking.use(Vanishing())
+    kinds: list[str] = []
+    segment = ScriptedSession.segment
+
+    def recorded(session: ScriptedSession, *arguments: Any, answer: str, **named: Any) -> Any:
+        kinds.append(answer)
+        return segment(session, *arguments, answer=answer, **named)
+
+    monkeypatch.setattr(ScriptedSession, "segment", recorded)
+
+    def lose(identity: str, second: int, **changes: Any) -> None:
+        request, outcome, encoded = bench.answer(identity, bench.show(Time(sec=second)))
+        bench.tracking.answered(replace(request, answer="mask_only", **changes), outcome, encoded)
+        bench.show(Time(sec=second + 1))
+        assert bench.tracked(identity, Time(sec=second + 1)).tracked.state is TrackState.LOST
+
+    lose("pointed", 1, text="this", pointing=Pointing(points=((3.0, 3.0),)))
+    lose("named", 3)
+    wait_until(lambda: jobs, "a search for the object")
+    assert [job.subject.request.id for job in jobs] == ["named"]
+    jobs[0].run(lambda: False)
+    assert kinds == ["full"], "the model may find nothing"
