@@ -278,7 +278,7 @@ class Dialogues:
             return len(dialogue.turns)
 
     def undo_turn(self, operator: str) -> int:
-        """Forget the newest turn; returns how many turns are left.
+        """Forget the newest turn; returns how many turns are left. A pending answer, which has seen it, is not kept.
 
         Raises:
             UndoError: No turn is kept.
@@ -292,6 +292,7 @@ class Dialogues:
                 self._forget(operator)
                 return 0
             turn = dialogue.turns.pop()
+            self._end(operator)
             self._write(operator, lambda store: store.drop_turn(operator, turn.number))
             return len(dialogue.turns)
 
@@ -336,12 +337,16 @@ class Dialogues:
         dialogue = self._dialogues.pop(operator, None)
         if dialogue:
             self._write(operator, lambda store: store.replace(operator, (), 0.0))
+        self._end(operator)
+        return len(dialogue.turns) if dialogue else 0
+
+    def _end(self, operator: str) -> None:
+        """Answers to commands that saw the dialogue before now are not kept."""
         self._generation += 1
         self._ends[operator] = self._generation
         self._ends.move_to_end(operator)
         if len(self._ends) > _KEPT_ENDS:
             _, self._end_of_others = self._ends.popitem(last=False)
-        return len(dialogue.turns) if dialogue else 0
 
     def _write(self, operator: str, change: Callable[[DialogueStore], None]) -> None:
         """Write a change. If that fails, the operator's whole dialogue is written as soon as it is possible."""

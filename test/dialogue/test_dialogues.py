@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,6 +216,18 @@ def test_what_a_reset_deleted_ends_with_the_next_turn_even_if_that_is_taken_back
     dialogues.undo_turn("ann")
     with pytest.raises(UndoError, match="no reset"):
         dialogues.undo_reset("ann")
+
+
+def test_the_answer_to_a_command_that_saw_a_turn_which_is_taken_back_is_not_kept() -> None:
+    """It got the number of that turn, so that a turn that refers to it referred to itself."""
+    dialogues = Dialogues()
+    for number in (1, 2):
+        dialogues.append("ann", turn(number))
+    pending, of_ben = dialogues.snapshot("ann").generation, dialogues.snapshot("ben").generation
+    assert dialogues.undo_turn("ann") == 1
+    assert dialogues.append("ann", replace(turn(3), references=(2,)), pending) == 0
+    assert dialogues.append("ben", turn(3), of_ben) == 1
+    assert dialogues.append("ann", turn(4), dialogues.snapshot("ann").generation) == 2
 
 
 def test_what_a_reset_deleted_follows_the_limits_too() -> None:

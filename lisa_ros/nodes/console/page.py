@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -49,7 +48,7 @@ class Page:
         self._camera: CameraView | None = None
         self._conversation: Conversation | None = None
         self._viewing = False
-        self._microphone = PageMicrophone(time.time_ns)
+        self._microphone = PageMicrophone()
         self._unsent: deque[str | bytes] = deque()
         self._frames: asyncio.Task[None] | None = None
         self._frame_wanted = asyncio.Event()

@@ -57,6 +57,10 @@ class SpeechLink:
         """Whether a speech node subscribes to the sound."""
         return bool(self._audio.get_subscription_count())
 
+    def now_ns(self) -> int:
+        """The time of the speech node's clock, nanoseconds: simulated time with use_sim_time."""
+        return int(self._node.get_clock().now().nanoseconds)
+
     def open(self, is_open: bool) -> None:
         """Subscribes to recognised text while a page is open that shows it."""
         if is_open != self._open:
@@ -86,11 +90,13 @@ class SpeechLink:
 
 
 class PageMicrophone:
-    """The microphone of one page: sound between the press and the release of its button."""
+    """The microphone of one page: sound between the press and the release of its button.
 
-    def __init__(self, now_ns: Callable[[], int]) -> None:
-        """Takes the clock of the blocks' stamps, nanoseconds; a page's own clock may be wrong."""
-        self._now_ns = now_ns
+    Blocks have stamps of the link's clock; a page's own clock may be wrong.
+    """
+
+    def __init__(self) -> None:
+        """The button is not held."""
         self._link: SpeechLink | None = None
         self._operator = ""
         self._rate = self._samples = self._begin_ns = 0
@@ -122,7 +128,7 @@ class PageMicrophone:
         if self._link is None or not block:
             return
         if not self._samples:
-            self._begin_ns = self._now_ns() - self._length_ns(len(block) // 2)
+            self._begin_ns = self._link.now_ns() - self._length_ns(len(block) // 2)
         self._link.publish(self._operator, Audio.PUSH_TO_TALK, block, self._rate, self._at_ns)
         self._samples += len(block) // 2
         if self._samples > _LONGEST_S * self._rate:
@@ -132,7 +138,7 @@ class PageMicrophone:
         """The button is released (Audio.RELEASED), or the recording is discarded (Audio.DISCARDED)."""
         link, self._link = self._link, None
         if link is not None:
-            link.publish(self._operator, mode, b"", self._rate, self._at_ns if self._samples else self._now_ns())
+            link.publish(self._operator, mode, b"", self._rate, self._at_ns if self._samples else link.now_ns())
 
     @property
     def _at_ns(self) -> int:
