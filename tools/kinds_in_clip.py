@@ -49,7 +49,7 @@ def main() -> None:
     lisa = load_lisa(chosen.checkpoint, LoadOptions(device="cpu", precision="fp32"))
     framed = [shown(view) for view in cached(chosen.views / FRAMED.name, chosen.count)]
     features, kinds, _ = objects_of(lisa, framed[::2])
-    mean, spread = features.mean(0), features.std(0)
+    mean, spread = features.mean(0), features.std(0).clamp(min=1e-6)  # some features never change
     weight, bias = fitted((features - mean) / spread, kinds)
     sizes = " | ".join(f"{a} to {b}" for a, b in pairwise(SIZES))
     print(f"| views | objects | right | {sizes} |")

@@ -34,9 +34,6 @@ def add(commands: Any) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM; robots then use lisas://")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="authority that signed the robots' certificates (mutual TLS)"
-    )
-    parser.add_argument(
         "--replicas", type=whole_number, default=1, help="processes with the model (default: %(default)s)"
     )
     parser.add_argument(
@@ -101,7 +98,6 @@ def run(options: argparse.Namespace) -> int:
         f"/{options.name}",
         tls_cert=str(options.tls_cert or ""),
         tls_key=str(options.tls_key or ""),
-        tls_ca=str(options.tls_ca or ""),
         log_format=options.log_format,
         traces=options.traces,
         metrics_port=options.metrics_port,
@@ -144,14 +140,12 @@ def _check(options: argparse.Namespace) -> None:
         raise LisaError(f"--name {options.name!r}: a name has letters, digits, - and _")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise LisaError("--tls-cert and --tls-key go together")
-    if options.tls_ca is not None and options.tls_cert is None:
-        raise LisaError("--tls-ca needs --tls-cert and --tls-key")
     if not 0 <= options.traces <= 1:
         raise LisaError(f"--traces {options.traces}: it is a share, 0 to 1")
-    for path in (options.tokens, options.tls_cert, options.tls_key, options.tls_ca):
+    for path in (options.tokens, options.tls_cert, options.tls_key):
         if path is not None and not path.is_file():
             raise LisaError(f"there is no file {path}")
-    if options.host not in _LOOPBACK and options.tokens is None and options.tls_ca is None:
+    if options.host not in _LOOPBACK and options.tokens is None:
         example = f"robot1 {secrets.token_urlsafe(24)}"
         raise LisaError(
             f"--host {options.host} lets other machines ask: --tokens FILE says who may. Its lines are `ROBOT TOKEN`, "

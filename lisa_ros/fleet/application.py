@@ -126,7 +126,6 @@ class Listening:
         host, port: of HTTP.
         prefix: of the paths, such as "/tabletop".
         tls_cert, tls_key: certificate and private key, files in PEM form; empty: HTTP without TLS.
-        tls_ca: authority that signs the robots' certificates, a file in PEM form; empty: robots need none.
         log_format: of Serve's logs: "text", or "json" with the fields `command_id`, `robot` and `ended`.
         traces: share of the requests whose OpenTelemetry spans are written, 0 to 1.
         metrics_port: of Ray's metrics for Prometheus, on this machine's addresses; 0: Ray takes a free one.
@@ -137,7 +136,6 @@ class Listening:
     prefix: str = "/lisa"
     tls_cert: str = ""
     tls_key: str = ""
-    tls_ca: str = ""
     log_format: str = "text"
     traces: float = 0.0
     metrics_port: int = 0
@@ -162,7 +160,6 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         port=at.port,
         ssl_certfile=at.tls_cert or None,
         ssl_keyfile=at.tls_key or None,
-        ssl_ca_certs=at.tls_ca or None,
     )
     logs = LoggingConfig(encoding=at.log_format.upper())
     serve.start(

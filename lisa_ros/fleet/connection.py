@@ -153,7 +153,8 @@ class Connection:
 
         Raises:
             Cancelled: `cancelled` returned True; the closed connection says so to the server.
-            LostReplicaError: the connection broke, which a bad link does; the request can be sent again.
+            LostReplicaError: the connection broke or the server did not get the whole request, which a bad link does;
+                the request can be sent again.
             UnreachableError, LisaError: as for `describe`.
         """
         if cancelled():  # before the server begins to work
@@ -178,12 +179,10 @@ class Connection:
         try:
             with self._client.stream("POST", "/segment", content=body, headers=headers) as answer:
                 used.opened(answer.extensions["network_stream"].get_extra_info("socket"))
-                if answer.status_code != httpx.codes.OK:
-                    # A path that is gone since the node was configured: the server's model was stopped or is replaced.
-                    self._check(answer.status_code, self._short_text(answer), _REFUSALS - {httpx.codes.NOT_FOUND})
-                for line in _lines(answer.iter_bytes()):
-                    lines.put(line)
-                used.done()
+                try:
+                    self._read_lines(answer, lines)
+                finally:  # also after a refusal: the socket goes back to the pool
+                    used.done()
             lines.put(None)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
             lines.put(LostReplicaError(f"{self.server}: the connection broke ({type(error).__name__}: {error})"))
@@ -191,6 +190,13 @@ class Connection:
             lines.put(self._unreachable(error))
         except BaseException as error:  # the thread that waits for the lines raises it
             lines.put(error)
+
+    def _read_lines(self, answer: Any, lines: Any) -> None:
+        if answer.status_code != httpx.codes.OK:
+            # A path that is gone since the node was configured: the server's model was stopped or is replaced.
+            self._check(answer.status_code, self._short_text(answer), _REFUSALS - {httpx.codes.NOT_FOUND})
+        for line in _lines(answer.iter_bytes()):
+            lines.put(line)
 
     def _short_text(self, answer: Any) -> str:
         """The text of an answer, at most MOST_TEXT_BYTES of it: a wrong server may send without end."""
@@ -208,7 +214,8 @@ class Connection:
             sentence = str(json.loads(text)["error"])
         except (ValueError, KeyError, TypeError, RecursionError):
             sentence = text.strip()[:200]
-        kind = LisaError if status in refusals else UnreachableError
+        lost = LostReplicaError if status == httpx.codes.REQUEST_TIMEOUT else UnreachableError
+        kind = LisaError if status in refusals else lost
         raise kind(f"{self.server} answers {status}: {sentence}")
 
     def _unreachable(self, error: Exception) -> UnreachableError:

@@ -25,6 +25,9 @@ from lisa_ros.fleet.requests import MOST_BODY_BYTES
 FRAME_HEADER = "x-lisa-frame"
 """The frame's name, by which the replica is chosen."""
 
+UPLOAD_S = 30.0
+"""How long a robot may send nothing within a request. A link that dies then does not say so."""
+
 _AGAIN = {"event": "error", "kind": "again", "text": "the replica was lost"}
 
 
@@ -81,6 +84,8 @@ class Ingress:
         body = None
         try:
             body = await _body(request)
+        except TimeoutError:
+            return JSONResponse({"error": f"nothing of the request came for {UPLOAD_S:.0f} s"}, 408)
         finally:
             if body is None:
                 self._access.end(robot)
@@ -111,14 +116,16 @@ def _fits(content_length: str) -> bool:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The request's body; None: it is larger than its content-length."""
-    parts, size = [], 0
+    """The request's body; None: it is too large, or the robot has left. A TimeoutError: UPLOAD_S of silence."""
+    parts, size, now_s = [], 0, asyncio.get_running_loop().time
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MOST_BODY_BYTES:
-                return None
-            parts.append(part)
+        async with asyncio.timeout(UPLOAD_S) as silence:
+            async for part in request.stream():
+                silence.reschedule(now_s() + UPLOAD_S)
+                size += len(part)
+                if size > MOST_BODY_BYTES:
+                    return None
+                parts.append(part)
     except ClientDisconnect:
         return None
     return b"".join(parts)

@@ -19,7 +19,15 @@ from lisa_ros.fleet.connection import (
 )
 from lisa_ros.fleet.messages import event_from
 from lisa_ros.fleet.pixel_budget import PixelBudget
-from lisa_ros.fleet.requests import MOST_ANSWER_S, MOST_MASK_PIXELS, Query, compress_image, frame_id, pack
+from lisa_ros.fleet.requests import (
+    MOST_ANSWER_S,
+    MOST_MASK_PIXELS,
+    Query,
+    compress_image,
+    frame_id,
+    newest_turns,
+    pack,
+)
 from lisa_ros.segmentation.answers import (
     AnswerKind,
     CommandError,
@@ -156,7 +164,8 @@ class RemoteSegmenter:
             for line in self._connection.stream(body, {"x-lisa-frame": query.frame}, cancelled):
                 known = line.get("event") != "unknown_frame"
                 if known:
-                    encoded.sent = True
+                    # A server that is full, or whose replica was lost, did not keep the image.
+                    encoded.sent = encoded.sent or line.get("event") != "error"
                     yield line
             if known:
                 return
@@ -220,7 +229,7 @@ class RemoteSession:
             frame=self._encoded.frame,
             command=command,
             command_id=current_command_id(),
-            turns=self._turns,
+            turns=newest_turns(self._turns),
             references=tuple(references),
             max_new_tokens=max_new_tokens,
             max_history_tokens=self._max_history_tokens,

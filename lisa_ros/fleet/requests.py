@@ -15,6 +15,7 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,17 @@ MOST_TEXT = 10_000
 """Characters of a command."""
 MOST_DIALOGUE_TEXT = 200_000
 """Characters of all earlier commands and answers: tokenizing megabytes would hold up the other robots."""
+MOST_TURNS = 1000
+"""Of a dialogue; each takes time, also an empty one."""
+MOST_JPEG_SCANS = 100
+"""A progressive JPEG has about ten; each goes over all pixels."""
 MOST_TOKENS = 4096
 MOST_ANSWER_S = 3600.0
 """How long an answer may take, seconds."""
 
 _LENGTH = struct.Struct(">I")
 _FORMATS = ("PNG", "JPEG")
+_JPEG_SCAN = b"\xff\xda"
 
 
 class RequestError(LisaError):
@@ -130,6 +136,8 @@ def _query(given: Any) -> Query:
         raise ValueError("frame must be a SHA-256 in lower-case hexadecimal digits")
     if len(command) > MOST_TEXT:
         raise ValueError(f"the command has {len(command)} characters; {MOST_TEXT} are accepted")
+    if len(given["turns"]) > MOST_TURNS:
+        raise ValueError(f"the dialogue has {len(given['turns'])} turns; {MOST_TURNS} are accepted")
     budget = PixelBudget(MOST_MASK_PIXELS)
     spoken = sum(len(str(turn["command"])) + len(str(turn["answer"])) for turn in given["turns"])
     if spoken > MOST_DIALOGUE_TEXT:
@@ -149,6 +157,17 @@ def _query(given: Any) -> Query:
         Pointing(_tuples(given["points"], 2), _tuples(given["boxes"], 4)),
         deadline_s,
     )
+
+
+def newest_turns(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The newest turns of a dialogue, as many as a request may have."""
+    first, spoken = len(turns), 0
+    for turn in reversed(turns[-MOST_TURNS:]):
+        spoken += len(turn.command) + len(turn.answer)
+        if spoken > MOST_DIALOGUE_TEXT:
+            break
+        first -= 1
+    return tuple(turns[first:])
 
 
 def _tuples(given: Any, length: int) -> Any:
@@ -171,7 +190,7 @@ def decompress_image(data: bytes) -> Image:
     """The RGB image of `compress_image`.
 
     Raises:
-        RequestError: it is neither PNG nor JPEG, has more than MOST_PIXELS, or is damaged.
+        RequestError: it is neither PNG nor JPEG, has more than MOST_PIXELS or MOST_JPEG_SCANS, or is damaged.
     """
     try:
         with PillowImage.open(io.BytesIO(data), formats=_FORMATS) as opened:  # reads the header alone
@@ -180,6 +199,9 @@ def decompress_image(data: bytes) -> Image:
                 raise RequestError(f"the image has {width} x {height} pixels; {MOST_PIXELS} are accepted")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
         raise RequestError("the image is neither a PNG nor a JPEG") from error
+    # Compressed data has no such pair of bytes. A kilobyte of scans would hold up the other robots for minutes.
+    if opened.format == "JPEG" and data.count(_JPEG_SCAN) > MOST_JPEG_SCANS:
+        raise RequestError(f"the image has more than {MOST_JPEG_SCANS} scans")
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None or decoded.shape[:2] != (height, width):
         raise RequestError("the image is damaged")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lisa_ros.cli.main import main
 from lisa_ros.fleet.access import ANYBODY, Access, AccessError, Quota, read_tokens
 from lisa_ros.segmentation.errors import LisaError
 
@@ -74,3 +75,21 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     path.write_text(text)
     with pytest.raises(LisaError, match=said):
         read_tokens(path)
+
+
+def test_other_machines_need_a_token_also_over_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cert.pem"
+    file.touch()
+    assert main(["serve", "--host", "0.0.0.0", "--tls-cert", str(file), "--tls-key", str(file)]) == 2
+    assert "--tokens FILE says who may" in capsys.readouterr().err
+
+
+def test_there_is_no_option_that_promises_client_certificates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray Serve would take the authority and require no certificate."""
+    file = tmp_path / "ca.pem"
+    file.touch()
+    with pytest.raises(SystemExit):
+        main(["serve", "--host", "0.0.0.0", "--tls-cert", str(file), "--tls-key", str(file), "--tls-ca", str(file)])
+    assert "--tls-ca" in capsys.readouterr().err

@@ -32,6 +32,11 @@ def test_commands_that_share_all_steps_do_not_slow_each_other() -> None:
     assert found.new_s == pytest.approx([0.2] * 200) and found.known_s == pytest.approx([0.1] * 600)
 
 
+def test_encoding_a_new_image_is_not_shared_whatever_the_gain() -> None:
+    found = simulate(Site(4, 1, commands_per_image=1), Costs([0.3], [0.3], gain=1.0, encode_s=0.2), 4)
+    assert found.new_s == pytest.approx([4 * 0.2 + 0.1] * 4)
+
+
 def test_commands_wait_in_order_for_a_place() -> None:
     found = simulate(Site(3, 1, concurrent=1, commands_per_image=1), Costs([0.2], [0.2]), 3)
     assert sorted(found.new_s) == pytest.approx([0.2, 0.4, 0.6])

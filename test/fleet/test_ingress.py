@@ -61,3 +61,25 @@ def test_a_replica_that_dies_while_it_is_asked_for_its_name_is_no_internal_error
         assert (answer.status_code, "replica was lost" in bytes(answer.body).decode()) == (503, True)
 
     asyncio.run(ask())
+
+
+def test_a_link_that_dies_within_an_upload_gives_the_quota_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise eight of them would shut the robot out until the server is started again."""
+    monkeypatch.setattr("lisa_ros.fleet.ingress.UPLOAD_S", 0.2)
+    scope = {"type": "http", "method": "POST", "path": "/m/segment", "query_string": b""}
+    scope["headers"] = [(b"content-length", b"100000")]
+
+    async def ask() -> None:
+        ingress, silent = Ingress(None, {}, Quota(concurrent=2)), asyncio.Event()  # type: ignore[arg-type]
+
+        async def receive() -> Any:
+            if not silent.is_set():
+                silent.set()
+                return {"type": "http.request", "body": b"begun", "more_body": True}
+            await asyncio.Event().wait()
+
+        for _ in range(3):
+            answer = await asyncio.wait_for(ingress(Request(scope, receive)), 20)
+            assert (answer.status_code, "nothing of the request" in bytes(answer.body).decode()) == (408, True)
+
+    asyncio.run(ask())

@@ -6,19 +6,23 @@ import struct
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lisa_ros.fleet.messages import event_from, event_json
+from lisa_ros.fleet.messages import event_from, event_json, turn_json
 from lisa_ros.fleet.pixel_budget import PixelBudget
 from lisa_ros.fleet.requests import (
     MOST_BODY_BYTES,
+    MOST_JPEG_SCANS,
+    MOST_TURNS,
     Query,
     RequestError,
     compress_image,
     decompress_image,
     frame_id,
+    newest_turns,
     pack,
     unpack,
 )
@@ -117,6 +121,7 @@ HOSTILE = {
     "points": changed(points=[[1, 2]] * 17),
     "infinite": changed(max_new_tokens=float("inf")),
     "turns": changed(turns=[{"command": "a"}]),
+    "many turns": changed(turns=[turn_json(Turn("", ""))] * (MOST_TURNS + 1)),
     "masks": changed(references=[HUGE_MASK, HUGE_MASK]),
     "mask size": changed(references=[{"size": [-3, -4], "runs": [12]}]),
 }
@@ -162,3 +167,22 @@ def test_a_dialogue_of_megabytes_is_refused_before_it_is_tokenized() -> None:
     with pytest.raises(RequestError, match="the dialogue has 209000 characters; 200000 are accepted"):
         unpack(pack(Query("0" * 64, "the mug", turns=turns)))
     assert len(unpack(pack(Query("0" * 64, "the mug", turns=turns[:18])))[0].turns) == 18
+
+
+def test_a_robot_sends_as_much_of_a_long_dialogue_as_the_server_takes() -> None:
+    long = [Turn("c" * 1000, "a" * 10_000, number=number) for number in range(1, 40)]
+    short = [Turn("a", "b", number=number) for number in range(1, MOST_TURNS + 20)]
+    for turns, kept in ((long, 18), (short, MOST_TURNS), (short[:5], 5), ([], 0)):
+        sent = newest_turns(turns)
+        assert sent == tuple(turns[len(turns) - kept :])
+        assert len(unpack(pack(Query("0" * 64, "the mug", turns=sent)))[0].turns) == kept
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan of a few bytes goes over all pixels: a small file would take hours."""
+    _, encoded = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data = encoded.tobytes()
+    assert decompress_image(data).shape == (64, 64, 3)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    with pytest.raises(RequestError, match=f"more than {MOST_JPEG_SCANS} scans"):
+        decompress_image(data[:-2] + last * MOST_JPEG_SCANS + data[-2:])

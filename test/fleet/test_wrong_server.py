@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import socket
@@ -18,7 +20,7 @@ import numpy as np
 import pytest
 
 from lisa_ros.fleet import remote_segmenter
-from lisa_ros.fleet.connection import LostReplicaError, UnreachableError, UnreadableAnswerError
+from lisa_ros.fleet.connection import Connection, LostReplicaError, UnreachableError, UnreadableAnswerError
 from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import MOST_ANSWER_S, Query, pack, unpack
@@ -226,6 +228,70 @@ def test_a_model_that_is_not_there_any_more_is_unreachable_so_that_a_fallback_an
     assert not isinstance(refused.value, UnreachableError)
     remote.release()
     server.close()
+
+
+def test_an_upload_that_did_not_arrive_is_sent_again() -> None:
+    server = RawServer([b'{"error": "nothing of the request came"}'], status="408 Request Timeout")
+    remote = asked(server)
+    with pytest.raises(LostReplicaError, match="answers 408: nothing of the request came"):
+        events(remote)
+    assert remote.traffic.resent == 5
+    remote.release()
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["full", "again"])
+def test_a_server_that_did_not_take_the_request_has_no_image(kind: str) -> None:
+    refusal = json.dumps({"event": "error", "kind": kind, "text": "no"}).encode() + b"\n"
+    server = RawServer([refusal, line(RIGHT)])
+    remote = asked(server)
+    encoded = remote.encode(IMAGE)
+    with contextlib.suppress(UnreachableError):
+        list(remote.session(encoded).segment("the red mug"))
+    list(remote.session(encoded).segment("the red mug"))
+    assert remote.traffic.sent_frames == 2
+    assert remote.traffic.requests == (2 if kind == "full" else 3)
+    remote.release()
+    server.close()
+
+
+def test_a_refused_request_does_not_cut_the_next_one() -> None:
+    """Its connection is back in the pool and may be used by another request when the refusal is noticed."""
+    refused, done = threading.Event(), threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        _read(connection)
+        connection.sendall(b"HTTP/1.1 429 Full\r\ncontent-length: 0\r\n\r\n")
+        refused.set()
+        _read(connection)
+        done.wait(20)
+        text = line(RIGHT)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(text) + text)
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=(listening,), daemon=True).start()
+    connection = Connection(f"lisa://127.0.0.1:{listening.getsockname()[1]}/m", "", 30.0)
+    asked_often = itertools.count()
+
+    def busy() -> bool:
+        """Notices the refusal only when the other request waits for its answer."""
+        if next(asked_often):
+            refused.wait(20)
+            time.sleep(0.3)
+            other.start()
+            time.sleep(0.3)
+        return False
+
+    found: list[Any] = []
+    other = threading.Thread(target=lambda: found.extend(connection.stream(b"2", {}, lambda: False)), daemon=True)
+    with pytest.raises(UnreachableError, match="429"):
+        list(connection.stream(b"1", {}, busy))
+    done.set()
+    other.join(20)
+    assert [one["event"] for one in found] == ["finished"]
+    connection.close()
+    listening.close()
 
 
 def test_a_server_accepts_what_any_answer_timeout_of_the_node_makes_of_it() -> None:

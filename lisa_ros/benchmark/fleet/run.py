@@ -23,6 +23,7 @@ from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
+from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.simulation.tabletop import Tabletop
 
 _SETTINGS = RemoteSettings(jpeg_quality=0, timeout_s=60.0)
@@ -70,7 +71,7 @@ def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
     with serving(wanted.checkpoint, wanted.replicas, wanted.output, _WAIT_S) as server:
         remote = RemoteSegmenter(server.address, _SETTINGS)
         figures |= one_robot(remote, local, images)
-        figures |= _bytes(server.address, images)
+        figures |= _bytes(server.address, images, turn_of(COMMANDS[0], expected[0][0], 1))
         figures |= _on_a_slow_link(server.address, images)
         rounds = dict[int, list[Fleet]]()
         for _ in range(_ROUNDS):
@@ -112,7 +113,7 @@ def _images(count: int) -> list[Image]:
         return found
 
 
-def _bytes(server: str, images: Sequence[Image]) -> dict[str, float]:
+def _bytes(server: str, images: Sequence[Image], turn: Turn) -> dict[str, float]:
     """Bytes up, as JPEG, per command about a new and about a known image; each with a dialogue of one turn."""
     remote = RemoteSegmenter(server, replace(_SETTINGS, jpeg_quality=90))
     new, known = list[int](), list[int]()
@@ -120,7 +121,7 @@ def _bytes(server: str, images: Sequence[Image]) -> dict[str, float]:
         encoded = remote.encode(image)
         for sizes in (new, known):
             before = remote.traffic.sent_bytes
-            ask(remote, encoded, COMMANDS[0])
+            ask(remote, encoded, COMMANDS[0], [turn])
             sizes.append(remote.traffic.sent_bytes - before)
     raw = images[0].nbytes
     return {

@@ -3,7 +3,8 @@
 
 A replica works on up to `concurrent` commands at the same time, which share its time; decoding steps that they share
 cost less than the same steps one after the other (`gain`). A command about an image that the replica has not encoded
-takes longer. The front end (proxy, ingress, and on one machine the robots) needs processor time for each command.
+takes longer, and nothing is shared while it is encoded. The front end (proxy, ingress, and on one machine the robots)
+needs processor time for each command.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Costs:
         front_s: seconds of the front end, half before and half after the replica's.
         robot_s: seconds of a robot's own for each new image, before it asks: it compresses the image.
         gain: of n commands on a replica, each further one costs 1 - gain of what it costs alone. 0: they only share.
+        encode_s: the part of a new image's seconds in which it is encoded: no command shares that, whatever the gain.
     """
 
     new_s: Sequence[float]
@@ -41,6 +43,7 @@ class Costs:
     front_s: float = 0.0
     robot_s: float = 0.0
     gain: float = 0.0
+    encode_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,14 @@ class _Station:
 
     def __init__(self, gain: float = 0.0) -> None:
         self.left_s: dict[simpy.Event, float] = {}
+        self.unshared: set[simpy.Event] = set()
         self._gain = gain
 
     def rate(self) -> float:
         """Speed of each job, where 1 is that of a job alone."""
-        return 1 / (1 + (1 - self._gain) * (len(self.left_s) - 1))
+        sharing = len(self.left_s) - len(self.unshared)
+        steps = 1 + (1 - self._gain) * (sharing - 1) if sharing else 0.0
+        return 1 / (len(self.unshared) + steps)
 
 
 class _Machine:
@@ -103,10 +109,12 @@ class _Machine:
         self._stations.append(_Station(gain))
         return self._stations[-1]
 
-    def work(self, station: _Station, seconds: float) -> simpy.Event:
-        """A job of so many seconds; the event happens at its end."""
+    def work(self, station: _Station, seconds: float, *, shared: bool = True) -> simpy.Event:
+        """A job of so many seconds; the event happens at its end. The station's gain holds for jobs that are shared."""
         self._advance()
         done = self._environment.event()
+        if not shared:
+            station.unshared.add(done)
         station.left_s[done] = max(seconds, _DONE_S)
         self._change.succeed()
         self._change = self._environment.event()
@@ -135,6 +143,7 @@ class _Machine:
             for station in self._stations:
                 for done in [one for one, left_s in station.left_s.items() if left_s <= _DONE_S]:
                     del station.left_s[done]
+                    station.unshared.discard(done)
                     done.succeed()
 
 
@@ -180,7 +189,10 @@ def simulate(site: Site, costs: Costs, commands: int, seed: int = 0, until_s: fl
                 at = min(replicas, key=lambda one: (one.load, chance.random()))
             with at.places.request() as place:
                 yield place
-                yield machine.work(at.station, next(times))
+                encode_s = costs.encode_s if is_new else 0.0
+                if encode_s:
+                    yield machine.work(at.station, encode_s, shared=False)
+                yield machine.work(at.station, next(times) - encode_s)
             yield machine.work(front, costs.front_s / 2)
             (answers.new_s if is_new else answers.known_s).append(environment.now - began_s)
             answers.seconds = environment.now

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,7 +97,8 @@ def first_turn_that_fits(turns: int, free: Callable[[int], int], needed: int, ma
 
     Args:
         turns: number of turns.
-        free: positions of the context that remain where the history begins with a turn, counted from 0.
+        free: positions of the context that remain where the history begins with a turn, counted from 0. Each call
+            tokenizes a prompt, so as few turns as possible are tried.
         needed: positions that must remain for the answer.
         max_history_tokens: most positions that the history takes; 0: as many as fit.
 
@@ -108,7 +110,13 @@ def first_turn_that_fits(turns: int, free: Callable[[int], int], needed: int, ma
     if spare < 0:
         raise CommandError(f"The command is too long for the model by {-spare} tokens; say it in fewer words.")
     longest = min(spare, max_history_tokens or spare)
-    return next((first for first in range(turns) if alone - free(first) <= longest), turns)
+
+    def fits(first: int) -> bool:
+        return alone - free(first) <= longest
+
+    if turns and fits(0):
+        return 0
+    return bisect_left(range(turns), True, lo=min(1, turns), key=fits)
 
 
 @dataclass(frozen=True)
