@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros.cli.options import whole_number
-from lisa_ros.cli.parsing import CommandParser, Commands
+from lisa_ros.cli.parsing import CommandParser, Commands, with_option
 
 _FORMATS = "images with a JSON file each (ReasonSeg, LabelMe), with COCO's instances, or with masks as PNG"
 
@@ -31,7 +31,12 @@ def _add_check(actions: Any) -> None:
         "--output", type=Path, metavar="FOLDER", help="folder for sheet.png and check.html, which show the questions"
     )
     parser.add_argument(
-        "--show", type=whole_number, default=60, metavar="N", help="questions shown there (default: 60)"
+        "--show",
+        type=whole_number,
+        default=60,
+        metavar="N",
+        applies=with_option("output"),
+        help="questions shown there (default: 60)",
     )
     parser.set_defaults(run=check)
 
@@ -50,13 +55,17 @@ def check(options: argparse.Namespace) -> int:
     """Runs `lisa data check`; returns the exit status: 1 where something cannot be used."""
     from lisa_ros.datasets.own.contact_sheet import write_sheet
     from lisa_ros.datasets.own.inspection import inspect
-    from lisa_ros.datasets.own.reading import format_of, read_folder
+    from lisa_ros.datasets.own.reading import format_of, read_as
+    from lisa_ros.datasets.own.texts import texts_in, unused_texts
     from lisa_ros.segmentation.files.output_folders import make_output_folder
 
     if options.output is not None:
         make_output_folder(options.output)
-    print(f"{options.folder}: format {format_of(options.folder)}")
-    found = inspect(read_folder(options.folder))
+    form, texts = format_of(options.folder), texts_in(options.folder)
+    print(f"{options.folder}: format {form}")
+    samples = read_as(form, options.folder, texts)
+    found = inspect(samples)
+    found.problems += unused_texts(samples, texts)
     print("\n".join(found.lines()))
     if options.output is not None:
         print("\n".join(map(str, write_sheet(options.output, str(options.folder), found, options.show))))
@@ -64,7 +73,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def convert(options: argparse.Namespace) -> int:
-    """Runs `lisa data convert`; returns the exit status: 1 where an image was left out."""
+    """Runs `lisa data convert`; returns the exit status: 1 where an image or a text was left out."""
     from lisa_ros.datasets.own.converting import convert_data
     from lisa_ros.datasets.own.texts import read_texts
 

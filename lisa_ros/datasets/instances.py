@@ -37,14 +37,16 @@ class Instances:
         """Reads the file. COCO's own take some seconds and about 1 GB of memory, which `keep` frees.
 
         Raises:
-            DataError: it is missing, or no instances.json.
+            DataError: it is missing, no instances.json, or two of its images or annotations have the same id.
         """
         self.file = file
         content = read_json_file(file)
         try:
-            self._images = {int(image["id"]): image for image in content["images"]}
-            self._annotations = {int(annotation["id"]): annotation for annotation in content["annotations"]}
+            self._images = _by_number(file, "images", content)
+            self._annotations = _by_number(file, "annotations", content)
             self._categories = {one["id"]: _text(one["name"]) for one in content.get("categories", ())}
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{file} is no instances.json with images and annotations that have ids ({error!r})"
@@ -121,6 +123,16 @@ class Instances:
         if not isinstance(found, dict) or not isinstance(found.get("image_id"), int):
             raise DataError(f"{self.file} has no annotation {annotation} with an image_id")
         return self.image(found["image_id"])
+
+
+def _by_number(file: Path, what: str, content: Any) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for entry in content[what]:
+        number = int(entry["id"])
+        if number in found:
+            raise DataError(f"{file}: two of the {what} have the id {number}; each needs one of its own")
+        found[number] = entry
+    return found
 
 
 def _text(value: Any) -> str:

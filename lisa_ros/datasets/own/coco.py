@@ -69,8 +69,9 @@ def read_coco(file: Path, homes: list[Path], texts: Texts) -> list[Sample]:
         texts: see own.texts.
 
     Returns:
-        a sample for each image that has annotations, in the file's order. Images without any are left out, with a
-        warning. An image that is not found makes a sample with a problem.
+        a sample for each image that has annotations, in the file's order. Images without any, and annotations of images
+        that the file does not list, are left out, with a warning. An image that is not found makes a sample with a
+        problem.
 
     Raises:
         DataError: the file is damaged.
@@ -79,6 +80,9 @@ def read_coco(file: Path, homes: list[Path], texts: Texts) -> list[Sample]:
     labels: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for annotation, image, label in instances.labels():
         labels[image][label].append(annotation)
+    strange = len(labels.keys() - set(instances.numbers()))
+    if strange:
+        _log.warning("%s: annotations of images that it does not list are left out: of %d images", file, strange)
     bare = sum(number not in labels for number in instances.numbers())
     if bare:
         _log.warning("%s: images without an annotation are left out: %d of them", file, bare)

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lisa_ros.datasets.own.reading import format_of, read_as
-from lisa_ros.datasets.own.texts import Texts, texts_in
+from lisa_ros.datasets.own.texts import Texts, texts_in, unused_texts
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample
 from lisa_ros.datasets.shapes import mask_entry
 from lisa_ros.segmentation.files.atomic_files import write_json
@@ -31,7 +31,7 @@ def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tupl
         texts: label -> texts; None: those of the source's texts.json, where it has one.
 
     Returns:
-        (images written, the problems of those that were not).
+        (images written, the problems of those that were not, and of texts that no image needs).
 
     Raises:
         DataError: the source cannot be read, or already has this format.
@@ -42,9 +42,10 @@ def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tupl
     found = format_of(source)
     if found == "reason_seg":
         raise DataError(f"{source} already has ReasonSeg's format; there is nothing to convert")
-    samples = read_as(found, source, texts_in(source) if texts is None and source.is_dir() else texts or {})
+    texts = texts_in(source) if texts is None and source.is_dir() else texts or {}
+    samples = read_as(found, source, texts)
     make_output_folder(output)
-    problems = [sample.problem for sample in samples if sample.problem]
+    problems = [sample.problem for sample in samples if sample.problem] + unused_texts(samples, texts)
     written, names = 0, set[str]()
     for sample in tqdm([one for one in samples if one.problem is None], desc="converting", unit="image", disable=None):
         try:

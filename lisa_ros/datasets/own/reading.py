@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from lisa_ros.datasets.own.coco import looks_like_coco, read_coco
 from lisa_ros.datasets.own.labelme import read_labelme
 from lisa_ros.datasets.own.mask_images import mask_folder, read_mask_images
 from lisa_ros.datasets.own.texts import FILE as TEXTS_FILE
-from lisa_ros.datasets.own.texts import Texts, texts_in
+from lisa_ros.datasets.own.texts import Texts, texts_in, unused_texts
 from lisa_ros.datasets.reason_seg import read_annotated, read_reason_seg
 from lisa_ros.datasets.samples import DataError, Sample
 
@@ -20,6 +21,8 @@ Format = Literal["reason_seg", "labelme", "coco", "masks"]
 
 _OUR_KEYS = ("text", "objects", "dialogue")
 _LABELS_FILE = "labels.json"
+
+_log = logging.getLogger(__name__)
 
 
 def read_folder(folder: Path, texts: Texts | None = None) -> list[Sample]:
@@ -31,12 +34,17 @@ def read_folder(folder: Path, texts: Texts | None = None) -> list[Sample]:
         texts: label -> texts; None: those of the folder's texts.json, where it has one.
 
     Returns:
-        a sample for each image; what cannot be used makes a sample with a problem.
+        a sample for each image; what cannot be used makes a sample with a problem. Texts for a label that no image
+        has are left out, with a warning.
 
     Raises:
         DataError: the folder has none of these formats, or a file of all images is damaged.
     """
-    return read_as(format_of(folder), folder, texts_in(folder) if texts is None else texts)
+    texts = texts_in(folder) if texts is None else texts
+    samples = read_as(format_of(folder), folder, texts)
+    for sentence in unused_texts(samples, texts):
+        _log.warning("%s: %s", folder, sentence)
+    return samples
 
 
 def read_as(found: Format, folder: Path, texts: Texts) -> list[Sample]:
@@ -46,7 +54,7 @@ def read_as(found: Format, folder: Path, texts: Texts) -> list[Sample]:
     if found == "masks":
         return read_mask_images(folder, texts)
     if found == "reason_seg":
-        return read_reason_seg(folder)
+        return [*read_reason_seg(folder), *_without_image(folder, texts)]
     return list(_read_annotated(folder, texts))
 
 
@@ -118,6 +126,12 @@ def _read_annotated(folder: Path, texts: Texts) -> Iterator[Sample]:
         yield Sample(image.name, image, problem=f"{image} has no JSON file {image.with_suffix('.json').name} beside it")
 
 
+def _without_image(folder: Path, texts: Texts) -> Iterator[Sample]:
+    """Files beside which no image has their name."""
+    stems = {image.stem for image in image_files(folder)}
+    return (_read_one(file, None, texts) for file in _annotations(folder) if file.stem not in stems)
+
+
 def _read_one(file: Path, image: Path | None, texts: Texts) -> Sample:
     content = _json_or_none(file)
     if image is None:
@@ -126,7 +140,9 @@ def _read_one(file: Path, image: Path | None, texts: Texts) -> Sample:
         # LabelMe writes Windows' paths, too.
         image = file.parent / named.replace("\\", "/")
         if not named or not image.is_file():
-            return Sample(file.name, file, problem=f"{file} has no image: neither one of its name nor {named!r}")
+            kinds = ", ".join(IMAGE_SUFFIXES)
+            problem = f"{file} has no image ({kinds}): neither one of its name nor {named!r}"
+            return Sample(file.name, file, problem=problem)
     if not _is_labelme(file):
         return read_annotated(image, file)
     return read_labelme(image, file, content, texts)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lisa_ros.datasets.files import read_json_file
-from lisa_ros.datasets.samples import DataError, Round, Truth, shown
+from lisa_ros.datasets.samples import DataError, Round, Sample, Truth, shown
 
 FILE = "texts.json"
 """In a data set's folder: {"label": "text" or ["text", ...]}."""
@@ -47,3 +47,13 @@ def rounds_of(label: str, truth: Callable[[], Truth], texts: Texts) -> list[Roun
     """
     phrases = texts.get(label) or [label.replace("_", " ").strip()]
     return [Round(text, text.rstrip().endswith((".", "?", "!")), truth) for text in phrases]
+
+
+def unused_texts(samples: Iterable[Sample], texts: Texts) -> list[str]:
+    """A sentence for each label whose texts ask for nothing in the samples, as those of a misspelt label."""
+    asked = {one.text for sample in samples for one in sample.rounds}
+    return [
+        f"there are texts for {label!r}, but no usable image has an object with this label"
+        for label, phrases in texts.items()
+        if asked.isdisjoint(phrases)
+    ]

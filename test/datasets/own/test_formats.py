@@ -182,7 +182,10 @@ def test_coco_files_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFix
     content = json.loads(file.read_text())
     content["images"][0]["file_name"] = "gone.png"
     file.write_text(json.dumps(content))
+    content["annotations"] += [content["annotations"][0] | {"id": 90 + i, "image_id": 77} for i in range(2)]
+    file.write_text(json.dumps(content))
     (sample,) = read_folder(folder)
+    assert "annotations of images that it does not list are left out: of 1 images" in caplog.text
     assert "gone.png, is in none of" in (sample.problem or "")
     content["annotations"][0]["category_id"] = 99
     file.write_text(json.dumps(content))
@@ -191,6 +194,17 @@ def test_coco_files_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFix
     (folder / "annotations" / "val.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="several instances files; name one of them"):
         read_folder(folder)
+
+
+@pytest.mark.parametrize(("entries", "number"), [("images", 7), ("annotations", 1)])
+def test_coco_numbers_that_are_there_twice_are_refused(tmp_path: Path, entries: str, number: int) -> None:
+    """The later would take the earlier's place, and its image would lose objects."""
+    file = write_coco(tmp_path) / "annotations" / "instances.json"
+    content = json.loads(file.read_text())
+    content[entries].append(content[entries][0] | {"file_name": "b.png"})
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"two of the {entries} have the id {number}; each needs"):
+        read_folder(file)
 
 
 @pytest.mark.parametrize("empty", [[], [[900.0, 900.0, 950.0, 900.0, 950.0, 950.0]]], ids=["box alone", "outside"])
@@ -237,7 +251,8 @@ def test_masks_whose_values_or_colours_are_labels(tmp_path: Path, labels: str) -
         colours = np.array([[0, 0, 0], [200, 10, 10], [10, 10, 200]], dtype=np.uint8)
         pixels = colours[np.where(pixels == IGNORE, 0, pixels)]
         (tmp_path / labels).write_text(
-            "# label:color_rgb:parts:actions\nbackground:0,0,0::\nmug:200,10,10::\nplate:10,10,200::\n"
+            "\ufeffmug:200,10,10::\n# label:color_rgb:parts:actions\nbackground:0,0,0::\nplate:10,10,200::\n",
+            encoding="utf-8",
         )
     write_image(image.with_suffix(".png")).rename(image)
     mask.parent.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,32 @@ def test_the_command_prints_and_draws(folder: Path, tmp_path: Path, capsys: pyte
     assert main(["data", "check", str(folder)]) == 0
 
 
+def test_texts_of_a_misspelt_label_are_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "data"
+    write_image(folder / "images" / "a.png")
+    (folder / "masks" / "mug").mkdir(parents=True)
+    cv2.imwrite(str(folder / "masks" / "mug" / "a.png"), np.full((HEIGHT, WIDTH), 255, np.uint8))
+    (folder / "texts.json").write_text('{"mug": ["the mug"], "mugg": ["the cup"]}')
+    sentence = "there are texts for 'mugg', but no usable image has an object with this label"
+    assert main(["data", "check", str(folder)]) == 1
+    assert f"problems: 1\n  {sentence}" in capsys.readouterr().out
+    assert main(["data", "convert", str(folder), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.endswith(f"left out: {sentence}\n")
+    read_folder(folder)
+    assert caplog.messages == [f"{folder}: {sentence}"], "a training is warned"
+
+
+def test_a_json_file_without_an_image_is_a_problem(folder: Path) -> None:
+    before = len(read_folder(folder))
+    (folder / "b.jpg").rename(folder / "b.webp")
+    samples = read_folder(folder)
+    assert len(samples) == before
+    (problem,) = [one.problem or "" for one in samples if one.name == "b.json"]
+    assert f"{folder / 'b.json'} has no image (.jpg, .jpeg, .png): neither one of its name" in problem
+
+
 def test_what_the_command_refuses(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["data", "check", str(folder), "--output", str(tmp_path / "file")]) == 2
