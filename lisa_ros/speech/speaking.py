@@ -56,10 +56,10 @@ class Speaker:
         Args:
             say: one of options.SAY.
             command: with "command": the program, which gets the sentence on its standard input.
-            fault: takes one sentence where speaking failed.
+            fault: takes one sentence where speaking failed, "" when a sentence was spoken.
 
         Raises:
-            SpeechError: the program is not there, or none is named.
+            SpeechError: the program is not there, none is named, or its quotes are not closed.
         """
         self._program = _program(say, command)
         self._fault = fault
@@ -129,12 +129,17 @@ class Speaker:
         if process.returncode > 0:
             lines = complaint.strip().splitlines()
             self._fault(f"{self._program[0]} could not speak: {lines[-1] if lines else f'exit {process.returncode}'}.")
+        elif process.returncode == 0:
+            self._fault("")
 
 
 def _program(say: str, command: str) -> list[str]:
     if say == NONE:
         return []
-    program = ["espeak-ng"] if say == ESPEAK else shlex.split(command)
+    try:
+        program = ["espeak-ng"] if say == ESPEAK else shlex.split(command)
+    except ValueError as error:
+        raise SpeechError(f"Parameter say_command is {command!r}, and cannot be read: {error}.") from error
     if not program:
         raise SpeechError("With say: command, the parameter say_command must name a program that speaks.")
     if shutil.which(program[0]) is None:

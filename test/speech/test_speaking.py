@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spoken answers."""
 
+import shlex
 import sys
 import threading
 import time
@@ -57,7 +58,7 @@ def test_sentences_are_spoken_one_after_the_other_and_can_be_stopped(tmp_path: P
     speaker.hush()
     until(lambda: not speaker.speaking)
     assert "never" not in said.read_text()
-    assert faults == []
+    assert not any(faults)
     speaker.close()
 
 
@@ -71,12 +72,28 @@ def test_a_program_that_fails_is_reported() -> None:
     speaker.close()
 
 
+def test_a_fault_ends_with_the_next_sentence_that_is_spoken(tmp_path: Path) -> None:
+    faults: list[str] = []
+    code = f"import pathlib, sys; sys.exit(3 * pathlib.Path({str(tmp_path / 'unplugged')!r}).exists())"
+    speaker = Speaker("command", f"{sys.executable} -c {shlex.quote(code)}", faults.append)
+    (tmp_path / "unplugged").touch()
+    speaker.say("Hello.")
+    until(lambda: faults)
+    (tmp_path / "unplugged").unlink()
+    speaker.say("Hello again.")
+    until(lambda: len(faults) > 1)
+    speaker.close()
+    assert "could not speak" in faults[0] and faults[1] == ""
+
+
 def test_a_program_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SpeechError, match="'espeak-ng', which is to speak the answers, is not installed; type: sudo"):
         Speaker("espeak-ng")
     with pytest.raises(SpeechError, match="say_command must name a program"):
         Speaker("command", "  ")
+    with pytest.raises(SpeechError, match=r"Parameter say_command is .*'x.*, and cannot be read: No closing quotation"):
+        Speaker("command", "espeak 'x")
     threads = threading.active_count()
     Speaker("none").say("Nothing happens.")
     assert threading.active_count() == threads

@@ -2,6 +2,7 @@
 """Sound is resampled and cut into utterances."""
 
 import struct
+import uuid
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,10 @@ class Loudness:
 
     def reset(self) -> None:
         pass
+
+
+PCM = uuid.UUID("00000001-0000-0010-8000-00aa00389b71").bytes_le
+"""How an extensible WAV file says that it holds PCM."""
 
 
 def wav_header(*, form: int, bits: int) -> bytes:
@@ -163,6 +168,20 @@ def test_wav_files_of_any_width_hold_the_same_sound(tmp_path: Path, width: int, 
     # A recording that was broken off: what is there is used.
     file.write_bytes(file.read_bytes()[: -len(frames) // 2 - 1])
     assert len(read_wav(file)) == pytest.approx(RATE / 2, abs=5)
+
+
+@pytest.mark.parametrize("before", [b"", b"JUNK\x03\0\0\0abc\0"])
+def test_pcm_of_the_extensible_kind_is_read(tmp_path: Path, before: bytes) -> None:
+    """As most programs write 24 bits."""
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, RATE, 3 * RATE, 3, 24, 22, 24, 4) + PCM
+    parts = b"WAVE" + before + b"fmt " + struct.pack("<I", len(form)) + form
+    parts += b"data" + struct.pack("<I", 3 * RATE) + b"\0\0\x40" * RATE
+    file = tmp_path / "extensible.wav"
+    file.write_bytes(b"RIFF" + struct.pack("<I", len(parts)) + parts)
+    assert np.array_equal(read_wav(file), np.full(RATE, 0.5, np.float32))
+    file.write_bytes(file.read_bytes().replace(PCM, b"\3" + PCM[1:]))
+    with pytest.raises(AudioError, match="no WAV file of PCM"):
+        read_wav(file)
 
 
 @pytest.mark.parametrize(

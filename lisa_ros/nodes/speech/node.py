@@ -24,6 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import SetBool
 
+from lisa_ros.fleet.connection import is_remote
+from lisa_ros.models.common.checkpoints.hub import find_folder
 from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.msg import Audio, Heard, Segmentation
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
@@ -51,7 +53,7 @@ from lisa_ros.speech.audio.utterances import Timing
 from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.phrases import Meaning, WakePhrase
 from lisa_ros.speech.language.understanding import Understood
-from lisa_ros.speech.language.vocabulary import model_vocabulary, read_vocabulary
+from lisa_ros.speech.language.vocabulary import FILE_NAME, Vocabulary, model_vocabulary, read_vocabulary
 from lisa_ros.speech.listener import Event, Final, Partial
 from lisa_ros.speech.options import WAKE_PHRASE, Rules
 from lisa_ros.speech.recognition.loading import load_recognizer
@@ -84,6 +86,7 @@ class Speech(Node):
         self._counts = dict.fromkeys(Meaning, 0)
         self._silent_until_s = 0.0
         self._pressed = False
+        self._wrong_audio_of = ""
         self._stop = threading.Event()
         self._file = read_wav(_file(self._declared)) if self._declared.audio == FILE else None
         self._speaker = Speaker(self._declared.say, self._declared.say_command, self._fault("speaker"))
@@ -169,8 +172,11 @@ class Speech(Node):
         try:
             samples = mono(from_int16(np.asarray(message.samples, dtype=np.int16)), max(1, message.channels))
         except AudioError as error:
+            self._wrong_audio_of = operator
             self._fault("audio")(str(error))
             return
+        if len(samples) and operator == self._wrong_audio_of:  # another's sound says nothing about it
+            self._fault("audio")("")
         if message.mode == LISTENING and self._is_deaf():
             return
         if message.mode == PUSH_TO_TALK:
@@ -319,9 +325,15 @@ def _file(parameters: SpeechParameters) -> Path:
     return Path(parameters.file).expanduser()
 
 
+def _model_vocabulary(checkpoint: str) -> Vocabulary:
+    """Of a checkpoint as lisa_node's parameter names it; a model server has none for us."""
+    if is_remote(checkpoint):
+        return Vocabulary()
+    return model_vocabulary(find_folder(checkpoint, files=(FILE_NAME,)) if checkpoint else embedded_checkpoint())
+
+
 def _settings(parameters: SpeechParameters) -> Settings:
-    checkpoint = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else embedded_checkpoint()
-    vocabulary = model_vocabulary(checkpoint)
+    vocabulary = _model_vocabulary(parameters.checkpoint)
     if parameters.vocabulary:
         vocabulary |= read_vocabulary(Path(parameters.vocabulary).expanduser())
     if parameters.listen == WAKE_PHRASE:

@@ -58,7 +58,11 @@ class SpeechParameters:
     )
     wake_phrase: str = _text("hey robot", "Phrase that commands begin with; any phrase of the recogniser's language.")
     vocabulary: str = _text("", "Text file of words and phrases that operators use, one a line.")
-    checkpoint: str = _text("", "Folder of the segmentation model, for its vocabulary.txt. Empty: the embedded one.")
+    checkpoint: str = _text(
+        "",
+        "Checkpoint of the segmentation node, for its vocabulary.txt: folder or Hugging Face id. Empty: the embedded"
+        " one.",
+    )
     confirm_below: float = _number(0.0, "Confidence below which the node asks before it sends a command.", 0.0, 1.0)
     end_silence: float = _number(0.6, "Silence that ends an utterance, seconds.", 0.2, 5.0)
     record_folder: str = _text("", "Folder where utterances and their texts are stored. Empty: nothing is stored.")

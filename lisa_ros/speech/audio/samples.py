@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import wave
 from pathlib import Path
 
@@ -20,6 +22,10 @@ NO_SOUND: Samples = np.zeros(0, dtype=np.float32)
 
 _LEAST_RATE, _MOST_RATE = 4000, 384_000
 _MOST_CHANNELS = 64
+
+_PCM, _EXTENSIBLE = struct.pack("<H", 1), struct.pack("<H", 0xFFFE)
+_PCM_SUBFORMAT = _PCM + bytes.fromhex("000000001000800000aa00389b71")
+"""KSDATAFORMAT_SUBTYPE_PCM: what an extensible WAV file holds is said there."""
 
 
 class AudioError(SpeechError):
@@ -79,7 +85,7 @@ def read_wav(file: Path) -> Samples:
         AudioError: it cannot be read, holds another kind of sound, or none.
     """
     try:
-        with wave.open(str(file), "rb") as opened:
+        with wave.open(io.BytesIO(_plain(file.read_bytes())), "rb") as opened:
             rate, channels, width = opened.getframerate(), opened.getnchannels(), opened.getsampwidth()
             data = opened.readframes(opened.getnframes())
     except OSError as error:
@@ -94,6 +100,18 @@ def read_wav(file: Path) -> Samples:
     if not usable:
         raise AudioError(f"The sound file {file} has no sound.")
     return Resampler(rate).resample(mono(_from_pcm(data[:usable], width), channels), last=True)
+
+
+def _plain(wav: bytes) -> bytes:
+    """A WAV file whose PCM is not marked as extensible, which Python 3.11 does not read; its samples are the same."""
+    at = len(b"RIFF....WAVE")
+    while wav[at : at + 4] not in (b"fmt ", b""):
+        at += 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
+        at += at % 2
+    form = at + 8
+    if wav[form : form + 2] == _EXTENSIBLE and wav[form + 24 : form + 40] == _PCM_SUBFORMAT:
+        return wav[:form] + _PCM + wav[form + 2 :]
+    return wav
 
 
 def _from_pcm(data: bytes, width: int) -> Samples:

@@ -185,6 +185,8 @@ def test_wrong_sound_is_refused_and_the_node_goes_on(ear: Ear) -> None:
     wait_until(lambda: any("not whole frames of 2" in one.message for one in ear.diagnostics), "the diagnostics")
     nothing = ear.hold(np.zeros(RATE, np.float32), "eve")
     assert (nothing.meaning, nothing.detail) == (Heard.IGNORED, "No words were heard.")
+    mended = len(ear.diagnostics)
+    wait_until(lambda: any("not whole" not in one.message for one in ear.diagnostics[mended:]), "the end of the fault")
     # A sender that ends while its button is held: what it sent is understood.
     ear.send(said("Where is the yellow ring?", "slt"), Audio.PUSH_TO_TALK, "eve")
     wait_until(lambda: [one for one in ear.finals("eve") if one.meaning == Heard.COMMAND], "the command")
@@ -253,6 +255,8 @@ def test_without_a_microphone_and_without_lisa_it_lives_and_says_so() -> None:
         (("audio:=file", "file:=/no/such.wav"), "/no/such.wav cannot be read: No such file"),
         (("wake_phrase:='...'",), "has no word"),
         (("vocabulary:=/no/words.txt",), "/no/words.txt cannot be read"),
+        (("checkpoint:=/no/model",), "/no/model is not a folder; a checkpoint is a folder, or a Hugging Face id"),
+        (("say:=command", 'say_command:="espeak \'x"'), 'Parameter say_command is "espeak \'x"'),
         (("confirm_below:=2.0",), "confirm_below must be a number with a decimal point from 0 to 1"),
     ],
 )
