@@ -21,6 +21,7 @@ from lisa_ros.bags.video import Video
 from lisa_ros.bags.writing import OutputBag, Storage
 from lisa_ros.images.decoding import rgb_from
 from lisa_ros.segmentation.errors import ImageError, LisaError
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.interface import Segmenter
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -112,6 +113,7 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
     if job.output.exists():
         raise LisaError(f"{job.output} exists already; name another output, or delete it")
     job.output.parent.mkdir(parents=True, exist_ok=True)
+    _check_files(job)
     bag = open_bag(job.source)
     try:
         _check_topics(bag, job.topics)
@@ -120,6 +122,22 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
         return _Run(job, bag, commands, journal, load(), report_progress).run()
     finally:
         bag.close()
+
+
+def _check_files(job: BagJob) -> None:
+    """What is written beside the bag, so that nobody learns after all answers that it cannot be."""
+    taken = {job.output.resolve()}
+    for option, file in (("--video", job.video), ("--report", job.report)):
+        if file is None:
+            continue
+        if file.resolve() in taken:
+            raise LisaError(f"{option} {file} is the name of another output; name a file of its own")
+        if file.is_dir():
+            raise LisaError(f"{option} {file} is a folder; name a file")
+        if option == "--video" and file.suffix.lower() != ".mp4":
+            raise LisaError(f"{option} {file} must end in .mp4")
+        make_output_folder(file.parent)
+        taken.add(file.resolve())
 
 
 def _check_topics(bag: Bag, topics: Topics) -> None:

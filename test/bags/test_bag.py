@@ -252,6 +252,30 @@ def test_commands_are_read_as_they_are_written(tmp_path: Path) -> None:
     file.write_text("# times\n1 a: x\n\nno time\n")
     with pytest.raises(LisaError, match="line 4: 'no time' is not a command with its time"):
         read_commands(file)
+    file.write_bytes(b"\xef\xbb\xbf1 a: x\n")  # with a byte order mark, as editors on Windows save it
+    assert read_commands(file) == [BagCommand(1.0, "a", "x")]
+    file.write_bytes("1 a: das Gef\xe4\xdf\n".encode("latin-1"))
+    with pytest.raises(LisaError, match=r"commands\.txt is no text in UTF-8"):
+        read_commands(file)
+
+
+def test_files_beside_the_bag_that_cannot_be_written_are_refused_before_the_model_is_loaded(
+    tmp_path: Path, recorded: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for files, sentence in (
+        ({"report": tmp_path / "out"}, "--report .*out is the name of another output"),
+        ({"video": tmp_path / "a.mp4", "report": tmp_path / "a.mp4"}, "--report .* is the name of another output"),
+        ({"report": tmp_path}, "--report .* is a folder; name a file"),
+        ({"report": tmp_path / "file" / "r.html"}, "file is a file; name a folder"),
+        ({"video": tmp_path / "film.avi"}, r"--video .*film\.avi must end in \.mp4"),
+    ):
+        job = BagJob(recorded, tmp_path / "out", ALL, COMMANDS, **files)
+        with pytest.raises(LisaError, match=sentence):
+            run_bag(job, _not_loaded, lambda _: None)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file"], "nothing is left of a refused run"
+    run(recorded, tmp_path / "out", report=tmp_path / "new" / "report.html")
+    assert (tmp_path / "new" / "report.html").is_file()
 
 
 def test_video_report_and_progress(tmp_path: Path, recorded: Path) -> None:

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     isolate()
     share_memory()
     options.output.mkdir(parents=True, exist_ok=True)
+    film = _film(options.gif)
     lisa = {
         "dialogue_file": json.dumps(""),
         "gripper_opening": OPENING_M,
@@ -49,14 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         with running({"lisa_node": node_command("lisa_node", _NAMESPACE, lisa)}, options.output) as (node,):
-            trials = _trials(options, node.check)
+            trials = _trials(options, film, node.check)
+        report.save(options.output / "pick.json", trials)
+        if film is not None and trials:
+            film.save(options.gif)
     except (DemoError, OSError) as error:
         print(f"pick: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("pick: interrupted", file=sys.stderr)
         return 130
-    report.save(options.output / "pick.json", trials)
     print(f"\n{report.report(trials)}\n\nNumbers: {options.output / 'pick.json'}")
     return 0
 
@@ -64,18 +67,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lisa_ros.demo.pick", description=__doc__)
     parser.add_argument("text", nargs="?", help="the command; left out: a question of the table's families per scene")
-    parser.add_argument("--scenes", type=int, default=5, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--scenes", type=_number_of_scenes, default=5, help="number of scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1000, help="of the first scene (default: %(default)s)")
     parser.add_argument("--depth", choices=list(KINDS), default="10 % holes", help="the camera (default: 10 %% holes)")
     parser.add_argument("--checkpoint", type=Path, help="folder of a checkpoint (default: the package's own)")
-    parser.add_argument("--gif", type=Path, help="also write a film of the scenes here")
+    parser.add_argument("--gif", type=_gif, help="also write a film of the scenes here")
     parser.add_argument("--output", type=Path, default=Path("output/pick"), help="folder (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=120.0, help="longest wait for the node, s (%(default)g)")
     return parser
 
 
-def _trials(options: argparse.Namespace, check: Callable[[], None]) -> list[Trial]:
-    film = Film() if options.gif else None
+def _number_of_scenes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _gif(text: str) -> Path:
+    file = Path(text)
+    if file.suffix.lower() != ".gif":
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .gif")
+    return file
+
+
+def _film(file: Path | None) -> Film | None:
+    if file is None:
+        return None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return Film()
+
+
+def _trials(options: argparse.Namespace, film: Film | None, check: Callable[[], None]) -> list[Trial]:
     trials: list[Trial] = []
     with _robot(options, film) as robot, LisaClient(f"{_NAMESPACE}/lisa") as client:
         if not client.wait_until_ready(options.timeout):
@@ -95,8 +117,6 @@ def _trials(options: argparse.Namespace, check: Callable[[], None]) -> list[Tria
             if len(trials) == options.scenes:
                 break
         progress.close()
-    if film is not None:
-        film.save(options.gif)
     return trials
 
 
