@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, load_options
+from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, load_options, ros_name
 from lisa_ros.cli.parsing import CommandParser
 from lisa_ros.cli.segment import EMBEDDED_NOTE
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
         help="time, operator and text, such as '12.5s operator1: the red mug'; repeatable",
     )
     parser.add_argument("--commands", type=Path, metavar="FILE", help="a file with one such command per line")
-    parser.add_argument("--prefix", default="/lisa", help="beginning of the topics in OUT (default: %(default)s)")
+    parser.add_argument(
+        "--prefix", type=_prefix, default="/lisa", help="beginning of the topics in OUT (default: %(default)s)"
+    )
     parser.add_argument(
         "--storage", choices=("mcap", "sqlite3"), default="mcap", help="file format of OUT (default: %(default)s)"
     )
@@ -65,6 +67,11 @@ def add(commands: Any) -> None:
     add_load_options(parser)
     add_max_new_tokens(parser)
     parser.set_defaults(run=run)
+
+
+def _prefix(text: str) -> str:
+    """An argument's type: a ROS name; "/" is no prefix."""
+    return ros_name(text.rstrip("/")) if text.strip("/") else ""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,12 +12,18 @@ from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
 from lisa_ros.segmentation.errors import LisaError, how_to_install
 
+_LOADS = with_value("what", "model", "node", text="to `lisa benchmark model` and `node`", positional=True)
+_CHECKPOINT = with_value(
+    "what", "model", "node", "fleet", text="to `lisa benchmark model`, `node` and `fleet`", positional=True
+)
 _MODEL = with_value("what", "model", text="to `lisa benchmark model`", positional=True)
 
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser: CommandParser = commands.add_parser("benchmark", help="measure how fast a model, or the node, answers")
+    add_load_options(parser)
+    parser.restrict(_LOADS, unless=())
     parser.add_argument(
         "what",
         choices=("model", "node", "fleet", "console"),
@@ -41,9 +47,12 @@ def add(commands: Any) -> None:
         help="sizes of a model with random weights, or the embedded model (default: %(default)s)",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FOLDER|ID", help="LISA checkpoint to measure instead of a shape"
+        "--checkpoint",
+        type=Path,
+        metavar="FOLDER|ID",
+        applies=_CHECKPOINT,
+        help="LISA checkpoint to measure instead of a shape",
     )
-    add_load_options(parser)
     parser.add_argument(
         "--against", choices=AGAINST, applies=_MODEL, help="also compute as the public code does, and print the ratios"
     )

@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, count, load_options
+from lisa_ros.cli.options import add_checkpoint, add_load_options, add_max_new_tokens, count, load_options, ros_name
+from lisa_ros.cli.parsing import CommandParser, with_option, without
 from lisa_ros.models.loading import load_segmenter
 from lisa_ros.segmentation.errors import LisaError
 
@@ -22,17 +24,28 @@ _DISPLAYS = ("auto", "kitty", "iterm2", "sixel", "blocks", "none")
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser = commands.add_parser(
+    parser: CommandParser = commands.add_parser(
         "chat", help="have a dialogue in the terminal: about images, with a camera, or with a running node"
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--image", type=Path, metavar="FILE|FOLDER", help="an image, or a folder of images")
     source.add_argument("--camera", type=count, metavar="NUMBER", help="a camera of this computer, for example 0")
     source.add_argument("--ros", action="store_true", help="talk to a running lisa_node")
+    add_checkpoint(parser)
+    add_load_options(parser)
+    add_max_new_tokens(parser)
+    parser.restrict(without("ros"), unless=())  # a running node has its own model
+    with_ros = with_option("ros")
     parser.add_argument(
-        "--node", default="lisa", help="with --ros: the node's name with its namespace (default: %(default)s)"
+        "--node",
+        type=ros_name,
+        default="/lisa",
+        applies=with_ros,
+        help="with --ros: the node's name with its namespace (default: %(default)s)",
     )
-    parser.add_argument("--operator", default="default", help="with --ros: your operator_id (default: %(default)s)")
+    parser.add_argument(
+        "--operator", default="default", applies=with_ros, help="with --ros: your operator_id (default: %(default)s)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("output/chat"), help="folder for overlays and /save (default: %(default)s)"
     )
@@ -42,9 +55,6 @@ def add(commands: Any) -> None:
         default="auto",
         help="how the terminal shows images; none: overlays are written to files (default: what the terminal can)",
     )
-    add_checkpoint(parser)
-    add_load_options(parser)
-    add_max_new_tokens(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,10 +71,17 @@ def run(options: argparse.Namespace) -> int:
     names = source.names if source is not None else lambda: []
     try:
         session = ChatSession(dialogue, source, options.output, protocol)
-        session.run(typed_lines(names, _history()) if sys.stdin.isatty() else sys.stdin)
+        session.run(typed_lines(names, _history()) if sys.stdin.isatty() else _piped_lines())
     finally:
         dialogue.close()
     return 0
+
+
+def _piped_lines() -> Iterator[str]:
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as error:
+        raise LisaError(f"what comes on standard input is no text in {sys.stdin.encoding} ({error})") from error
 
 
 def _source(options: argparse.Namespace) -> Source | None:

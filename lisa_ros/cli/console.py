@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.cli.parsing import with_option
 from lisa_ros.segmentation.errors import LisaError
 
 _RATE_HZ = 15.0
@@ -29,8 +30,17 @@ def add(commands: Any) -> None:
         "--cameras", default="", metavar="NAMESPACES", help="namespaces of several cameras, as front,wrist"
     )
     parser.add_argument("--simulated", action="store_true", help="start a simulated camera and the node, too")
-    parser.add_argument("--seed", type=int, default=92, help="scene of the simulated camera (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("output/console"), help="folder of the logs of --simulated")
+    simulated = with_option("simulated")
+    parser.add_argument(
+        "--seed", type=int, default=92, applies=simulated, help="scene of the simulated camera (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output/console"),
+        applies=simulated,
+        help="folder of the logs of --simulated",
+    )
     parser.set_defaults(run=run)
 
 

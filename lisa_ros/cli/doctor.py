@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
+from lisa_ros.cli.options import ros_name
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.loading import embedded_checkpoint, model_of
 from lisa_ros.models.registry import registry
@@ -34,10 +35,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, default=embedded_checkpoint(), help="checkpoint folder (default: the embedded model)"
     )
-    parser.add_argument("--image", default="/image", help="the camera's topic (default: %(default)s)")
-    parser.add_argument("--depth", default="/depth", help="the topic of depth images (default: %(default)s)")
-    parser.add_argument("--camera-info", default="/camera_info", help="the topic of intrinsics (default: %(default)s)")
-    parser.add_argument("--node", default="/lisa", help="the node's full name (default: %(default)s)")
+    for flag, default, what in (
+        ("--image", "/image", "the camera's topic"),
+        ("--depth", "/depth", "the topic of depth images"),
+        ("--camera-info", "/camera_info", "the topic of intrinsics"),
+        ("--node", "/lisa", "the node's full name"),
+    ):
+        parser.add_argument(flag, type=ros_name, default=default, help=f"{what} (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="how long to listen to the topics, s (default: %(default)s)"
     )

@@ -24,11 +24,14 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs it; returns the exit status: 1 where a file could not be changed, for example because its node runs."""
+    """Runs it; returns the exit status: 1 where no file is there, or one cannot be changed since its node runs."""
     from lisa_ros.dialogue.store import DialogueStore, StoreError
 
-    failed = False
-    for file in options.dialogue_file or _files():
+    files = options.dialogue_file or sorted(_home().glob("*.sqlite"))
+    if not files:
+        print(f"{_home()} has no dialogue file; name one with --dialogue-file, or the nodes' folder with ROS_HOME")
+    failed = not files
+    for file in files:
         if not file.is_file():
             print(f"{file}: there is no such file")
             failed = True
@@ -46,6 +49,5 @@ def run(options: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _files() -> list[Path]:
-    home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-    return sorted((home / "lisa_ros").glob("*.sqlite"))
+def _home() -> Path:
+    return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "lisa_ros"

@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_warnings()
     options = _parser().parse_args(arguments)
     try:
+        options.parser.check(options)  # of all that needs no checkpoint: finding one can be a download
         _find_checkpoint(options)
         options.parser.check(options)
         ended = int(options.run(options))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,18 @@ from lisa_ros.models.common.options import (
     LoadOptions,
 )
 from lisa_ros.models.loading import description_of, embedded_checkpoint
+
+_ROS_NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+
+
+def ros_name(text: str) -> str:
+    """An argument's type: the full name of a node or topic; "lisa" is "/lisa"."""
+    name = f"/{text.removeprefix('/')}"
+    if not _ROS_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name in ROS; one such as /lisa or /front/lisa is expected, of letters, digits and _"
+        )
+    return name
 
 
 def whole_number(text: str) -> int:

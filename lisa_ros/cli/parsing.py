@@ -56,10 +56,19 @@ def with_value(name: str, *values: Any, text: str = "", positional: bool = False
     )
 
 
+def with_option(name: str) -> Condition:
+    """The option applies only where another one is given, one with a value or a switch."""
+    return Condition(f"with --{name.replace('_', '-')}", lambda options: _is_given(options, name))
+
+
 def without(name: str) -> Condition:
-    """The option applies only where another one is not given."""
-    flag = f"--{name.replace('_', '-')}"
-    return Condition(f"without {flag}", lambda options: getattr(options, name) is None)
+    """The option applies only where another one, one with a value or a switch, is not given."""
+    return Condition(f"without --{name.replace('_', '-')}", lambda options: not _is_given(options, name))
+
+
+def _is_given(options: argparse.Namespace, name: str) -> bool:
+    value = getattr(options, name)
+    return value is not None and value is not False
 
 
 class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # no generic at run time

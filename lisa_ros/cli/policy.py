@@ -7,12 +7,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.cli.options import ros_name
+
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser("policy", help="write a policy file for SROS2 from the nodes that run")
-    parser.add_argument("--node", default="/lisa", help="the LISA node's full name (default: %(default)s)")
-    parser.add_argument("--console", default="/console", help="the console's full name (default: %(default)s)")
+    parser.add_argument(
+        "--node", type=ros_name, default="/lisa", help="the LISA node's full name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--console", type=ros_name, default="/console", help="the console's full name (default: %(default)s)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("lisa.policy.xml"), help="file to write (default: %(default)s)"
     )

@@ -40,7 +40,11 @@ def add(commands: Any) -> None:
     parser: CommandParser = commands.add_parser("segment", help="find in an image the objects that a sentence means")
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="any format that OpenCV reads")
     parser.add_argument(
-        "--text", action="append", required=True, help="the command; repeatable: the turns of one dialogue"
+        "--text",
+        type=_text,
+        action="append",
+        required=True,
+        help="the command; repeatable: the turns of one dialogue",
     )
     parser.add_argument(
         "--reference",
@@ -83,6 +87,13 @@ def add(commands: Any) -> None:
     add_fusion_scales(parser)
     add_max_new_tokens(parser, with_value("answer", "full"))
     parser.set_defaults(run=run)
+
+
+def _text(text: str) -> str:
+    """An argument's type: refused before the model is loaded, which refuses it, too."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the text is empty; say what to look for")
+    return text
 
 
 class AddReference(argparse.Action):

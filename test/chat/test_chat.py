@@ -61,6 +61,17 @@ def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:
     assert ended.returncode == 2 and "has no images" in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_lines_in_another_encoding_end_a_chat_with_a_sentence(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "utf8", "-m", "lisa_ros.cli", "chat", "--image", str(folder / "b.png")]
+    given = "/help\nder gr\xfcne Becher\n".encode("latin-1")
+    ended = subprocess.run(
+        [*command, "--output", str(tmp_path)], input=given, env=private_environment(), capture_output=True, timeout=200
+    )
+    said = ended.stderr.decode()
+    assert ended.returncode == 2 and "Traceback" not in said
+    assert said.splitlines()[-1].startswith("lisa chat: what comes on standard input is no text in utf-8 (")
+
+
 def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
     with probing("lisa") as probe, started(scripted_node()) as process:
         probe.wait_for_node(process)
@@ -69,7 +80,7 @@ def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
         probe.ask_about(camera_images.message("rgb8"), "red")
         lines = ["the red part", "forbidden", "history", "/undo", "/reset", "/undo", "/undo", "/image", "/save"]
         printed = chat(lines, "--ros", "--operator", "ann", "--output", str(tmp_path))
-    assert "node lisa, operator ann" in printed and "red part is" in printed and "1: red part, " in printed
+    assert "node /lisa, operator ann" in printed and "red part is" in printed and "1: red part, " in printed
     assert "! The model does not take this word." in printed and "History: the red part" in printed
     assert "The dialogue with its turns (1) is forgotten" in printed and "The dialogue has 1 turns now." in printed
     assert "The dialogue has 0 turns now." in printed and "! the node's camera gives the images" in printed

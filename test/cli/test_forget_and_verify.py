@@ -40,6 +40,14 @@ def test_no_byte_of_an_operators_texts_stays(
     assert main(["forget", "ben", "--dialogue-file", str(tmp_path / "none.sqlite")]) == 1
 
 
+def test_a_folder_without_dialogues_is_no_successful_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    assert main(["forget", "anna"]) == 1
+    assert f"{tmp_path / 'lisa_ros'} has no dialogue file; name one with --dialogue-file" in capsys.readouterr().out
+
+
 def test_every_difference_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clip").mkdir()
     for name in ("config.json", "model.safetensors", "clip/config.json"):

@@ -96,6 +96,16 @@ def folders(tmp_path: Path) -> dict[str, str]:
         (["benchmark", "--shape", "mini", "--checkpoint", "{lisa}"], "--shape applies only without --checkpoint"),
         (["benchmark", "--parts", "flood"], "--parts applies only to `lisa benchmark node`\n"),
         (["benchmark", "node", "--tokens", "8"], "--tokens applies only to `lisa benchmark model`"),
+        (["benchmark", "console", "--checkpoint", "{lisa}"], "to `lisa benchmark model`, `node` and `fleet`\n"),
+        (["benchmark", "console", "--device", "cpu"], "--device applies only to `lisa benchmark model` and `node`\n"),
+        (["benchmark", "fleet", "--quantization", "4bit"], "--quantization applies only to `lisa benchmark model` and"),
+        (["chat", "--camera", "0", "--node", "front/lisa"], "--node applies only with --ros\n"),
+        (["chat", "--image", "a.png", "--operator", "ann"], "--operator applies only with --ros\n"),
+        (["chat", "--ros", "--quantization", "4bit"], "--quantization applies only without --ros\n"),
+        (["chat", "--ros", "--max-new-tokens", "9"], "--max-new-tokens applies only without --ros\n"),
+        (["console", "--seed", "3"], "--seed applies only with --simulated\n"),
+        (["console", "--output", "o"], "--output applies only with --simulated\n"),
+        (["data", "check", "d", "--show", "3"], "--show applies only with --output\n"),
         ([*FINETUNE, "--rank", "0", "--alpha", "3"], "--alpha applies only with LoRA; --rank is 0"),
         (
             ["convert", "{lisa}", "o", "--quantization", "none", "--device", "cpu"],
@@ -113,6 +123,38 @@ def test_an_option_without_effect_is_refused_by_name(
     assert said.count("\n") == 1, "one sentence"
 
 
+def test_no_checkpoint_is_looked_for_that_has_no_effect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of the hub would be downloaded."""
+    monkeypatch.setattr("lisa_ros.cli.main.find_folder", lambda checkpoint: pytest.fail(f"{checkpoint} is looked for"))
+    assert main(["chat", "--ros", "--checkpoint", "somebody/lisa"]) == 2
+    assert capsys.readouterr().err == "lisa chat: --checkpoint applies only without --ros\n"
+
+
+@pytest.mark.parametrize("command", [["chat", "--ros"], ["policy"], ["doctor"]], ids=lambda command: command[0])
+def test_a_node_s_name_is_taken_with_and_without_its_first_slash(command: list[str]) -> None:
+    names = [_parser().parse_args([*command, "--node", name]).node for name in ("lisa", "/lisa", "front/lisa")]
+    assert names == ["/lisa", "/lisa", "/front/lisa"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["chat", "--ros", "--node", "my lisa"],
+        ["policy", "--console", "front-console"],
+        ["doctor", "--image", "/camera/1"],
+        ["bag", "b", "o", "--image", "/i", "--prefix", "my robot"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_is_no_name_in_ros_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert f"argument {arguments[-2]}: {arguments[-1]!r} is no name in ROS" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -121,6 +163,7 @@ def test_an_option_without_effect_is_refused_by_name(
         ([*SEGMENT, "--xyzzy"], "there is no option --xyzzy."),
         ([*SEGMENT, "-q"], "there is no option -q."),
         ([*SEGMENT, "more"], "unexpected argument 'more'"),
+        (["segment", "--image", "a.png", "--text", " ", "--output", "o"], "--text: the text is empty; say what to"),
         (["data", "check", "d", "--shwo", "3"], "no option --shwo; is --show meant?"),
         (["evaluate", "--output", "o"], "the following arguments are required: --dataset, --protocol"),
         (["calibrate", "--dataset", "tabletop", "--output", "o"], "required: --checkpoint"),
