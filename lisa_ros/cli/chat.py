@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from lisa_ros.chat.session import ChatSession, typed_lines
     from lisa_ros.chat.terminal_images import supported_protocol
 
+    _accept_any_bytes()
     source = _source(options)
     protocol: Protocol = options.display
     if options.display == "auto":
@@ -71,17 +72,17 @@ def run(options: argparse.Namespace) -> int:
     names = source.names if source is not None else lambda: []
     try:
         session = ChatSession(dialogue, source, options.output, protocol)
-        session.run(typed_lines(names, _history()) if sys.stdin.isatty() else _piped_lines())
+        session.run(typed_lines(names, _history()) if sys.stdin.isatty() else sys.stdin)
     finally:
         dialogue.close()
     return 0
 
 
-def _piped_lines() -> Iterator[str]:
-    try:
-        yield from sys.stdin
-    except UnicodeDecodeError as error:
-        raise LisaError(f"what comes on standard input is no text in {sys.stdin.encoding} ({error})") from error
+def _accept_any_bytes() -> None:
+    """Lines in another encoding are refused one by one, as all wrong ones are; their bytes must not end the chat."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _source(options: argparse.Namespace) -> Source | None:
