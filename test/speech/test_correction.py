@@ -121,6 +121,8 @@ def test_vocabulary_files(tmp_path: Path) -> None:
     file.write_text("# tools\n\ntorque wrench\nSet-up\n", encoding="utf-8")
     assert read_vocabulary(file).words == {"torque", "wrench", "set", "up"}
     assert not read_vocabulary(file).closed
+    file.write_text("# closed: no other words\nmug\n", encoding="utf-8-sig")  # as editors on Windows save it
+    assert read_vocabulary(file) == Vocabulary.of_phrases(["mug"], closed=True)
     file.write_text("# nothing\n")
     with pytest.raises(VocabularyError, match="has no word"):
         read_vocabulary(file)

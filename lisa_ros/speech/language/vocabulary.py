@@ -77,7 +77,7 @@ def read_vocabulary(file: Path) -> Vocabulary:
         size = file.stat().st_size
         if size > _LARGEST_FILE_BYTES:
             raise VocabularyError(f"The vocabulary {file} has {size} bytes; it may have {_LARGEST_FILE_BYTES}.")
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise VocabularyError(f"The vocabulary {file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
