@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import re
 import socket
@@ -20,11 +19,11 @@ import numpy as np
 import pytest
 
 from lisa_ros.fleet import remote_segmenter
-from lisa_ros.fleet.connection import Connection, LostReplicaError, UnreachableError, UnreadableAnswerError
+from lisa_ros.fleet.connection import LostReplicaError, UnreachableError, UnreadableAnswerError
 from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import MOST_ANSWER_S, Query, pack, unpack
-from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta, checked_events
+from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta
 from lisa_ros.segmentation.errors import LisaError
 
 pytest.importorskip("httpx")
@@ -165,24 +164,6 @@ def test_what_follows_the_end_is_ignored_and_an_end_without_its_masks_counts() -
     server.close()
 
 
-@pytest.mark.parametrize("after", [None, LostReplicaError("the connection broke"), UnreachableError("it is silent")])
-def test_an_answer_is_read_to_its_end_and_is_whole_whatever_becomes_of_the_server(after: LisaError | None) -> None:
-    """Otherwise the connection is cut, and the next command needs a new one."""
-    remote, read = RemoteSegmenter("lisa://127.0.0.1:1/m", RemoteSettings()), []
-
-    def lines(*_: Any) -> Iterator[dict[str, Any]]:
-        yield json.loads(line(RIGHT))
-        read.append("the end")
-        if after is not None:
-            raise after
-
-    remote.lines = lines  # type: ignore[method-assign]
-    answered = remote.session(remote.encode(IMAGE)).segment("the red mug")
-    assert [type(one) for one in checked_events(answered, IMAGE.shape[:2])] == [Finished]
-    assert read == ["the end"] and remote.traffic.resent == 0
-    remote.release()
-
-
 @pytest.mark.parametrize(
     ("endless", "pause_s", "sentence"),
     [
@@ -253,45 +234,6 @@ def test_a_server_that_did_not_take_the_request_has_no_image(kind: str) -> None:
     assert remote.traffic.requests == (2 if kind == "full" else 3)
     remote.release()
     server.close()
-
-
-def test_a_refused_request_does_not_cut_the_next_one() -> None:
-    """Its connection is back in the pool and may be used by another request when the refusal is noticed."""
-    refused, done = threading.Event(), threading.Event()
-
-    def serve(listening: socket.socket) -> None:
-        connection, _ = listening.accept()
-        _read(connection)
-        connection.sendall(b"HTTP/1.1 429 Full\r\ncontent-length: 0\r\n\r\n")
-        refused.set()
-        _read(connection)
-        done.wait(20)
-        text = line(RIGHT)
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(text) + text)
-
-    listening = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=serve, args=(listening,), daemon=True).start()
-    connection = Connection(f"lisa://127.0.0.1:{listening.getsockname()[1]}/m", "", 30.0)
-    asked_often = itertools.count()
-
-    def busy() -> bool:
-        """Notices the refusal only when the other request waits for its answer."""
-        if next(asked_often):
-            refused.wait(20)
-            time.sleep(0.3)
-            other.start()
-            time.sleep(0.3)
-        return False
-
-    found: list[Any] = []
-    other = threading.Thread(target=lambda: found.extend(connection.stream(b"2", {}, lambda: False)), daemon=True)
-    with pytest.raises(UnreachableError, match="429"):
-        list(connection.stream(b"1", {}, busy))
-    done.set()
-    other.join(20)
-    assert [one["event"] for one in found] == ["finished"]
-    connection.close()
-    listening.close()
 
 
 def test_a_server_accepts_what_any_answer_timeout_of_the_node_makes_of_it() -> None:
