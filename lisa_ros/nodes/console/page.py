@@ -50,10 +50,11 @@ class Page:
         self._viewing = False
         self._microphone = PageMicrophone()
         self._unsent: deque[str | bytes] = deque()
-        self._frames: asyncio.Task[None] | None = None
         self._frame_wanted = asyncio.Event()
         self._width = _WIDTHS[0]
         self._live: LiveFrame | None = None
+        self._next_frame: asyncio.Task[LiveFrame] | None = None
+        self._frame_number = 0
         self._has_data = asyncio.Event()
         self._unsent_bytes = 0
         self._too_slow = asyncio.Event()
@@ -193,9 +194,13 @@ class Page:
         if self._camera is not None and visible != self._viewing:
             self._viewing = visible
             (self._camera.feed.add_viewer if visible else self._camera.feed.remove_viewer)()
+        if not visible and self._next_frame is not None:
+            self._next_frame.cancel()
+            self._next_frame = None
 
     def _leave_camera(self) -> None:
         self._set_visible(False)
+        self._live, self._frame_number = None, 0  # each camera counts its own images
         self._microphone.end(Audio.DISCARDED)
         if self._camera is not None and self._conversation is not None:
             self._conversation.remove_listener(self._on_change)
@@ -216,19 +221,19 @@ class Page:
 
     async def _choose_frames(self) -> None:
         """Sends live images, each after the page's request for it: a slow link gets fewer, but never older ones."""
-        number = 0
         while True:
             await self._frame_wanted.wait()
             self._frame_wanted.clear()
-            camera = self._camera
-            if camera is None or not self._viewing:
+            if self._camera is None or not self._viewing:
                 continue
-            try:
-                frame = await asyncio.wait_for(camera.feed.next_frame(number, self._width), HEARTBEAT_S)
-            except TimeoutError:
+            waiting = asyncio.create_task(self._camera.feed.next_frame(self._frame_number, self._width))
+            self._next_frame = waiting
+            await asyncio.wait({waiting})
+            if self._next_frame is not waiting:  # the page was hidden, or shows another camera
                 self._frame_wanted.set()
                 continue
-            number, self._live = frame.number, frame
+            self._live = waiting.result()
+            self._frame_number = self._live.number
             self._has_data.set()
             await asyncio.sleep(0.9 / MOST_FRAMES_A_SECOND)
 
