@@ -121,6 +121,8 @@ class Conversation:
             self._exchanges[exchange.id] = exchange
             while len(self._exchanges) > _MOST_EXCHANGES:
                 self._exchanges.popitem(last=False)
+        if exchange.turn:
+            self._before_reset = []  # the node restores a dialogue only until the next turn
         self.notify({"type": "exchange", "exchange": exchange.json()})
 
     def put_frame(self, exchange: Exchange, jpeg: bytes) -> None:
@@ -134,6 +136,8 @@ class Conversation:
     def merge_turns(self, turns: list[Exchange]) -> None:
         """Adds the node's turns, oldest first, where they are not shown yet; what is shown keeps its order."""
         self.loaded = True
+        if turns:
+            self._before_reset = []
         order = list(self._exchanges.values())
         shown = {one.turn for one in order if one.turn}
         for turn in turns:

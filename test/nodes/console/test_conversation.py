@@ -30,3 +30,17 @@ def test_what_is_shown_keeps_its_order(shown: tuple[Exchange, ...], turns: tuple
         conversation.put(exchange)
     conversation.merge_turns([turn(number) for number in turns])
     assert [one.id for one in conversation.exchanges] == order
+
+
+@pytest.mark.parametrize("answers", ["put", "merge_turns"])
+def test_a_reset_can_be_undone_until_the_next_turn_also_on_a_page_that_opens_later(answers: str) -> None:
+    conversation = Conversation("ann")
+    conversation.put(turn(1))
+    conversation.reset()
+    conversation.put(Exchange("refused", "", state=DONE))
+    assert conversation.snapshot()["can_undo_reset"] is True
+    if answers == "put":
+        conversation.put(turn(2))
+    else:
+        conversation.merge_turns([turn(2)])
+    assert conversation.snapshot()["can_undo_reset"] is False
