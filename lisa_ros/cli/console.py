@@ -5,15 +5,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
-from collections.abc import Iterator
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lisa_ros.cli.parsing import with_option
 from lisa_ros.segmentation.errors import LisaError
 
+if TYPE_CHECKING:  # the other commands need no ROS
+    from lisa_ros.demo.processes import Child
+
 _RATE_HZ = 15.0
+_CHECK_S = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add(commands: Any) -> None:
@@ -62,16 +71,19 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     """The node's command line."""
     parameters: dict[str, Any] = {"host": options.host, "port": options.port}
     named = {"token": options.token, "tls_cert": options.tls_cert, "tls_key": options.tls_key}
-    parameters |= {name: f"'{value}'" for name, value in named.items() if value}
+    parameters |= {name: value for name, value in named.items() if value}
     if options.cameras:
-        parameters["cameras"] = str([name.strip() for name in options.cameras.split(",")])
-    return ["console", "--ros-args", *(word for one in parameters.items() for word in ("-p", "{}:={}".format(*one)))]
+        parameters["cameras"] = [name.strip() for name in options.cameras.split(",")]
+    # JSON is YAML: a text of any letters stays one text.
+    words = (word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}"))
+    return ["console", "--ros-args", *words]
 
 
 @contextlib.contextmanager
 def _simulation(options: argparse.Namespace) -> Iterator[None]:
-    """A simulated camera and lisa_node beside the console."""
+    """A simulated camera and lisa_node beside the console, which end with it."""
     from lisa_ros.demo.processes import node_command, running
+    from lisa_ros.nodes.common.starting import Stop
 
     options.output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -79,5 +91,41 @@ def _simulation(options: argparse.Namespace) -> Iterator[None]:
         "camera": node_command("sim_camera", "/", {"seed": options.seed, "rate_hz": _RATE_HZ}),
         "node": node_command("lisa_node", "/", {}),
     }
-    with running(commands, options.output):
+    stop = Stop()
+    stop.at_signals(signal.SIGHUP)  # only recorded: an exception while a process starts or ends would leave it behind
+    with running(commands, options.output) as children, _reporting(children):
+        print(f"Logs: {', '.join(str(child.log) for child in children)}", flush=True)
+        try:
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.default_int_handler)
+            if stop.is_set():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            stop.at_signals(signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def _reporting(children: Sequence[Child]) -> Iterator[None]:
+    """Prints the end of the log of each process that ends by itself."""
+    ending = threading.Event()
+    thread = threading.Thread(target=_report_ends, args=(list(children), ending), name="children", daemon=True)
+    thread.start()
+    try:
         yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _report_ends(children: list[Child], ending: threading.Event) -> None:
+    from lisa_ros.demo.failure import DemoError
+
+    while children and not ending.wait(_CHECK_S):
+        for child in list(children):
+            try:
+                child.check()
+            except DemoError as error:
+                children.remove(child)
+                print(f"lisa console: {error}", file=sys.stderr, flush=True)

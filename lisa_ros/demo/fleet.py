@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/fleet"), help="folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     interrupted = Stop()
-    interrupted.at_signals()
+    interrupted.at_signals(signal.SIGHUP)
     isolate()
     share_memory()
     options.output.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Ask, take, and print what came of it.
 
     Returns:
-        0; 1 when the node gave no answers; 130 when it was interrupted. SIGTERM exits with 143.
+        0; 1 when the node gave no answers; 130 when it was interrupted. SIGTERM and SIGHUP exit with 143.
     """
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the node is ended, too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) makes a program ignore SIGHUP
+            signal.signal(number, lambda *_: sys.exit(143))  # so that the node is ended, too
     isolate()
     share_memory()
     options.output.mkdir(parents=True, exist_ok=True)

@@ -70,9 +70,13 @@ def _end_with_parent() -> None:
 
 
 def at_signals(act: Callable[[], object], *others: signal.Signals) -> None:
-    """SIGINT, SIGTERM and others call a function from now on, instead of ending the process."""
+    """SIGINT, SIGTERM and others call a function from now on, instead of ending the process.
+
+    Another one that is ignored stays so: nohup(1) makes a program ignore SIGHUP.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, *others):
-        signal.signal(number, lambda *_: act())
+        if number not in others or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: act())
 
 
 class Stop:

@@ -8,8 +8,10 @@ Two threads: the executor's calls ROS, the event loop's owns all data that pages
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -76,7 +78,7 @@ class RosCalls:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the console until SIGINT or SIGTERM.
+    """Runs the console until SIGINT, SIGTERM or SIGHUP.
 
     Returns:
         0; 1 if it could not start, after printing the reason, or if its executor failed.
@@ -120,11 +122,22 @@ def _listening(parameters: ConsoleParameters) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no host name"
         raise OSError(
-            f"The console cannot listen on host {host!r}, port {port} ({error.strerror}); another program may use the "
-            "port: choose another one with -p port:=8081."
+            f"The console cannot listen on host {host!r}, port {port} ({reason}); {_advice(error)}"
         ) from error
+
+
+def _advice(error: Exception) -> str:
+    """What to do where the console cannot listen."""
+    other = "choose another one (lisa console --port 8081; for the node: -p port:=8081)."
+    advice = {
+        errno.EADDRINUSE: f"another program may use the port: {other}",
+        errno.EACCES: f"this port needs more rights: {other}",
+    }
+    found = advice.get(error.errno or 0) if isinstance(error, OSError) else None
+    return found or "host must be an address or a name of this machine."
 
 
 def lower_priority() -> None:
@@ -161,11 +174,11 @@ async def _serve(node: ConsoleNode, executor: Executor, listener: socket.socket)
 
 
 def _end_by_signals(server: Any) -> None:
-    """SIGINT and SIGTERM end the server, also before uvicorn handles them itself, which may be later.
+    """SIGINT, SIGTERM and SIGHUP end the server, also before uvicorn handles the first two itself, perhaps later.
 
     uvicorn raises the signal that ended it a second time, which must not interrupt the rest of the shutdown.
     """
-    at_signals(lambda: setattr(server, "should_exit", True))
+    at_signals(lambda: setattr(server, "should_exit", True), signal.SIGHUP)
 
 
 def _server_config(app: ASGIApp, parameters: ConsoleParameters) -> uvicorn.Config:

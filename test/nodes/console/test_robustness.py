@@ -302,7 +302,7 @@ sys.exit(main(sys.argv))
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_before_uvicorn_handles_it_ends_the_console(name: str) -> None:
     """It was ignored: the console then ran on, without a terminal's second Ctrl-C."""
     command = [sys.executable, "-c", SIGNAL_BEFORE_SERVING.format(name=name), "--ros-args", "-p", "port:=0"]
