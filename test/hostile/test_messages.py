@@ -145,7 +145,7 @@ HEADER_NAMES = st.sampled_from([b"host", b"origin", b"cookie", b"content-length"
 HEADER_VALUES = st.one_of(
     st.binary(max_size=30),
     st.sampled_from([b"localhost:8080", b"http://localhost:8080", b"127.0.0.1", b"[::1]:80", b"[", b"0", b"null"]),
-    st.sampled_from([f"{COOKIE}={TOKEN}x".encode(), f"{COOKIE}={TOKEN[:-1]}".encode(), f"x={TOKEN}".encode()]),
+    st.sampled_from([f"{COOKIE}_80={TOKEN}x".encode(), f"{COOKIE}_80={TOKEN[:-1]}".encode(), f"x={TOKEN}".encode()]),
 )
 
 
@@ -173,6 +173,7 @@ def test_no_request_without_the_token_passes_the_gate(
         sent.append(message)
 
     scope = {"type": kind, "method": method, "path": path, "query_string": query, "headers": headers}
+    scope["server"] = ("127.0.0.1", 80)
     asyncio.run(AccessCheck(app, token=TOKEN, local=True, tls=False)(scope, receive, send))
     assert passed == []
     assert sent[0]["type"] in ("http.response.start", "websocket.close")

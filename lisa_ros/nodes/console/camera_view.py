@@ -27,6 +27,7 @@ from lisa_ros.nodes.console.conversation import ANSWERING, DONE, LOST, Conversat
 from lisa_ros.nodes.console.feed import CameraFeed, encode_jpeg
 from lisa_ros.nodes.console.link import LinkError, LisaLink
 from lisa_ros.nodes.console.node_monitor import SILENT_S
+from lisa_ros.nodes.console.parameters import topic_prefix
 from lisa_ros.nodes.console.speech_link import SpeechLink
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
@@ -68,7 +69,7 @@ class CameraView:
             loop: the pages' event loop.
             run_in_ros: runs a function on the executor's thread.
         """
-        prefix = f"{namespace.rstrip('/')}/" if namespace else ""
+        prefix = topic_prefix(namespace)
         self.namespace, self._loop = namespace, loop
         self.feed = CameraFeed(node, node.resolve_topic_name(f"{prefix}image"), compressed, loop, run_in_ros)
         self.link = LisaLink(node, f"{prefix}lisa", compressed, loop, run_in_ros, self)

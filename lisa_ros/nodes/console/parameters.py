@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from lisa_ros.segmentation.errors import LisaError
 
@@ -58,13 +62,17 @@ class ConsoleParameters:
         except ValueError:
             return False
 
-    def check(self) -> None:
-        """Raises a ConsoleParameterError for values that contradict each other or cannot be used."""
+    def check(self, namespace: str = "/") -> None:
+        """Raises a ConsoleParameterError for values that contradict each other or cannot be used.
+
+        Args:
+            namespace: the console's own.
+        """
         if self.image_transport not in ("raw", "compressed"):
             raise ConsoleParameterError(
                 f"Parameter image_transport is {self.image_transport!r}; it can be 'raw' or 'compressed'."
             )
-        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+        if not self.cameras or len({_topic(one, namespace) for one in self.cameras}) != len(self.cameras):
             raise ConsoleParameterError(f"Parameter cameras is {self.cameras}; it must be different namespaces.")
         if self.token and (
             len(self.token) < SHORTEST_TOKEN or not self.token.isascii() or not self.token.isprintable()
@@ -76,8 +84,38 @@ class ConsoleParameters:
             raise ConsoleParameterError("Parameters tls_cert and tls_key go together; one of them is empty.")
         for name in ("tls_cert", "tls_key"):
             file = getattr(self, name)
-            if file and not Path(file).expanduser().is_file():
+            if file and not Path(file).is_file():
                 raise ConsoleParameterError(f"Parameter {name} is {file!r}, and there is no such file.")
+        if self.tls_cert:
+            self._check_tls()
+
+    def _check_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
+        except OSError as error:  # SSLError is one
+            raise ConsoleParameterError(
+                f"Parameters tls_cert ({self.tls_cert!r}) and tls_key ({self.tls_key!r}) cannot be used ({error}); "
+                "they must be a certificate and its own private key without a pass phrase, both as PEM files."
+            ) from error
+
+
+def topic_prefix(camera: str) -> str:
+    """What stands before the topics of a camera, given by its namespace."""
+    return f"{camera.rstrip('/')}/" if camera else ""
+
+
+def _topic(camera: str, namespace: str) -> str:
+    """The full name of a camera's images, before remapping. Raises a ConsoleParameterError."""
+    try:
+        topic = str(expand_topic_name(f"{topic_prefix(camera)}image", "console", namespace))
+        validate_full_topic_name(topic)
+    except (ValueError, NameValidationException) as error:
+        raise ConsoleParameterError(
+            f"Parameter cameras: {camera!r} cannot be a namespace, which has letters, digits and _, no digit first, "
+            "and / between its parts."
+        ) from error
+    return topic
 
 
 def declared(node: Node) -> ConsoleParameters:
@@ -88,8 +126,10 @@ def declared(node: Node) -> ConsoleParameters:
     """
     defaults = ConsoleParameters()
     values = {entry.name: _declare(node, entry, getattr(defaults, entry.name)) for entry in _fields()}
+    for name in ("tls_cert", "tls_key"):
+        values[name] = os.path.expanduser(values[name])  # noqa: PTH111  Path's fails for an unknown user
     parameters = ConsoleParameters(**values)
-    parameters.check()
+    parameters.check(node.get_namespace())
     return parameters
 
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from console_page import address_of, chromium, console_command
@@ -17,6 +17,8 @@ from paths import ROOT
 from ros_harness import started, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters
 
 TOKEN = "a-token-of-the-test"
 
@@ -110,6 +112,24 @@ def test_a_page_that_reads_nothing_is_closed_and_costs_no_memory(open_console: i
                 page.send('{"type": "hello", "operator": "mallory"}')
 
 
+def test_a_token_of_any_characters_is_known_again() -> None:
+    token = 'a "token", with; all\\that'
+    with started(console_command(f"token:={json.dumps(token)}")) as process:
+        port = urlsplit(address_of(process)).port or 0
+        cookie = ask(port, f"/?token={quote(token)}").headers["set-cookie"]
+        kept = re.sub("; Max-Age=.*", "", cookie)
+        assert ask(port, "/", Cookie=kept).status == 200
+        assert ask(port, "/", Cookie=f"{kept[:-2]}").status == 401
+
+
+def test_browsers_ask_for_changed_files(open_console: int) -> None:
+    for path in ("/static/main.js", "/static/texts/en.json"):
+        first = ask(open_console, path)
+        assert first.headers["cache-control"] == "no-cache"
+        again = ask(open_console, path, If_None_Match=first.headers["etag"])
+        assert (again.status, again.headers["cache-control"]) == (304, "no-cache")
+
+
 def test_a_token_is_needed_once(guarded_console: str) -> None:
     port = urlsplit(guarded_console).port or 0
     assert guarded_console.endswith(f"/?token={TOKEN}")
@@ -123,6 +143,9 @@ def test_a_token_is_needed_once(guarded_console: str) -> None:
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
     assert ask(port, "/", Cookie=cookie.split(";")[0]).status == 200
     name, _, value = cookie.split(";")[0].partition("=")
+    assert name == f"lisa_console_{port}", "two consoles of one host would overwrite each other's cookie"
+    for other in ('foo={"a":1}', "a[b]=1", "foo", "u=Max M\u00fcller", "a,b=3", "user(1)=3"):
+        assert ask(port, "/", Cookie=f"{other}; {name}={value}").status == 200, other
     assert value != value.upper() and ask(port, "/", Cookie=f"{name}={value.upper()}").status == 401
     with chromium() as browser:
         page = browser.new_page()
@@ -142,6 +165,11 @@ def test_a_token_is_needed_once(guarded_console: str) -> None:
         (["tls_cert:=no.pem", "tls_key:=no.pem"], "no such file"),
         (["image_transport:=theora"], "'raw' or 'compressed'"),
         (["cameras:=[front, front]"], "different namespaces"),
+        (["cameras:=[/front, front]"], "different namespaces"),
+        (["cameras:=[front-left]"], "'front-left' cannot be a namespace"),
+        (["cameras:=[front camera]"], "'front camera' cannot be a namespace"),
+        (["host:=."], "address or a name of this machine"),
+        (["host:=no.such.host.invalid"], "address or a name of this machine"),
         (["max_pages:=many"], "a whole number from 1 to 1000"),
         (["prot:=8081"], "prot"),
     ],
@@ -159,6 +187,27 @@ def test_a_port_that_is_taken_is_said() -> None:
         with started(command) as process:
             assert process.wait() == 1
             assert "another program may use the port" in process.output and "Traceback" not in process.output
+            assert "--port 8081" in process.output
+
+
+def make_certificate(folder: Path, *options: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "1", "-subj", "/CN=127.0.0.1", *options]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    return certificate, key
+
+
+def test_files_that_are_no_certificate_and_key_are_refused(tmp_path: Path) -> None:
+    """A key with a pass phrase made the console wait for a terminal."""
+    certificate, key = make_certificate(tmp_path, "-passout", "pass:secret")
+    (tmp_path / "other").mkdir()
+    other, other_key = make_certificate(tmp_path / "other", "-nodes")
+    for files in ((certificate, key), (other_key, other), (certificate, other_key)):
+        with pytest.raises(ConsoleParameterError, match=r"Parameters tls_cert .* and tls_key .* without a pass phrase"):
+            ConsoleParameters(tls_cert=str(files[0]), tls_key=str(files[1])).check()
+    ConsoleParameters(tls_cert=str(other), tls_key=str(other_key)).check()
 
 
 def test_without_its_packages_the_console_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,12 +229,10 @@ def test_every_text_of_the_page_is_in_the_file_for_translators() -> None:
     assert all(isinstance(text, str) for text in texts.values())
 
 
-def test_other_machines_need_the_link_and_get_tls(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*make, *names], check=True, capture_output=True)
-    with started(console_command("host:=0.0.0.0", f"tls_cert:={certificate}", f"tls_key:={key}")) as process:
+def test_other_machines_need_the_link_and_get_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, _ = make_certificate(tmp_path, "-nodes")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with started(console_command("host:=0.0.0.0", "tls_cert:=~/cert.pem", "tls_key:=~/key.pem")) as process:
         link = urlsplit(address_of(process))
         token = link.query.removeprefix("token=")
         assert link.scheme == "https" and len(token) >= 24

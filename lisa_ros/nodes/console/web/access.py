@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "lisa_console"
+"""The port follows it: browsers give a host's cookies to all its ports, and so to other consoles."""
 _DAY_S = 86400
 OPEN_PATHS = frozenset({"/healthz"})
 """Paths that need no token: a health check has none, and their responses contain nothing about operators."""
@@ -81,7 +82,8 @@ class AccessCheck:
         if refusal is not None:
             await _refuse(refusal, scope, receive, send)
             return
-        await self._app(scope, receive, self._with_headers(send, self._token if self._is_token(given) else ""))
+        cookie = f"{_cookie(scope)}={_quoted(self._token)}" if self._is_token(given) else ""
+        await self._app(scope, receive, self._with_headers(send, cookie))
 
     def _refusal(self, scope: Scope, headers: Headers, given: str) -> Refusal | None:
         if scope["type"] == "http":
@@ -95,7 +97,9 @@ class AccessCheck:
         origin = headers.get("origin")
         if (origin is not None or scope["type"] == "websocket") and not self._same_origin(origin, host):
             return Refusal(403, "The request comes from another page than the console's own.")
-        if self._token and scope["path"] not in OPEN_PATHS and not (self._is_token(given) or self._has_cookie(headers)):
+        kept = cookie_parser(headers.get("cookie", "")).get(_cookie(scope), "")
+        known = self._is_token(given) or self._is_token(kept)
+        if self._token and scope["path"] not in OPEN_PATHS and not known:
             return Refusal(401, "A token is needed: open the link that the console printed when it started.")
         return None
 
@@ -105,31 +109,28 @@ class AccessCheck:
     def _is_token(self, given: str) -> bool:
         return bool(self._token) and secrets.compare_digest(given.encode(), self._token.encode())
 
-    def _has_cookie(self, headers: Mapping[str, str]) -> bool:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and self._is_token(cookie.value)
-
-    def _with_headers(self, send: Send, token: str) -> Send:
+    def _with_headers(self, send: Send, cookie: str) -> Send:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                if token:
+                if cookie:
                     secure = "; Secure" if self._tls else ""
                     kept = f"Max-Age={30 * _DAY_S}; Path=/; HttpOnly; SameSite=Strict{secure}"
-                    headers.append("set-cookie", f"{COOKIE}={_quoted(token)}; {kept}")
+                    headers.append("set-cookie", f"{cookie}; {kept}")
             await send(message)
 
         return with_headers
 
 
+def _cookie(scope: Scope) -> str:
+    """The cookie's name."""
+    _, port = scope.get("server") or ("", "")
+    return f"{COOKIE}_{port}"
+
+
 def _quoted(token: str) -> str:
-    cookie: SimpleCookie = SimpleCookie()
-    cookie[COOKIE] = token
-    return cookie[COOKIE].coded_value
+    return SimpleCookie().value_encode(token)[1]
 
 
 def _is_this_machine(host: str) -> bool:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from importlib.resources import as_file, files
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -29,6 +30,16 @@ _TRY_AGAIN = 1013
 _NO_STORE = {"cache-control": "no-store"}
 
 
+class _StaticFiles(StaticFiles):
+    """Browsers ask each time whether a file has changed: after an upgrade none runs old scripts beside a new page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """See StaticFiles."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 class ConsoleApp:
     """The routes. Belongs to the event loop's thread."""
 
@@ -43,7 +54,7 @@ class ConsoleApp:
             Route("/healthz", self._health),
             Route("/texts", self._texts),
             WebSocketRoute("/page", self._page),
-            Mount("/static", StaticFiles(directory=self._folder, follow_symlink=True)),
+            Mount("/static", _StaticFiles(directory=self._folder, follow_symlink=True)),
         ]
         inner = Starlette(routes=routes)
         self.app: ASGIApp = AccessCheck(inner, token=token, local=parameters.local, tls=bool(parameters.tls_cert))
