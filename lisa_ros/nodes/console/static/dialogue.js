@@ -4,6 +4,8 @@
 import { COLOURS, colourOf } from "./masks.js";
 import { element, t } from "./texts.js";
 
+const MOST = 50; // commands that are kept, as the console does
+
 export class Dialogue {
   // on: {show(exchange), refer(turn)}.
   constructor(log, on) {
@@ -34,6 +36,11 @@ export class Dialogue {
     this.items.set(exchange.id, item);
     if (old) this.exchange(old, item);
     else this.list.append(item);
+    for (const id of [...this.items.keys()].slice(0, -MOST)) {
+      this.items.get(id).remove();
+      this.items.delete(id);
+      this.exchanges.delete(id);
+    }
     this.scroll(low || !old);
   }
 
@@ -41,9 +48,21 @@ export class Dialogue {
   exchange(old, item) {
     const focused = old.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     const [before, after] = [old.querySelector(".answer"), item.querySelector(".answer")];
-    if (before.textContent !== after.textContent || focused === null) old.replaceWith(item);
-    else this.items.set(item.dataset.id, old);
+    if (before.textContent === after.textContent && focused !== null) return this.update(old, item);
+    old.replaceWith(item);
     if (focused !== null) item.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  // All but the answer's text and the buttons that are there.
+  update(old, item) {
+    this.items.set(item.dataset.id, old);
+    Object.assign(old.dataset, item.dataset);
+    const [before, after] = [old, item].map((one) => one.querySelectorAll(".about"));
+    before.forEach((part, i) => part.textContent !== after[i].textContent && part.replaceWith(after[i]));
+    const tools = old.querySelector(".tools");
+    for (const button of item.querySelectorAll("[data-action]")) {
+      if (!tools.querySelector(`[data-action="${button.dataset.action}"]`)) tools.append(button);
+    }
   }
 
   get pending() {

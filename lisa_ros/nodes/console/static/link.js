@@ -5,7 +5,7 @@ const SILENT_MS = 1700;
 const AGAIN_MS = [200, 500, 1000, 2000];
 
 export class Link {
-  // on: {open(), json(message), file(header, blob), state(name, seconds)}; names: "open", "slow", "lost", "full".
+  // on: {open(), json(message), file(header, blob), state(name, seconds)}; names: "open", "slow", "lost", "full", "locked".
   constructor(on) {
     this.on = on;
     this.attempts = 0;
@@ -34,9 +34,18 @@ export class Link {
     };
     socket.onclose = (event) => {
       if (socket !== this.socket) return;
-      this.setState(event.code === 1013 ? "full" : "lost");
+      if (event.code === 1013) this.setState("full");
+      else if (this.name !== "locked") this.setState("lost");
+      if (this.attempts) this.checkAccess();
       setTimeout(() => this.connect(), AGAIN_MS[Math.min(this.attempts++, AGAIN_MS.length - 1)]);
     };
+  }
+
+  // A WebSocket does not say why it was refused. A console that was started again may have another token.
+  async checkAccess() {
+    const options = { cache: "no-store", signal: AbortSignal.timeout(2000) };
+    const answer = await fetch("/texts", options).catch(() => null);
+    if (["lost", "locked"].includes(this.name)) this.setState(answer?.status === 401 ? "locked" : "lost");
   }
 
   get open() {

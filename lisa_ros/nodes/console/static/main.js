@@ -12,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const MAX_POINTS = 16;
 
 let link, view, dialogue, microphone;
+let welcomed = {}; // the last welcome
 let speechIsThere = false; // the node `speech`
 let operator = localStorage.getItem("operator") || "default";
 let camera = new URLSearchParams(location.search).get("camera") ?? localStorage.getItem("camera") ?? "";
@@ -33,8 +34,29 @@ function note(text) {
   showAlarms(alarms);
 }
 
+// The answer on the view, and what was pointed at.
+function forgetShown() {
+  setDraft({ references: [], points: [], boxes: [], stamp: null });
+  view.exchange = null;
+  view.layers = [];
+  view.setMode("live");
+}
+
+// Answers of another operator, answers and images of another camera.
+function forget({ operator, camera }) {
+  dialogue.replace([], operator);
+  view.keepOnly(new Set());
+  if (camera !== welcomed.camera) view.dropLive();
+  forgetShown();
+}
+
 const handlers = {
   welcome(message) {
+    if (message.operator !== welcomed.operator || message.camera !== welcomed.camera) forget(message);
+    welcomed = message;
+    if (camera && camera !== message.camera) {
+      note(t("camera_unknown", { asked: camera, camera: message.camera || t("camera_default") }));
+    }
     operator = message.operator;
     camera = message.camera;
     localStorage.setItem("operator", operator);
@@ -63,10 +85,7 @@ const handlers = {
     $("undo").hidden = !message.can_undo_reset;
     if (message.reset) {
       note(t("reset_done"));
-      setDraft({ references: [], points: [], boxes: [], stamp: null });
-      view.exchange = null;
-      view.layers = [];
-      view.setMode("live");
+      forgetShown();
     } else {
       if (alarms.note === t("reset_done")) note(""); // the reset was taken back, perhaps on another page
       if (view.mode === "answer" && !dialogue.exchanges.has(view.exchange?.id)) view.setMode("live");
@@ -279,8 +298,8 @@ async function begin() {
     json: received,
     file,
     state: (name, seconds) => {
-      const texts = { slow: t("alarm_link_slow", { age: seconds.toFixed(0) }), lost: t("alarm_link"), full: t("alarm_full") };
-      alarms.link = texts[name] ?? "";
+      const keys = { slow: "alarm_link_slow", lost: "alarm_link", full: "alarm_full", locked: "alarm_locked" };
+      alarms.link = keys[name] ? t(keys[name], { age: seconds.toFixed(0) }) : "";
       showAlarms(alarms);
       showAge();
     },

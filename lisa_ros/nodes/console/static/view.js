@@ -6,6 +6,7 @@ import { t } from "./texts.js";
 
 const WIDEST = 1920;
 const DRAG_PIXELS = 6;
+const MOST_FRAMES = 8; // answers whose images are kept, as the console does
 
 export class View {
   // on: {object(exchange, number), point(u, v, stamp), box(x, y, width, height, stamp), mode()}.
@@ -21,6 +22,7 @@ export class View {
     this.bitmaps = new Map();
     this.live = null;
     this.liveImages = 0;
+    this.cameras = 0; // changes of the camera
     this.crosshair = null;
     this.corner = null;
     this.dragged = null;
@@ -41,27 +43,40 @@ export class View {
   }
 
   async showLive(blob, header) {
+    const { cameras } = this;
     const image = await createImageBitmap(blob);
+    if (cameras !== this.cameras) return image.close();
     this.live?.image.close();
     this.live = { image, stamp: header.stamp, size: header.size };
     this.liveImages += 1;
     if (this.mode === "live") this.draw();
   }
 
+  // The camera is another one.
+  dropLive() {
+    this.cameras += 1;
+    this.live?.image.close();
+    this.live = null;
+  }
+
   async keepFrame(id, blob) {
     const image = await createImageBitmap(blob);
     this.bitmaps.get(id)?.close();
     this.bitmaps.set(id, image);
+    const others = [...this.bitmaps.keys()].filter((one) => one !== id && one !== this.exchange?.id);
+    this.free(others.slice(0, 1 - MOST_FRAMES));
     if (this.mode === "answer" && this.exchange?.id === id) this.draw();
   }
 
   // Frames of exchanges that are gone are freed.
   keepOnly(ids) {
-    for (const [id, image] of this.bitmaps) {
-      if (!ids.has(id)) {
-        image.close();
-        this.bitmaps.delete(id);
-      }
+    this.free([...this.bitmaps.keys()].filter((id) => !ids.has(id)));
+  }
+
+  free(ids) {
+    for (const id of ids) {
+      this.bitmaps.get(id).close();
+      this.bitmaps.delete(id);
     }
   }
 
