@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from lisa_ros.models.lisa.checkpoint import load_lisa
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.tokenizer import LisaTokenizer
+from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.tabletop.questions.question import FollowUpMix
 from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED, RANDOMIZED_SHARD
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
@@ -24,6 +26,7 @@ from lisa_ros.training.embedded.codes import waves_from_fourier
 from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
 from lisa_ros.training.embedded.resizing import resized_weights
 from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
+from lisa_ros.training.learned_weights import between, learned_weights, mean_weights
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import train
 from lisa_ros.training.recipe_settings import Recipe
@@ -68,6 +71,7 @@ class Pipeline:
     def __init__(self, recipe: Recipe) -> None:
         """Makes the tokenizer and an untrained network, the same for the same seed."""
         self.recipe = recipe
+        self._start = "" if recipe.start is None else one_hash(weights_of(recipe.start))
         self._vocabulary = recipe.work / "tokenizer.model"
         self.tokenizer = self._tokenizer()
         self.config: LisaConfig = embedded_configuration(768, added_tokens())
@@ -77,10 +81,17 @@ class Pipeline:
 
     def _tokenizer(self) -> LisaTokenizer:
         if self.recipe.start is not None:
-            shutil.copyfile(self.recipe.start / "tokenizer.model", self._vocabulary)
+            self._take_vocabulary(self.recipe.start / "tokenizer.model")
         if self._vocabulary.is_file():
             return LisaTokenizer(self._vocabulary, added_tokens())
         return train_tokenizer(self._vocabulary)
+
+    def _take_vocabulary(self, file: Path) -> None:
+        if self._vocabulary.is_file() and self._vocabulary.read_bytes() != file.read_bytes():
+            raise StateError(
+                f"{self._vocabulary} is not that of {file}, and what is trained there needs it; name another --work"
+            )
+        shutil.copyfile(file, self._vocabulary)
 
     def render(self) -> None:
         """Renders the views that are not there yet."""
@@ -261,7 +272,7 @@ class Pipeline:
         self._train_decoder(name, WITH_OTHERS, other_objects=3)
 
     def _randomized_again(self, name: str) -> None:
-        if self.recipe.start is not None and not (self.recipe.work / "joint_randomized.pt").is_file():
+        if self.recipe.start is not None and not self._state("joint_randomized").is_file():
             self._start_randomized()
             self._take("clip_randomized", "network_part.", self.network.vision_tower)
             self._take("sam_randomized", "network_part.", self.network.visual_model)
@@ -329,11 +340,8 @@ class Pipeline:
         recipe = self.recipe
         settings = {
             **{key: asdict(value) if isinstance(value, FollowUpMix) else value for key, value in arguments.items()},
-            "data seed": recipe.seed,
-            "views": recipe.train_views,
+            **self._course(name),
         }
-        if "randomized" in name:
-            settings["randomized views"] = recipe.randomized_views
         train(name, stage, stage.step, recipe.schedule(name), recipe.work, settings=settings)
 
     def _tokens_of_hints(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -368,30 +376,17 @@ class Pipeline:
             self._take(stage, f"network.{name}.", self.network.get_submodule(name))
 
     def _learned(self, stage: str, prefix: str) -> dict[str, torch.Tensor]:
-        file = self.recipe.work / f"{stage}.pt"
-        if not file.is_file():
-            raise StateError(f"there is no {file}: train the stage {stage} first, or name another --work")
-        state = torch.load(file, weights_only=True)["module"]
-        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        return learned_weights(self._state(stage), prefix, self._course(stage))
 
+    def _state(self, stage: str) -> Path:
+        return self.recipe.work / f"{stage}.pt"
 
-def mean_weights(learned: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of networks that went on from each other (model soups: Wortsman et al., arXiv 2203.05482).
-
-    Args:
-        learned: tensors by name, the same names and shapes in each.
-    """
-    return {key: torch.stack([one[key].float() for one in learned]).mean(0) for key in learned[0]}
-
-
-def between(
-    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], share: float
-) -> dict[str, torch.Tensor]:
-    """Weights between a network and what it became (Wortsman et al., arXiv 2109.01903).
-
-    Args:
-        before: tensors by name.
-        after: the same names and shapes.
-        share: of `before`, 0 to 1.
-    """
-    return {key: torch.lerp(value.float(), before[key].float(), share) for key, value in after.items()}
+    def _course(self, stage: str) -> dict[str, Any]:
+        """What a stage's course depends on beside its own settings."""
+        recipe, randomized = self.recipe, "randomized" in stage
+        return {
+            "data seed": recipe.seed,
+            "views": recipe.train_views,
+            **({"randomized views": recipe.randomized_views} if randomized else {}),
+            **({"start": self._start} if randomized and self._start else {}),
+        }

@@ -10,7 +10,7 @@ import torch
 
 from lisa_ros.cli.main import main
 from lisa_ros.training import recipe
-from lisa_ros.training.pipeline import mean_weights
+from lisa_ros.training.learned_weights import mean_weights
 
 
 @pytest.fixture

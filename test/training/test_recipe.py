@@ -19,9 +19,10 @@ from lisa_ros.segmentation.answers import Finished
 from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED
 from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
 from lisa_ros.training.embedded.codes import waves
+from lisa_ros.training.learned_weights import between, learned_weights, mean_weights
 from lisa_ros.training.loop.states import StateError
 from lisa_ros.training.loop.trainer import Schedule
-from lisa_ros.training.pipeline import Pipeline, between, mean_weights
+from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe import main
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 from lisa_ros.training.stages import hint_reading, object_patches
@@ -55,8 +56,9 @@ def recipe(few_patches: None, tmp_path_factory: pytest.TempPathFactory) -> Recip
         schedules=tuple((stage, BRIEF) for stage in SCHEDULES),
     )
     brief.work.mkdir()
+    pipeline = Pipeline(brief)
     for stage in STAGES[1:]:
-        getattr(Pipeline(brief), stage)()  # a new pipeline each, as after an interruption
+        getattr(pipeline, stage)()
     return brief
 
 
@@ -125,6 +127,15 @@ def test_the_last_stage_takes_clip_and_sam_from_the_randomized_stages(recipe: Re
     assert not torch.equal(now, then) and (now - then).norm() < 0.2 * then.norm()
 
 
+def test_the_randomized_stages_train_clip_and_sam_which_joint_b_had_left_fixed(recipe: Recipe) -> None:
+    start = mean_weights([learned(recipe, stage) for stage in ("joint_a", "joint_b")])
+    for stage, part, name in (
+        ("clip_randomized", "vision_tower", "encoder.layers.0.mlp.fc1.weight"),
+        ("sam_randomized", "visual_model", "image_encoder.blocks.0.mlp.lin1.weight"),
+    ):
+        assert not torch.allclose(learned(recipe, stage)[f"network_part.{name}"], start[f"{part}.{name}"], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("stage", "changed", "named"),
     [
@@ -158,11 +169,12 @@ def test_the_randomized_stages_may_start_from_a_checkpoint(recipe: Recipe) -> No
 
 
 def test_the_last_stages_from_a_checkpoint_take_clip_and_sam_from_theirs(recipe: Recipe, tmp_path: Path) -> None:
-    for stage in ("clip_randomized", "sam_randomized"):
-        shutil.copyfile(recipe.work / f"{stage}.pt", tmp_path / f"{stage}.pt")
-    Pipeline(replace(recipe, start=embedded_checkpoint(), work=tmp_path)).randomized_a()
-    made, start = learned(replace(recipe, work=tmp_path), "randomized_a"), load_embedded().network
-    clip, sam = learned(recipe, "clip_randomized"), learned(recipe, "sam_randomized")
+    again = replace(recipe, start=embedded_checkpoint(), work=tmp_path)
+    pipeline = Pipeline(again)
+    for stage in ("clip_randomized", "sam_randomized", "randomized_a"):
+        getattr(pipeline, stage)()
+    made, start = learned(again, "randomized_a"), load_embedded().network
+    clip, sam = learned(again, "clip_randomized"), learned(again, "sam_randomized")
     name = "encoder.layers.0.mlp.fc1.weight"
     assert torch.equal(made[f"vision_tower.{name}"], clip[f"network_part.{name}"])
     name = "image_encoder.blocks.0.mlp.lin1.weight"
@@ -170,6 +182,29 @@ def test_the_last_stages_from_a_checkpoint_take_clip_and_sam_from_theirs(recipe:
     name = "language.layers.0.mlp.up_proj.weight"
     now, then = made[name], start.state_dict()[name].float()
     assert not torch.equal(now, then) and (now - then).norm() < 0.2 * then.norm()
+
+
+def test_what_another_start_left_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copyfile(recipe.work / "clip_randomized.pt", tmp_path / "clip_randomized.pt")
+    pipeline = Pipeline(replace(recipe, start=embedded_checkpoint(), work=tmp_path))
+    with pytest.raises(StateError, match="start was not set and is now"):
+        pipeline.clip_randomized()
+    with pytest.raises(StateError, match="was trained with start None, not"):
+        pipeline.randomized_a()
+    (tmp_path / "tokenizer.model").write_bytes(b"another")
+    with pytest.raises(StateError, match="name another --work"):
+        Pipeline(replace(recipe, start=embedded_checkpoint(), work=tmp_path))
+
+
+def test_a_stage_that_is_not_finished_or_of_another_seed_is_not_taken(recipe: Recipe, tmp_path: Path) -> None:
+    state = torch.load(recipe.work / "joint.pt", weights_only=True)
+    file = tmp_path / "joint.pt"
+    torch.save({**state, "step": 0}, file)
+    with pytest.raises(StateError, match=r"joint\.pt is at step 0 of 1: finish the stage joint first"):
+        learned_weights(file, "network.", {})
+    torch.save(state, file)
+    with pytest.raises(StateError, match="was trained with data seed 1, not 2"):
+        learned_weights(file, "network.", {"data seed": 2})
 
 
 def test_what_cannot_be_used_is_refused_before_the_first_step(

@@ -202,7 +202,7 @@ class _Loop:
             last = step + 1 == self.schedule.steps
             if last or (step + 1) % self.schedule.save_every == 0:
                 saved = self._save(step + 1)
-            if self.stop and not last:
+            if self.stop:
                 self._end(step + 1, saved)
 
     def _step(self, step: int) -> Scalars:

@@ -35,6 +35,8 @@ MASK_SIDE = 4 * SAM.grid
 """Side of the low-resolution masks that SAM's decoder makes, pixels."""
 
 IGNORED = -100
+MIDDLING, LEAST_WEIGHT, MOST_WEIGHT = 144, 0.6, 3.0
+"""Labels on an object of three by three patches, which weigh 1, and how little and how much labels can weigh."""
 
 
 def step_rng(seed: int, stage: str, step: int) -> Rng:
@@ -95,14 +97,33 @@ def labels(view: View, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tenso
     Returns:
         two (h, w) int64 tensors.
     """
-    height, width = view.instances.shape
-    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
-    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
-    seen = view.instances[np.ix_(rows, columns)]
+    seen = _instances_at(view, size)
     kinds, colours = np.full(256, len(KINDS)), np.full(256, len(COLOUR_NAMES))
     for item in view.objects:
         kinds[item.instance], colours[item.instance] = KINDS.index(item.kind), COLOUR_NAMES.index(item.colour)
     return torch.from_numpy(kinds[seen]), torch.from_numpy(colours[seen])
+
+
+def label_weights(view: View, size: tuple[int, int]) -> torch.Tensor:
+    """(h, w) float32: how much each of `labels` counts, more at small objects, which questions ask for as often.
+
+    An object of n points has the weight sqrt(MIDDLING / n) at each, from LEAST_WEIGHT to MOST_WEIGHT; all else 1.
+    """
+    seen = _instances_at(view, size)
+    weights, counts = np.ones(256), np.bincount(seen.ravel(), minlength=256)
+    for item in view.objects:
+        wanted = np.sqrt(MIDDLING / max(counts[item.instance], 1))
+        weights[item.instance] = np.clip(wanted, LEAST_WEIGHT, MOST_WEIGHT)
+    return torch.from_numpy(weights[seen]).float()
+
+
+def _instances_at(view: View, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The instance at each point of a grid over the image, `size` (h, w)."""
+    height, width = view.instances.shape
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    at: NDArray[np.uint8] = view.instances[np.ix_(rows, columns)]
+    return at
 
 
 def sam_point(view: View, share: tuple[float, float]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from lisa_ros.training.scenes.batches import (
     view_numbers,
 )
 from lisa_ros.training.stages.hints import NAMED, stacked
-from lisa_ros.training.stages.pretraining import PatchLabels, chosen, informative_patches, label_loss
+from lisa_ros.training.stages.pretraining import PatchLabels, chosen, dense_weights, informative_patches, label_loss
 
 TABLE_WEIGHT = 0.1
 """Of the token of a patch that shows no object; one full of an object has a weight of 1."""
@@ -62,7 +62,7 @@ class ClipRandomizedStage(nn.Module):
             kept: patches of each view that are computed.
         """
         super().__init__()
-        self.network_part = network.vision_tower
+        self.network_part = network.vision_tower.requires_grad_(True)  # an earlier stage may have left it fixed
         self.head = PatchLabels(CLIP["hidden_size"])
         self.name = name
         self._project = network.mm_projector.requires_grad_(False).forward
@@ -82,14 +82,17 @@ class ClipRandomizedStage(nn.Module):
         views[strange] = [in_strange_colours(view, rng) for view in views[strange]]
         hints = stacked(views, waves)
         kept = informative_patches(hints, self._kept, rng)
-        features, dense, right = label_loss(self, views, self._clip, kept, strange)
-        tokens = self._token_loss(features, chosen(hints, kept), strange)
+        weights = chosen(dense_weights(views), kept)
+        features, dense, right = label_loss(self, views, self._clip, kept, strange, weights)
+        tokens = self._token_loss(features, chosen(hints, kept), weights.amax(-1), strange)
         return dense + TOKEN_LOSS * tokens, {"dense": dense.item(), **right, "tokens": tokens.item()}
 
-    def _token_loss(self, features: torch.Tensor, hints: torch.Tensor, strange: slice) -> torch.Tensor:
-        """Squared error of the tokens, in units of what one hint changes."""
+    def _token_loss(
+        self, features: torch.Tensor, hints: torch.Tensor, weights: torch.Tensor, strange: slice
+    ) -> torch.Tensor:
+        """Squared error of the tokens, in units of what one hint changes; `weights` (B, count) of the patches."""
         weight, bias = self._to_tokens
         error = (self._project(features) - (hints @ weight.T + bias)).square().sum(-1) / self._scale
-        here = TABLE_WEIGHT + (1 - TABLE_WEIGHT) * hints[..., NAMED - 2]
+        here = (TABLE_WEIGHT + (1 - TABLE_WEIGHT) * hints[..., NAMED - 2]) * weights
         here[strange] = 0.0
         return (error * here).mean()

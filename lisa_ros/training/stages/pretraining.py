@@ -35,6 +35,7 @@ from lisa_ros.training.scenes.batches import (
     coarse_mask,
     draw_view,
     in_strange_colours,
+    label_weights,
     labels,
     sam_batch,
     sam_point,
@@ -73,7 +74,11 @@ class PatchLabels(nn.Module):
         self.read = nn.Linear(width, (self.kinds + self.colours) * FINENESS**2)
 
     def loss(
-        self, features: torch.Tensor, kinds: torch.Tensor, colours: torch.Tensor
+        self,
+        features: torch.Tensor,
+        kinds: torch.Tensor,
+        colours: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy, and the shares of the objects' points whose kind and colour are right.
 
@@ -81,11 +86,12 @@ class PatchLabels(nn.Module):
             features: (patches, width).
             kinds: (patches, FINENESS * FINENESS) int64; IGNORED where there is no image.
             colours: likewise.
+            weights: of each label, same shape; None: all are equal.
         """
         logits = self.read(features).unflatten(-1, (-1, FINENESS**2))
         kind_logits, colour_logits = logits.split([self.kinds, self.colours], dim=1)
         right = {"kinds": _right(kind_logits, kinds), "colours": _right(colour_logits, colours)}
-        return _label_loss(kind_logits, kinds) + _label_loss(colour_logits, colours), right
+        return _label_loss(kind_logits, kinds, weights) + _label_loss(colour_logits, colours, weights), right
 
 
 def by_patch(labelled: torch.Tensor) -> torch.Tensor:
@@ -95,10 +101,14 @@ def by_patch(labelled: torch.Tensor) -> torch.Tensor:
     return patches
 
 
-def _label_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    weight = torch.ones(logits.shape[1])
-    weight[-1] = NOTHING_WEIGHT
-    return F.cross_entropy(logits, target, weight=weight, ignore_index=IGNORED)
+def _label_loss(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    of_class = torch.ones(logits.shape[1])
+    of_class[-1] = NOTHING_WEIGHT
+    if weights is None:
+        return F.cross_entropy(logits, target, weight=of_class, ignore_index=IGNORED)
+    each = F.cross_entropy(logits, target, weight=of_class, ignore_index=IGNORED, reduction="none")
+    total = (of_class[target.clamp(min=0)] * weights * (target != IGNORED)).sum()
+    return (each * weights).sum() / total
 
 
 def _right(logits: torch.Tensor, target: torch.Tensor) -> float:
@@ -116,7 +126,7 @@ class SamStage(nn.Module):
     ) -> None:
         """Trains `network.visual_model` on `batch` views a step, `queries` masks of each."""
         super().__init__()
-        self.network_part = network.visual_model
+        self.network_part = network.visual_model.requires_grad_(True)  # an earlier stage may have left it fixed
         lighten(network.visual_model.image_encoder)
         self.head = PatchLabels(PROMPT_WIDTH)
         self._network: list[LisaNetwork] = [network]  # in a list: the other parts are not this module's
@@ -244,7 +254,7 @@ class ClipStage(nn.Module):
     ) -> None:
         """Trains `network.vision_tower` on `batch` views a step, `kept` patches of each."""
         super().__init__()
-        self.network_part = network.vision_tower
+        self.network_part = network.vision_tower.requires_grad_(True)
         self.head = PatchLabels(CLIP["hidden_size"])
         self.hints = nn.Linear(CLIP["hidden_size"], WIDTH)
         self.name = name
@@ -271,7 +281,12 @@ class ClipStage(nn.Module):
 
 
 def label_loss(
-    stage: LabelStage, views: Sequence[View], clip: ClipPreprocessing, kept: torch.Tensor, strange: slice
+    stage: LabelStage,
+    views: Sequence[View],
+    clip: ClipPreprocessing,
+    kept: torch.Tensor,
+    strange: slice,
+    weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, Scalars]:
     """CLIP's features of some patches, and the loss of the labels that are read off them.
 
@@ -281,6 +296,7 @@ def label_loss(
         clip: CLIP's preprocessing.
         kept: (B, count) int64, the patches.
         strange: the views with other colours, whose colours are not learned.
+        weights: (B, count, FINENESS * FINENESS) of the labels; None: all are equal.
 
     Returns:
         features (B, count, width) float32, the loss, and the share of right labels.
@@ -290,7 +306,8 @@ def label_loss(
     features = features.float()
     kinds, colours = (chosen(truth, kept) for truth in dense_labels(views))
     colours[strange] = IGNORED
-    loss, right = stage.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1))
+    flat = None if weights is None else weights.flatten(0, 1)
+    loss, right = stage.head.loss(features.flatten(0, 1), kinds.flatten(0, 1), colours.flatten(0, 1), flat)
     return features, loss, right
 
 
@@ -298,6 +315,11 @@ def dense_labels(views: Sequence[View]) -> list[torch.Tensor]:
     """Kinds and colours, each (B, patches, FINENESS * FINENESS)."""
     truth = [labels(view, (FINENESS * GRID, FINENESS * GRID)) for view in views]
     return [by_patch(torch.stack(maps)) for maps in zip(*truth, strict=True)]
+
+
+def dense_weights(views: Sequence[View]) -> torch.Tensor:
+    """Weights of dense_labels, (B, patches, FINENESS * FINENESS)."""
+    return by_patch(torch.stack([label_weights(view, (FINENESS * GRID, FINENESS * GRID)) for view in views]))
 
 
 def informative_patches(wanted: torch.Tensor, count: int, rng: Rng) -> torch.Tensor:

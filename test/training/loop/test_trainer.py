@@ -97,6 +97,18 @@ def test_a_stopped_process_goes_on_to_the_same_weights(
     assert [event.step for event in on_board(tmp_path)["loss"]] == list(range(SCHEDULE.steps))
 
 
+def test_a_stop_in_the_last_step_ends_what_would_follow(tmp_path: Path) -> None:
+    class StoppedStage(TinyStage):
+        def step(self, number: int) -> tuple[torch.Tensor, dict[str, float]]:
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().step(number)
+
+    with pytest.raises(SystemExit, match="143"):
+        fit(tmp_path, StoppedStage(), replace(SCHEDULE, steps=6, accumulate=1))
+    assert torch.load(tmp_path / "tiny.pt", weights_only=True)["step"] == 6
+
+
 def test_what_is_told(unstopped: Path) -> None:
     lines, board = told(unstopped), on_board(unstopped)
     assert [line["step"] for line in lines] == list(range(SCHEDULE.steps))
