@@ -102,8 +102,18 @@ def check_qos(given: Mapping[str, Any]) -> None:
         choices = _QOS_VALUES.get(found[2])
         if choices and str(value).lower() not in choices:
             raise StartError(f"Parameter {name!r} is {value!r}; it must be one of {', '.join(choices)}")
-        if found[2] == "depth" and (not isinstance(value, int) or value < 0):
+        if found[2] == "depth" and (type(value) is not int or value < 0):
             raise StartError(f"Parameter {name!r} is {value!r}; it must be a whole number of 0 or more")
+
+
+def check_given_qos(node: Node) -> None:
+    """As `check_qos`, for what was given to a node; to be called before it makes publishers.
+
+    Raises:
+        StartError: a name or value is wrong.
+    """
+    # rclpy has no public list of what was given but not declared.
+    check_qos({name: one.value for name, one in node._parameter_overrides.items()})
 
 
 def misspelt_remappings(args: Sequence[str] | None, topics: Sequence[str]) -> list[str]:
@@ -172,7 +182,7 @@ def report_overrides(node: Node, args: Sequence[str] | None, topics: Sequence[st
     # rclpy has no public list of what was given but not declared.
     for name in check_overrides(list(node._parameter_overrides), declared):
         node.get_logger().warning(f"Parameter {name!r} was given, but this node has no parameter of that name.")
-    check_qos({name: one.value for name, one in node._parameter_overrides.items()})
+    check_given_qos(node)
     for sentence in misspelt_remappings(args, topics):
         node.get_logger().warning(sentence)
     for file in files_without_effect(args, node.get_fully_qualified_name()):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -38,6 +39,10 @@ _PR_SET_PDEATHSIG = 1
 
 class StartError(RuntimeError):
     """ROS could not start; the text is one sentence."""
+
+
+START_ERRORS = (StartError, ParameterException)
+"""ROS could not start, or rclpy refuses a parameter's value, such as `use_sim_time:=1`; the text is one sentence."""
 
 
 def start_ros(args: Sequence[str] | None, signals: SignalHandlerOptions) -> None:

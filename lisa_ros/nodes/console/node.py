@@ -27,7 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import GuardedExecutor, guarded_by
-from lisa_ros.nodes.common.starting import StartError, at_signals, start_ros
+from lisa_ros.nodes.common.starting import START_ERRORS, at_signals, start_ros
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
 from lisa_ros.segmentation.errors import how_to_install
 
@@ -93,7 +93,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"console: {MISSING} ({error})", file=sys.stderr)
         return 1
-    except (StartError, ConsoleParameterError, OSError) as error:
+    except (*START_ERRORS, ConsoleParameterError, OSError) as error:
         print(f"console: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -24,9 +24,9 @@ from std_msgs.msg import String
 from lisa_ros.dialogue.dialogues import Dialogues
 from lisa_ros.dialogue.store import StoreError
 from lisa_ros.msg import Command
-from lisa_ros.nodes.common.command_line import check_program, report_overrides
+from lisa_ros.nodes.common.command_line import check_given_qos, check_program, report_overrides
 from lisa_ros.nodes.common.package_log import log_to
-from lisa_ros.nodes.common.starting import StartError, Stop, start_ros, use_fastdds_profile
+from lisa_ros.nodes.common.starting import START_ERRORS, Stop, start_ros, use_fastdds_profile
 from lisa_ros.nodes.lisa.answers.detections import NOT_INSTALLED, vision_messages
 from lisa_ros.nodes.lisa.answers.model_info import ModelInfoTopic
 from lisa_ros.nodes.lisa.answers.transforms import TransformBuffer, Transforms, open_tf2_buffer
@@ -92,10 +92,11 @@ class LisaNode(LifecycleNode):
             open_buffer: Opens the buffer of transforms; tests replace it.
 
         Raises:
-            ParameterError: A parameter has an invalid value.
+            ParameterError, StartError: A parameter has an invalid value.
             LoadError: The stored dialogues could not be opened.
         """
         super().__init__("lisa")
+        check_given_qos(self)
         log_to(self.get_logger())
         self.callback_errors, self.failure, self._trouble, self._end_s = 0, "", "", 0.0
         self.change_state = guard_transitions(self)
@@ -384,7 +385,7 @@ def main(
         start_ros(args, SignalHandlerOptions.NO)
         node = LisaNode(load=load, end=stop.set, open_buffer=open_buffer)
         report_overrides(node, args, INPUTS)
-    except (StartError, ParameterError, LoadError) as error:
+    except (*START_ERRORS, ParameterError, LoadError) as error:
         rclpy.logging.get_logger("lisa").fatal(str(error))
         if node is not None:
             node.close()

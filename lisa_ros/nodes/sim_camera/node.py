@@ -24,7 +24,7 @@ from std_msgs.msg import Header, String
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.conversions import to_image_message
 from lisa_ros.nodes.common.guarding import guarded
-from lisa_ros.nodes.common.starting import StartError, Stop, run_node, start_ros, use_fastdds_profile
+from lisa_ros.nodes.common.starting import START_ERRORS, Stop, run_node, start_ros, use_fastdds_profile
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.masks import centroid_pixel
 from lisa_ros.simulation.scene import Camera, View
@@ -226,7 +226,7 @@ def main(args: list[str] | None = None) -> int:
         use_fastdds_profile()
         start_ros(args, SignalHandlerOptions.NO)
         run_node(lambda: _made(args), stop)
-    except (StartError, ValueError) as error:
+    except (*START_ERRORS, ValueError) as error:
         print(f"sim_camera: {error}", file=sys.stderr)
         return 1
     finally:

@@ -32,7 +32,7 @@ from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import guarded
 from lisa_ros.nodes.common.spoken_answers import spoken
 from lisa_ros.nodes.common.stamps import nanoseconds, time_message
-from lisa_ros.nodes.common.starting import StartError, Stop, run_node, start_ros
+from lisa_ros.nodes.common.starting import START_ERRORS, StartError, Stop, run_node, start_ros
 from lisa_ros.nodes.speech.commanding import Commanding
 from lisa_ros.nodes.speech.parameters import DESCRIPTIONS, FILE, MICROPHONE, TOPIC, SpeechParameters, declared
 from lisa_ros.nodes.speech.recognition_thread import (
@@ -355,7 +355,7 @@ def run(args: Sequence[str] | None = None) -> int:
             return 0
         start_ros(args, SignalHandlerOptions.NO)
         run_node(lambda: _made(args), stop, Speech.close)
-    except (StartError, SpeechError, ValueError) as error:
+    except (*START_ERRORS, SpeechError, ValueError) as error:
         print(f"speech: {error}", file=sys.stderr)
         return 1
     finally:

@@ -58,9 +58,10 @@ def test_parameters_of_other_nodes_are_only_named() -> None:
         ("/image.subscription.reliabilty", "reliable", "reliability, and the last part history, reliability, depth"),
         ("/image.reliability", "reliable", "sets no QoS"),
         ("/image.subscription.depth", "five", "'five'; it must be a whole number"),
+        ("/image.subscription.depth", True, "True; it must be a whole number"),
     ],
 )
-def test_wrong_qos_is_refused_with_what_would_be_right(name: str, value: str, said: str) -> None:
+def test_wrong_qos_is_refused_with_what_would_be_right(name: str, value: object, said: str) -> None:
     with pytest.raises(StartError, match=said):
         check_qos({f"qos_overrides.{name}": value})
 

@@ -142,6 +142,8 @@ def test_an_invalid_parameter_ends_the_node_with_one_sentence() -> None:
         "quantization:=2bit": "quantization is '2bit'; it must be one of auto, none, 8bit, 4bit",
         "queue_size:=0": "queue_size must be a whole number from 1 to 1000",
         "max_image_age:=old": "max_image_age must be a number with a decimal point",
+        "qos_overrides./lisa/points.publisher.reliability:=sometimes": "is 'sometimes'; it must be one of ",
+        "use_sim_time:=1": "Trying to set parameter 'use_sim_time' to '1'",
     }
     for setting, reason in wrong.items():
         with started(scripted_node("-p", setting)) as process:
