@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from lisa_ros.nodes.doctor.probe import SystemFacts, TopicFacts
@@ -46,7 +47,14 @@ def _about_image(facts: SystemFacts) -> Iterator[str]:
             "holds: images can be lost. Set FASTRTPS_DEFAULT_PROFILES_FILE to config/fastdds.xml for the camera and "
             "the node (the launch files do), or publish compressed images."
         )
-    yield from _about_clock(image)
+    if not _image_is_new_to_node(facts):
+        yield from _about_clock(image)
+
+
+def _image_is_new_to_node(facts: SystemFacts) -> bool:
+    """Whether the node reports a new image: its clock, maybe a simulated one, is that of the images."""
+    values = facts.diagnostics.get("values", {}) if facts.node_is_there else {}
+    return abs(float(values.get("image age (s)", math.nan))) <= MAX_IMAGE_AGE_S
 
 
 def _node_gets_all(facts: SystemFacts) -> bool:
@@ -102,7 +110,7 @@ def _about_depth(facts: SystemFacts) -> Iterator[str]:
 def _about_registration(facts: SystemFacts) -> Iterator[str]:
     """Whether depth has the frame, the aspect and the stamps of the image."""
     image, depth = facts.image, facts.depth
-    if depth.frame_id != image.frame_id:
+    if depth.frame_id and image.frame_id and depth.frame_id != image.frame_id:
         yield (
             f"{depth.name} is in frame {depth.frame_id!r}, the image in {image.frame_id!r}: depth must be registered "
             "to the image. Use the driver's option (RealSense: align_depth.enable:=true), or depth_image_proc's "

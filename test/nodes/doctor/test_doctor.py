@@ -60,6 +60,9 @@ def diagnostics(lost: str, rate_hz: str) -> dict[str, object]:
 def test_nothing_is_found_where_all_is_well() -> None:
     assert advise(GOOD) == []
     assert advise(changed(depth={"width": 320, "height": 240})) == []  # brought to the image's grid
+    assert advise(changed(depth={"frame_id": ""})) == [], "the node accepts it"
+    simulated = {"level": 0, "message": "Ready.", "values": {"image age (s)": "0.05"}}
+    assert advise(changed(image={"age_s": 1.7e9}, diagnostics=simulated)) == [], "the node uses the simulator's clock"
     large = changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("0", "30.0"))
     assert advise(large) == [], "the node was started with the profile, and the terminal without"
 
@@ -77,6 +80,10 @@ def test_nothing_is_found_where_all_is_well() -> None:
         (changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("0", "0.0")), "can be lost"),
         (changed(image={"message_bytes": 2_764_800}, diagnostics=diagnostics("7", "4.0")), "can be lost"),
         (changed(image={"age_s": 1.7e9}), "use_sim_time:=true"),
+        (
+            changed(image={"age_s": 1.7e9}, diagnostics=GOOD.diagnostics | {"values": {"image age (s)": "nan"}}),
+            "use_sim_time:=true",
+        ),
         (changed(image={"age_s": 12.0}), "12.0 s old when they arrive"),
         (changed(image={"age_s": -3600.0}), "stamped 3600.0 s in the future. Synchronise"),
         (changed(depth={"publishers": []}), "Nobody publishes /depth"),
