@@ -38,7 +38,7 @@ class Choice:
     """Which frame a command needs.
 
     Attributes:
-        stamp_ns: The command's stamp in nanoseconds; 0: not set.
+        stamp_ns: The command's stamp in nanoseconds; 0 or less: not set.
         reserved: The frame that was reserved when the command arrived; None: none was.
         command_frame: One of COMMAND_FRAMES. Without a stamp, the newest frame is used.
         max_age_s: Maximum age of the image in seconds; 0: no limit.
@@ -177,17 +177,21 @@ class Camera:
             raise NoImageError(f"The image on {self.topic} cannot be used: {error}.") from error
 
     def _check_age(self, frame: CameraFrame, choice: Choice) -> None:
-        age_s = ((choice.stamp_ns or self._now_ns()) - frame.time_ns) / 1e9
+        now_ns, since = self._now_ns(), "the command"
+        stamp_ns = choice.stamp_ns if choice.stamp_ns > 0 else now_ns
+        age_s = (stamp_ns - frame.time_ns) / 1e9
+        if not choice.nearest and age_s < -choice.max_age_s < 0:  # the command waited, or its sender's clock is slow
+            stamp_ns, since = now_ns, "the node's clock"
+            age_s = (stamp_ns - frame.time_ns) / 1e9
         if 0 < choice.max_age_s < abs(age_s) and abs(age_s) > _DAY_S and (age_s > 0 or choice.nearest):
-            stamp_s = (choice.stamp_ns or self._now_ns()) / 1e9
             raise NoImageError(
-                f"The image on {self.topic} is stamped {frame.time_ns / 1e9:.1f} s and the command {stamp_s:.1f} s:"
+                f"The image on {self.topic} is stamped {frame.time_ns / 1e9:.1f} s and {since} {stamp_ns / 1e9:.1f} s:"
                 f" those are two clocks. {_CLOCK_ADVICE}"
             )
         if 0 < choice.max_age_s < age_s:
             which = "nearest" if choice.nearest else "newest"
             raise NoImageError(
-                f"The {which} image on {self.topic} is {age_s:.1f} s older than the command; max_image_age allows"
+                f"The {which} image on {self.topic} is {age_s:.1f} s older than {since}; max_image_age allows"
                 f" {choice.max_age_s:g} s. {self._late_reason(choice)}".rstrip()
             )
         if choice.nearest and 0 < choice.max_age_s < -age_s:

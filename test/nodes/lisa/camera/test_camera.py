@@ -87,6 +87,14 @@ def test_a_stamp_in_the_future_is_not_too_old() -> None:
     assert encode(stamped(ARRIVAL_S + 3600), ARRIVAL_S).header.stamp.sec == ARRIVAL_S + 3600
 
 
+@pytest.mark.parametrize("stamp_s", [-5, 5, 200])
+def test_the_nodes_clock_decides_about_an_image_that_is_much_newer_than_the_command(stamp_s: int) -> None:
+    """A sender whose clock is slow got answers about an image of a camera that was dead for hours."""
+    with pytest.raises(NoImageError, match=r"700\.0 s older than the (command|node's clock)"):
+        encode(stamped(300), stamp_s)
+    assert encode(stamped(ARRIVAL_S - 1), stamp_s).header.stamp.sec == ARRIVAL_S - 1
+
+
 def test_an_image_of_another_clock_names_use_sim_time() -> None:
     with pytest.raises(NoImageError, match=r"stamped 27\.0 s and the command 200000\.0 s: .* set use_sim_time"):
         encode(stamped(27), 200_000)
