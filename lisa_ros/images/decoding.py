@@ -363,7 +363,8 @@ def _rgb_of_decoded(decoded: NDArray[Any], format_text: str) -> RgbImage:
     pixels = decoded.astype(np.uint8)
     if pixels.ndim == 2:
         pattern = _ENCODINGS.get(format_text.split(";")[0].strip(), _ENCODINGS["mono8"])
-        one_channel = pattern if pattern.channels == 1 and not pattern.planar_420 else _ENCODINGS["mono8"]
+        planar = pattern.planar_420 or pattern.planar_444
+        one_channel = pattern if pattern.channels == 1 and not planar else _ENCODINGS["mono8"]
         return np.array(cv2.cvtColor(pixels, one_channel.code or cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     blue_first = "compressed rgb" not in format_text
     return np.array(pixels[:, :, 2::-1] if blue_first else pixels[:, :, :3], dtype=np.uint8, order="C")

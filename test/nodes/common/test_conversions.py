@@ -154,6 +154,8 @@ def test_compressed_16_bit_grey_values_that_may_be_depth_are_refused(format_text
 def test_grey_png_and_compressed_mosaic() -> None:
     grey = rgb_image_from(camera_images.compressed(".png", "mono8; png compressed mono8", camera_images.greys()))
     assert np.array_equal(grey, camera_images.expected("mono8"))
+    planar = rgb_image_from(camera_images.compressed(".png", "nv24; png compressed mono8", camera_images.greys()))
+    assert np.array_equal(planar, camera_images.expected("mono8"))
     deep = rgb_image_from(
         camera_images.compressed(".png", "mono16; png compressed mono16", camera_images.greys().astype(np.uint16) * 257)
     )
