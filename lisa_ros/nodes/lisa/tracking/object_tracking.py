@@ -84,6 +84,7 @@ class ObjectTracking:
         self._next_correction_ns = 0
         self._thread = threading.Thread(target=self._run, name="lisa_tracking", daemon=True)
         self._thread.start()
+        parameters.on_change(lambda _: self.wake())  # the camera may send no image that would
 
     @property
     def state(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import camera_images
 import pytest
 from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
 from ros_harness import talking_node, wait_until
 from scripted_segmenter import ScriptedSegmenter, ScriptedSession, pixels_of
 from std_msgs.msg import Header
@@ -207,3 +208,11 @@ def test_a_lost_object_is_not_taken_for_another_one(bench: Bench, monkeypatch: p
     assert [job.subject.request.id for job in jobs] == ["named"]
     jobs[0].run(lambda: False)
     assert kinds == ["full"], "the model may find nothing"
+
+
+def test_tracking_that_is_switched_off_ends_without_another_image(bench: Bench) -> None:
+    bench.tracking.answered(*bench.answer("1", bench.show(Time(sec=1))))
+    bench.show(Time(sec=2))
+    bench.tracked("1", Time(sec=2))
+    assert bench.node.set_parameters([Parameter("track", value=False)])[0].successful
+    wait_until(lambda: bench.published[-1].tracked.state is TrackState.LOST, "its end")
