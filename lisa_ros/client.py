@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 import rclpy
+from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
@@ -298,7 +299,10 @@ class LisaClient:
             return self._final or Result(Status.REJECTED, "The node rejected the command without a reason.")
         if not self._result_future.done():
             return Result(Status.UNFINISHED, "The command has no answer yet.")
-        return _result(self._result_future.result().result.segmentation)
+        response = self._result_future.result()
+        if response.status == GoalStatus.STATUS_UNKNOWN:  # its segmentation is an empty one, whose status is OK
+            return Result(Status.NO_NODE, "The node does not know the command: it was started again meanwhile.")
+        return _result(response.result.segmentation)
 
     def cancel(self, timeout_s: float = 10.0) -> bool:
         """Cancel the command. Returns whether the node stopped processing it; `result` has its result."""

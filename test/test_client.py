@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import camera_images
 import numpy as np
@@ -228,3 +229,11 @@ def test_a_node_that_was_started_anew_at_once_ends_the_wait() -> None:
         wait_until(client.is_complete, "the end of the wait")
         assert client.result().status is Status.NO_NODE and "ended before" in client.result().message
         assert client.segment("red"), "the new node takes commands"
+
+
+def test_a_goal_that_the_node_does_not_know_is_no_answer() -> None:
+    """rclpy sends an empty result for it, whose status is OK: the node was started anew with the same name."""
+    with client_of("/silent") as client:
+        client._result_future = MagicMock()
+        client._result_future.result.return_value = Segment.Impl.GetResultService.Response()
+        assert client.result().status is Status.NO_NODE and "does not know the command" in client.result().message

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.node import Node
 
@@ -174,6 +175,10 @@ class Commanding:
         result.add_done_callback(guarded_by(self._node, lambda done: self._on_result(command, done), False))
 
     def _on_result(self, command: Command, done: Any) -> None:
+        if done.result().status == GoalStatus.STATUS_UNKNOWN:  # its segmentation is an empty one, whose status is OK
+            detail = "The node does not know the command: it was started again meanwhile."
+            self._end(command.id, command.operator_id, Segmentation.FAILED, detail)
+            return
         with self._lock:
             if self._goals.pop(command.id, None) is None:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import rclpy.action.client
@@ -13,7 +14,7 @@ from rclpy.node import Node
 from ros_harness import talking_node, wait_until
 
 from lisa_ros.action import Segment
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.speech.commanding import Commanding
 from lisa_ros.speech.language.phrases import Meaning
 from lisa_ros.speech.language.understanding import Understood
@@ -77,3 +78,16 @@ def test_an_answer_that_is_faster_than_the_client_is_not_lost(monkeypatch: pytes
         assert answer.status == Segmentation.NO_OBJECT and commanding.waiting == 0
         commanding.close()
         server.destroy()
+
+
+def test_a_goal_that_the_node_does_not_know_is_no_answer() -> None:
+    """rclpy sends an empty result for it, whose status is OK."""
+    answers: list[Segmentation] = []
+    with talking_node("speaking") as node:
+        commanding = Commanding(node, "/served", lambda operator, answer: answers.append(answer))
+        commanding._goals["1"] = MagicMock()
+        unknown = MagicMock()
+        unknown.result.return_value = Segment.Impl.GetResultService.Response()
+        commanding._on_result(Command(id="1", operator_id="ann"), unknown)
+        commanding.close()
+    assert [(one.id, one.operator_id, one.status) for one in answers] == [("1", "ann", Segmentation.FAILED)]
