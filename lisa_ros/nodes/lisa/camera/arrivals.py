@@ -57,10 +57,11 @@ class Arrivals:
             The number of images that arrived since the last one that was counted.
         """
         with self._lock:
-            last, self._number = self._number, number
+            last, self._number, comparable = self._number, number, self.numbered
             step = 0 if number is None or last is None else number - last
             self.numbered = step == 1 or (number is not None and len(self._publishers()) == 1)
-            count = max(1, step - self._since_newest) if self.numbered else 1
+            # The last number is of another publisher if there were several.
+            count = max(1, step - self._since_newest) if self.numbered and comparable else 1
             self._arrived_s, self._since_newest = self._now_s(), 0
             self._count(count, 0)
             return count

@@ -72,3 +72,11 @@ def test_images_that_were_not_taken_are_counted_by_the_numbers_of_one_publisher(
     published.append(KIND)
     assert arrivals.count_arrived(1000) == 1 and not arrivals.numbered
     assert arrivals.count_arrived(None) == 1 and not arrivals.numbered  # a middleware without numbers
+
+
+def test_numbers_of_two_publishers_are_not_subtracted_when_one_of_them_leaves() -> None:
+    published = [KIND, KIND]
+    arrivals = Arrivals("/image", KIND, lambda: published)
+    assert [arrivals.count_arrived(number) for number in (1_000_000, 5, 1_000_001, 6)] == [1, 1, 1, 1]
+    published.pop()
+    assert [arrivals.count_arrived(number) for number in (1_000_002, 1_000_004)] == [1, 2]
