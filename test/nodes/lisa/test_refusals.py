@@ -12,6 +12,9 @@ from std_msgs.msg import Header
 
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import to_image_message
+from lisa_ros.nodes.lisa.commands.refusals import refusal_of
+from lisa_ros.nodes.lisa.parameters import NodeParameters
+from lisa_ros.nodes.lisa.request import Request
 
 
 @pytest.mark.parametrize(
@@ -117,3 +120,10 @@ def test_parameters_are_checked_while_the_node_runs(probe: Probe) -> None:
     assert probe.set_parameter("max_text_length", 5).successful
     assert probe.ask("the red one").status == Segmentation.REJECTED
     assert probe.set_parameter("max_text_length", 500).successful
+
+
+def test_more_references_than_a_dialogue_has_turns_are_refused() -> None:
+    parameters = NodeParameters(max_turns=3)
+    assert refusal_of(Request("1", "ann", "this", references=(1, 2, 3)), parameters) is None
+    many = refusal_of(Request("1", "ann", "this", references=(1,) * 1_000_000), parameters)
+    assert many == "The command has 1000000 references; max_turns is 3."

@@ -64,6 +64,7 @@ class CameraTopics:
         kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
         self.arrivals = Arrivals(topic, kind, lambda: self._kinds_published(topic))
         """Counts the images."""
+        self._lost: LostMessages | None = None  # while the executor already takes the first image
         self._images = self._subscribe(
             CompressedImage if compressed else Image,
             topic,
@@ -86,7 +87,8 @@ class CameraTopics:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_timer(self._timer)
-        self._lost.close()
+        if self._lost is not None:
+            self._lost.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
@@ -133,7 +135,7 @@ class CameraTopics:
 
     def _count_lost(self) -> None:
         with suppress(InvalidHandle):  # a transition has closed the topics since the message was taken
-            if lost := self._lost.since_last():
+            if self._lost is not None and (lost := self._lost.since_last()):
                 self.arrivals.count_lost(lost)
 
     def _on_depth(self, message: SerializedMessage, information: Any) -> None:

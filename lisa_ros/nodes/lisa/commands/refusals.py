@@ -18,6 +18,8 @@ def refusal_of(request: Request, parameters: NodeParameters) -> str | None:
         return "The text is empty (it has no printable character). It must name what to segment."
     if len(request.text) > longest:
         return f"The text has {len(request.text)} characters; max_text_length allows {longest}."
+    if len(request.references) > max(1, parameters.max_turns):
+        return f"The command has {len(request.references)} references; max_turns is {parameters.max_turns}."
     if (unknown := _unknown_choice(request)) is not None:
         return unknown
     if request.independent and request.references:
