@@ -17,8 +17,6 @@ from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 SCHEMES = {"lisa": "http", "lisas": "https"}
 DEFAULT_PORT = 8000
-LAST_EVENT = "finished"
-"""Of an answer; see fleet.messages."""
 _POLL_S = 0.02
 _CONNECT_S = 2.0
 _REFUSALS = frozenset({400, 401, 403, 404, 413})
@@ -141,7 +139,7 @@ class Connection:
         """
         try:
             with self._client.stream("GET", "/model") as answer:
-                text = self._short_text(answer.iter_bytes())
+                text = self._short_text(answer)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         self._check(answer.status_code, text, _REFUSALS)
@@ -182,7 +180,7 @@ class Connection:
             with self._client.stream("POST", "/segment", content=body, headers=headers) as answer:
                 used.opened(answer.extensions["network_stream"].get_extra_info("socket"))
                 try:
-                    self._read_lines(answer, lines, used)
+                    self._read_lines(answer, lines)
                 finally:  # also after a refusal: the socket goes back to the pool
                     used.done()
             lines.put(None)
@@ -193,23 +191,17 @@ class Connection:
         except BaseException as error:  # the thread that waits for the lines raises it
             lines.put(error)
 
-    def _read_lines(self, answer: Any, lines: Any, used: _Socket) -> None:
-        parts = answer.iter_bytes()
+    def _read_lines(self, answer: Any, lines: Any) -> None:
         if answer.status_code != httpx.codes.OK:
             # A path that is gone since the node was configured: the server's model was stopped or is replaced.
-            self._check(answer.status_code, self._short_text(parts), _REFUSALS - {httpx.codes.NOT_FOUND})
-        for line in _lines(parts):
-            if line.get("event") == LAST_EVENT:
-                used.done()
-                lines.put(line)
-                self._short_text(parts)  # nobody waits for this; read to its end, the connection can be used again
-                return
+            self._check(answer.status_code, self._short_text(answer), _REFUSALS - {httpx.codes.NOT_FOUND})
+        for line in _lines(answer.iter_bytes()):
             lines.put(line)
 
-    def _short_text(self, parts: Iterator[bytes]) -> str:
-        """The text of an answer's parts, at most MOST_TEXT_BYTES of it: a wrong server may send without end."""
+    def _short_text(self, answer: Any) -> str:
+        """The text of an answer, at most MOST_TEXT_BYTES of it: a wrong server may send without end."""
         text, end_s = b"", time.monotonic() + self._timeout_s
-        for part in parts:
+        for part in answer.iter_bytes():
             text += part
             if len(text) > MOST_TEXT_BYTES or time.monotonic() > end_s:
                 break

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -159,6 +160,7 @@ class RemoteSegmenter:
             body = pack(query, encoded.data if with_image else b"")
             self._count(len(body), with_image)
             known = True
+            # Read to the end, so that the connection can be used again.
             for line in self._connection.stream(body, {"x-lisa-frame": query.frame}, cancelled):
                 known = line.get("event") != "unknown_frame"
                 if known:
@@ -269,7 +271,8 @@ class RemoteSession:
     def _events(self, query: Query, stopped: Callable[[], bool], progress: _Progress) -> Iterator[Event]:
         """The events that have not been given out. A replica answers as the lost one did: answers are deterministic."""
         again = _Progress()
-        for line in self._segmenter.lines(query, self._encoded, stopped):
+        lines = self._segmenter.lines(query, self._encoded, stopped)
+        for line in lines:
             event = _event(line, self._encoded.size)
             if isinstance(event, MaskFound):
                 again.objects += (event.object,)
@@ -282,10 +285,18 @@ class RemoteSession:
                     new, progress.text = again.text[len(progress.text) :], again.text
                     yield TextDelta(new)
             else:
+                _read_to_the_end(lines)
                 model = f"{self._segmenter.server} ({event.model})" if event.model else ""
                 yield replace(event, model=model)
                 return
         raise LostReplicaError(f"{self._segmenter.server} ended its answer too early")
+
+
+def _read_to_the_end(lines: Iterator[object]) -> None:
+    """So that the connection can be used again. The answer is whole, whatever becomes of the replica now."""
+    with contextlib.suppress(Cancelled, LisaError):
+        for _ in lines:
+            pass
 
 
 def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a connection goes back to the pool, and that no request breaks the next one on it."""
+"""No request breaks the next one on its connection."""
 
 from __future__ import annotations
 
@@ -76,26 +76,6 @@ def kept() -> Iterator[Callable[[Callable[[socket.socket], None]], KeepingServer
 
 def asked(server: KeepingServer) -> list[dict[str, Any]]:
     return list(server.client.stream(b"body", {}, lambda: False))
-
-
-def test_the_last_line_is_there_before_the_stream_ends_and_the_connection_is_used_again(kept: Any) -> None:
-    may_end = threading.Event()
-
-    def answer(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        connection.sendall(b"%x\r\n%s\r\n" % (len(LINE), LINE))
-        may_end.wait(20)
-        connection.sendall(b"0\r\n\r\n")
-
-    server = kept(answer)
-    lines = server.client.stream(b"body", {}, lambda: False)
-    assert next(lines) == {"event": "finished"} and not may_end.is_set()
-    lines.close()  # as RemoteSession does
-    may_end.set()
-    for _ in range(2):
-        time.sleep(0.5)
-        assert asked(server) == [{"event": "finished"}]
-    assert server.connections == 1
 
 
 def test_a_refused_request_does_not_cut_the_next_one(kept: Any) -> None:

@@ -23,7 +23,7 @@ from lisa_ros.fleet.connection import LostReplicaError, UnreachableError, Unread
 from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.requests import MOST_ANSWER_S, Query, pack, unpack
-from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta
+from lisa_ros.segmentation.answers import Event, Finished, MaskFound, ObjectMask, TextDelta, checked_events
 from lisa_ros.segmentation.errors import LisaError
 
 pytest.importorskip("httpx")
@@ -162,6 +162,24 @@ def test_what_follows_the_end_is_ignored_and_an_end_without_its_masks_counts() -
     assert [type(one) for one in events(remote)] == [TextDelta, Finished]
     remote.release()
     server.close()
+
+
+@pytest.mark.parametrize("after", [None, LostReplicaError("the connection broke"), UnreachableError("it is silent")])
+def test_an_answer_is_read_to_its_end_and_is_whole_whatever_becomes_of_the_server(after: LisaError | None) -> None:
+    """Otherwise the connection is cut, and the next command needs a new one."""
+    remote, read = RemoteSegmenter("lisa://127.0.0.1:1/m", RemoteSettings()), []
+
+    def lines(*_: Any) -> Iterator[dict[str, Any]]:
+        yield json.loads(line(RIGHT))
+        read.append("the end")
+        if after is not None:
+            raise after
+
+    remote.lines = lines  # type: ignore[method-assign]
+    answered = remote.session(remote.encode(IMAGE)).segment("the red mug")
+    assert [type(one) for one in checked_events(answered, IMAGE.shape[:2])] == [Finished]
+    assert read == ["the end"] and remote.traffic.resent == 0
+    remote.release()
 
 
 @pytest.mark.parametrize(
