@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "7068045e6961798dd72a0fc7df0d15e71f6900eb84390f511c52da4a20c9cd6b"
+WEIGHTS_SHA256 = "41ad05b56645e8fbe17641eedb16e5344205ea974a0f94aa4c7c7d50bb653343"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
