@@ -47,9 +47,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--concurrent",
-        type=count,
-        default=0,
-        help="commands that a replica takes at a time; 0: 4 on a GPU, 8 on a CPU, which computes two of them at a time",
+        type=whole_number,
+        default=4,
+        help="commands that a replica answers at a time (default: %(default)s)",
     )
     parser.add_argument(
         "--queue", type=whole_number, default=64, help="commands that may wait; more are refused (default: %(default)s)"

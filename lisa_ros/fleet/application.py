@@ -30,13 +30,6 @@ from lisa_ros.segmentation.errors import LisaError
 
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of Ray on this machine. Requests and answers are small and do not stay in it."""
-CONCURRENT_ON_GPU, CONCURRENT_ON_CPU = 4, 8
-"""Commands that a replica takes at the same time, unless the settings say how many."""
-THREADS_ON_CPU = 2
-"""Commands that a replica on a CPU computes at the same time; those that it has taken beside them wait in order.
-
-More at once share little of the work, and each answer takes as long as all of them. On a GPU they share most of it.
-"""
 DRAIN_S = 30.0
 """How long a replica that is stopped may finish its answers."""
 
@@ -51,7 +44,7 @@ class ServerSettings:
         replicas: of the model; with most_replicas, the fewest.
         most_replicas: more are started when the queue is long; 0: as many as `replicas`.
         gpus: for each replica; may be a fraction.
-        concurrent: commands that a replica takes at the same time; 0: CONCURRENT_ON_GPU or CONCURRENT_ON_CPU.
+        concurrent: commands that a replica answers at the same time.
         queue: commands that wait for a replica; more are refused.
         frames: encoded images that a replica keeps. One of LISA-7B takes about 35 MB.
         tokens: file of lines `ROBOT TOKEN`; empty: anybody who reaches the port may ask.
@@ -63,22 +56,12 @@ class ServerSettings:
     replicas: int = 1
     most_replicas: int = 0
     gpus: float = 0.0
-    concurrent: int = 0
+    concurrent: int = 4
     queue: int = 64
     frames: int = 32
     tokens: str = ""
     requests_per_minute: float = 0.0
     robot_concurrent: int = 8
-
-    @property
-    def taken(self) -> int:
-        """Commands that a replica takes at the same time."""
-        return self.concurrent or (CONCURRENT_ON_GPU if self.gpus else CONCURRENT_ON_CPU)
-
-    @property
-    def computed(self) -> int:
-        """Of those, the commands that it computes at the same time."""
-        return self.taken if self.gpus else min(self.taken, THREADS_ON_CPU)
 
 
 def build(arguments: dict[str, Any]) -> Application:
@@ -106,7 +89,7 @@ def application(settings: ServerSettings) -> Application:
     replicas = deployment(
         Replica,
         name="model",
-        max_ongoing_requests=settings.taken,
+        max_ongoing_requests=settings.concurrent,
         max_queued_requests=settings.queue,
         graceful_shutdown_timeout_s=DRAIN_S,
         request_router_config=RequestRouterConfig(request_router_class=cast(Any, FrameRouter)),
@@ -115,7 +98,7 @@ def application(settings: ServerSettings) -> Application:
     ).bind(
         settings.checkpoint or str(embedded_checkpoint()),
         settings.load,
-        settings.computed,
+        settings.concurrent,
         settings.frames,
     )
     ingress = deployment(Ingress, name="ingress", max_ongoing_requests=1024, ray_actor_options={"num_cpus": 0})
@@ -130,7 +113,7 @@ def _scaling(settings: ServerSettings) -> dict[str, Any]:
         "autoscaling_config": AutoscalingConfig(
             min_replicas=settings.replicas,
             max_replicas=settings.most_replicas,
-            target_ongoing_requests=max(1.0, settings.taken / 2),
+            target_ongoing_requests=max(1.0, settings.concurrent / 2),
         )
     }
 

@@ -76,7 +76,6 @@ class _Stop(CancelToken):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arrived_s = time.monotonic()
         self._end_s = math.inf
 
     def at(self, end_s: float) -> None:
@@ -90,18 +89,18 @@ class _Stop(CancelToken):
 class Replica:
     """One loaded model. Commands that run at the same time share its decoding steps, as in a node."""
 
-    def __init__(self, checkpoint: str, options: LoadOptions, threads: int, frames: int) -> None:
+    def __init__(self, checkpoint: str, options: LoadOptions, concurrent: int, frames: int) -> None:
         """Loads the model.
 
         Args:
             checkpoint: see load_segmenter.
             options: of loading.
-            threads: commands that are computed at the same time. Others wait in order.
+            concurrent: commands that are answered at the same time.
             frames: encoded images that are kept.
         """
         self._segmenter = load_segmenter(checkpoint, options)
         self._frames = FrameCache(frames)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lisa_answer")
+        self._threads = ThreadPoolExecutor(concurrent, thread_name_prefix="lisa_answer")
         self._requests = Counter("lisa_requests", "Commands by how they ended.", tag_keys=_TAGS)
         self._frame_hits = Counter("lisa_frames", "Commands by whether the image was known.", tag_keys=("known",))
         self._first_mask = Histogram("lisa_first_mask_s", "Seconds to the first mask.", boundaries=_SECONDS)
@@ -154,7 +153,6 @@ class Replica:
             await running
         finally:
             self._cancel(token)
-            running.cancel()  # where it still waits for a thread
 
     def _answer(self, robot: str, body: bytes, token: _Stop, emit: Emit) -> None:
         with self._running_answer(token):
@@ -166,7 +164,7 @@ class Replica:
             query, image = unpack(body)
             command_id = query.command_id
             trace.get_current_span().set_attributes({"lisa.command_id": command_id, "lisa.robot": robot})
-            token.at(self._ends_by(token, token.arrived_s + query.deadline_s))
+            token.at(self._ends_by(token, time.monotonic() + query.deadline_s))
             ended = self._segment(robot, query, image, token, emit)
         except (CommandError, ImageError, RequestError) as error:
             ended = {CommandError: "command", ImageError: "image"}.get(type(error), "request")

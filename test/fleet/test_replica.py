@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from scripted_segmenter import ScriptedSegmenter
 
 pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
-from lisa_ros.fleet.application import ServerSettings
 from lisa_ros.fleet.frame_cache import FrameCache
 from lisa_ros.fleet.replica import Replica
 from lisa_ros.fleet.requests import Query, compress_image, frame_id, pack
@@ -122,47 +120,3 @@ def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monke
     goes_on.set()
     replica._threads.shutdown()
     replica.check_health()
-
-
-def test_a_replica_on_a_cpu_takes_more_commands_than_it_computes_at_a_time() -> None:
-    assert (ServerSettings().taken, ServerSettings().computed) == (8, 2)
-    assert (ServerSettings(gpus=0.5).taken, ServerSettings(gpus=0.5).computed) == (4, 4)
-    assert [ServerSettings(concurrent=n).computed for n in (1, 5)] == [1, 2]
-    assert ServerSettings(concurrent=5, gpus=1).computed == 5
-
-
-def test_a_command_that_waits_for_a_thread_ends_with_its_robot_or_its_time() -> None:
-    """It is not computed any more: the time of an answer counts from its arrival."""
-    replica, goes_on, computed = replica_without_server(), threading.Event(), []
-
-    def events(query: Query, _encoded: Any, cancelled: CancelToken) -> Iterator[Any]:
-        computed.append(query.command)
-        if query.command == "slow":
-            goes_on.wait(60)
-        yield Finished("", (), "cancelled" if cancelled() else "end")
-
-    replica._events = events
-    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
-
-    def asked(command: str, deadline_s: float) -> Any:
-        return replica.answer("robot", pack(Query(frame_id(image), command, deadline_s=deadline_s), image))
-
-    async def text(parts: Any) -> bytes:
-        return b"".join([part async for part in parts])
-
-    async def ask() -> None:
-        slow = [asyncio.ensure_future(text(asked("slow", 60))) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        left, late, waiting = (
-            asyncio.ensure_future(text(asked(*one))) for one in (("left", 60), ("late", 0.2), ("waiting", 60))
-        )
-        await asyncio.sleep(0.4)
-        left.cancel()  # the robot closes the connection
-        await asyncio.sleep(0.1)
-        goes_on.set()
-        ended = [json.loads((await one).splitlines()[-1])["reason"] for one in (*slow, late, waiting)]
-        assert ended == ["end", "end", "cancelled", "end"]
-        assert "left" not in computed
-
-    asyncio.run(asyncio.wait_for(ask(), 60))
-    replica._threads.shutdown()

@@ -56,7 +56,7 @@ def simulated(run: Mapping[str, Any], costs: Costs, cores: float, robots: int, s
     """The figures of a round of the same commands in the simulation, medians over some seeds."""
     first, *_ = _rounds(run, robots)
     commands = len(first["new_ms"]) + len(first["known_ms"])
-    site = Site(robots, run["replicas"], cores, run.get("computed", 4))  # 4: runs of earlier versions
+    site = Site(robots, run["replicas"], cores)
     runs = [simulate(site, costs, commands, seed) for seed in range(seeds)]
     return _medians([figures(one.new_s, one.known_s, one.seconds) for one in runs])
 
