@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,6 +58,13 @@ def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("lira") / "toy"
     convert(Conversion(golden_lira, folder, "none", device="cpu"), report=lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups() -> None:
+    """Processes that tests start get SIGHUP also where nohup started the tests: what is handled, a child has anew."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
