@@ -61,10 +61,14 @@ def converted_lira(golden_lira: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hangups() -> None:
-    """Processes that tests start get SIGHUP also where nohup started the tests: what is handled, a child has anew."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+def terminal_signals() -> None:
+    """Processes that tests start get Ctrl-C and SIGHUP also where the test run ignores them, as in the background.
+
+    A process inherits ignored signals, and not handled ones.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
