@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from console_page import chromium, console
+from console_page import console
 from paths import ROOT
 from playwright.sync_api import Browser, Page, WebSocketRoute
 
@@ -27,12 +27,6 @@ NODE = {"state": "active", "sentence": "ready", "model": "LISA", "waiting": 0}
 CAMERA = {"state": "ok", "age_s": 0.1, "trouble": "", "topic": "/image"}
 
 Show = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

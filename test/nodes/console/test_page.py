@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from console_page import Operator, chromium, console
+from console_page import Operator, console
 from node_probe import STARTED_S
 from numpy.typing import NDArray
 from paths import ROOT
@@ -58,12 +58,6 @@ def has_image() -> bool:
         client.segment(OBJECT, operator="before", dialogue="none", timeout_s=STARTED_S)
         wait_until(client.is_complete, "the answer")
         return client.result().status not in (Status.NO_IMAGE, Status.NO_NODE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from console_page import Operator, chromium, console
+from console_page import Operator, console
 from playwright.sync_api import Browser
 from ros_harness import free_port
 
@@ -41,12 +41,6 @@ MANY_IMAGES = """async () => {
   for (let i = 0; i < 20; i++) await view.keepFrame(`c${i}`, blob);
   return [...view.bitmaps.keys()].join(" ");
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import camera_images
 import pytest
-from console_page import Operator, address_of, chromium, console, console_command
+from console_page import Operator, address_of, console, console_command
 from node_probe import Probe, probing
 from playwright.sync_api import Browser
 from ros_harness import Process, free_port, scripted_node, started, wait_at, wait_until
@@ -39,12 +39,6 @@ CODES = ("alert(1)", "window.hostile=1")
 HOSTILE = [
     wrapping.format(payload.format(code=code)) for payload in PAYLOADS for wrapping in WRAPPINGS for code in CODES
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

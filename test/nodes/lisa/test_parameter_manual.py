@@ -61,7 +61,7 @@ def test_the_topics_whose_qos_can_be_set_are_those_of_a_running_node(scripted_pr
     rows = dict(re.findall(r"^\| (subscription|publisher) \| (.*) \|$", section, re.MULTILINE))
     written = {(kind, name) for kind, cell in rows.items() for name in re.findall(r"`([^`]+)`", cell.split(" (")[0])}
     optional = {("publisher", name) for name in ("~/detections", "~/detections_2d")}  # where vision_msgs is installed
-    with suppress(AssertionError):  # the node may still become active; what differs in the end is told below
+    with suppress(AssertionError):  # the node may still become active; the next line shows what differs in the end
         wait_until(lambda: overridable(scripted_probe) - optional == written - optional, "the topics")
     assert written - optional == overridable(scripted_probe) - optional
 
