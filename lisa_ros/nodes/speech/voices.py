@@ -23,7 +23,7 @@ _SPEECH_TOPIC = re.compile(r"/humans/voices/(?P<voice>[^/]+)/speech")
 _SEARCH_S = 1.0
 _SOUND_QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Their publishers are best effort; blocks that come while the node does something else must wait, not be lost."""
-_ROS_NAME = re.compile(r"[^A-Za-z0-9_]")
+_NO_LETTERS = re.compile(r"[^A-Za-z0-9_]")
 
 
 def installed(package: str) -> Any:
@@ -56,7 +56,8 @@ class Voices:
         """What our recogniser heard from an operator."""
         if self._messages is None:
             return
-        voice = _ROS_NAME.sub("_", operator)
+        voice = _NO_LETTERS.sub("_", operator)
+        voice = f"_{voice}" if voice[0].isdigit() else voice  # no part of a topic begins with a digit
         if voice not in self._ours:
             topic = f"/humans/voices/{voice}/speech"
             self._ours[voice] = self._node.create_publisher(self._messages.LiveSpeech, topic, 10)

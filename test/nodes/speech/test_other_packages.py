@@ -6,16 +6,20 @@ import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from ros_harness import Process, speech_node, started, talking_node, wait_until
 from spoken import said
+from std_msgs.msg import Header
 
 from lisa_ros.msg import Audio, Heard
+from lisa_ros.nodes.speech import voices
 from lisa_ros.speech.audio.samples import RATE, Samples
 
 COMMAND = "Where is the yellow ring?"
@@ -67,6 +71,20 @@ def test_live_speech_of_others_is_a_command_and_ours_is_published() -> None:
         assert spoken.confidence == pytest.approx(1.0)
         # What we publish ourselves is no source of commands.
         assert {one.operator_id for one in heard} <= {"bob"}
+
+
+def test_the_voice_of_any_operator_has_a_topic_and_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "installed", lambda package: MagicMock())
+    node = MagicMock(callback_errors=0)
+    ours = voices.Voices(node, MagicMock())
+    for operator in ("7of9", "\N{CJK UNIFIED IDEOGRAPH-674E}", "ann b."):
+        ours.publish(operator, "the mug", final=True, confidence=1.0, header=Header())
+    topics = [call.args[1] for call in node.create_publisher.call_args_list]
+    assert topics == [f"/humans/voices/{voice}/speech" for voice in ("_7of9", "_", "ann_b_")]
+    assert all(map(validate_full_topic_name, topics))
+    node.get_topic_names_and_types.return_value = [(topic, []) for topic in topics]
+    ours._search()
+    node.create_subscription.assert_not_called()
 
 
 def test_sound_of_audio_common_msgs_is_understood() -> None:
