@@ -242,4 +242,4 @@ sys.exit(sim_camera.main())
 
 def test_the_config_file_holds_the_defaults() -> None:
     written = yaml.safe_load((ROOT / "config" / "sim_camera.yaml").read_text(encoding="utf-8"))
-    assert written == {"sim_camera": {"ros__parameters": dataclasses.asdict(SimCameraParameters())}}
+    assert written == {"/**": {"ros__parameters": dataclasses.asdict(SimCameraParameters())}}

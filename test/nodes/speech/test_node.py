@@ -268,5 +268,5 @@ def test_wrong_parameters_end_it_with_a_sentence(arguments: tuple[str, ...], sen
 
 
 def test_the_parameter_file_repeats_the_defaults() -> None:
-    file = yaml.safe_load((ROOT / "config" / "speech.yaml").read_text())["speech"]["ros__parameters"]
+    file = yaml.safe_load((ROOT / "config" / "speech.yaml").read_text())["/**"]["ros__parameters"]  # in any namespace
     assert file == {entry.name: entry.default for entry in dataclasses.fields(SpeechParameters)}
