@@ -47,9 +47,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--concurrent",
-        type=whole_number,
-        default=4,
-        help="commands that a replica answers at a time (default: %(default)s)",
+        type=count,
+        default=0,
+        help="commands that a replica has at a time; 0: 4 on a GPU, 8 on a CPU, which computes one after the other",
     )
     parser.add_argument(
         "--queue", type=whole_number, default=64, help="commands that may wait; more are refused (default: %(default)s)"

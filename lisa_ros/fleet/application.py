@@ -30,6 +30,8 @@ from lisa_ros.segmentation.errors import LisaError
 
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of Ray on this machine. Requests and answers are small and do not stay in it."""
+TAKEN_BY_GPU, TAKEN_BY_CPU = 4, 8
+"""Commands that a replica has at the same time, unless the settings say how many."""
 DRAIN_S = 30.0
 """How long a replica that is stopped may finish its answers."""
 
@@ -44,7 +46,7 @@ class ServerSettings:
         replicas: of the model; with most_replicas, the fewest.
         most_replicas: more are started when the queue is long; 0: as many as `replicas`.
         gpus: for each replica; may be a fraction.
-        concurrent: commands that a replica answers at the same time.
+        concurrent: commands that a replica has at the same time; 0: TAKEN_BY_GPU or TAKEN_BY_CPU.
         queue: commands that wait for a replica; more are refused.
         frames: encoded images that a replica keeps. One of LISA-7B takes about 35 MB.
         tokens: file of lines `ROBOT TOKEN`; empty: anybody who reaches the port may ask.
@@ -56,12 +58,26 @@ class ServerSettings:
     replicas: int = 1
     most_replicas: int = 0
     gpus: float = 0.0
-    concurrent: int = 4
+    concurrent: int = 0
     queue: int = 64
     frames: int = 32
     tokens: str = ""
     requests_per_minute: float = 0.0
     robot_concurrent: int = 8
+
+    @property
+    def taken(self) -> int:
+        """Commands that a replica has at the same time."""
+        return self.concurrent or (TAKEN_BY_GPU if self.gpus else TAKEN_BY_CPU)
+
+    @property
+    def computed(self) -> int:
+        """Of those, the ones that it computes at the same time.
+
+        On a GPU they share most of the work. On a CPU they would share little, and each answer would take as long as
+        all of them.
+        """
+        return self.taken if self.gpus else 1
 
 
 def build(arguments: dict[str, Any]) -> Application:
@@ -89,7 +105,7 @@ def application(settings: ServerSettings) -> Application:
     replicas = deployment(
         Replica,
         name="model",
-        max_ongoing_requests=settings.concurrent,
+        max_ongoing_requests=settings.taken,
         max_queued_requests=settings.queue,
         graceful_shutdown_timeout_s=DRAIN_S,
         request_router_config=RequestRouterConfig(request_router_class=cast(Any, FrameRouter)),
@@ -98,7 +114,8 @@ def application(settings: ServerSettings) -> Application:
     ).bind(
         settings.checkpoint or str(embedded_checkpoint()),
         settings.load,
-        settings.concurrent,
+        settings.taken,
+        settings.computed,
         settings.frames,
     )
     ingress = deployment(Ingress, name="ingress", max_ongoing_requests=1024, ray_actor_options={"num_cpus": 0})
@@ -113,7 +130,7 @@ def _scaling(settings: ServerSettings) -> dict[str, Any]:
         "autoscaling_config": AutoscalingConfig(
             min_replicas=settings.replicas,
             max_replicas=settings.most_replicas,
-            target_ongoing_requests=max(1.0, settings.concurrent / 2),
+            target_ongoing_requests=max(1.0, settings.taken / 2),
         )
     }
 

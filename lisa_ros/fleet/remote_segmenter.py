@@ -17,8 +17,7 @@ from lisa_ros.fleet.connection import (
     UnreachableError,
     UnreadableAnswerError,
 )
-from lisa_ros.fleet.messages import event_from
-from lisa_ros.fleet.pixel_budget import PixelBudget
+from lisa_ros.fleet.messages import PixelBudget, event_from
 from lisa_ros.fleet.requests import (
     MOST_ANSWER_S,
     MOST_MASK_PIXELS,

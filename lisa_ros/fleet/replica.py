@@ -20,6 +20,7 @@ from typing import Any
 from opentelemetry import trace
 from ray.serve.metrics import Counter, Gauge, Histogram
 
+from lisa_ros.fleet.compute_queue import NEW_IMAGE_LATER_S, ComputeQueue
 from lisa_ros.fleet.frame_cache import FrameCache
 from lisa_ros.fleet.messages import event_json
 from lisa_ros.fleet.requests import Query, RequestError, decompress_image, frame_id, unpack
@@ -76,6 +77,7 @@ class _Stop(CancelToken):
 
     def __init__(self) -> None:
         super().__init__()
+        self.arrived_s = time.monotonic()
         self._end_s = math.inf
 
     def at(self, end_s: float) -> None:
@@ -89,24 +91,26 @@ class _Stop(CancelToken):
 class Replica:
     """One loaded model. Commands that run at the same time share its decoding steps, as in a node."""
 
-    def __init__(self, checkpoint: str, options: LoadOptions, concurrent: int, frames: int) -> None:
+    def __init__(self, checkpoint: str, options: LoadOptions, taken: int, computed: int, frames: int) -> None:
         """Loads the model.
 
         Args:
             checkpoint: see load_segmenter.
             options: of loading.
-            concurrent: commands that are answered at the same time.
+            taken: commands that it has at the same time.
+            computed: of those, the ones that are computed at the same time. The others wait.
             frames: encoded images that are kept.
         """
         self._segmenter = load_segmenter(checkpoint, options)
         self._frames = FrameCache(frames)
-        self._threads = ThreadPoolExecutor(concurrent, thread_name_prefix="lisa_answer")
+        self._threads = ThreadPoolExecutor(taken, thread_name_prefix="lisa_answer")
         self._requests = Counter("lisa_requests", "Commands by how they ended.", tag_keys=_TAGS)
         self._frame_hits = Counter("lisa_frames", "Commands by whether the image was known.", tag_keys=("known",))
         self._first_mask = Histogram("lisa_first_mask_s", "Seconds to the first mask.", boundaries=_SECONDS)
         self._running = Gauge("lisa_running", "Commands that are answered now.")
         self._answering: dict[CancelToken, float] = {}
         self._lock = threading.Lock()
+        self._queue = ComputeQueue(computed)
 
     def check_health(self) -> None:
         """Called by Ray Serve every ten seconds; it replaces the replica after three errors in a row.
@@ -164,7 +168,7 @@ class Replica:
             query, image = unpack(body)
             command_id = query.command_id
             trace.get_current_span().set_attributes({"lisa.command_id": command_id, "lisa.robot": robot})
-            token.at(self._ends_by(token, time.monotonic() + query.deadline_s))
+            token.at(self._ends_by(token, token.arrived_s + query.deadline_s))
             ended = self._segment(robot, query, image, token, emit)
         except (CommandError, ImageError, RequestError) as error:
             ended = {CommandError: "command", ImageError: "image"}.get(type(error), "request")
@@ -177,21 +181,21 @@ class Replica:
             known = {"command_id": command_id, "robot": robot, "ended": ended}
             _log.info("Command %r of %r: %s", command_id, robot, ended, extra=known)
 
-    def _segment(self, robot: str, query: Query, image: bytes, token: CancelToken, emit: Emit) -> str:
-        began_s, first = time.monotonic(), True
+    def _segment(self, robot: str, query: Query, image: bytes, token: _Stop, emit: Emit) -> str:
+        first = True
         encode = self._encoding(image, query.frame) if image else None
         with self._frames.use((robot, query.frame), encode) as encoded:
             self._frame_hits.inc(tags={"known": str(not image)})
             if encoded is None:
                 emit(UNKNOWN_FRAME)
                 return "unknown_frame"
-            for event in self._events(query, encoded, token):
+            for event in self._events_in_turn(query, encoded, token, is_new=bool(image)):
                 if isinstance(event, Finished):  # the robot may have asked another model for its name
                     event = replace(event, model=event.model or self._segmenter.name)
                 emit(event_json(event))
                 if first and isinstance(event, MaskFound):
                     first = False
-                    self._first_mask.observe(time.monotonic() - began_s)
+                    self._first_mask.observe(time.monotonic() - token.arrived_s)
         return "cancelled" if token() else "answered"
 
     def _encoding(self, image: bytes, name: str) -> Callable[[], EncodedImage]:
@@ -200,6 +204,14 @@ class Replica:
             raise RequestError("the image is not the one that the request names")
         pixels = decompress_image(image)
         return lambda: self._segmenter.encode(pixels)
+
+    def _events_in_turn(self, query: Query, encoded: EncodedImage, token: _Stop, *, is_new: bool) -> Iterator[Event]:
+        due_s = token.arrived_s + (NEW_IMAGE_LATER_S if is_new else 0.0)
+        with self._queue.place(due_s, token) as has_place:
+            if has_place:
+                yield from self._events(query, encoded, token)
+            else:
+                yield Finished("", (), "cancelled")
 
     def _events(self, query: Query, encoded: EncodedImage, token: CancelToken) -> Iterator[Event]:
         session = self._segmenter.session(encoded, query.turns, max_history_tokens=query.max_history_tokens)

@@ -24,8 +24,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from lisa_ros.fleet.messages import references_from, references_json, turn_from, turn_json
-from lisa_ros.fleet.pixel_budget import PixelBudget
+from lisa_ros.fleet.messages import PixelBudget, references_from, references_json, turn_from, turn_json
 from lisa_ros.segmentation.answers import AnswerKind, Image, Reference, check_answer_kind
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from scripted_segmenter import ScriptedSegmenter
 
 pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
+from lisa_ros.fleet.application import ServerSettings
+from lisa_ros.fleet.compute_queue import ComputeQueue
 from lisa_ros.fleet.frame_cache import FrameCache
-from lisa_ros.fleet.replica import Replica
+from lisa_ros.fleet.replica import Replica, _Stop
 from lisa_ros.fleet.requests import Query, compress_image, frame_id, pack
 from lisa_ros.segmentation.answers import Finished
 from lisa_ros.segmentation.cancellation import CancelToken
@@ -26,12 +29,10 @@ from lisa_ros.segmentation.cancellation import CancelToken
 
 def test_an_answer_names_the_model_that_gave_it() -> None:
     """A server may be replaced by one with another model, and the robot notices only that a connection broke."""
-    replica: Any = Replica.__new__(Replica)
-    replica._segmenter, replica._frames = ScriptedSegmenter(name="the other model"), FrameCache(2)
-    replica._frame_hits = replica._first_mask = MagicMock()
+    replica = replica_without_server(name="the other model")
     image = compress_image(np.full((8, 8, 3), (255, 0, 0), np.uint8), 0)
     sent: list[dict[str, Any]] = []
-    assert replica._segment("robot", Query(frame_id(image), "red"), image, CancelToken(), sent.append) == "answered"
+    assert replica._segment("robot", Query(frame_id(image), "red"), image, _Stop(), sent.append) == "answered"
     assert (sent[-1]["event"], sent[-1]["model"]) == ("finished", "the other model")
 
 
@@ -39,7 +40,7 @@ def replica_without_server(**model: Any) -> Any:
     replica: Any = Replica.__new__(Replica)
     replica._segmenter, replica._frames = ScriptedSegmenter(**model), FrameCache(2)
     replica._frame_hits = replica._first_mask = replica._requests = replica._running = MagicMock()
-    replica._threads = ThreadPoolExecutor(2)
+    replica._threads, replica._queue = ThreadPoolExecutor(5), ComputeQueue(1)
     replica._answering, replica._lock = {}, threading.Lock()
     return replica
 
@@ -120,3 +121,59 @@ def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monke
     goes_on.set()
     replica._threads.shutdown()
     replica.check_health()
+
+
+def test_a_replica_on_a_cpu_computes_one_command_of_those_that_it_has() -> None:
+    assert (ServerSettings().taken, ServerSettings().computed) == (8, 1)
+    assert (ServerSettings(gpus=0.5).taken, ServerSettings(gpus=0.5).computed) == (4, 4)
+    assert (ServerSettings(concurrent=5).taken, ServerSettings(concurrent=5, gpus=1).computed) == (5, 5)
+
+
+def test_commands_that_wait_are_computed_in_order_and_end_with_their_robot_or_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A known image goes before a new one. The time of an answer counts from its arrival."""
+    monkeypatch.setattr("lisa_ros.fleet.replica.NEW_IMAGE_LATER_S", 60.0)
+    replica, goes_on, computed = replica_without_server(), threading.Event(), []
+
+    def events(query: Query, _encoded: Any, _cancelled: CancelToken) -> Iterator[Any]:
+        computed.append(query.command)
+        if query.command == "slow":
+            goes_on.wait(60)
+        yield Finished("", (), "end")
+
+    replica._events = events
+    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+
+    async def asked(command: str, sent: bytes = image, deadline_s: float = 60) -> Any:
+        query = Query(frame_id(image), command, deadline_s=deadline_s)
+        parts = [part async for part in replica.answer("robot", pack(query, sent))]
+        return json.loads(parts[-1])["reason"]
+
+    async def ask() -> None:
+        slow = asyncio.ensure_future(asked("slow"))
+        while not computed:
+            await asyncio.sleep(0.01)
+        others = (asked("left"), asked("late", deadline_s=0.2), asked("new"), asked("known", sent=b""))
+        left, late, new, known = (asyncio.ensure_future(one) for one in others)
+        assert await late == "cancelled"
+        while len(replica._queue._waiting) < 3:
+            await asyncio.sleep(0.01)
+        left.cancel()  # the robot closes the connection
+        while len(replica._queue._waiting) > 2:
+            await asyncio.sleep(0.01)
+        goes_on.set()
+        assert [await slow, await new, await known] == ["end"] * 3
+        assert computed == ["slow", "known", "new"]
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
+    replica._threads.shutdown()
+    replica.check_health()
+
+
+def test_a_place_is_free_again_after_an_error() -> None:
+    queue = ComputeQueue(1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad"), queue.place(0.0, lambda: False) as has_place:
+            assert has_place
+            raise ValueError("bad")

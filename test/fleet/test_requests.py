@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lisa_ros.fleet.messages import event_from, event_json, turn_json
-from lisa_ros.fleet.pixel_budget import PixelBudget
+from lisa_ros.fleet.messages import PixelBudget, event_from, event_json, turn_json
 from lisa_ros.fleet.requests import (
     MOST_BODY_BYTES,
     MOST_JPEG_SCANS,

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.benchmark.fleet.simulation import Costs, Site, simulate
+from lisa_ros.fleet.compute_queue import NEW_IMAGE_LATER_S
 
-_FRONT_S = (0.01, 0.015, 0.02, 0.025, 0.03)
+_FRONT_S = (0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04)
 _GAINS = (0.0, 0.2, 0.4)
 _MINUTES = 5
 """Of the simulation with many robots."""
@@ -56,7 +57,9 @@ def simulated(run: Mapping[str, Any], costs: Costs, cores: float, robots: int, s
     """The figures of a round of the same commands in the simulation, medians over some seeds."""
     first, *_ = _rounds(run, robots)
     commands = len(first["new_ms"]) + len(first["known_ms"])
-    site = Site(robots, run["replicas"], cores)
+    computed = run["computed"]
+    # A replica that computes one command after the other (a CPU's) chooses which is the next; see fleet.compute_queue.
+    site = Site(robots, run["replicas"], cores, computed, new_later_s=NEW_IMAGE_LATER_S if computed == 1 else 0.0)
     runs = [simulate(site, costs, commands, seed) for seed in range(seeds)]
     return _medians([figures(one.new_s, one.known_s, one.seconds) for one in runs])
 

@@ -14,10 +14,12 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from lisa_ros.benchmark.fleet.bad_link import Link, relayed
 from lisa_ros.benchmark.fleet.robots import COMMANDS, Fleet, Image, ask, local_processes, many_robots, one_robot
+from lisa_ros.fleet.application import ServerSettings
 from lisa_ros.fleet.remote_segmenter import RemoteSegmenter, RemoteSettings
 from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
@@ -82,7 +84,8 @@ def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
         figures |= {f"{wanted.robots} robots: {name}": value for name, value in together.items()}
         figures |= _with_kills(server, wanted, images, expected)
     runs = {robots: [fleet.measured for fleet in each] for robots, each in rounds.items()}
-    measured = {"replicas": wanted.replicas, "cores": os.cpu_count(), "robots": runs}
+    computed = ServerSettings(gpus=float(torch.cuda.is_available())).computed
+    measured = {"replicas": wanted.replicas, "computed": computed, "cores": os.cpu_count(), "robots": runs}
     (wanted.output / "fleet_answers.json").write_text(json.dumps(measured))
     _report(figures, wanted)
 

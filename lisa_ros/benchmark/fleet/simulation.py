@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A discrete-event simulation (SimPy) of a server and its robots.
 
-A replica works on up to `concurrent` commands at the same time, which share its time; decoding steps that they share
-cost less than the same steps one after the other (`gain`). A command about an image that the replica has not encoded
-takes longer, and nothing is shared while it is encoded. The front end (proxy, ingress, and on one machine the robots)
-needs processor time for each command.
+A replica works on up to `concurrent` commands at the same time, which share its time; others wait. Decoding steps that
+they share cost less than the same steps one after the other (`gain`). A command about an image that the replica has not
+encoded takes longer, and nothing is shared while it is encoded. The front end (proxy, ingress, and on one machine the
+robots) needs processor time for each command.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Site:
         concurrent: commands that a replica works on at the same time.
         pause_s: mean pause of a robot, exponentially distributed.
         commands_per_image: a robot asks so many times about an image.
+        new_later_s: a command about a new image waits as if it had come so much later.
     """
 
     robots: int
@@ -65,6 +66,7 @@ class Site:
     concurrent: int = 4
     pause_s: float = 0.0
     commands_per_image: int = 4
+    new_later_s: float = 0.0
 
 
 @dataclass
@@ -148,11 +150,11 @@ class _Machine:
 
 
 class _Replica:
-    """A station with so many places; commands that find none wait in order."""
+    """A station with so many places; commands that find none wait in the order of their priority."""
 
     def __init__(self, environment: simpy.Environment, machine: _Machine, concurrent: int, gain: float) -> None:
         self.station = machine.station(gain)
-        self.places = simpy.Resource(environment, concurrent)
+        self.places = simpy.PriorityResource(environment, concurrent)
 
     @property
     def load(self) -> int:
@@ -176,18 +178,20 @@ def simulate(site: Site, costs: Costs, commands: int, seed: int = 0, until_s: fl
     replicas = [_Replica(environment, machine, site.concurrent, costs.gain) for _ in range(site.replicas)]
 
     def robot(number: int) -> Generator[simpy.Event, Any, None]:
-        at, own, times = replicas[0], machine.station(), _times(costs, number, site.commands_per_image)
+        at, times = replicas[0], _times(costs, number, site.commands_per_image)
+        own = machine.station() if costs.robot_s else None  # each station costs time in every step of the simulation
         for count in range(max(1, commands // site.robots)):
             if site.pause_s:
                 yield environment.timeout(chance.expovariate(1 / site.pause_s))
             is_new = not count % site.commands_per_image
-            if is_new and costs.robot_s:
+            if is_new and own is not None:
                 yield machine.work(own, costs.robot_s)
             began_s = environment.now
             yield machine.work(front, costs.front_s / 2)
             if is_new:
                 at = min(replicas, key=lambda one: (one.load, chance.random()))
-            with at.places.request() as place:
+            due_s = environment.now + (site.new_later_s if is_new else 0.0)
+            with at.places.request(round(1e6 * due_s)) as place:
                 yield place
                 encode_s = costs.encode_s if is_new else 0.0
                 if encode_s:
