@@ -107,7 +107,7 @@ class Replica:
         self._requests = Counter("lisa_requests", "Commands by how they ended.", tag_keys=_TAGS)
         self._frame_hits = Counter("lisa_frames", "Commands by whether the image was known.", tag_keys=("known",))
         self._first_mask = Histogram("lisa_first_mask_s", "Seconds to the first mask.", boundaries=_SECONDS)
-        self._running = Gauge("lisa_running", "Commands that are answered now.")
+        self._running = Gauge("lisa_running", "Commands that the replica has: computed or waiting.")
         self._answering: dict[CancelToken, float] = {}
         self._lock = threading.Lock()
         self._queue = ComputeQueue(computed)
