@@ -130,7 +130,7 @@ def _scaling(settings: ServerSettings) -> dict[str, Any]:
         "autoscaling_config": AutoscalingConfig(
             min_replicas=settings.replicas,
             max_replicas=settings.most_replicas,
-            target_ongoing_requests=max(1.0, settings.taken / 2),
+            target_ongoing_requests=max(1.0, min(settings.taken / 2, settings.computed + 1)),
         )
     }
 
