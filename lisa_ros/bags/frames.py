@@ -12,7 +12,7 @@ from lisa_ros.bags.reading import Bag, Stored
 from lisa_ros.bags.types import deserialize, nanoseconds
 
 _UNPAIRED = 8
-"""Depth images, and intrinsics, that are kept for their image."""
+"""Newest depth images, and intrinsics, that are kept for an image that may follow."""
 _LATEST_NS = 100_000_000
 """How long after a command its frame's depth is waited for, in recorded time."""
 
@@ -80,13 +80,13 @@ class FramesOfCommands:
     now_ns: int = 0
     damaged: int = 0
     _newest: tuple[int, Stored] | None = None
-    _depths: deque[tuple[int, Stored]] = field(default_factory=lambda: deque(maxlen=_UNPAIRED))
-    _infos: deque[tuple[int, Stored]] = field(default_factory=lambda: deque(maxlen=_UNPAIRED))
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _depths: list[tuple[int, Stored]] = field(default_factory=list)
+    _infos: list[tuple[int, Stored]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[BagCommand, BagFrame | None] | Stored]:
         """Yields each image, and between them each command with its frame; None: there was no image yet."""
-        coming = deque(self.commands)
-        waiting: deque[_Waiting] = deque()
+        coming, waiting = deque(self.commands), self._waiting
         for message in self.bag.messages(self.topics.names()):
             self.now_ns = message.time_ns
             while coming and coming[0].time_ns(self.bag.start_ns) < message.time_ns:
@@ -110,10 +110,18 @@ class FramesOfCommands:
         if message.topic == self.topics.image:
             self._newest = stamped
         elif message.topic == self.topics.depth:
-            self._depths.append(stamped)
+            self._keep(self._depths, stamped)
         else:
-            self._infos.append(stamped)
+            self._keep(self._infos, stamped)
         return True
+
+    def _keep(self, kept: list[tuple[int, Stored]], stamped: tuple[int, Stored]) -> None:
+        """Adds a message; of those before it, the newest stay, and those of an image that is or may be asked about."""
+        kept.append(stamped)
+        images = [one.image for one in self._waiting] + [self._newest]
+        stamps_ns = [image[0] for image in images if image is not None]
+        old = kept[:-_UNPAIRED]
+        kept[:-_UNPAIRED] = [one for one in old if any(self._are_near(one[0], stamp_ns) for stamp_ns in stamps_ns)]
 
     def _is_complete(self, one: _Waiting) -> bool:
         """Whether nothing that belongs to the command's frame can come any more."""
@@ -128,5 +136,8 @@ class FramesOfCommands:
         return one.command, BagFrame(image, stamp_ns, self._nearest(self._depths, stamp_ns), info)
 
     def _nearest(self, kept: Sequence[tuple[int, Stored]], stamp_ns: int) -> Stored | None:
-        near = [one for one in kept if abs(one[0] - stamp_ns) <= 1e9 * self.topics.sync_tolerance_s]
+        near = [one for one in kept if self._are_near(one[0], stamp_ns)]
         return min(near, key=lambda one: abs(one[0] - stamp_ns))[1] if near else None
+
+    def _are_near(self, one_ns: int, other_ns: int) -> bool:
+        return abs(one_ns - other_ns) <= 1e9 * self.topics.sync_tolerance_s

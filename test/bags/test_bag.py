@@ -94,6 +94,16 @@ def test_images_of_mixed_encodings_and_compressed_images_are_read(tmp_path: Path
     assert "/lisa/frame/image/compressed" in written(tmp_path / "out2")
 
 
+def test_depth_of_an_image_is_found_though_depth_is_recorded_more_often(tmp_path: Path) -> None:
+    """Nineteen depth images come after that of the image, before the last command is given."""
+    source = write_bag(tmp_path / "in", images=20, size=(160, 120), image_every=20)
+    commands = tuple(BagCommand(time_s, "ann", "two") for time_s in (0.05, 1.0, 1.88))
+    run(source, tmp_path / "out", commands=commands)
+    answers = [one for _, one in written(tmp_path / "out")["/lisa/segmentation"]]
+    assert [one.objects[0].location_detail for one in answers] == ["", "", ""]
+    assert all(one.objects[0].located for one in answers)
+
+
 class Interrupted(ScriptedSegmenter):
     """Ctrl-C during the third command."""
 

@@ -33,16 +33,18 @@ def write_bag(
     compression: str = "",
     encodings: tuple[str, ...] = ("rgb8",),
     size: tuple[int, int] | None = None,
+    image_every: int = 1,
 ) -> Path:
     """One image, depth and intrinsics every 0.1 s; the encodings alternate.
 
     Args:
         folder: Of the bag.
-        images: How many.
+        images: How many moments.
         storage: "mcap" or "sqlite3".
         compression: "message", "file", "storage" or "".
         encodings: Of the images; "jpeg" is a CompressedImage on IMAGE/compressed.
         size: Width and height, None: that of the table's image.
+        image_every: Of so many moments, only the first has an image.
     """
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
     if compression:
@@ -55,6 +57,8 @@ def write_bag(
             encoding = encodings[number % len(encodings)]
             for topic, message in camera_messages(seen, stamp_ns, encoding):
                 kind = message.__msgtype__
+                if number % image_every and topic not in (DEPTH, INFO):
+                    continue
                 if topic not in topics:
                     topics[topic] = writer.add_connection(topic, kind, typestore=STORE)
                 writer.write(topics[topic], stamp_ns + 2_000_000, STORE.serialize_cdr(message, kind))
