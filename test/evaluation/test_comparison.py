@@ -94,3 +94,14 @@ def test_a_difference_is_of_the_questions_of_both_runs() -> None:
     found = difference(one, other)
     assert found is not None and found.value == pytest.approx(0.2, abs=1e-3) and found.images == 3
     assert found.excludes_zero and difference(one, []) is None
+
+
+def test_a_variant_is_compared_with_the_same_variant_where_both_runs_have_it() -> None:
+    eight = [replace(item, variant="8bit") for item in items([80, 60], images=2)]
+    four = [replace(item, variant="4bit") for item in items([50, 30], images=2)]
+    both = [*eight, *four]
+    for other, value in ((both, 0.0), (eight, 0.0), (four, 0.0)):
+        found = difference(both, other)
+        assert found is not None and found.value == pytest.approx(value, abs=1e-6)
+    apart = difference(eight, four)
+    assert apart is not None and apart.value == pytest.approx(0.3, abs=1e-3)

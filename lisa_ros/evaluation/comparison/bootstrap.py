@@ -52,9 +52,14 @@ def share(items: Sequence[Item], hits: Sequence[bool]) -> Interval | None:
 
 
 def difference(one: Sequence[Item], other: Sequence[Item]) -> Interval | None:
-    """Mean IoU of `one` minus that of `other`, -1 to 1, over the questions of both runs; None for none."""
-    theirs = {item.key[1:]: item for item in other if item.failed is None}
-    pairs = [(item, theirs[item.key[1:]]) for item in one if item.failed is None and item.key[1:] in theirs]
+    """Mean IoU of `one` minus that of `other`, -1 to 1, over the questions of both runs; None for none.
+
+    A variant is compared with the same variant where both runs have it in common, as those of the protocol
+    "quantization" do; otherwise variants do not count.
+    """
+    skipped = 0 if {item.variant for item in one} & {item.variant for item in other} else 1
+    theirs = {item.key[skipped:]: item for item in other if item.failed is None}
+    pairs = [(item, theirs[item.key[skipped:]]) for item in one if item.failed is None and item.key[skipped:] in theirs]
     return _interval([item.sample for item, _ in pairs], [item.iou - them.iou for item, them in pairs])
 
 
