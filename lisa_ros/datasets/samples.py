@@ -79,6 +79,14 @@ class Sample:
     problem: str | None = None
 
 
+def check_size(name: str, truth: Truth, size: tuple[int, int]) -> None:
+    """Raises a DataError unless the truth of the sample of this name has the size (H, W) of its image."""
+    if truth.shape != size:
+        raise DataError(
+            f"{name}: its mask has {truth.shape[1]} x {truth.shape[0]} pixels, the image {size[1]} x {size[0]}"
+        )
+
+
 def shown(value: Any) -> str:
     """What a file has in a place, for a message: at most 80 characters, however deeply it is nested."""
     return f"{_SHORT.repr(value):.80}"

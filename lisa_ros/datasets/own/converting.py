@@ -14,11 +14,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lisa_ros.datasets.files import IMAGE_SUFFIXES
 from lisa_ros.datasets.own.reading import format_of, read_as
 from lisa_ros.datasets.own.texts import Texts, texts_in, unused_texts
-from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample
+from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, check_size
 from lisa_ros.datasets.shapes import mask_entry
 from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.image_files import read_image, write_image
 from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
 
 
@@ -58,10 +60,15 @@ def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tupl
 
 def _write(sample: Sample, output: Path, names: set[str]) -> None:
     assert isinstance(sample.image, Path)
-    objects = [_object(rounds) for rounds in _by_truth(sample.rounds)]
-    name = _free_name(sample.image.stem, names)
+    image = read_image(sample.image)
+    size = (image.shape[0], image.shape[1])
+    objects = [_object(sample.name, rounds, size) for rounds in _by_truth(sample.rounds)]
+    name, suffix = _free_name(sample.image.stem, names), sample.image.suffix.lower()
     write_json(output / f"{name}.json", {"objects": objects})
-    shutil.copyfile(sample.image, output / f"{name}{sample.image.suffix.lower()}")
+    if suffix in IMAGE_SUFFIXES:
+        shutil.copyfile(sample.image, output / f"{name}{suffix}")
+    else:  # a kind of file that the written format does not have
+        write_image(output / f"{name}.png", image)
 
 
 def _free_name(stem: str, names: set[str]) -> str:
@@ -82,8 +89,9 @@ def _by_truth(rounds: Sequence[Round]) -> list[list[Round]]:
     return list(groups.values())
 
 
-def _object(rounds: Sequence[Round]) -> dict[str, Any]:
+def _object(name: str, rounds: Sequence[Round], size: tuple[int, int]) -> dict[str, Any]:
     truth = rounds[0].truth()
+    check_size(name, truth, size)
     parts = [("target", truth == 1), ("ignore", truth == IGNORE)]
     return {
         "text": [one.text for one in rounds],

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from lisa_ros.datasets.loading import load_image
 from lisa_ros.datasets.reason_seg import PaintedTruth
-from lisa_ros.datasets.samples import Round, Sample, Truth
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.datasets.samples import Round, Sample, Truth, check_size
 
 SMALL_SHARE, SMALL_PIXELS = 0.0005, 16
 """A mask below either of them counts as an outlier: share of the image, pixels."""
@@ -121,9 +120,7 @@ def _count(sample: Sample, size: tuple[int, int], found: Inspection) -> None:
         if id(asked.truth) not in truths:
             truths[id(asked.truth)] = asked.truth()
         truth = truths[id(asked.truth)]
-        if truth.shape != size:
-            raise LisaError(f"{sample.name}: its mask has {truth.shape[1]} x {truth.shape[0]} pixels, the image "
-                             f"{size[1]} x {size[0]}")  # fmt: skip
+        check_size(sample.name, truth, size)
         questions.append(_question(sample, asked, truth))
     if not sample.dialogue:
         contradictions = _contradictions(sample, truths)

@@ -279,6 +279,22 @@ def test_mask_images_that_do_not_fit(tmp_path: Path) -> None:
     assert "has the values [2], which no label has" in (read_folder(tmp_path)[0].problem or "")
 
 
+def test_a_conversion_writes_what_can_be_read(tmp_path: Path) -> None:
+    """Images of a kind that the written format does not have, and annotations of an image of another size."""
+    folder = write_coco(tmp_path / "source")
+    file = folder / "annotations" / "instances.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = "a.bmp"
+    cv2.imwrite(str(folder / "images" / "a.bmp"), cv2.imread(str(folder / "images" / "a.png")))
+    file.write_text(json.dumps(content))
+    assert convert_data(folder, tmp_path / "converted") == (1, [])
+    check(read_folder(tmp_path / "converted"))
+    cv2.imwrite(str(folder / "images" / "a.bmp"), np.zeros((2 * HEIGHT, 2 * WIDTH, 3), np.uint8))
+    written, (problem,) = convert_data(folder, tmp_path / "again")
+    wanted = f"a.bmp: its mask has {WIDTH} x {HEIGHT} pixels, the image {2 * WIDTH} x {2 * HEIGHT}"
+    assert (written, problem) == (0, wanted) and not any((tmp_path / "again").iterdir())
+
+
 def test_a_conversion_leaves_other_folders_alone(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "source")
     (tmp_path / "full").mkdir()
