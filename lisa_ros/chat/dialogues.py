@@ -80,8 +80,9 @@ class ModelDialogue:
 
     def reset(self) -> str:
         """See ChatDialogue."""
-        self._before_reset, self._turns = self._turns, []
-        return f"The dialogue with its turns ({len(self._before_reset)}) is forgotten; /undo keeps it again."
+        forgotten, self._turns = self._turns, []
+        self._before_reset = forgotten or self._before_reset
+        return f"The dialogue with its turns ({len(forgotten)}) is forgotten; /undo keeps it again."
 
     def undo(self) -> str:
         """See ChatDialogue."""

@@ -123,7 +123,16 @@ class Conversation:
                 self._exchanges.popitem(last=False)
         if exchange.turn:
             self._before_reset = []  # the node restores a dialogue only until the next turn
+            self._forget_others_from(exchange)
         self.notify({"type": "exchange", "exchange": exchange.json()})
+
+    def _forget_others_from(self, exchange: Exchange) -> None:
+        """Drops turns that the node has forgotten, by a reset that the console does not know of: it counts anew."""
+        later = [one for one in self._exchanges.values() if one.turn >= exchange.turn and one is not exchange]
+        if any(one.turn == exchange.turn for one in later):
+            for one in later:
+                del self._exchanges[one.id]
+            self.notify(self.snapshot())
 
     def put_frame(self, exchange: Exchange, jpeg: bytes) -> None:
         """Sets an answer's image; drops those of older answers beyond the newest few."""
@@ -134,11 +143,17 @@ class Conversation:
         self.notify({"type": "frame_of", "id": exchange.id}, exchange)
 
     def merge_turns(self, turns: list[Exchange]) -> None:
-        """Adds the node's turns, oldest first, where they are not shown yet; what is shown keeps its order."""
+        """Adds the node's turns, oldest first, where they are not shown yet; what is shown keeps its order.
+
+        If it has another command than the one that is shown as a turn, that dialogue was forgotten meanwhile.
+        """
         self.loaded = True
         if turns:
             self._before_reset = []
         order = list(self._exchanges.values())
+        texts = {one.turn: one.text for one in turns}
+        if any(texts.get(one.turn, one.text) != one.text for one in order):
+            order = [one for one in order if not one.turn or texts.get(one.turn) == one.text]
         shown = {one.turn for one in order if one.turn}
         for turn in turns:
             if turn.turn not in shown:
@@ -149,7 +164,8 @@ class Conversation:
     def reset(self) -> None:
         """The dialogue was reset."""
         pending = self.pending()
-        self._before_reset = [one for one in self._exchanges.values() if one not in pending]
+        # Of a second reset, too: the node restores what the first one deleted.
+        self._before_reset += [one for one in self._exchanges.values() if one not in pending]
         self._exchanges = OrderedDict((one.id, one) for one in pending)
         self.notify({**self.snapshot(), "reset": True})
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lisa_ros.nodes.console.conversation import DONE, LOST, Conversation, Exchange
@@ -10,8 +12,8 @@ from lisa_ros.nodes.console.conversation import DONE, LOST, Conversation, Exchan
 pytestmark = pytest.mark.unit
 
 
-def turn(number: int) -> Exchange:
-    return Exchange(f"t{number}", "", state=DONE, turn=number)
+def turn(number: int, text: str = "", dialogue: str = "t") -> Exchange:
+    return Exchange(f"{dialogue}{number}", text, state=DONE, turn=number)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,12 @@ def turn(number: int) -> Exchange:
         ((Exchange("lost", "", state=LOST), turn(1)), (1,), ["lost", "t1"]),
         ((Exchange("sent", ""),), (1, 2), ["t1", "t2", "sent"]),
         ((turn(2), Exchange("refused", "", state=DONE), turn(4)), (1, 2, 3, 4), ["t1", "t2", "refused", "t3", "t4"]),
+        # A dialogue that was reset while no page was open: "Refer" would mean another command than the one shown.
+        (
+            (turn(1, "the mug", "old"), turn(2, "", "old"), turn(3, "", "old"), Exchange("sent", "")),
+            (1, 2),
+            ["t1", "old2", "sent"],
+        ),
     ],
 )
 def test_what_is_shown_keeps_its_order(shown: tuple[Exchange, ...], turns: tuple[int, ...], order: list[str]) -> None:
@@ -32,12 +40,28 @@ def test_what_is_shown_keeps_its_order(shown: tuple[Exchange, ...], turns: tuple
     assert [one.id for one in conversation.exchanges] == order
 
 
+def test_a_turn_replaces_those_of_a_dialogue_that_was_reset_elsewhere() -> None:
+    conversation = Conversation("ann")
+    shown: list[dict[str, Any]] = []
+    conversation.add_listener(lambda message, exchange: shown.append(message))
+    for one in (turn(3), turn(1), turn(2), Exchange("sent", "")):  # answers may come in another order
+        conversation.put(one)
+    assert len(conversation.exchanges) == 4
+    conversation.put(turn(2, "after an undone turn", "new"))
+    assert [one.id for one in conversation.exchanges] == ["t1", "sent", "new2"]
+    conversation.put(turn(1, "after a reset", "newest"))
+    conversation.put(conversation.exchanges[-1])
+    assert [one.id for one in conversation.exchanges] == ["sent", "newest1"]
+    assert [len(one["exchanges"]) for one in shown if one["type"] == "dialogue"] == [0, 3, 2]
+
+
 @pytest.mark.parametrize("answers", ["put", "merge_turns"])
 def test_a_reset_can_be_undone_until_the_next_turn_also_on_a_page_that_opens_later(answers: str) -> None:
     conversation = Conversation("ann")
     conversation.put(turn(1))
     conversation.reset()
     conversation.put(Exchange("refused", "", state=DONE))
+    conversation.reset()  # a double click
     assert conversation.snapshot()["can_undo_reset"] is True
     if answers == "put":
         conversation.put(turn(2))
