@@ -7,10 +7,10 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lisa_ros.chat.dialogues import ChatDialogue
 from lisa_ros.chat.saving import save, save_overlay
@@ -20,6 +20,9 @@ from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.models.model import Answer
 from lisa_ros.segmentation.errors import LisaError, sentence_of
 from lisa_ros.segmentation.text import score_text
+
+if TYPE_CHECKING:
+    from prompt_toolkit.history import History
 
 PROMPT = "> "
 HELP = """Type what you look for, for example: the red mug
@@ -57,7 +60,7 @@ class ChatSession:
         self._print(f"{self._dialogue.name}. /help shows the commands.")
         self._report(self._show_image)
         for line in map(str.strip, lines):
-            if line in ("/quit", "/exit"):
+            if line.partition(" ")[0] in ("/quit", "/exit"):
                 return
             if line:
                 self._report(partial(self._take, line))
@@ -150,12 +153,10 @@ def typed_lines(names: Callable[[], list[str]], history: Path) -> Iterator[str]:
     """Lines of a person at a terminal, with history and completion."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
 
-    history.parent.mkdir(parents=True, exist_ok=True)
     words: Any = lambda: [*COMMANDS, *(f"/image {name}" for name in names()), "/image next"]  # noqa: E731
     completer = WordCompleter(words, sentence=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), completer=completer)
+    session: PromptSession[str] = PromptSession(history=_kept_history(history), completer=completer)
     while True:
         try:
             yield session.prompt(PROMPT)
@@ -163,6 +164,23 @@ def typed_lines(names: Callable[[], list[str]], history: Path) -> Iterator[str]:
             continue  # clears the line
         except EOFError:
             return
+
+
+def _kept_history(file: Path) -> History:
+    """The history in a file, or of this chat alone where the file cannot be used, as in a container without a home."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class KeptHistory(FileHistory):
+        def store_string(self, string: str) -> None:
+            with suppress(OSError):  # a full disk does not end a chat
+                super().store_string(string)
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError:
+        return InMemoryHistory()
+    return KeptHistory(str(file))
 
 
 @contextmanager

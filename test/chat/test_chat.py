@@ -45,12 +45,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_chat_answers_undoes_and_saves(folder: Path, tmp_path: Path) -> None:
-    lines = ["the blue bottle", "/reset", "/undo", "/undo", "/undo", "/image 2", "/image c.png", "/nonsense", "/save"]
+    lines = [
+        "the blue bottle",
+        "/reset",
+        "/reset",
+        "/undo",
+        "/undo",
+        "/undo",
+        "/image 2",
+        "/image c.png",
+        "/nonsense",
+        "/save",
+        "/quit now",
+        "/help",
+    ]
     printed = chat(lines, "--image", str(folder), "--output", str(tmp_path / "out"))
     assert "Image: a.png, 640 x 480 pixels" in printed and "Image: b.png, 64 x 48 pixels" in printed
     assert "The blue bottle." in printed and "1: blue bottle, " in printed
     assert "The dialogue with its turns (1) is kept again." in printed
     assert "Turn 1 is forgotten: the blue bottle" in printed and "! there is nothing to undo" in printed
+    assert "/save [FOLDER]" not in printed  # of /help
     assert "! there is no image file c.png" in printed and "! there is no command /nonsense" in printed
     (turn,) = json.loads((tmp_path / "out" / "chat.json").read_text())["turns"]
     mask = cv2.imread(str(tmp_path / "out" / turn["masks"][0]["file"]), cv2.IMREAD_GRAYSCALE)

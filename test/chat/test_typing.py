@@ -96,7 +96,7 @@ def test_ctrl_c_cancels_an_answer_and_not_the_chat_which_sigterm_ends(tmp_path: 
             shown.wait_for(ASKS)
             shown.type(CTRL_D)
             assert shown.wait() == 0 and "Traceback" not in shown.text
-        with terminal(*CHAT, "--ros", "--output", str(tmp_path), XDG_STATE_HOME=str(tmp_path)) as shown:
-            shown.wait_for(ASKS, START_S)
+        with terminal(*CHAT, "--ros", "--output", str(tmp_path), XDG_STATE_HOME="/dev/null") as shown:
+            shown.wait_for(ASKS, START_S)  # without a history of earlier chats
             shown.send_signal(signal.SIGTERM)
             assert shown.wait() != 0 and "Traceback" not in shown.text
