@@ -28,7 +28,7 @@ from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.grips.gripping import grip_of
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.parts import separate_objects
-from lisa_ros.spatial.registration import depth_on_grid
+from lisa_ros.spatial.registration import OtherFrameError, check_frame_id, depth_on_grid
 from lisa_ros.tracking.stillness import same_scene
 
 Rgb = NDArray[np.uint8]
@@ -235,7 +235,12 @@ class _Positions:
         except LisaError as error:
             self._trouble = NotLocated(NotLocatedReason.NO_CAMERA, f"The camera_info cannot be used: {error}.")
         try:
-            self._depth_m = depth_from(answerer.message(frame.depth)) if frame.depth else None
+            if frame.depth:
+                depth = answerer.message(frame.depth)
+                check_frame_id(answerer.message(frame.image).header.frame_id, depth.header.frame_id)
+                self._depth_m = depth_from(depth)
+        except OtherFrameError as error:
+            self._trouble = NotLocated(NotLocatedReason.NOT_REGISTERED, str(error))
         except ImageError as error:
             self._trouble = NotLocated(NotLocatedReason.NO_DEPTH, str(error))
 

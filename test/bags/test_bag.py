@@ -94,14 +94,18 @@ def test_images_of_mixed_encodings_and_compressed_images_are_read(tmp_path: Path
     assert "/lisa/frame/image/compressed" in written(tmp_path / "out2")
 
 
-def test_depth_of_an_image_is_found_though_depth_is_recorded_more_often(tmp_path: Path) -> None:
-    """Nineteen depth images come after that of the image, before the last command is given."""
+def test_depth_is_that_of_the_image(tmp_path: Path) -> None:
+    """Nineteen depth images come after that of the image, before the last command. Another camera's does not count."""
     source = write_bag(tmp_path / "in", images=20, size=(160, 120), image_every=20)
     commands = tuple(BagCommand(time_s, "ann", "two") for time_s in (0.05, 1.0, 1.88))
     run(source, tmp_path / "out", commands=commands)
     answers = [one for _, one in written(tmp_path / "out")["/lisa/segmentation"]]
     assert [one.objects[0].location_detail for one in answers] == ["", "", ""]
     assert all(one.objects[0].located for one in answers)
+    other = write_bag(tmp_path / "other", images=3, size=(160, 120), depth_frame="depth_optical")
+    run(other, tmp_path / "out2", commands=(BagCommand(0.15, "ann", "two"),))
+    ((_, answer),) = written(tmp_path / "out2")["/lisa/segmentation"]
+    assert not answer.objects[0].located and "has frame_id 'depth_optical'" in answer.objects[0].location_detail
 
 
 class Interrupted(ScriptedSegmenter):

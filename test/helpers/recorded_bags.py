@@ -34,6 +34,7 @@ def write_bag(
     encodings: tuple[str, ...] = ("rgb8",),
     size: tuple[int, int] | None = None,
     image_every: int = 1,
+    depth_frame: str = "camera_optical",
 ) -> Path:
     """One image, depth and intrinsics every 0.1 s; the encodings alternate.
 
@@ -45,6 +46,7 @@ def write_bag(
         encodings: Of the images; "jpeg" is a CompressedImage on IMAGE/compressed.
         size: Width and height, None: that of the table's image.
         image_every: Of so many moments, only the first has an image.
+        depth_frame: The frame_id of the depth images.
     """
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
     if compression:
@@ -55,7 +57,7 @@ def write_bag(
         for number in range(images):
             stamp_ns = START_NS + number * PERIOD_NS
             encoding = encodings[number % len(encodings)]
-            for topic, message in camera_messages(seen, stamp_ns, encoding):
+            for topic, message in camera_messages(seen, stamp_ns, encoding, depth_frame):
                 kind = message.__msgtype__
                 if number % image_every and topic not in (DEPTH, INFO):
                     continue
@@ -65,16 +67,18 @@ def write_bag(
     return folder
 
 
-def camera_messages(seen: NDArray[np.uint8], stamp_ns: int, encoding: str) -> list[tuple[str, Any]]:
+def camera_messages(
+    seen: NDArray[np.uint8], stamp_ns: int, encoding: str, depth_frame: str = "camera_optical"
+) -> list[tuple[str, Any]]:
     """Depth, intrinsics and image of one moment, with rosbags' types."""
     types = STORE.types
     stamp = types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
-    header = types["std_msgs/msg/Header"](stamp, "camera_optical")
+    header, of_depth = (types["std_msgs/msg/Header"](stamp, frame) for frame in ("camera_optical", depth_frame))
     height, width = seen.shape[:2]
     make_image = types["sensor_msgs/msg/Image"]
     depth = np.full((height, width), 800, np.uint16)
     return [
-        (DEPTH, make_image(header, height, width, "16UC1", 0, 2 * width, depth.view(np.uint8).ravel())),
+        (DEPTH, make_image(of_depth, height, width, "16UC1", 0, 2 * width, depth.view(np.uint8).ravel())),
         (INFO, _info(header, width, height)),
         _image(seen, header, encoding),
     ]

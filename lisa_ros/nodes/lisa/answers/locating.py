@@ -12,13 +12,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lisa_ros.nodes.common.conversions import ImageError, RgbImage, depth_from
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
-from lisa_ros.nodes.lisa.camera.registered import OtherFrameError, check_frame_id
 from lisa_ros.nodes.lisa.camera.serialized_messages import SerializedMessage, message_of
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.camera_info import camera_from
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
-from lisa_ros.spatial.registration import Size, depth_on_grid
+from lisa_ros.spatial.registration import OtherFrameError, Size, check_frame_id, depth_on_grid
 
 DepthMessage: TypeAlias = Image | CompressedImage | SerializedMessage
 """A depth image as it was received."""

@@ -8,11 +8,10 @@ from statistics import median
 
 from lisa_ros.nodes.common.conversions import check_depth, size_of
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, FrameBuffer
-from lisa_ros.nodes.lisa.camera.registered import OtherFrameError, check_frame_id
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.errors import ImageError
 from lisa_ros.spatial.camera_info import camera_from
-from lisa_ros.spatial.registration import Size, same_aspect
+from lisa_ros.spatial.registration import OtherFrameError, Size, check_frame_id, same_aspect
 
 _FAR_S = 1.0
 """Beyond this, another sync_tolerance would pair images with depth of another scene."""
