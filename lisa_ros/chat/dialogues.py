@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lisa_ros.chat.sources import Source
-from lisa_ros.models.model import Answer, Model
+from lisa_ros.models.model import Answer, Dialogue, Model
 from lisa_ros.segmentation.answers import Finished, TextDelta
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.text import explanation_of
@@ -54,6 +54,7 @@ class ModelDialogue:
         self._model, self._source, self._max_new_tokens = model, source, max_new_tokens
         self._turns: list[Turn] = []
         self._before_reset: list[Turn] = []
+        self._about: Dialogue | None = None
 
     @property
     def name(self) -> str:
@@ -63,8 +64,9 @@ class ModelDialogue:
     def ask(self, text: str, on_text: OnText, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
         """See ChatDialogue."""
         _, image = self._source.image()
-        dialogue = self._model.dialogue(image)
-        dialogue.turns = list(self._turns)
+        if self._about is None or self._about.image is not image:  # an image is encoded once
+            self._about = self._model.dialogue(image)
+        dialogue, dialogue.turns = self._about, list(self._turns)
         raw = ""
         for event in dialogue.stream(text, max_new_tokens=self._max_new_tokens, cancelled=cancelled):
             if isinstance(event, TextDelta):
@@ -74,7 +76,7 @@ class ModelDialogue:
                 self._turns = dialogue.turns
                 self._before_reset = []
                 sentence = {"cancelled": "Cancelled.", "length": "The answer was cut (--max-new-tokens)."}
-                answer = Answer(image, text, event.answer, event.objects, event.reason, event.model)
+                answer = Answer(image, text, event.answer, event.objects, event.reason, event.model, event.note)
                 return answer, sentence.get(event.reason, "")
         raise RuntimeError("the model's events ended without Finished")
 

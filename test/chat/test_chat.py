@@ -5,8 +5,11 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import camera_images
 import cv2
@@ -14,8 +17,14 @@ import numpy as np
 import pytest
 from node_probe import probing
 from ros_harness import private_environment, scripted_node, started
+from scripted_segmenter import ScriptedSegmenter
 
+from lisa_ros.chat.dialogues import ModelDialogue
+from lisa_ros.chat.session import ChatSession
+from lisa_ros.chat.sources import FileSource
 from lisa_ros.cli.main import main
+from lisa_ros.models.model import Model
+from lisa_ros.segmentation.answers import Event, Finished
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.simulation.tabletop import Tabletop
 
@@ -71,6 +80,27 @@ def test_a_chat_answers_undoes_and_saves(folder: Path, tmp_path: Path) -> None:
     assert set(np.unique(mask)) == {0, 255} and f"{np.count_nonzero(mask)} pixels" in printed
     assert cv2.imread(str(tmp_path / "out" / "answer1.png")).shape[1] == 640
     assert cv2.imread(str(tmp_path / "out" / "turn1_overlay.png")).shape[1] == 640
+
+
+class Noting(ScriptedSegmenter):
+    """Says with each answer what it cannot do."""
+
+    def session(self, *arguments: Any, **options: Any) -> Any:
+        session = super().session(*arguments, **options)
+
+        def segment(command: str, *more: Any, **further: Any) -> Iterator[Event]:
+            for event in session.segment(command, *more, **further):
+                yield replace(event, note="One is left out.") if isinstance(event, Finished) else event
+
+        return SimpleNamespace(segment=segment)
+
+
+def test_an_image_is_encoded_once_and_the_models_note_is_said(folder: Path, tmp_path: Path) -> None:
+    model, out = Noting(), io.StringIO()
+    source = FileSource(folder)
+    ChatSession(ModelDialogue(Model(model), source), source, tmp_path, "none", out).run(["history", "history"])
+    assert model.encoded == 1 and out.getvalue().count("(One is left out.)") == 2
+    assert "History: history" in out.getvalue()
 
 
 def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:
