@@ -18,6 +18,10 @@ OUTERMOST = 0.5
 """Percent of the points that may lie beyond each face, because some flying pixels remain."""
 MAX_POINTS = 4096
 """Of more points, every second, third ... is used; neighbouring pixels carry the same information."""
+IMAGE_UP: Vector = (0.0, -1.0, 0.0)
+"""Up in the image, in the camera's optical frame."""
+FRAME_UP: Vector = (0.0, 0.0, 1.0)
+"""Up in every other frame (REP 103)."""
 STANDING_PART = 0.35
 """An object whose lowest points are higher than this part of its height may not reach down to the plane."""
 
@@ -47,6 +51,11 @@ class OrientedBox:
     def up(self) -> Floats:
         """The box's z axis, (3,)."""
         return np.asarray(rotation_of(self.orientation)[:, 2])
+
+    def beyond(self, direction: Vector, margin_m: float) -> Vector:
+        """The point that lies from the centre in a direction (of length 1), `margin_m` outside the box."""
+        extent_m = float(np.abs(rotation_of(self.orientation).T @ direction) @ self.size_m) / 2.0
+        return _vector(np.add(self.centre_m, np.multiply(direction, extent_m + margin_m)))
 
     def in_frame(self, transform: Floats) -> OrientedBox:
         """The same box in another frame; `transform` (4, 4) maps points of this frame to that one."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lisa_ros.spatial.box import box_around
+from lisa_ros.spatial.box import FRAME_UP, IMAGE_UP, OrientedBox, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.locating import Located, NotLocated, NotLocatedReason, locate
 from lisa_ros.spatial.points import PointSettings, core
@@ -229,6 +229,13 @@ def test_without_a_table_the_box_is_the_smallest() -> None:
     assert not box.on_support
     assert box.size_m == pytest.approx((0.3, 0.12, 0.05), rel=0.05)
     assert box.centre_m == pytest.approx((0.1, 0.0, 1.0), abs=0.003)
+
+
+def test_a_point_beyond_a_box_in_any_direction() -> None:
+    quarter = quaternion(cv2.Rodrigues(np.array([0.0, 0.0, np.pi / 2]))[0])
+    box = OrientedBox((0.1, 0.2, 1.0), (0.3, 0.12, 0.05), quarter, on_support=False)
+    assert box.beyond(IMAGE_UP, 0.01) == pytest.approx((0.1, 0.2 - 0.15 - 0.01, 1.0))
+    assert box.beyond(FRAME_UP, 0.01) == pytest.approx((0.1, 0.2, 1.0 + 0.025 + 0.01))
 
 
 def test_few_points_have_a_box_too() -> None:

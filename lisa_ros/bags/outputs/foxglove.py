@@ -18,6 +18,7 @@ from lisa_ros.bags.types import constant, make
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.lettering import colour_of
 from lisa_ros.segmentation.text import number_symbol
+from lisa_ros.spatial.box import IMAGE_UP
 from lisa_ros.spatial.grips.grip import Grip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.rotation import quaternion as quaternion_of
@@ -110,9 +111,7 @@ def _entity(number: int, located: Located, grip: Any, name: str, header: Any) ->
     box, colour = located.box, _colour(number)
     size = make("geometry_msgs/msg/Vector3", **xyz([max(1e-3, side) for side in box.size_m]))
     dot = make("geometry_msgs/msg/Vector3", **xyz((_DOT_M,) * 3))
-    x, y, z = located.centroid_m
-    # In an optical frame y points down: the text is above the object in the camera's image.
-    above = _placed((x, y - max(box.size_m) / 2 - _TEXT_M, z), (0, 0, 0, 1))
+    above = _placed(box.beyond(IMAGE_UP, _TEXT_M), (0, 0, 0, 1))
     return make(
         "foxglove_msgs/msg/SceneEntity",
         timestamp=header.stamp,

@@ -11,12 +11,13 @@ import numpy as np
 from lisa_ros.bags.answering import BagAnswer
 from lisa_ros.bags.outputs.parts import image_message, point, pose, quaternion, xyz
 from lisa_ros.bags.types import constant, make
+from lisa_ros.spatial.box import IMAGE_UP
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 
 _MARKER = "visualization_msgs/msg/Marker"
 _BOX_RGBA, _CENTROID_RGBA, _LABEL_RGBA = (0.2, 0.8, 1.0, 0.35), (1.0, 0.3, 0.1, 1.0), (1.0, 1.0, 1.0, 1.0)
-_CENTROID_M = 0.012
+_CENTROID_M, _TEXT_M = 0.012, 0.024
 _UNKNOWN_SCORE = 1.0
 
 
@@ -115,16 +116,15 @@ def _markers(answer: BagAnswer, header: Any) -> Any:
 
 
 def _markers_of(located: Located, label: str, header: Any, number: int) -> list[Any]:
-    box, (x, y, z) = located.box, located.centroid_m
+    box = located.box
     placed = make("geometry_msgs/msg/Pose", position=point(box.centre_m), orientation=quaternion(box.orientation))
-    # In an optical frame y points down: the text is above the object in the camera image.
-    above = point((x, y - max(box.size_m) / 2 - 2 * _CENTROID_M, z))
+    above = point(box.beyond(IMAGE_UP, _TEXT_M))
     label_pose = make("geometry_msgs/msg/Pose", position=above, orientation=quaternion((0, 0, 0, 1)))
     size = [max(1e-3, side) for side in box.size_m]
     return [
         _marker("box", number, "CUBE", header, placed, size, _BOX_RGBA),
         _marker("centroid", number, "SPHERE", header, pose(located), (_CENTROID_M,) * 3, _CENTROID_RGBA),
-        _marker("label", number, "TEXT_VIEW_FACING", header, label_pose, (0, 0, 2 * _CENTROID_M), _LABEL_RGBA, label),
+        _marker("label", number, "TEXT_VIEW_FACING", header, label_pose, (0, 0, _TEXT_M), _LABEL_RGBA, label),
     ]
 
 

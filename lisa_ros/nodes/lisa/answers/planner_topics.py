@@ -33,8 +33,10 @@ from lisa_ros.nodes.lisa.answers.spatial_messages import (
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.answers import Mask, ObjectMask
+from lisa_ros.spatial.box import FRAME_UP, IMAGE_UP
 from lisa_ros.spatial.grips.grip import Grip
 from lisa_ros.spatial.locating import Located
+from lisa_ros.spatial.rotation import Vector
 
 _RELIABLE = QoSProfile(depth=10)
 _TARGET = np.uint8(1)
@@ -97,7 +99,7 @@ class PlannerTopics:
 
     def publish(self, found: AnsweredObjects, header: Header) -> None:
         """Publish the objects of one answer; there may be none."""
-        self._publish_positions(found)
+        self._publish_positions(found, header.frame_id)
         self._if_subscribed(self._labels, lambda: to_image_message(found.union * _TARGET, "mono8", header))
         probabilities = [one.probability for one in found.objects if one.probability is not None]
         if probabilities or not found.objects:
@@ -105,7 +107,7 @@ class PlannerTopics:
         if found.source is not None:
             self._publish_frame(found.source)
 
-    def _publish_positions(self, found: AnsweredObjects) -> None:
+    def _publish_positions(self, found: AnsweredObjects, camera_frame: str) -> None:
         header = found.positions.header
         located = [one for one in found.positions.locations if isinstance(one, Located)]
         if located:
@@ -117,7 +119,8 @@ class PlannerTopics:
         if grip is not None:
             self._outbox.publish(self._grip, PoseStamped(header=header, pose=grip_pose(grip)))
         if self._markers.get_subscription_count():
-            self._outbox.publish(self._markers, _markers(found, header))
+            up = IMAGE_UP if header.frame_id == camera_frame else FRAME_UP
+            self._outbox.publish(self._markers, _markers(found, header, up))
 
     def _publish_frame(self, frame: CameraFrame) -> None:
         if frame.info is not None and self._frame_info.get_subscription_count():
@@ -138,11 +141,11 @@ class PlannerTopics:
         return self._node.create_publisher(kind, topic, _RELIABLE, qos_overriding_options=options)
 
 
-def _markers(found: AnsweredObjects, header: Header) -> MarkerArray:
+def _markers(found: AnsweredObjects, header: Header, up: Vector) -> MarkerArray:
     named = [
         (p, label) for p, label in zip(found.positions.locations, found.labels, strict=True) if isinstance(p, Located)
     ]
-    return marker_message([located for located, _ in named], header, [label for _, label in named])
+    return marker_message([located for located, _ in named], header, [label for _, label in named], up)
 
 
 def _confidence(probabilities: Sequence[Callable[[], NDArray[np.float32]]], union: Mask, header: Header) -> Image:

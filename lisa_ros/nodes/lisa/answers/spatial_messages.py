@@ -14,6 +14,7 @@ from lisa_ros.msg import Grip as GripMessage
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
 from lisa_ros.spatial.points import ObjectPoints
+from lisa_ros.spatial.rotation import Vector
 
 _FIELDS = [
     PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
@@ -22,6 +23,7 @@ _FIELDS = [
 _BOX_COLOUR = ColorRGBA(r=0.2, g=0.8, b=1.0, a=0.35)
 _CENTROID_COLOUR = ColorRGBA(r=1.0, g=0.3, b=0.1, a=1.0)
 _CENTROID_M = 0.012
+_TEXT_M = 0.024
 _FOREVER = Duration()
 
 
@@ -91,14 +93,21 @@ def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> Poin
     )
 
 
-def marker_message(objects: Sequence[Located], header: Header, labels: Sequence[str]) -> MarkerArray:
-    """A box, a sphere at the centroid and a label for each object; the markers of the previous answer are deleted."""
+def marker_message(objects: Sequence[Located], header: Header, labels: Sequence[str], up: Vector) -> MarkerArray:
+    """A box, a sphere at the centroid and a label for each object; the markers of the previous answer are deleted.
+
+    Args:
+        objects: In the header's frame.
+        header: Of the markers.
+        labels: A text for each object; it stands above the box.
+        up: The direction of "above", of length 1, in the header's frame.
+    """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, (located, label) in enumerate(zip(objects, labels, strict=True)):
         markers += [
             _box(located, header, number),
             _sphere(located, header, number),
-            _label(located, header, number, label),
+            _label(located, header, number, label, up),
         ]
     return MarkerArray(markers=markers)
 
@@ -134,10 +143,8 @@ def _sphere(located: Located, header: Header, number: int) -> Marker:
     )
 
 
-def _label(located: Located, header: Header, number: int, label: str) -> Marker:
-    x, y, z = located.centroid_m
-    # In an optical frame y points down: the text is above the object in the camera image.
-    above = Point(x=x, y=y - max(located.box.size_m) / 2 - 2 * _CENTROID_M, z=z)
+def _label(located: Located, header: Header, number: int, label: str, up: Vector) -> Marker:
+    above = point(located.box.beyond(up, _TEXT_M))
     return Marker(
         header=header,
         ns="label",
@@ -145,7 +152,7 @@ def _label(located: Located, header: Header, number: int, label: str) -> Marker:
         type=Marker.TEXT_VIEW_FACING,
         action=Marker.ADD,
         pose=Pose(position=above, orientation=Quaternion(w=1.0)),
-        scale=Vector3(z=2 * _CENTROID_M),
+        scale=Vector3(z=_TEXT_M),
         color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0),
         text=label,
         lifetime=_FOREVER,

@@ -18,6 +18,7 @@ from pycocotools import mask as coco
 from ros_harness import started, wait_until
 from scripted_segmenter import pixels_of
 from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.msg import Command, Segmentation
 
@@ -230,6 +231,23 @@ def test_positions_in_the_planners_frame(probe: Probe, camera: DepthCamera, topi
     if HAS_VISION_MSGS:
         topics.of("detections", answer, in_base_link)
         assert topics.of("detections_2d", answer).header.frame_id == "camera_optical"
+
+
+def test_labels_stand_above_the_boxes_in_the_image_and_in_the_planners_frame(probe: Probe, camera: DepthCamera) -> None:
+    """In a frame with z up, labels stood beside the boxes."""
+    received: list[MarkerArray] = []
+    probe.node.create_subscription(MarkerArray, "/planned/markers", received.append, 10)
+    wait_until(lambda: probe.node.count_publishers("/planned/markers"), "the markers")
+    ask(probe, camera, scene(LEFT), "red")
+    for frame, along, sign in (("camera_optical", "y", -1), ("base_link", "z", 1)):
+        received.clear()
+        (found,) = probe.ask("red", target_frame=frame).objects
+        (markers,) = wait_until(lambda: received, "the markers of the answer")
+        box, label = markers.markers[1].pose.position, markers.markers[3]
+        assert label.header.frame_id == frame and label.text == "red"
+        away = {axis: getattr(label.pose.position, axis) - getattr(box, axis) for axis in "xyz"}
+        assert away.pop(along) * sign > 0.02 and list(away.values()) == pytest.approx([0.0, 0.0], abs=1e-9)
+        assert box == found.box_centre
 
 
 def test_an_unknown_frame_leaves_no_position_and_says_why(probe: Probe, camera: DepthCamera) -> None:
