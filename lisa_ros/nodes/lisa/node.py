@@ -126,8 +126,7 @@ class LisaNode(LifecycleNode):
             self.get_logger().warning(trouble)
         self._model_info = ModelInfoTopic(self)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
-        has_room = self._commands.answers.outbox.has_room
-        topics = CommandTopics(self, has_room, self._statistics.count_unreadable)
+        topics = CommandTopics(self, self._commands.has_room, self._statistics.count_unreadable)
         OperatorTopics(topics, operators, self._commands)
         self._segment_action = self._listen_to_all(topics) if self._live_parameters.current.shared_command else None
         DialogueServices(self, self._dialogues, self._live_parameters)

@@ -121,6 +121,10 @@ class Commands:
         frame = camera.frames.nearest(stamp_ns) if camera is not None and nearest else None
         return Request.from_command(message, listener, frame)
 
+    def has_room(self) -> bool:
+        """Whether the answers to further commands can be kept."""
+        return self.answers.outbox.has_room()
+
     def accept(self, request: Request) -> bool:
         """Queue a command, or answer it at once. Returns whether it was queued."""
         self.last_s = request.received_s

@@ -32,6 +32,7 @@ _TEXT_PERIOD_S = 0.05
 _RESULT_KEPT_S = 60
 """How long a result, with its masks, is kept for clients that request it late."""
 _DROP_PERIOD_S = 10.0
+_NO_ROOM = "Goals of ~/segment are rejected: too many answers wait for slow subscribers of ~/segmentation."
 
 
 class _Server(ActionServer):
@@ -56,7 +57,10 @@ class _Server(ActionServer):
 
 
 class SegmentAction:
-    """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection."""
+    """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection.
+
+    While there is no room for answers, goals are rejected with the reason in the log alone.
+    """
 
     def __init__(self, node: Node, commands: Commands, no_object_aborts: Callable[[], bool]) -> None:
         """Create the server on the node.
@@ -67,6 +71,7 @@ class SegmentAction:
             no_object_aborts: Returns whether a goal whose answer is NO_OBJECT is aborted.
         """
         self._commands, self._no_object_aborts = commands, no_object_aborts
+        self._logger = node.get_logger()
         self._accepted: dict[int, _Goal] = {}
         self._running: dict[bytes, _Goal] = {}
         self._results: deque[tuple[float, bytes]] = deque()
@@ -91,6 +96,9 @@ class SegmentAction:
         self._server.destroy()
 
     def _on_goal(self, message: Segment.Goal) -> GoalResponse:
+        if not self._commands.has_room():
+            self._logger.warning(_NO_ROOM, throttle_duration_sec=10.0)
+            return GoalResponse.REJECT
         goal = _Goal(message.command.outputs)
         goal.request = self._commands.request(message.command, listener=goal)
         if not self._commands.accept(goal.request):

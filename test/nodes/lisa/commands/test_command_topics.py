@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from rclpy.action import ActionClient
 from rclpy.duration import Duration
 from rclpy.serialization import serialize_message
 from ros_harness import talking_node, wait_until
 from std_msgs.msg import String
 
+from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
 from lisa_ros.nodes.lisa.answers import outbox
 from lisa_ros.nodes.lisa.commands.command_topics import COMMAND_QOS
@@ -37,12 +39,15 @@ class Bench:
         wait_until(self.commands.get_subscription_count, "the subscriber of commands")
         wait_until(self.texts.get_subscription_count, "the subscriber of texts")
         wait_until(lambda: operator.count_publishers("/here/segmentation"), "the answers")
+        self.goals = ActionClient(operator, Segment, "/here/segment")
         wait_until(self.dialogues.service_is_ready, "the service")
+        wait_until(self.goals.server_is_ready, "the action")
 
     def spin_until(self, condition: Callable[[], Any], what: str) -> None:
         wait_until(lambda: self._executor.spin_once(timeout_sec=0.05) or condition(), what)
 
     def close(self) -> None:
+        self.goals.destroy()
         self._executor.shutdown()
         self.node.close()
 
@@ -97,3 +102,19 @@ def test_commands_stay_in_the_middleware_while_too_many_answers_wait_and_all_els
     assert not bench.answers and bench.node._statistics.answers(Segmentation.REJECTED) == 0
     monkeypatch.setattr(outbox, "_MOST_ANSWERS", 1)
     bench.spin_until(lambda: bench.answers, "the answer")
+
+
+def test_goals_are_rejected_without_an_answer_while_too_many_answers_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rejection was one more answer that waited: a flood of goals filled the memory."""
+    monkeypatch.setattr(outbox, "_MOST_ANSWERS", 0)
+    goal = Segment.Goal(command=Command(id="refused", operator_id="ann", text="red"))
+    sent = bench.goals.send_goal_async(goal)
+    bench.spin_until(sent.done, "the response")
+    assert not sent.result().accepted
+    monkeypatch.setattr(outbox, "_MOST_ANSWERS", 1000)
+    goal.command.id = "answered"
+    sent = bench.goals.send_goal_async(goal)
+    bench.spin_until(lambda: sent.done() and bench.answers, "the answer")
+    assert [one.id for one in bench.answers] == ["answered"]

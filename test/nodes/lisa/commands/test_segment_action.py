@@ -160,7 +160,7 @@ def test_goals_whose_clients_have_gone_are_not_kept() -> None:
         goals.append(weakref.ref(listener))
         return Request("1", "ann", message.text, listener=listener)
 
-    commands: Any = SimpleNamespace(request=request, accept=lambda request: True)
+    commands: Any = SimpleNamespace(request=request, accept=lambda request: True, has_room=lambda: True)
     with talking_node("lonely") as node:
         action = SegmentAction(node, commands, lambda: False)
         messages = [Segment.Goal() for _ in range(5)]
@@ -173,6 +173,9 @@ def test_goals_whose_clients_have_gone_are_not_kept() -> None:
 
 class Answering:
     """Commands that are answered as soon as they are accepted."""
+
+    def has_room(self) -> bool:
+        return True
 
     def request(self, command: Command, listener: Any) -> Any:
         return SimpleNamespace(text=command.text, listener=listener)
