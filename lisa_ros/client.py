@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Python client of the node for planners, similar to nav2's simple commander.
 
-rclpy.init()
-with LisaClient() as lisa:
-lisa.segment("the red mug", operator="ann")
-while not lisa.is_complete():
-print(lisa.feedback())
-result = lisa.result()
-if result.status is Status.OK:
-u, v = result.objects[0].centroid_pixel
+Example:
+    rclpy.init()
+    with LisaClient() as lisa:
+        lisa.segment("the red mug", operator="ann")
+        while not lisa.is_complete():
+            print(lisa.feedback())
+        result = lisa.result()
+        if result.status is Status.OK:
+            u, v = result.objects[0].centroid_pixel
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from typing import Any, Literal
 
 import numpy as np
 import rclpy
-from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
@@ -36,13 +36,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
-from lisa_ros.nodes.common.endpoints import Endpoints, have_ended, publishers_of
+from lisa_ros.nodes.common import endpoints
 from lisa_ros.nodes.common.masks import mask_of
 from lisa_ros.spatial.rotation import Quaternion, Vector
 
 _numbers = itertools.count(1)
 _ANSWERS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _POLL_S = 0.1
+_NO_REASON = "The node rejected the command; the reason did not arrive in time."
 
 Masks = Literal["image", "rle", "none"]
 _OUTPUTS = {"image": 0, "rle": Command.OUTPUT_RUN_LENGTH_MASKS, "none": Command.OUTPUT_NO_MASKS}
@@ -182,7 +183,7 @@ class LisaClient:
         self._node.create_subscription(Segmentation, f"{lisa}/segmentation", self._on_answer, _ANSWERS_QOS)
         self._lisa = lisa
         self._id = ""
-        self._processes: Endpoints = frozenset()
+        self._processes: endpoints.Endpoints = frozenset()
         self._goal: Any = None
         self._result_future: Any = None
         self._final: Result | None = None
@@ -270,7 +271,7 @@ class LisaClient:
         self._goal = sent.result()
         if self._goal.accepted:
             self._result_future = self._goal.get_result_async()
-            self._processes = publishers_of(self._node, f"{self._lisa}/segmentation")
+            self._processes = endpoints.publishers_of(self._node, f"{self._lisa}/segmentation")
         else:
             self._spin_until(lambda: self._final is not None, until_s - time.monotonic())
         return bool(self._goal.accepted)
@@ -283,10 +284,10 @@ class LisaClient:
         """
         if self._result_future is None or self._spin_until(self._result_future.done, wait_s):
             return True
-        has_ended = have_ended(self._node, f"{self._lisa}/segmentation", self._processes)
+        has_ended = endpoints.have_ended(self._node, f"{self._lisa}/segmentation", self._processes)
         if self._action.server_is_ready() and not has_ended:
             return False
-        self._give_up("The node ended before it answered.")
+        self._give_up(endpoints.HAS_ENDED)
         return True
 
     def feedback(self) -> Feedback:
@@ -296,13 +297,11 @@ class LisaClient:
     def result(self) -> Result:
         """The result of the last command."""
         if self._result_future is None:
-            return self._final or Result(Status.REJECTED, "The node rejected the command without a reason.")
+            return self._final or Result(Status.REJECTED, _NO_REASON)
         if not self._result_future.done():
             return Result(Status.UNFINISHED, "The command has no answer yet.")
-        response = self._result_future.result()
-        if response.status == GoalStatus.STATUS_UNKNOWN:  # its segmentation is an empty one, whose status is OK
-            return Result(Status.NO_NODE, "The node does not know the command: it was started again meanwhile.")
-        return _result(response.result.segmentation)
+        answer = endpoints.answer_in(self._result_future.result())
+        return Result(Status.NO_NODE, endpoints.DOES_NOT_KNOW) if answer is None else _result(answer)
 
     def cancel(self, timeout_s: float = 10.0) -> bool:
         """Cancel the command. Returns whether the node stopped processing it; `result` has its result."""

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.node import Node
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.endpoints import Endpoints, have_ended, publishers_of
+from lisa_ros.nodes.common import endpoints
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.common.stamps import time_message
 from lisa_ros.speech.language.understanding import Understood
@@ -39,7 +38,7 @@ class _Goal:
     """
 
     operator: str
-    processes: Endpoints
+    processes: endpoints.Endpoints
     handle: Any = None
     cancelled: bool = False
 
@@ -113,7 +112,7 @@ class Commanding:
             stamp=time_message(max(0, start_ns)),
         )
         with self._lock:
-            self._goals[command.id] = _Goal(operator, publishers_of(self._node, self._answers))
+            self._goals[command.id] = _Goal(operator, endpoints.publishers_of(self._node, self._answers))
         future = self._client.send_goal_async(Segment.Goal(command=command))
         future.add_done_callback(guarded_by(self._node, lambda sent: self._on_sent(command, sent), False))
         self._sent.publish(command)
@@ -142,8 +141,8 @@ class Commanding:
         with self._lock:
             waiting = dict(self._goals)
         for command_id, goal in waiting.items():
-            if have_ended(self._node, self._answers, goal.processes):
-                self._end(command_id, goal.operator, Segmentation.FAILED, "The node ended before it answered.")
+            if endpoints.have_ended(self._node, self._answers, goal.processes):
+                self._end(command_id, goal.operator, Segmentation.FAILED, endpoints.HAS_ENDED)
 
     def close(self) -> None:
         """Ends the action's client; the executor must have stopped."""
@@ -175,11 +174,10 @@ class Commanding:
         result.add_done_callback(guarded_by(self._node, lambda done: self._on_result(command, done), False))
 
     def _on_result(self, command: Command, done: Any) -> None:
-        if done.result().status == GoalStatus.STATUS_UNKNOWN:  # its segmentation is an empty one, whose status is OK
-            detail = "The node does not know the command: it was started again meanwhile."
-            self._end(command.id, command.operator_id, Segmentation.FAILED, detail)
+        if (answer := endpoints.answer_in(done.result())) is None:
+            self._end(command.id, command.operator_id, Segmentation.FAILED, endpoints.DOES_NOT_KNOW)
             return
         with self._lock:
             if self._goals.pop(command.id, None) is None:
                 return
-        self._answered(command.operator_id, done.result().result.segmentation)
+        self._answered(command.operator_id, answer)
