@@ -23,6 +23,9 @@ from lisa_ros.models.common.options import (
     LoadOptions,
 )
 from lisa_ros.models.loading import description_of, embedded_checkpoint
+from lisa_ros.segmentation.files.arguments import at_least
+
+whole_number, count = at_least(1), at_least(0)
 
 _ROS_NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
@@ -32,23 +35,9 @@ def ros_name(text: str) -> str:
     name = f"/{text.removeprefix('/')}"
     if not _ROS_NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no name in ROS; one such as /lisa or /front/lisa is expected, of letters, digits and _"
+            f"{text!r} is not a ROS name; expected is one such as /lisa or /front/lisa, of letters, digits and _"
         )
     return name
-
-
-def whole_number(text: str) -> int:
-    """An argument's type: 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """An argument's type: 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
 
 
 def _threads(text: str) -> int:

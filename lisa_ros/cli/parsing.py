@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.files.given_path import given_path
+from lisa_ros.segmentation.files.arguments import given_path
 
 _CLOSE = 0.75
 """Similarity (difflib's ratio, 0 to 1) from which an option counts as a misspelling of a known one."""
@@ -143,7 +143,7 @@ class CommandParser(argparse.ArgumentParser):
         """Refuse options that were given but have no effect.
 
         Raises:
-            ValueError: There is such an option; the text names it, where it applies, and what was given.
+            LisaError: There is such an option; the text names it, where it applies, and what was given.
         """
         for flag in options.given:
             for condition in self._conditions.get(flag, ()):

@@ -33,7 +33,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,7 +41,7 @@ import torch
 
 from lisa_ros.models.common.checkpoints.configuration import check_folder
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.files.given_path import given_path
+from lisa_ros.segmentation.files.arguments import at_least, given_path
 from lisa_ros.segmentation.files.output_folders import check_output_folder, make_output_folder
 from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
@@ -118,14 +118,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")
     parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
     parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
-    parser.add_argument("--threads", type=_at_least(1), default=2, help="CPU threads")
-    parser.add_argument("--seed", type=_at_least(0), default=defaults.seed, help="seed of all random numbers")
+    parser.add_argument("--threads", type=at_least(1), default=2, help="CPU threads")
+    parser.add_argument("--seed", type=at_least(0), default=defaults.seed, help="seed of all random numbers")
     parser.add_argument(
-        "--train-views", type=_at_least(1), default=defaults.train_views, help="number of views of the plain table"
+        "--train-views", type=at_least(1), default=defaults.train_views, help="number of views of the plain table"
     )
     parser.add_argument(
         "--randomized-views",
-        type=_at_least(1),
+        type=at_least(1),
         default=defaults.randomized_views,
         help="number of views of randomized tables",
     )
@@ -140,17 +140,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"
     )
     return parser.parse_args(arguments)
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """Reads a whole number of an option."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not text.isascii() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return int(text)
-
-    return read
 
 
 def _share(text: str) -> float:

@@ -22,6 +22,7 @@ from lisa_ros.demo.pick.film import Film
 from lisa_ros.demo.pick.robot import Robot
 from lisa_ros.demo.pick.trial import Trial, act, ask, question_for
 from lisa_ros.demo.processes import isolate, node_command, running, share_memory
+from lisa_ros.segmentation.files.arguments import at_least
 from lisa_ros.simulation.depth_camera import KINDS
 from lisa_ros.simulation.manipulation.arm import OPENING_M
 from lisa_ros.tabletop.questions.question import Question
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lisa_ros.demo.pick", description=__doc__)
     parser.add_argument("text", nargs="?", help="the command; left out: a question of the table's families per scene")
-    parser.add_argument("--scenes", type=_number_of_scenes, default=5, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--scenes", type=at_least(1), default=5, help="number of scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1000, help="of the first scene (default: %(default)s)")
     parser.add_argument("--depth", choices=list(KINDS), default="10 % holes", help="the camera (default: 10 %% holes)")
     parser.add_argument("--checkpoint", type=Path, help="folder of a checkpoint (default: the package's own)")
@@ -77,12 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("output/pick"), help="folder (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=120.0, help="longest wait for the node, s (%(default)g)")
     return parser
-
-
-def _number_of_scenes(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 def _gif(text: str) -> Path:

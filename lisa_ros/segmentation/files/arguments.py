@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders as they are given on a command line."""
+"""Types of command line arguments, for argparse."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -17,3 +18,14 @@ def given_path(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError("the path is empty; the current folder is '.'")
     return Path(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers of `least` or more."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or int(text) < least:
+            raise ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return read
