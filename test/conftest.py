@@ -24,6 +24,9 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 KINDS = {"nodes": "ros", "launch": "ros", "demo": "ros", "models": "model", "evaluation": "model", "training": "model"}
 """Folder of test/ -> the kind of its tests, unless a test or its module is marked otherwise; `unit` everywhere else."""
 
+SHARED_NODES = frozenset({"scripted_probe", "probe", "overloaded"})
+"""Fixtures of a module or a session that are a Probe of a lisa_node."""
+
 # No test may reach out: a name that is no folder must fail the same way with and without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -118,6 +121,17 @@ def scripted_probe(shared_domain: int) -> Iterator[Probe]:
             process = stack.enter_context(started(scripted_node("-p", "queue_size:=300")))
             probe.wait_for_node(process)
         yield probe
+
+
+@pytest.fixture(autouse=True)
+def no_dialogues_of_the_failed_run(request: pytest.FixtureRequest) -> None:
+    """A test that is repeated (`--reruns`) finds the node of its module as it found it first: without dialogues."""
+    used = SHARED_NODES.intersection(request.fixturenames)
+    if not used or getattr(request.node, "execution_count", 1) == 1:
+        return
+    for probe in {id(value): value for value in map(request.getfixturevalue, used)}.values():
+        for operator in probe.dialogues():
+            probe.reset(operator)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

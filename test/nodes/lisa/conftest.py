@@ -23,16 +23,6 @@ def probe(scripted_probe: Probe) -> Probe:
     return scripted_probe
 
 
-@pytest.fixture(autouse=True)
-def no_dialogues_of_the_failed_run(request: pytest.FixtureRequest) -> None:
-    """A test that is repeated (`--reruns`) finds the shared node as it found it first: without its own dialogues."""
-    if getattr(request.node, "execution_count", 1) == 1 or "scripted_probe" not in request.fixturenames:
-        return
-    shared: Probe = request.getfixturevalue("scripted_probe")
-    for operator in shared.dialogues():
-        shared.reset(operator)
-
-
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
     """A file that does not exist: the model waits in a command "gate <file>" until it does."""
