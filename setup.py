@@ -109,7 +109,7 @@ def version() -> str:
 setup(
     name="lisa_ros",
     version=version(),
-    description="Points at things in plain language: LISA (Large Language Instructed Segmentation Assistant) on ROS 2",
+    description="Reasoning segmentation for robots: LISA (Large Language Instructed Segmentation Assistant) on ROS 2",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_namespace_packages(include=["lisa_ros", "lisa_ros.*"]),

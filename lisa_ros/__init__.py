@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points at objects in plain language: LISA (Large Language Instructed Segmentation Assistant) on ROS 2.
+"""Reasoning segmentation for robots: LISA (Large Language Instructed Segmentation Assistant) on ROS 2.
 
 Without ROS: `model = lisa_ros.load("xinlai/LISA-7B-v1")`, then `model.segment(image_rgb, "the red mug")`.
 docs/architecture.md has the packages, and three files to begin with.

@@ -51,14 +51,14 @@ def read_commands(file: Path) -> list[BagCommand]:
     """Read a file with one command per line; empty lines and those that begin with # are skipped.
 
     Raises:
-        LisaError: A line has another form, and the text names its number; or the file is no text in UTF-8.
+        LisaError: A line has another form, and the text names its number; or the file is not UTF-8 text.
         OSError: The file cannot be read.
     """
     commands = []
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise LisaError(f"{file} is no text in UTF-8 ({error}); convert it") from error
+        raise LisaError(f"{file} is not UTF-8 text ({error}); convert it") from error
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a chat talks to: a model in this process. The node of `--ros` has the same face, see ros_dialogue."""
+"""The dialogue of a chat, with a model in this process. ros_dialogue has the same interface for a node (`--ros`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OnText = Callable[[str], None]
 
 
 class ChatDialogue(Protocol):
-    """A dialogue that is held by typing."""
+    """A dialogue with typed commands."""
 
     @property
     def name(self) -> str:
-        """What is talked to, for the greeting."""
+        """The model or the node, for the greeting."""
         ...
 
     def ask(self, text: str, on_text: OnText, cancelled: Callable[[], bool]) -> tuple[Answer, str]:
@@ -84,17 +84,17 @@ class ModelDialogue:
         """See ChatDialogue."""
         forgotten, self._turns = self._turns, []
         self._before_reset = forgotten or self._before_reset
-        return f"The dialogue with its turns ({len(forgotten)}) is forgotten; /undo keeps it again."
+        return f"The dialogue is deleted (turns: {len(forgotten)}); /undo restores it."
 
     def undo(self) -> str:
         """See ChatDialogue."""
         if self._before_reset and not self._turns:
             self._turns, self._before_reset = self._before_reset, []
-            return f"The dialogue with its turns ({len(self._turns)}) is kept again."
+            return f"The dialogue is restored (turns: {len(self._turns)})."
         if not self._turns:
             raise LisaError("there is nothing to undo")
         turn = self._turns.pop()
-        return f"Turn {len(self._turns) + 1} is forgotten: {turn.command}"
+        return f"Turn {len(self._turns) + 1} is deleted: {turn.command}"
 
     def close(self) -> None:
         """See ChatDialogue: the model ends with the process."""

@@ -85,7 +85,7 @@ class RosDialogue:
         """See ChatDialogue."""
         turns = self._call(ResetDialogue, operator_id=self._operator).turns
         self._undo_resets = True
-        return f"The dialogue with its turns ({turns}) is forgotten; /undo keeps it again."
+        return f"The dialogue is deleted (turns: {turns}); /undo restores it."
 
     def undo(self) -> str:
         """See ChatDialogue."""
@@ -93,7 +93,7 @@ class RosDialogue:
         change = request.RESET if self._undo_resets else request.TURN
         turns = self._call(UndoDialogue, operator_id=self._operator, change=change).turns
         self._undo_resets = False
-        return f"The dialogue has {turns} turns now."
+        return f"Undone (turns now: {turns})."
 
     def _answer(self, text: str, result: Result) -> Answer:
         message: Any = result.segmentation

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chat itself: reads lines, prints answers while they come, shows overlays."""
+"""The chat: reads lines, prints answers while they are generated, shows overlays."""
 
 from __future__ import annotations
 

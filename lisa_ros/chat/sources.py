@@ -85,7 +85,7 @@ class CameraSource:
             self._camera.grab()
         taken, frame = self._camera.read()
         if not taken:
-            raise LisaError(f"camera {self._number} gives no image")
+            raise LisaError(f"camera {self._number} sends no image")
         return f"camera {self._number}", np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def names(self) -> list[str]:

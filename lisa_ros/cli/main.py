@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_warnings()
     options = _parser().parse_args(arguments)
     try:
-        options.parser.check(options)  # of all that needs no checkpoint: finding one can be a download
+        options.parser.check(options)  # finding a checkpoint can be a download
         _find_checkpoint(options)
-        options.parser.check(options)
+        options.parser.check(options)  # some options depend on the model that the checkpoint holds
         ended = int(options.run(options))
         sys.stdout.flush()
         return ended
@@ -125,7 +125,8 @@ def _find_checkpoint(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lisa", description="Point at objects in plain language.", allow_abbrev=False)
+    description = "Reasoning segmentation for robots: a command in plain language names objects in an image."
+    parser = argparse.ArgumentParser(prog="lisa", description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=CommandParser, action=Commands

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa segment`: finds in an image the objects that a sentence means."""
+"""`lisa segment`: finds the objects in an image that a command describes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EMBEDDED_NOTE = (
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
-    parser: CommandParser = commands.add_parser("segment", help="find in an image the objects that a sentence means")
+    parser: CommandParser = commands.add_parser("segment", help="find the objects in an image that a command describes")
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="any format that OpenCV reads")
     parser.add_argument(
         "--text",

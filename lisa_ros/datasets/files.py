@@ -40,7 +40,7 @@ def read_json_file(file: Path) -> Any:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no complete JSON file: {error}") from error
+        raise DataError(f"{file} is not a complete JSON file: {error}") from error
     if _SURROGATE.search(text):
         _check_characters(file, content)
     return content
@@ -60,7 +60,7 @@ def read_plain_pickle(file: Path) -> Any:
     except DataError as error:
         raise DataError(f"{file} is refused: {error}") from error
     except Exception as error:  # damaged bytes can raise anything
-        raise DataError(f"{file} is damaged or no pickle: {type(error).__name__}: {error}") from error
+        raise DataError(f"{file} is damaged or not a pickle: {type(error).__name__}: {error}") from error
 
 
 def first_folder(candidates: Iterable[Path], what: str) -> Path:

@@ -49,7 +49,7 @@ class Instances:
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
-                f"{file} is no instances.json with images and annotations that have ids ({error!r})"
+                f"{file} is not an instances.json with images and annotations that have ids ({error!r})"
             ) from error
 
     def numbers(self) -> Iterator[int]:

@@ -68,7 +68,8 @@ def _codes(part: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
         _check_outline(part)
         return list(coco.frPyObjects([part], height, width))
     if not isinstance(part, dict) or not {"size", "counts"} <= part.keys():
-        raise DataError(f"a segmentation has a part of type {type(part).__name__}, no polygon and no run-length code")
+        kind = type(part).__name__
+        raise DataError(f"a segmentation has a part of type {kind}, neither a polygon nor a run-length code")
     if [int(n) for n in part["size"]] != [height, width]:
         raise DataError(f"a run-length code is of size {part['size']}, the image of [{height}, {width}]")
     if isinstance(part["counts"], list):

@@ -185,5 +185,5 @@ def _truth(target: Target, lookup: Lookup) -> Truth:
     try:
         number = int(target.number)
     except ValueError as error:
-        raise DataError(f"{target.number!r} is no number of an annotation of {target.dataset}") from error
+        raise DataError(f"{target.number!r} is not the number of an annotation of {target.dataset}") from error
     return instances.truth([number], instances.image_of(number).size)

@@ -49,10 +49,10 @@ def read(data: bytes) -> Any:
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        raise DataError(f"it is no plain data: reading it would call {module}.{name}")
+        raise DataError(f"it is not plain data: reading it would call {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        raise DataError("it is no plain data: it refers to objects outside")
+        raise DataError("it is not plain data: it refers to objects outside")
 
 
 def _harmless(size: int, *, numbered: bool, quick: bool) -> re.Pattern[bytes]:
@@ -135,11 +135,11 @@ class _Check:
             self._memoize()
         elif code in (b"g", b"h", b"j"):
             if self._number(code) in self._once:
-                raise DataError("it is no plain data: it uses one tuple or number in several places")
+                raise DataError("it is not plain data: it uses one tuple or number in several places")
         elif code in (b"I", b"L", b"\x8a", b"\x8b"):
             raise DataError(f"it is damaged, or has an integer of more than {_LONGEST} bytes")
         elif code in _NAMES and code not in _READ:
-            raise DataError(f"it is no plain data: it has the step {_NAMES[code]}")
+            raise DataError(f"it is not plain data: it has the step {_NAMES[code]}")
         else:
             raise ValueError("it is cut off" if code in _READ or not code else f"there is no step {code!r}")
 

@@ -168,7 +168,7 @@ def _read_explanations(beside: Path, given: Path | None) -> Mapping[str, str]:
         return {}
     entries = read_json_file(file)
     if not isinstance(entries, list):
-        raise DataError(f'{file} is no list of {{"image", "query", "outputs"}}')
+        raise DataError(f'{file} is not a list of {{"image", "query", "outputs"}}')
     found = {}
     for entry in entries:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "outputs")):

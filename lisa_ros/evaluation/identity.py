@@ -61,7 +61,7 @@ def _compare(file: Path, identity: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise OutputError(f"{file} is damaged ({error}); name another output folder") from error
     if not isinstance(before, dict):
-        raise OutputError(f"{file} is no description of a run; name another output folder")
+        raise OutputError(f"{file} is not the description of a run; name another output folder")
     now = json.loads(json.dumps(identity))
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if differing:

@@ -194,7 +194,7 @@ class ItemLog:
                     complete = complete[: -len(line)]
                     break
                 raise OutputError(
-                    f"{self._file}, line {number} is no item of an evaluation ({error}); name another folder, or "
+                    f"{self._file}, line {number} is not an item of an evaluation ({error}); name another folder, or "
                     "remove the line"
                 ) from error
             self.items[item.key] = item

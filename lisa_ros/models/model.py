@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models for Python programs without ROS: `lisa_ros.load(...)`. Imports no torch before a model is loaded.
 
-model = lisa_ros.load("xinlai/LISA-7B-v1", quantization="4bit")
-answer = model.segment(image_rgb, "the red mug")
-answer.objects[0].mask                      # (H, W) bool
+Example:
+    model = lisa_ros.load("xinlai/LISA-7B-v1", quantization="4bit")
+    answer = model.segment(image_rgb, "the red mug")
+    answer.objects[0].mask                      # (H, W) bool
 
-dialogue = model.dialogue(image_rgb)        # remembers its turns
-dialogue.segment("the red mug")
-dialogue.segment("and the one left of it")
+    dialogue = model.dialogue(image_rgb)        # remembers its turns
+    dialogue.segment("the red mug")
+    dialogue.segment("and the one left of it")
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Dialogue:
             options: see `segmentation.interface.Session.segment`.
 
         Raises:
-            CommandError: the command cannot be asked.
+            CommandError: the model cannot take the command; the text says why.
         """
         for event in self.stream(command, references, **options):
             if isinstance(event, Finished):
@@ -141,7 +142,7 @@ class Dialogue:
         """As `segment`, as events in the order in which the model makes them: MaskFound, TextDelta, one Finished.
 
         Raises:
-            CommandError: the command cannot be asked.
+            CommandError: the model cannot take the command; the text says why.
         """
         if (answer := options.get("answer", "full")) not in ANSWER_KINDS:
             raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
@@ -160,7 +161,7 @@ class Model:
 
     Attributes:
         name: checkpoint, precision, quantization and device.
-        segmenter: the interface below, see `lisa_ros.segmentation.interface`.
+        segmenter: the model's interface, see `lisa_ros.segmentation.interface`.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
@@ -177,8 +178,8 @@ class Model:
             options: see `segmentation.interface.Session.segment`.
 
         Raises:
-            CommandError: the command cannot be asked.
-            TypeError, ValueError: the image is none; the text says what would be right.
+            CommandError: the model cannot take the command; the text says why.
+            TypeError, ValueError: the image has another type or shape; the text says what would be right.
         """
         return self.dialogue(image).segment(command, **options)
 

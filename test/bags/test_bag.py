@@ -269,7 +269,7 @@ def test_commands_are_read_as_they_are_written(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf1 a: x\n")  # with a byte order mark, as editors on Windows save it
     assert read_commands(file) == [BagCommand(1.0, "a", "x")]
     file.write_bytes("1 a: das Gef\xe4\xdf\n".encode("latin-1"))
-    with pytest.raises(LisaError, match=r"commands\.txt is no text in UTF-8"):
+    with pytest.raises(LisaError, match=r"commands\.txt is not UTF-8 text"):
         read_commands(file)
 
 

@@ -71,8 +71,8 @@ def test_a_chat_answers_undoes_and_saves(folder: Path, tmp_path: Path) -> None:
     printed = chat(lines, "--image", str(folder), "--output", str(tmp_path / "out"))
     assert "Image: a.png, 640 x 480 pixels" in printed and "Image: b.png, 64 x 48 pixels" in printed
     assert "The blue bottle." in printed and "1: blue bottle, " in printed
-    assert "The dialogue with its turns (1) is kept again." in printed
-    assert "Turn 1 is forgotten: the blue bottle" in printed and "! there is nothing to undo" in printed
+    assert "The dialogue is restored (turns: 1)." in printed
+    assert "Turn 1 is deleted: the blue bottle" in printed and "! there is nothing to undo" in printed
     assert "/save [FOLDER]" not in printed  # of /help
     assert "! there is no image file c.png" in printed and "! there is no command /nonsense" in printed
     (turn,) = json.loads((tmp_path / "out" / "chat.json").read_text())["turns"]
@@ -136,8 +136,8 @@ def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
         printed = chat(lines, "--ros", "--operator", "ann", "--output", str(tmp_path))
     assert "node /lisa, operator ann" in printed and "red part is" in printed and "1: red part, " in printed
     assert "! The model does not take this word." in printed and "History: the red part" in printed
-    assert "The dialogue with its turns (1) is forgotten" in printed and "The dialogue has 1 turns now." in printed
-    assert "The dialogue has 0 turns now." in printed and "! the node's camera gives the images" in printed
+    assert "The dialogue is deleted (turns: 1)" in printed and "Undone (turns now: 1)." in printed
+    assert "Undone (turns now: 0)." in printed and "! the node's camera gives the images" in printed
     assert (tmp_path / "turn1_mask1.png").is_file()
 
 

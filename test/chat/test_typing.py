@@ -53,7 +53,7 @@ def test_a_person_types_in_a_terminal(tmp_path: Path) -> None:
             words = (b"The", b" blue", b"bottle.")
             if sum(any(word in part for word in words) for part in shown.parts[before:]) > 1:
                 break
-            say(shown, "/undo", "Turn 1 is forgotten: the blue bottle")
+            say(shown, "/undo", "Turn 1 is deleted: the blue bottle")
             shown.wait_for(ASKS)
         else:
             raise AssertionError("the text came in one piece")
@@ -64,7 +64,7 @@ def test_a_person_types_in_a_terminal(tmp_path: Path) -> None:
         shown.wait_for(".png")
         shown.type(ENTER)
         shown.wait_for("Image: b.png, 64 x 48 pixels")
-        say(shown, "/undo", "Turn 1 is forgotten: the blue bottle")
+        say(shown, "/undo", "Turn 1 is deleted: the blue bottle")
         say(shown, "/help", "writes masks, overlays and chat.json")
         say(shown, "/save", "chat.json")
         shown.wait_for(ASKS)

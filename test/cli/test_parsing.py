@@ -152,7 +152,7 @@ def test_what_is_no_name_in_ros_is_refused(arguments: list[str], capsys: pytest.
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert f"argument {arguments[-2]}: {arguments[-1]!r} is no name in ROS" in capsys.readouterr().err
+    assert f"argument {arguments[-2]}: {arguments[-1]!r} is not a ROS name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_damaged_files_are_problems_of_their_samples(tmp_path: Path) -> None:
         [
             "'shapes'",
             "there is no file",
-            "no complete JSON",
+            "not a complete JSON",
             "no JSON object",
             "'text'",
             "shape 1 is",

@@ -151,7 +151,7 @@ def test_what_instances_lack_is_a_problem_of_the_sample(tmp_path: Path) -> None:
 def test_instances_that_are_none(tmp_path: Path) -> None:
     folder = write_refer(tmp_path, REFERENCES)
     (folder / "refcoco" / "instances.json").write_text('{"images": [{}], "annotations": []}')
-    with pytest.raises(DataError, match=r"is no instances\.json"):
+    with pytest.raises(DataError, match=r"is not an instances\.json"):
         read_refer(folder, "refcoco", "val")
     (folder / "refcoco" / "instances.json").unlink()
     with pytest.raises(DataError, match="annotations of refcoco"):

@@ -132,7 +132,7 @@ def test_an_item_that_was_being_written(wanted: Evaluation) -> None:
     run_evaluation(wanted, Loader())
     assert results(wanted)["rows"] == before
     log.write_bytes(b"not an item\n" + data)
-    with pytest.raises(OutputError, match="line 1 is no item"):
+    with pytest.raises(OutputError, match="line 1 is not an item"):
         run_evaluation(wanted, Loader())
 
 

@@ -275,5 +275,5 @@ def test_texts_that_are_no_texts(home: Path) -> None:
     masks = written(home / "latin", write_masks)
     (masks / "masks" / "a.png").write_bytes(mask_file("L"))
     (masks / "labelmap.txt").write_bytes("grün:1,1,1::".encode("latin-1"))
-    with pytest.raises(DataError, match="is no text in utf-8"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         read_folder(masks)

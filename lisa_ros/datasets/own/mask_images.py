@@ -168,7 +168,7 @@ def _labels_csv(file: Path) -> dict[Key, str]:
         rows = list(csv.reader(_lines(file)))
         return {int(row[0]): row[1].strip() for row in rows[1:] if row}
     except (ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"{file} is no table of pixel values and classes ({error})") from error
+        raise DataError(f"{file} is not a table of pixel values and classes ({error})") from error
 
 
 def _label(value: Any) -> str:
@@ -181,7 +181,7 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is no text in utf-8 ({error})") from error
+        raise DataError(f"{file} is not UTF-8 text ({error})") from error
 
 
 def _labels_map(file: Path) -> dict[Key, str]:

@@ -193,7 +193,7 @@ def _check(config: LiraConfig, folder: Path) -> None:
     if config.omg.image_size % 64:
         faults.append(f"omg.image_size is {config.omg.image_size}, no multiple of 64")
     if config.omg.width % config.omg.heads or config.language.hidden_size % config.sefe.heads:
-        faults.append("a width is no multiple of its heads")
+        faults.append("a width is not a multiple of its heads")
     if config.tile % (2 * _side(config.vision.patch_size)):
         faults.append(f"InternViT's patches of {config.vision.patch_size} do not pair up in its image")
     if faults:

@@ -51,7 +51,7 @@ def mono(interleaved: Samples, channels: int) -> Samples:
             f"An audio block has {len(interleaved)} samples, which are not whole frames of {channels} channels."
         )
     if not np.isfinite(interleaved).all():  # the voice activity would never be the same again
-        raise AudioError("An audio block has samples that are no numbers (NaN or infinite).")
+        raise AudioError("An audio block has samples that are not finite (NaN or infinite).")
     mean: Samples = interleaved.reshape(-1, channels).mean(axis=1)
     return mean
 
