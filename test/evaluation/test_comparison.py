@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,15 +57,30 @@ def test_two_runs_side_by_side(runs: tuple[Path, Path], tmp_path: Path, capsys: 
 def test_runs_that_cannot_be_compared(
     wanted: Evaluation, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = tmp_path / "forced"
+    other, asked = tmp_path / "forced", tmp_path / "asked"
     run_evaluation(replace(wanted, protocol="teacher_forced", output=other), Loader([TeacherForcedModel()]))
+    shutil.copytree(runs[0], asked)
+    (asked / "items.jsonl").write_text((asked / "items.jsonl").read_text().replace('"text": "', '"text": "another '))
     for folders, sentence in (
+        ((runs[0], asked), "they asked different questions ("),
+        ((runs[0], runs[0]), "two runs or more, each once"),
         ((runs[0], other), "since they differ in: protocol 'generate' and 'teacher_forced'"),
         ((runs[0], tmp_path), "has no results.json"),
         ((runs[0],), "two runs or more"),
     ):
         assert compare(folders, tmp_path / "compared") == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_runs_whose_folders_have_the_same_name_have_columns_of_their_own(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folders = [shutil.copytree(run, tmp_path / str(number) / "out") for number, run in enumerate(runs)]
+    assert compare(folders, tmp_path / "compared") == 0
+    found = json.loads((tmp_path / "compared" / "comparison.json").read_text())["numbers"]
+    values = {one["run"]: one["value"] for one in found if (one["number"], one["questions"]) == ("gIoU", "all")}
+    assert list(values) == [f"checkpoint ({folder})" for folder in folders]
+    assert list(values.values()) == [pytest.approx(0.5, abs=1e-3), 0]
 
 
 def items(ious: Sequence[int], images: int) -> list[Item]:

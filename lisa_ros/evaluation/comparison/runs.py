@@ -42,11 +42,12 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     Raises:
         OutputError: a folder is no finished run, or two runs differ in questions or protocol.
     """
-    if len(folders) < 2:
-        raise OutputError("--compare takes the folders of two runs or more")
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise OutputError("--compare takes the folders of two runs or more, each once")
     found = [(folder, *_read(folder)) for folder in folders]
-    for folder, settings, _ in found[1:]:
+    for folder, settings, items in found[1:]:
         _check_same(folders[0], found[0][1], folder, settings)
+        _check_questions(folders[0], found[0][2], folder, items)
     labels = _labels([(folder, settings) for folder, settings, _ in found])
     return [
         FinishedRun(folder, label, settings, items)
@@ -75,10 +76,23 @@ def _check_same(first: Path, settings: Mapping[str, Any], folder: Path, others: 
         raise OutputError(f"{first} and {folder} cannot be compared, since they differ in: {changes}")
 
 
+def _check_questions(first: Path, items: Sequence[Item], folder: Path, others: Sequence[Item]) -> None:
+    """Raises an OutputError where a question of both runs has another text: they are of different data."""
+    texts = {item.key[1:]: item.text for item in items if item.text}
+    for item in others:
+        if item.text and texts.get(item.key[1:], item.text) != item.text:
+            raise OutputError(
+                f"{first} and {folder} cannot be compared: they asked different questions ({item.sample}, round "
+                f"{item.round}: {texts[item.key[1:]]!r:.60} and {item.text!r:.60})"
+            )
+
+
 def _labels(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[str]:
-    """Checkpoints' names; with the folder's where two runs have the same."""
+    """Checkpoints' names; where two runs have the same, with the folder's name or, if that is the same, its path."""
     names = [str(settings.get("checkpoint", folder.name)) for folder, settings in runs]
+    named = [f"{name} ({folder.name})" for name, (folder, _) in zip(names, runs, strict=True)]
+    placed = [f"{name} ({folder})" for name, (folder, _) in zip(names, runs, strict=True)]
     return [
-        f"{name} ({folder.name})" if names.count(name) > 1 else name
-        for name, (folder, _) in zip(names, runs, strict=True)
+        name if names.count(name) == 1 else short if named.count(short) == 1 else long
+        for name, short, long in zip(names, named, placed, strict=True)
     ]
