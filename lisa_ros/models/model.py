@@ -212,7 +212,7 @@ def rgb_of(image: ImageLike) -> Image:
             f"an image is RGB uint8 (H, W, 3), a PIL image, or the path of an image file; this is {kind}{hint}"
         )
     _check_array(image)
-    return image
+    return np.ascontiguousarray(image)  # torch takes no view that runs backwards, such as bgr[:, :, ::-1]
 
 
 def _from_pil(image: Any) -> Image:

@@ -116,6 +116,8 @@ def test_what_is_no_image_says_what_would_be(image: Any, said: str) -> None:
 def test_pil_images_of_16_bits_are_scaled_and_not_clipped() -> None:
     deep = PIL.Image.fromarray(np.array([[0, 257, 65535]], np.uint16))
     assert rgb_of(deep)[0, :, 0].tolist() == [0, 1, 255]
+    backwards = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)[:, :, ::-1]  # torch refuses such a view
+    assert rgb_of(backwards).flags.c_contiguous and np.array_equal(rgb_of(backwards), backwards)
 
 
 @pytest.mark.parametrize(
