@@ -94,9 +94,10 @@ class EncodedImage(ImageHandle):
     def visual_tokens(self) -> torch.Tensor:
         """The image as LLaMA's input: (patches, hidden)."""
         with self._clip_lock, torch.inference_mode():
-            if self._visual_tokens is None:
-                self._visual_tokens = self._network.visual_tokens(self._clip(self._part.pixels()))[0]
-            return self._visual_tokens
+            tokens = self._visual_tokens  # read once: `release` may drop it at any moment
+            if tokens is None:
+                tokens = self._visual_tokens = self._network.visual_tokens(self._clip(self._part.pixels()))[0]
+            return tokens
 
     @contextmanager
     def expecting_masks(self) -> Iterator[None]:
@@ -147,10 +148,12 @@ class EncodedImage(ImageHandle):
 
     def _sam_features(self) -> Features:
         with self._sam_lock:
-            if self._features is None:
-                self._features = self._background.result() if self._background else self._encode(lambda: True)
-            assert self._features is not None
-            return self._features
+            features = self._features
+            if features is None:
+                features = self._background.result() if self._background else self._encode(lambda: True)
+                self._features = features
+            assert features is not None
+            return features
 
     def _forget(self) -> None:
         self._visual_tokens = self._features = None

@@ -40,26 +40,29 @@ class EncodedImage(ImageHandle):
     def patches(self) -> torch.Tensor:
         """LLaMA's input for the image: (patches, hidden)."""
         with self._clip_lock, torch.inference_mode():
-            if self._patches is None:
-                self._patches = self._network.image_features(self._clip(self.image))
-            return self._patches
+            patches = self._patches  # read once: `release` may drop it at any moment
+            if patches is None:
+                patches = self._patches = self._network.image_features(self._clip(self.image))
+            return patches
 
     def reference(self, referenced: VisualReference) -> torch.Tensor:
         """LLaMA's input for a referenced object: (2, hidden)."""
         with self._clip_lock, torch.inference_mode():
-            if referenced.number not in self._references:
+            features = self._references.get(referenced.number)
+            if features is None:
                 box = torch.tensor(referenced.box)
                 features = self._network.reference_features(self._clip(referenced.pixels), box)
                 self._references[referenced.number] = features
-            return self._references[referenced.number]
+            return features
 
     def features(self) -> Features:
         """HIPIE's features of the image, before text is fused into them."""
         with self._features_lock, torch.inference_mode():
-            if self._features is None:
+            features = self._features
+            if features is None:
                 pixels = self.canvas.normalized().to(self._network.device)
-                self._features = self._network.hipie.encode(pixels)
-            return self._features
+                features = self._features = self._network.hipie.encode(pixels)
+            return features
 
     def _forget(self) -> None:
         self._patches, self._features = None, None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.models.common.errors import ClosedError
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.lisa import Lisa, load_lisa
+from lisa_ros.models.lisa import EncodedImage, Lisa, load_lisa
 from lisa_ros.models.lisa.sam.background import BackgroundWorker
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.models.loading import embedded_checkpoint
@@ -72,6 +72,21 @@ def test_no_image_outlives_its_commands(lisa: Lisa, no_collector: None, in_backg
     assert len(alive) == 12 and [one for one in alive if one() is not None] == []
     assert max(most) <= 2, "at most the two that are being answered"
     assert lisa.engine.prefixes.nbytes == 0 == lisa.engine.prefixes.running_bytes
+
+
+class Released(EncodedImage):
+    """Another thread releases it as soon as something of it is stored."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in ("_visual_tokens", "_features") and value is not None:
+            self.release()
+
+
+def test_a_release_at_any_moment_takes_nothing_from_a_running_answer(lisa: Lisa) -> None:
+    image = Released(noise(2), lisa.network, lisa.clip)
+    tokens, state = image.visual_tokens(), torch.zeros(1, lisa.config.language.hidden_size)
+    assert len(tokens) and image.mask_logits(state).full.shape == (48, 64)
 
 
 def test_an_abandoned_answer_frees_its_image(lisa: Lisa, no_collector: None) -> None:
