@@ -138,7 +138,7 @@ class ChatSession:
         return min(_WIDEST, shutil.get_terminal_size().columns)
 
     def _report(self, work: Callable[[], None]) -> None:
-        """One slip does not end a chat."""
+        """Prints the error of an input, which does not end the chat."""
         try:
             work()
         except (ValueError, OSError) as error:

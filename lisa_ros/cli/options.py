@@ -169,7 +169,7 @@ def _add_second_models(parser: CommandParser, defaults: LoadOptions) -> None:
         "--segmenter",
         choices=SEGMENTERS,
         default=defaults.segmenter,
-        help="auto: commands that only name things go to SAM 3, all others to the checkpoint (default: %(default)s)",
+        help="auto: commands that only name objects go to SAM 3, all others to the checkpoint (default: %(default)s)",
     )
     parser.add_argument(
         "--names-checkpoint",

@@ -64,7 +64,7 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
 
 
 def combined(segmenter: Segmenter, options: LoadOptions) -> Segmenter:
-    """The model with SAM 3 for names of things and SAM 2 for finer masks, as the options say; else as it is.
+    """The model with SAM 3 for names of objects and SAM 2 for finer masks, as the options say; else as it is.
 
     Args:
         segmenter: any model, a server's included.

@@ -261,7 +261,7 @@ def test_dialogues_that_are_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "why"), [("x|INFERENCE|1", "no truth"), ("x|ade20k|1", "ade20k"), ("x|refcoco|one", "no number")]
+    ("target", "why"), [("x|INFERENCE|1", "no truth"), ("x|ade20k|1", "ade20k"), ("x|refcoco|one", "not the number")]
 )
 def test_masks_that_cannot_be_looked_up(tmp_path: Path, target: str, why: str) -> None:
     dialogue = said(f"{IMAGE} Segment it.", f"[MASK-DECODE:{target}]")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two models in one: commands that only name things go to SAM 3, all others to the model that can reason."""
+"""Two models in one: commands that only name objects go to SAM 3, all others to the model that can reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BothImages:
 
 
 class ByNameSegmenter:
-    """A model that can reason, and one that takes names of things; see Segmenter.
+    """A model that can reason, and one that takes names of objects; see Segmenter.
 
     A command goes to the second where it is a name and nothing else (`dialogue.noun_phrase.plain_name`) and has neither
     references nor points. `Finished.model` says which one answered.
@@ -41,7 +41,7 @@ class ByNameSegmenter:
     @property
     def name(self) -> str:
         """Of both."""
-        return f"{self.reasoning.name}; names of things: {self.names.name}"
+        return f"{self.reasoning.name}; names of objects: {self.names.name}"
 
     def encode(self, image: Image) -> BothImages:
         """See Segmenter.encode."""

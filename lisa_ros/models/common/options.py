@@ -71,7 +71,7 @@ class LoadOptions:
         model_options: "NAME=VALUE" of each option that only the checkpoint's own model has, see docs/models.md.
         refine_masks: "sam2": SAM 2 makes each mask finer, with the mask and its box as its prompt; "none": no.
         refine_checkpoint: SAM 2's folder or hub id.
-        segmenter: "checkpoint": the checkpoint answers everything; "auto": commands that only name things go to SAM 3.
+        segmenter: "checkpoint": the checkpoint answers everything; "auto": commands that only name objects go to SAM 3.
         names_checkpoint: SAM 3's folder or hub id.
     """
 

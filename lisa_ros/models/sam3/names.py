@@ -7,7 +7,7 @@ import re
 
 from lisa_ros.dialogue.noun_phrase import noun_phrase, second_name
 
-NAMES_ONLY = 'This model takes names of things, such as "red mug"; it cannot reason about a question.'
+NAMES_ONLY = 'This model takes names of objects, such as "red mug"; it cannot reason about a question.'
 """The answer to a command without a name."""
 
 ONE_NAME = 'This model takes one name of things at a time, such as "red mug"; ask for each by a command of its own.'

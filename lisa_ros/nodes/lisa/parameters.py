@@ -118,7 +118,7 @@ class NodeParameters:
     )
     segmenter: str = _configured(
         "checkpoint",
-        "Model that answers. checkpoint: the checkpoint. auto: SAM 3 answers commands that only name things, the"
+        "Model that answers. checkpoint: the checkpoint. auto: SAM 3 answers commands that only name objects, the"
         " checkpoint all others.",
         "checkpoint",
         "auto",

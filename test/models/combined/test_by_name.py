@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmenter: auto`: names of things go to SAM 3, everything else to the model that can reason."""
+"""`segmenter: auto`: names of objects go to SAM 3, everything else to the model that can reason."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_name_goes_to_sam_3_and_all_else_to_lisa(options: LoadOptions) -> None
     both = load_segmenter(embedded_checkpoint(), options)
     lisa = load_segmenter(embedded_checkpoint(), LoadOptions(device="cpu", threads=1))
     sam3 = load_segmenter(Path(options.names_checkpoint), LoadOptions(device="cpu"))
-    assert both.name == f"{lisa.name}; names of things: {sam3.name}"
+    assert both.name == f"{lisa.name}; names of objects: {sam3.name}"
     named, reasoned = asked(both, "Can you find every red mug?"), asked(both, "something to drink from")
     assert (named.model, reasoned.model) == (sam3.name, lisa.name)
     for answer, alone in ((named, sam3), (reasoned, lisa)):
