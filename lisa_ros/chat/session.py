@@ -28,7 +28,7 @@ PROMPT = "> "
 HELP = """Type what you look for, for example: the red mug
   /image [NAME|NUMBER|next|FILE]   shows the images, or changes the image
   /reset                           begins a new dialogue
-  /undo                            undoes the reset, or forgets the newest turn
+  /undo                            undoes the reset, or deletes the newest turn
   /save [FOLDER]                   writes masks, overlays and chat.json
   /help                            shows this
   /quit                            ends the chat, as Ctrl-D does; Ctrl-C cancels an answer"""

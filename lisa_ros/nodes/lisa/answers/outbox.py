@@ -28,8 +28,9 @@ _OTHERS_ACKNOWLEDGE_S = 0.05
 _ANSWERS_FIRST_S = 0.05
 _POLL_S = 0.001
 _MOST_ANSWERS = 1000
-"""While so many answers wait for a subscriber that does not acknowledge, commands are left in the middleware, whose
-history is bounded. Posting never waits: the executor and the threads that process commands have others to serve."""
+"""While so many answers wait for a subscriber that does not acknowledge, commands of topics are left in the middleware,
+whose history is bounded, and goals are rejected. Posting never waits: the executor and the threads that process
+commands have others to serve."""
 _NOW = Duration(seconds=0)
 
 
