@@ -69,7 +69,11 @@ class Calibrating:
         return {"dataset": self.dataset, "split": self.source.split, "limit": limit, "lisa_ros": __version__}
 
     def evaluation(self, kind: AnswerKind) -> Evaluation:
-        """The run that asks the questions, for one of ANSWER_KINDS."""
+        """The run that asks the questions, for one of ANSWER_KINDS.
+
+        An answer with several masks is scored as their union, which has no evidence: it is left out of the fit. Each of
+        its masks is a part of what is meant, and would count as wrong.
+        """
         shared = {
             name: getattr(self, name)
             for name in ("dataset", "source", "checkpoint", "options", "max_new_tokens", "phrasing")
@@ -78,6 +82,7 @@ class Calibrating:
             **shared,
             protocol="generate",
             output=self.output / kind,
+            rule="union",
             report_images=0,
             answer=kind,
             reports_score_quality=False,

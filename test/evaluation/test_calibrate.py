@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from scripted_segmenter import ScriptedFrame, ScriptedSegmenter, ScriptedSession
-from tiny_datasets import RED_BOX, reason, shape, write_reason_seg
+from tiny_datasets import BLUE_BOX, RED_BOX, reason, shape, write_reason_seg
 
 from lisa_ros.datasets.catalogue import Source
 from lisa_ros.evaluation.calibrate import FEWEST, Calibrating, calibrate
@@ -124,6 +124,15 @@ def test_scores_separate_right_from_wrong(wanted: Calibrating, capsys: pytest.Ca
     assert {kind for model in loader.loaded for kind, _ in model.asked} == {"full", "mask_only"}
     printed = capsys.readouterr().out
     assert str(wanted.checkpoint / FILE) in printed and "AUROC" not in printed, "there were no scores to evaluate yet"
+
+
+def test_answers_with_several_masks_are_left_out(wanted: Calibrating) -> None:
+    """Of two objects that are meant, each mask is right and covers one: an IoU of less than a half."""
+    both = [shape("target", RED_BOX), shape("target", BLUE_BOX)]
+    assert wanted.source.folder is not None
+    write_reason_seg(wanted.source.folder / "val", {"both": reason("two", is_sentence=False, shapes=both)})
+    calibrate(wanted, Loader())
+    assert read_calibration(wanted.checkpoint).about["masks"]["full"] == {"right": FEWEST, "wrong": FEWEST + 2}
 
 
 def test_nothing_is_asked_twice_with_the_new_scores_either(wanted: Calibrating) -> None:
