@@ -262,13 +262,16 @@ class DialogueStore:
 
     def _prepare(self) -> None:
         self._database.execute("pragma locking_mode = exclusive")
-        self._database.execute("pragma journal_mode = wal")
-        self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
+        tables = {name for (name,) in self._database.execute("select name from sqlite_master where type = 'table'")}
+        if tables and "turns" not in tables:
+            raise StoreError(f"Dialogues cannot be kept in {self._file}: it is a database of another program.")
         (found,) = self._database.execute("pragma user_version").fetchone()
         if found not in _CHANGES:
             raise StoreError(
                 f"Dialogues cannot be kept in {self._file}: it has format {found}, this version writes {FORMAT}."
             )
+        self._database.execute("pragma journal_mode = wal")
+        self._database.execute("pragma synchronous = normal")  # a killed process loses nothing, a power cut the newest
         while found != FORMAT:
             following = FORMAT if found == 0 else found + 1
             self._database.executescript(f"begin; {_CHANGES[found]} pragma user_version = {following}; commit;")

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,19 @@ def test_a_folder_without_dialogues_is_no_successful_erasure(
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     assert main(["forget", "anna"]) == 1
     assert f"{tmp_path / 'lisa_ros'} has no dialogue file; name one with --dialogue-file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_a_database_of_another_program_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], version: int
+) -> None:
+    file = tmp_path / "bookmarks.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(f"create table bookmarks (address text); pragma user_version = {version};")
+    before = file.read_bytes()
+    assert main(["forget", "anna", "--dialogue-file", str(file)]) == 1
+    assert "it is a database of another program" in capsys.readouterr().out
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [before]
 
 
 def test_every_difference_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
