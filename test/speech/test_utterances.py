@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import silero_vad
 
+from lisa_ros.speech.audio import samples as audio_samples
 from lisa_ros.speech.audio.samples import RATE, AudioError, Resampler, Samples, level_db, mono, read_wav, write_wav
 from lisa_ros.speech.audio.utterances import Timing, Utterance, Utterances
 from lisa_ros.speech.audio.voice_activity import WINDOW, SileroActivity
@@ -155,7 +156,10 @@ def test_wav_files_of_any_form_and_wrong_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "channels", "rate"), [(1, 1, 8000), (2, 2, 44100), (3, 1, 48000), (4, 2, 16000)])
-def test_wav_files_of_any_width_hold_the_same_sound(tmp_path: Path, width: int, channels: int, rate: int) -> None:
+def test_wav_files_of_any_width_hold_the_same_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, channels: int, rate: int
+) -> None:
+    monkeypatch.setattr(audio_samples, "_BLOCK", 777)  # of a long file, which is converted in parts
     tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     whole = np.round(0.5 * tone * (2 ** (8 * width - 1) - 1)).astype(np.int64) + (128 if width == 1 else 0)
     frames = np.repeat(whole, channels).astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width].tobytes()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import struct
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ NO_SOUND: Samples = np.zeros(0, dtype=np.float32)
 
 _LEAST_RATE, _MOST_RATE = 4000, 384_000
 _MOST_CHANNELS = 64
+_BLOCK = 2**20
+"""Frames of a file that are converted at once."""
 
 _PCM, _EXTENSIBLE = struct.pack("<H", 1), struct.pack("<H", 0xFFFE)
 _PCM_SUBFORMAT = _PCM + bytes.fromhex("000000001000800000aa00389b71")
@@ -86,20 +89,31 @@ def read_wav(file: Path) -> Samples:
     """
     try:
         with wave.open(io.BytesIO(_plain(file.read_bytes())), "rb") as opened:
-            rate, channels, width = opened.getframerate(), opened.getnchannels(), opened.getsampwidth()
-            data = opened.readframes(opened.getnframes())
+            width = opened.getsampwidth()
+            if width not in (1, 2, 3, 4):
+                raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it may have 8, 16, 24 or 32.")
+            sound = np.concatenate([NO_SOUND, *_blocks(opened)])
+    except AudioError:
+        raise
     except OSError as error:
         raise AudioError(f"The sound file {file} cannot be read: {error.strerror or error}.") from error
     except (wave.Error, EOFError, RuntimeError) as error:  # wave raises a bare RuntimeError for impossible sizes
         why = str(error) or "it ends too soon"
         convert = "to convert a sound file, type: ffmpeg -i SOUND -c:a pcm_s16le WAV"
         raise AudioError(f"The file {file} is no WAV file of PCM ({why}); {convert}.") from error
-    if width not in (1, 2, 3, 4):
-        raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it may have 8, 16, 24 or 32.")
-    usable = len(data) // (width * channels) * width * channels
-    if not usable:
+    if not len(sound):
         raise AudioError(f"The sound file {file} has no sound.")
-    return Resampler(rate).resample(mono(_from_pcm(data[:usable], width), channels), last=True)
+    return sound
+
+
+def _blocks(opened: wave.Wave_read) -> Iterator[Samples]:
+    """The sound at 16 kHz. In blocks: as numbers, an hour of a recording would take several times its file's size."""
+    resampler = Resampler(opened.getframerate())
+    width, channels = opened.getsampwidth(), opened.getnchannels()
+    frame = width * channels
+    while usable := len(data := opened.readframes(_BLOCK)) // frame * frame:  # the last frame of a cut file is left out
+        yield resampler.resample(mono(_from_pcm(data[:usable], width), channels))
+    yield resampler.resample(NO_SOUND, last=True)
 
 
 def _plain(wav: bytes) -> bytes:
