@@ -106,7 +106,13 @@ class CameraView:
             del self._conversations[name]
 
     def send(
-        self, operator: str, text: str, references: list[int], pointing: dict[str, Any], stamp: Stamp | None
+        self,
+        operator: str,
+        text: str,
+        references: list[int],
+        pointing: dict[str, Any],
+        stamp: Stamp | None,
+        tag: str = "",
     ) -> None:
         """Sends an operator's command.
 
@@ -116,6 +122,7 @@ class CameraView:
             references: turns that it refers to.
             pointing: see Exchange.
             stamp: of the image that was pointed at.
+            tag: see Exchange.
 
         Raises:
             LinkError: the node is not running.
@@ -123,7 +130,7 @@ class CameraView:
         self.tick()  # notices a node that was restarted since the last tick
         if not self.link.ready:
             raise LinkError(NODE_LOST)
-        exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp)
+        exchange = Exchange(uuid.uuid4().hex, text or POINTED_TEXT, references, pointing, stamp=stamp, tag=tag)
         self.link.send(exchange, operator, "" if text else "mask_only")
         self.conversation(operator).put(exchange)
 

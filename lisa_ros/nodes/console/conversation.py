@@ -45,6 +45,7 @@ class Exchange:
             sending to the answer's arrival at the console.
         late: the answer came after the exchange was LOST.
         sent_s: time.time() when the console sent the command; 0: it was sent by other means.
+        tag: by which the page that sent the command knows that it came; empty: it was sent by other means.
         frame: the image as a JPEG file.
     """
 
@@ -65,6 +66,7 @@ class Exchange:
     late: bool = False
     sent_s: float = 0.0
     heard: str = ""
+    tag: str = ""
     frame: bytes | None = None
 
     def json(self) -> dict[str, Any]:

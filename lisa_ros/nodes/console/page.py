@@ -23,6 +23,7 @@ from lisa_ros.segmentation.errors import LisaError
 
 HEARTBEAT_S = 0.5
 _LONGEST_TEXT = 20_000
+_LONGEST_TAG = 64
 _MOST_NUMBERS = 64
 _MOST_UNSENT = 2000
 _MOST_UNSENT_BYTES = 2**24
@@ -152,12 +153,13 @@ class Page:
         stamp = _numbers(message.get("stamp") or [])
         if not text and not pointing["points"] and not pointing["boxes"]:
             raise PageError("The command is empty.")
+        tag = _text(message.get("tag", ""), _LONGEST_TAG)
         assert self._camera is not None and self._conversation is not None
         seconds = (int(stamp[0]), int(stamp[1])) if len(stamp) == 2 and _is_stamp(stamp) else None
         try:
-            self._camera.send(self._conversation.operator, text, references, pointing, seconds)
+            self._camera.send(self._conversation.operator, text, references, pointing, seconds, tag)
         except LinkError as error:
-            self._queue({"type": "not_sent", "text": text, "code": str(error)})
+            self._queue({"type": "not_sent", "tag": tag, "code": str(error)})
 
     async def _cancel(self, message: dict[str, Any]) -> None:
         assert self._camera is not None and self._conversation is not None

@@ -170,7 +170,7 @@ def test_no_text_of_any_message_becomes_html(show: Show) -> None:
         heard,
         {**heard, "final": False},
         *({"type": kind, "detail": HOSTILE} for kind in details),
-        {"type": "not_sent", "text": HOSTILE, "code": HOSTILE},
+        {"type": "not_sent", "tag": HOSTILE, "code": HOSTILE},
         {"type": HOSTILE},
         operator=HOSTILE,
         cameras=[HOSTILE, "wrist"],

@@ -42,6 +42,15 @@ MANY_IMAGES = """async () => {
   return [...view.bitmaps.keys()].join(" ");
 }"""
 
+CONNECTION_LOST_BY_A_COMMAND = """() => {
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (!data.includes('"command"')) return send.call(this, data);
+    WebSocket.prototype.send = send;
+    this.close();
+  };
+}"""
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
@@ -70,6 +79,33 @@ def test_what_was_pointed_at_stays_with_its_operator_and_camera(browser: Browser
     point(ann)
     ann.page.select_option("#camera", "wrist")
     ann.until(lambda: not chips(ann), "another camera's page")
+    assert ann.faults == []
+    ann.close()
+
+
+def test_a_name_that_is_refused_changes_nothing(browser: Browser, address: str) -> None:
+    ann = Operator(browser, address, "ann")
+    ann.until(lambda: ann.page.evaluate("() => localStorage.getItem('operator')") == "ann", "ann's dialogue")
+    ann.say_name("ann\N{ZERO WIDTH NON-JOINER}")
+    ann.until(lambda: "cannot be used" in ann.alarms(), "the refusal")
+    ann.page.select_option("#camera", "wrist")
+    ann.until(lambda: ann.page.evaluate("() => localStorage.getItem('camera')") == "wrist", "the other camera")
+    assert ann.page.evaluate("() => localStorage.getItem('operator')") == "ann"
+    ann.close()
+
+
+def test_what_was_not_sent_comes_back_with_what_was_pointed_at(browser: Browser, address: str) -> None:
+    ann = Operator(browser, address, "ann")
+    ann.until(lambda: ann.page.evaluate("() => localStorage.getItem('operator')") == "ann", "ann's dialogue")
+    point(ann)
+    ann.say("what is this?")  # there is no node
+    ann.until(lambda: "Not sent: the LISA node is not running" in ann.alarms(), "the alarm")
+    assert ann.page.input_value("#text") == "what is this?" and "point" in chips(ann)
+    ann.page.evaluate(CONNECTION_LOST_BY_A_COMMAND)
+    ann.page.press("#text", "Enter")
+    assert ann.page.input_value("#text") == chips(ann) == ""
+    ann.until(lambda: "The connection was lost while a command was sent" in ann.alarms(), "the alarm")
+    assert ann.page.input_value("#text") == "what is this?" and "point" in chips(ann)
     assert ann.faults == []
     ann.close()
 

@@ -17,6 +17,9 @@ let speechIsThere = false; // the node `speech`
 let operator = localStorage.getItem("operator") || "default";
 let camera = new URLSearchParams(location.search).get("camera") ?? localStorage.getItem("camera") ?? "";
 let draft = { references: [], points: [], boxes: [], stamp: null };
+let sent = new Map(); // commands that the console has not confirmed: tag -> {text, draft}
+let doubtful = new Map(); // those of a connection that was lost
+let hasReconnected = false;
 let follows = true; // the view changes to the answer that comes
 const alarms = { link: "", note: "", node: "", camera: "" };
 
@@ -34,6 +37,22 @@ function note(text) {
   showAlarms(alarms);
 }
 
+// A command that was not sent comes back, unless another one is being written.
+function restore(command) {
+  if (!command || $("text").value || $("chips").childElementCount) return;
+  $("text").value = command.text;
+  setDraft(command.draft);
+}
+
+function confirmSent({ tag }) {
+  sent.delete(tag);
+  const late = doubtful.get(tag);
+  if (!late || !doubtful.delete(tag) || $("text").value !== late.text) return;
+  $("text").value = ""; // it was sent all the same
+  setDraft({ references: [], points: [], boxes: [], stamp: null });
+  note("");
+}
+
 // The answer on the view, and what was pointed at.
 function forgetShown() {
   setDraft({ references: [], points: [], boxes: [], stamp: null });
@@ -45,6 +64,8 @@ function forgetShown() {
 // Answers of another operator, answers and images of another camera.
 function forget({ operator, camera }) {
   dialogue.replace([], operator);
+  sent.clear();
+  doubtful.clear();
   view.keepOnly(new Set());
   if (camera !== welcomed.camera) view.dropLive();
   forgetShown();
@@ -70,7 +91,9 @@ const handlers = {
     if (document.hidden) link.send({ type: "view", visible: false });
   },
   operator_refused(message) {
+    operator = welcomed.operator ?? "default"; // also for the next connection and the next camera
     note(t("operator_refused", message));
+    if (!welcomed.operator) hello();
   },
   state(message) {
     showState(message, alarms);
@@ -81,6 +104,12 @@ const handlers = {
   },
   dialogue(message) {
     dialogue.replace(message.exchanges, message.operator);
+    message.exchanges.forEach(confirmSent);
+    if (hasReconnected && doubtful.size) {
+      restore([...doubtful.values()].at(-1));
+      note(t("not_sent_doubtful"));
+    }
+    hasReconnected = false;
     view.keepOnly(new Set(message.exchanges.map((one) => one.id)));
     $("undo").hidden = !message.can_undo_reset;
     if (message.reset) {
@@ -95,6 +124,7 @@ const handlers = {
   exchange({ exchange }) {
     const before = dialogue.exchanges.get(exchange.id);
     dialogue.put(exchange);
+    confirmSent(exchange);
     if (before && before.state !== "done" && exchange.state === "done") sayAloud(exchange.spoken);
     if (exchange.turn) $("undo").hidden = true;
     const shown = view.exchange?.id === exchange.id && view.mode === "answer";
@@ -111,7 +141,8 @@ const handlers = {
     note(t("talk_absent"));
   },
   not_sent(message) {
-    if (!$("text").value) $("text").value = message.text;
+    restore(sent.get(message.tag));
+    sent.delete(message.tag);
     note(t(`not_sent_${message.code}`));
   },
   failed(message) {
@@ -183,10 +214,12 @@ function refer(turn) {
 function send() {
   const text = $("text").value.trim();
   if (!text && !draft.points.length && !draft.boxes.length) return;
-  if (!link.open || !link.send({ type: "command", text, ...draft, stamp: draft.stamp ?? [] })) {
+  const tag = `${Date.now()}-${Math.random()}`;
+  if (!link.open || !link.send({ type: "command", text, ...draft, stamp: draft.stamp ?? [], tag })) {
     note(t("not_sent_link"));
     return;
   }
+  sent.set(tag, { text, draft });
   $("send").dataset.sentAt = performance.timeOrigin + performance.now();
   note("");
   $("text").value = "";
@@ -294,7 +327,12 @@ async function begin() {
     refer,
   });
   link = new Link({
-    open: hello,
+    open: () => {
+      doubtful = sent;
+      sent = new Map();
+      hasReconnected = true;
+      hello();
+    },
     json: received,
     file,
     state: (name, seconds) => {
