@@ -187,9 +187,9 @@ class Page:
         elif type(rate) is not int:
             raise PageError("The microphone's sound needs a rate in samples a second.")
         elif not self._camera.speech.available:
-            self._queue({"type": "not_heard"})
-        else:
-            self._microphone.press(self._camera.speech, self._conversation.operator, rate)
+            self._queue({"type": "not_heard", "code": "absent"})
+        elif not self._microphone.press(self._camera.speech, self._conversation.operator, rate):
+            self._queue({"type": "not_heard", "code": "busy"})
 
     def _set_visible(self, visible: bool) -> None:
         """Starts or ends the live images; a hidden page needs none."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from lisa_ros.nodes.common.stamps import time_message
 _QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.RELIABLE)
 _LONGEST_S = 60.0
 _RATES = (8000, 192_000)
+_SILENT_S = 2.0
+"""A page whose sound is missing for so long does not keep others of its operator from speaking."""
 
 
 class SoundError(RuntimeError):
@@ -51,6 +54,7 @@ class SpeechLink:
         self._cancel = node.create_publisher(String, f"{name}/cancel", 10)
         self._subscription: Any = None
         self._open = False
+        self._speakers: dict[str, PageMicrophone] = {}
 
     @property
     def available(self) -> bool:
@@ -77,6 +81,20 @@ class SpeechLink:
         message.header.stamp = time_message(start_ns)
         self._audio.publish(message)
 
+    def take_turn(self, operator: str, microphone: PageMicrophone) -> bool:
+        """Whether a page may send the operator's sound: that of two pages with one name would be heard as one voice."""
+        other = self._speakers.get(operator, microphone)
+        if other is not microphone and not other.is_silent:
+            return False
+        if other is not microphone:  # of a page whose connection is dead
+            other.end(Audio.DISCARDED)
+        self._speakers[operator] = microphone
+        return True
+
+    def leave_turn(self, operator: str) -> None:
+        """The page's button is not held any more."""
+        self._speakers.pop(operator, None)
+
     def _update_subscriptions(self) -> None:
         """On the executor's thread: subscribes if a page is open, else unsubscribes."""
         if self._open and self._subscription is None:
@@ -100,9 +118,15 @@ class PageMicrophone:
         self._link: SpeechLink | None = None
         self._operator = ""
         self._rate = self._samples = self._begin_ns = 0
+        self._last_s = 0.0
 
-    def press(self, link: SpeechLink, operator: str, rate: int) -> None:
-        """The button is held from now on.
+    @property
+    def is_silent(self) -> bool:
+        """Whether no sound has come for some seconds."""
+        return time.monotonic() - self._last_s > _SILENT_S
+
+    def press(self, link: SpeechLink, operator: str, rate: int) -> bool:
+        """The button is held from now on; False where another page sends this operator's sound.
 
         Args:
             link: receives the sound.
@@ -115,7 +139,11 @@ class PageMicrophone:
         if not _RATES[0] <= rate <= _RATES[1]:
             raise SoundError(f"A microphone has {_RATES[0]} to {_RATES[1]} samples a second, not {rate}.")
         self.end(Audio.DISCARDED)
+        if not link.take_turn(operator, self):
+            return False
         self._link, self._operator, self._rate, self._samples = link, operator, rate, 0
+        self._last_s = time.monotonic()
+        return True
 
     def add(self, block: bytes) -> None:
         """Sends the next block; ignores it while the button is not held. After a minute the button counts as released.
@@ -127,6 +155,7 @@ class PageMicrophone:
             raise SoundError("Sound must be 16-bit samples.")
         if self._link is None or not block:
             return
+        self._last_s = time.monotonic()
         if not self._samples:
             self._begin_ns = self._link.now_ns() - self._length_ns(len(block) // 2)
         self._link.publish(self._operator, Audio.PUSH_TO_TALK, block, self._rate, self._at_ns)
@@ -138,6 +167,7 @@ class PageMicrophone:
         """The button is released (Audio.RELEASED), or the recording is discarded (Audio.DISCARDED)."""
         link, self._link = self._link, None
         if link is not None:
+            link.leave_turn(self._operator)
             link.publish(self._operator, mode, b"", self._rate, self._at_ns if self._samples else link.now_ns())
 
     @property

@@ -92,7 +92,7 @@ def read_wav(file: Path) -> Samples:
             width = opened.getsampwidth()
             if width not in (1, 2, 3, 4):
                 raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it may have 8, 16, 24 or 32.")
-            sound = np.concatenate([NO_SOUND, *_blocks(opened)])
+            sound: Samples = np.concatenate([NO_SOUND, *_blocks(opened)])
     except AudioError:
         raise
     except OSError as error:

@@ -136,9 +136,9 @@ const handlers = {
     $("heard").textContent = t(key, { ...message, detail: message.detail || message.text });
     if (message.final && message.meaning === "UNSURE") sayAloud(message.detail);
   },
-  not_heard() {
+  not_heard(message) {
     microphone.stop(false);
-    note(t("talk_absent"));
+    note(t(`talk_${message.code}`));
   },
   not_sent(message) {
     restore(sent.get(message.tag));
