@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
-from lisa_ros.cli.options import ros_name
+from lisa_ros.cli.options import ros_name, seconds
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.loading import embedded_checkpoint, model_of
 from lisa_ros.models.registry import registry
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     ):
         parser.add_argument(flag, type=ros_name, default=default, help=f"{what} (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="how long to listen to the topics, s (default: %(default)s)"
+        "--seconds", type=seconds, default=5.0, help="how long to listen to the topics, s (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a page")
     parser.set_defaults(run=run)

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.cli.options import ros_name
+from lisa_ros.cli.options import ros_name, seconds
 
 
 def add(commands: Any) -> None:
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "--output", type=Path, default=Path("lisa.policy.xml"), help="file to write (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="how long to wait for the nodes, s (default: %(default)s)"
+        "--seconds", type=seconds, default=10.0, help="how long to wait for the nodes, s (default: %(default)s)"
     )
     parser.set_defaults(run=run)
 

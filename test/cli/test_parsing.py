@@ -168,6 +168,8 @@ def test_what_is_no_name_in_ros_is_refused(arguments: list[str], capsys: pytest.
         (["evaluate", "--output", "o"], "the following arguments are required: --dataset, --protocol"),
         (["calibrate", "--dataset", "tabletop", "--output", "o"], "required: --checkpoint"),
         (["check", "folder"], "required: --checkpoint"),
+        (["doctor", "--seconds", "0"], "argument --seconds: '0' is not a number of seconds above 0"),
+        (["policy", "--seconds", "inf"], "argument --seconds: 'inf' is not a number of seconds above 0"),
     ],
 )
 def test_a_misspelt_option_is_named_with_the_nearest(
