@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.image_files import write_image
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 
+_WRITTEN = re.compile(r"turn\d+_(mask\d+|overlay)\.png")
+"""Names of a chat's files beside chat.json."""
+
 
 def save(answers: Sequence[Answer], folder: Path) -> Path:
     """Writes a chat: chat.json, a mask (mono8, 0 or 255) for each object and an overlay for each turn, from 1.
+
+    Files of these names from an earlier chat are deleted first.
 
     Returns:
         The path of chat.json.
@@ -25,8 +31,12 @@ def save(answers: Sequence[Answer], folder: Path) -> Path:
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
     file = folder / "chat.json"
+    if file.is_file():
+        for earlier in folder.iterdir():
+            if _WRITTEN.fullmatch(earlier.name):
+                earlier.unlink()
+    turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
     write_json(file, {"turns": turns})
     return file
 

@@ -20,10 +20,11 @@ from ros_harness import private_environment, scripted_node, started
 from scripted_segmenter import ScriptedSegmenter
 
 from lisa_ros.chat.dialogues import ModelDialogue
+from lisa_ros.chat.saving import save
 from lisa_ros.chat.session import ChatSession
 from lisa_ros.chat.sources import FileSource
 from lisa_ros.cli.main import main
-from lisa_ros.models.model import Model
+from lisa_ros.models.model import Answer, Model
 from lisa_ros.segmentation.answers import Event, Finished
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.simulation.tabletop import Tabletop
@@ -101,6 +102,14 @@ def test_an_image_is_encoded_once_and_the_models_note_is_said(folder: Path, tmp_
     ChatSession(ModelDialogue(Model(model), source), source, tmp_path, "none", out).run(["history", "history"])
     assert model.encoded == 1 and out.getvalue().count("(One is left out.)") == 2
     assert "History: history" in out.getvalue()
+
+
+def test_a_saved_chat_has_no_files_of_an_earlier_one(tmp_path: Path) -> None:
+    answer = Answer(np.zeros((4, 6, 3), np.uint8), "the mug", "There is none.", (), "end", "")
+    save([answer] * 2, tmp_path)
+    (tmp_path / "turn2_plan.png").touch()  # of somebody else
+    save([answer], tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["chat.json", "turn1_overlay.png", "turn2_plan.png"]
 
 
 def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:
