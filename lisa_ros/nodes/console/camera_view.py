@@ -235,8 +235,10 @@ class CameraView:
             return
         if exchange is None:
             exchange = Exchange(message.id, message.text)
-        if exchange.state == DONE:
+        elif exchange.state == DONE and exchange.sent_s:
             return
+        elif exchange.state == DONE:  # a program may give all of its commands one id
+            exchange = Exchange(f"{message.id} {uuid.uuid4().hex}", message.text)
         fill_exchange(exchange, message, objects_json(message.objects))
         finish(exchange)
         conversation.put(exchange)

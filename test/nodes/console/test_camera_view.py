@@ -52,6 +52,8 @@ def test_an_answer_goes_to_its_own_operator_whoever_used_its_id_too(node: Any) -
     assert not any("ben" in str(message) for message in shown["ann"])
     view.on_answer(answer("ann", "ann's"))
     assert (mine.state, mine.answer) == (DONE, "ann's.")
+    view.on_answer(answer("ben", "his next with this id"))
+    assert [one.text for one in view.conversation("ben").exchanges] == ["ben's", "his next with this id"]
     view.link._action.destroy()
 
 
