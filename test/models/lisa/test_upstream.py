@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "41ad05b56645e8fbe17641eedb16e5344205ea974a0f94aa4c7c7d50bb653343"
+WEIGHTS_SHA256 = "c93bae16726b69872b5a55b38d673c32a6c3be04c50b7f600aa9c9a1936fcd28"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
