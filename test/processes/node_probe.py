@@ -150,6 +150,11 @@ class Probe:
     def send_goal(self, text: str, operator: str = "", **fields: Any) -> "Goal":
         return Goal(self._segment, Command(text=text, operator_id=operator, **fields))
 
+    @property
+    def has_node(self) -> bool:
+        """Whether the node is there, as far as the probe knows."""
+        return bool(self._list.service_is_ready())
+
     def dialogues(self) -> dict[str, Any]:
         future = self._list.call_async(ListDialogues.Request())
         wait_until(future.done, "list_dialogues")

@@ -125,15 +125,18 @@ class Conversation:
                 self._exchanges.popitem(last=False)
         if exchange.turn:
             self._before_reset = []  # the node restores a dialogue only until the next turn
-            self._forget_others_from(exchange)
+            self._number_anew_from(exchange)
         self.notify({"type": "exchange", "exchange": exchange.json()})
 
-    def _forget_others_from(self, exchange: Exchange) -> None:
-        """Drops turns that the node has forgotten, by a reset that the console does not know of: it counts anew."""
+    def _number_anew_from(self, exchange: Exchange) -> None:
+        """Takes the numbers of turns that the node has forgotten, by a restart or a reset elsewhere: it counts anew.
+
+        They stay on the page, and no command can refer to them.
+        """
         later = [one for one in self._exchanges.values() if one.turn >= exchange.turn and one is not exchange]
         if any(one.turn == exchange.turn for one in later):
             for one in later:
-                del self._exchanges[one.id]
+                one.turn = 0
             self.notify(self.snapshot())
 
     def put_frame(self, exchange: Exchange, jpeg: bytes) -> None:
@@ -147,7 +150,8 @@ class Conversation:
     def merge_turns(self, turns: list[Exchange]) -> None:
         """Adds the node's turns, oldest first, where they are not shown yet; what is shown keeps its order.
 
-        If it has another command than the one that is shown as a turn, that dialogue was forgotten meanwhile.
+        If it has another command than the one that is shown as a turn, that dialogue was forgotten meanwhile: what is
+        shown of it has no number any more.
         """
         self.loaded = True
         if turns:
@@ -155,7 +159,8 @@ class Conversation:
         order = list(self._exchanges.values())
         texts = {one.turn: one.text for one in turns}
         if any(texts.get(one.turn, one.text) != one.text for one in order):
-            order = [one for one in order if not one.turn or texts.get(one.turn) == one.text]
+            for one in order:
+                one.turn = one.turn if texts.get(one.turn) == one.text else 0
         shown = {one.turn for one in order if one.turn}
         for turn in turns:
             if turn.turn not in shown:

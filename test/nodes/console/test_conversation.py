@@ -28,7 +28,7 @@ def turn(number: int, text: str = "", dialogue: str = "t") -> Exchange:
         (
             (turn(1, "the mug", "old"), turn(2, "", "old"), turn(3, "", "old"), Exchange("sent", "")),
             (1, 2),
-            ["t1", "old2", "sent"],
+            ["old1", "t1", "old2", "old3", "sent"],
         ),
     ],
 )
@@ -40,7 +40,7 @@ def test_what_is_shown_keeps_its_order(shown: tuple[Exchange, ...], turns: tuple
     assert [one.id for one in conversation.exchanges] == order
 
 
-def test_a_turn_replaces_those_of_a_dialogue_that_was_reset_elsewhere() -> None:
+def test_turns_of_a_dialogue_that_was_reset_elsewhere_lose_their_numbers() -> None:
     conversation = Conversation("ann")
     shown: list[dict[str, Any]] = []
     conversation.add_listener(lambda message, exchange: shown.append(message))
@@ -48,11 +48,12 @@ def test_a_turn_replaces_those_of_a_dialogue_that_was_reset_elsewhere() -> None:
         conversation.put(one)
     assert len(conversation.exchanges) == 4
     conversation.put(turn(2, "after an undone turn", "new"))
-    assert [one.id for one in conversation.exchanges] == ["t1", "sent", "new2"]
+    assert [one.id for one in conversation.exchanges if one.turn] == ["t1", "new2"]
     conversation.put(turn(1, "after a reset", "newest"))
     conversation.put(conversation.exchanges[-1])
-    assert [one.id for one in conversation.exchanges] == ["sent", "newest1"]
-    assert [len(one["exchanges"]) for one in shown if one["type"] == "dialogue"] == [0, 3, 2]
+    assert [one.id for one in conversation.exchanges if one.turn] == ["newest1"]
+    assert [one.id for one in conversation.exchanges] == ["t3", "t1", "t2", "sent", "new2", "newest1"]
+    assert [len(one["exchanges"]) for one in shown if one["type"] == "dialogue"] == [0, 5, 6]
 
 
 @pytest.mark.parametrize("answers", ["put", "merge_turns"])
