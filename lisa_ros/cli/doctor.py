@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lisa_ros import __version__
-from lisa_ros.cli.options import ros_name, seconds
+from lisa_ros.cli.options import ros_name
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.loading import embedded_checkpoint, model_of
 from lisa_ros.models.registry import registry
+from lisa_ros.segmentation.files.arguments import seconds
 
 PACKAGES = (
     "torch",

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -39,17 +38,6 @@ def ros_name(text: str) -> str:
             f"{text!r} is not a ROS name; expected is one such as /lisa or /front/lisa, of letters, digits and _"
         )
     return name
-
-
-def seconds(text: str) -> float:
-    """An argument's type: a time to wait, above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return number
 
 
 def _threads(text: str) -> int:

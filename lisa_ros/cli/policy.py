@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.cli.options import ros_name, seconds
+from lisa_ros.cli.options import ros_name
+from lisa_ros.segmentation.files.arguments import seconds
 
 
 def add(commands: Any) -> None:

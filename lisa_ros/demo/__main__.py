@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from lisa_ros.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.demo.scene import Scene
 from lisa_ros.demo.script import LINES, SEED
 from lisa_ros.nodes.common.starting import Stop
+from lisa_ros.segmentation.files.arguments import seconds
 
 _NAMESPACE = "/demo"
 
@@ -59,18 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--height", type=int, default=240, help="of the images (default: %(default)s)")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=120.0,
         help="longest wait for a node or an answer, seconds (default: %(default)g)",
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
 
 
 def _run(options: argparse.Namespace, interrupted: Stop) -> int:

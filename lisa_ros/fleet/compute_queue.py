@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -46,9 +45,9 @@ class ComputeQueue:
 
     def _take(self, mine: tuple[float, int], cancelled: Callable[[], bool]) -> bool:
         with self._changed:
-            heapq.heappush(self._waiting, mine)
+            self._waiting.append(mine)
             try:
-                while not self._free or self._waiting[0] != mine:
+                while not self._free or min(self._waiting) != mine:
                     if cancelled():
                         return False
                     self._changed.wait(_POLL_S)
@@ -56,7 +55,6 @@ class ComputeQueue:
                 return True
             finally:
                 self._waiting.remove(mine)
-                heapq.heapify(self._waiting)
                 self._changed.notify_all()
 
     def _give_back(self) -> None:
