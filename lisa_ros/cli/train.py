@@ -12,7 +12,6 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "train", help="train the embedded model from the beginning", add_help=False, passes_on=True
     )
-    parser.add_argument("--recipe", choices=("tabletop",), default="tabletop")
     parser.set_defaults(run=run)
 
 

@@ -113,6 +113,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.register("type", Path, given_path)  # of every argument with type=Path
     parser.add_argument(
+        "--recipe", choices=("tabletop",), default="tabletop", help="what to train: tabletop, the embedded model"
+    )
+    parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="the stages to run (default: all)"
     )
     parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")

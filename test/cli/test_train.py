@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -27,20 +28,28 @@ def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_recipe_gets_its_own_options(passed_on: list[str]) -> None:
     assert main(["train", "--recipe", "tabletop", "--stages", "joint", "--threads", "1"]) == 130
-    assert passed_on == ["--stages", "joint", "--threads", "1"]
+    assert passed_on == ["--recipe", "tabletop", "--stages", "joint", "--threads", "1"]
 
 
 def test_the_recipe_gives_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["train", "--help"])
     assert ended.value.code == 0
-    assert "--stages" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "--stages" in printed and "--recipe {tabletop}" in printed
+
+
+def test_a_recipe_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--recipe", "kitchen"])
+    assert ended.value.code == 2
+    refused = capsys.readouterr().err
+    assert re.search(r"lisa train: argument --recipe: .*'kitchen' \(choose from '?tabletop'?\)", refused)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--recipe", "kitchen"], "kitchen"),
         (["segment", "--image", "a", "--text", "b", "--output", "c", "--stages", "joint"], "no option --stages"),
         (["finetune", "--checkpoint", "a", "--data", "b", "--output", "c", "--lora", "8"], "no option --lora"),
     ],
