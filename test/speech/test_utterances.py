@@ -188,6 +188,30 @@ def test_pcm_of_the_extensible_kind_is_read(tmp_path: Path, before: bytes) -> No
         read_wav(file)
 
 
+@pytest.mark.parametrize("of_file", [0, 36, 2**32 - 1])
+@pytest.mark.parametrize("of_sound", [0, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("before", [b"", b"LIST\x03\0\0\0abc\0"])
+def test_a_recorder_that_was_killed_leaves_its_sound(
+    tmp_path: Path, of_file: int, of_sound: int, before: bytes
+) -> None:
+    """The sizes are written at the end; streams have none."""
+    header = wav_header(form=1, bits=16)
+    file = tmp_path / "killed.wav"
+    begin = b"RIFF" + struct.pack("<I", of_file) + header[8:-8] + before + b"data" + struct.pack("<I", of_sound)
+    file.write_bytes(begin + np.full(RATE, 2**14, "<i2").tobytes() + b"\1")
+    assert np.array_equal(read_wav(file), np.full(RATE, 0.5, np.float32))
+    file.write_bytes(begin)
+    with pytest.raises(AudioError, match="has no sound"):
+        read_wav(file)
+
+
+def test_what_stands_behind_no_sound_is_none(tmp_path: Path) -> None:
+    file, header, title = tmp_path / "empty.wav", wav_header(form=1, bits=16), b"LIST\x04\0\0\0abcd"
+    file.write_bytes(b"RIFF" + struct.pack("<I", len(header) + len(title) - 8) + header[8:] + title)
+    with pytest.raises(AudioError, match="has no sound"):
+        read_wav(file)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

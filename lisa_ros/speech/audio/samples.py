@@ -117,15 +117,33 @@ def _blocks(opened: wave.Wave_read) -> Iterator[Samples]:
 
 
 def _plain(wav: bytes) -> bytes:
-    """A WAV file whose PCM is not marked as extensible, which Python 3.11 does not read; its samples are the same."""
-    at = len(b"RIFF....WAVE")
-    while wav[at : at + 4] not in (b"fmt ", b""):
+    """A WAV file as Python reads it: all of its samples, and PCM that is not marked as extensible (Python 3.11).
+
+    A recorder writes the sizes at its end. Where it was killed, they are 0, those of no sound, or the largest number:
+    the sound goes on to the end of the file.
+    """
+    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE":
+        return wav
+    at, form = 12, len(wav)
+    while (name := wav[at : at + 4]) not in (b"data", b""):
+        form = at + 8 if name == b"fmt " else form
         at += 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
         at += at % 2
-    form = at + 8
+    start = at + 8
+    head = bytearray(wav[:start])
     if wav[form : form + 2] == _EXTENSIBLE and wav[form + 24 : form + 40] == _PCM_SUBFORMAT:
-        return wav[:form] + _PCM + wav[form + 2 :]
-    return wav
+        head[form : form + 2] = _PCM
+    size = _size(len(wav) - 8)
+    if wav[4:8] != size:
+        head[4:8] = size
+        if wav[at + 4 : start] == _size(0):
+            head[at + 4 :] = _size(len(wav) - start)
+    return wav if head == wav[:start] else bytes(head) + wav[start:]
+
+
+def _size(length: int) -> bytes:
+    """The size of a chunk as it stands in the file."""
+    return struct.pack("<I", min(length, 2**32 - 1))
 
 
 def _from_pcm(data: bytes, width: int) -> Samples:
