@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,17 +24,7 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: There is no such file, it is a folder, or OpenCV cannot read it.
     """
-    if file.is_dir():
-        raise LisaError(f"{file} is a folder; name an image file in it")
-    if not file.is_file():
-        raise LisaError(f"there is no image file {file}")
-    try:
-        image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR) if file.stat().st_size else None
-    except cv2.error:  # the header claims more pixels than OpenCV reads
-        image = None
-    if image is None:
-        raise LisaError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(_decoded(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def read_mask(file: Path) -> Mask:
@@ -42,7 +33,22 @@ def read_mask(file: Path) -> Mask:
     Raises:
         ValueError: See read_image.
     """
-    return np.asarray(read_image(file).any(axis=2), dtype=np.bool_)
+    # With its own depth: of 16 bits, OpenCV would drop the lower 8, in which small numbers of objects stand.
+    return np.asarray(_decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH).any(axis=2), dtype=np.bool_)
+
+
+def _decoded(file: Path, flags: int) -> NDArray[Any]:
+    if file.is_dir():
+        raise LisaError(f"{file} is a folder; name an image file in it")
+    if not file.is_file():
+        raise LisaError(f"there is no image file {file}")
+    try:
+        image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), flags) if file.stat().st_size else None
+    except cv2.error:  # the header claims more pixels than OpenCV reads
+        image = None
+    if image is None:
+        raise LisaError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
+    return np.asarray(image)
 
 
 def write_image(file: Path, image: NDArray[np.uint8]) -> None:

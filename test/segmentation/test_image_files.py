@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks that are read from image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lisa_ros.segmentation.files.image_files import read_mask
+
+OBJECT = np.zeros((6, 8), dtype=bool)
+OBJECT[1:4, 2:7] = True
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("value", [1, 7, 128, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_value_but_0_is_the_object(tmp_path: Path, kind: Any, value: int, channels: int) -> None:
+    pixels: NDArray[Any] = np.where(OBJECT, value, 0).astype(kind)
+    if channels == 3:
+        pixels = np.stack([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=2)
+    cv2.imwrite(str(tmp_path / "mask.png"), pixels)
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), OBJECT)
+
+
+def test_large_numbers_of_objects_and_one_bit(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "large.png"), np.where(OBJECT, 256, 0).astype(np.uint16))
+    Image.fromarray(OBJECT).save(tmp_path / "bit.png")
+    for name in ("large.png", "bit.png"):
+        assert np.array_equal(read_mask(tmp_path / name), OBJECT)
+
+
+def test_of_a_palette_black_is_not_the_object(tmp_path: Path) -> None:
+    image = Image.fromarray(OBJECT.astype(np.uint8))
+    image.putpalette([0, 0, 0, 1, 0, 0])
+    image.save(tmp_path / "palette.png")
+    assert np.array_equal(read_mask(tmp_path / "palette.png"), OBJECT)
