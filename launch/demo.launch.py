@@ -34,10 +34,10 @@ LISA = Path(__file__).with_name("lisa.launch.py")
 
 # Parameters of sim_camera. The seed is that of `make demo`, whose commands fit the scene.
 CAMERA = {
-    "seed": Argument("92", "Scene on the table.", int),
-    "width": Argument("640", "Width of the images, pixels.", int),
-    "height": Argument("480", "Height of the images, pixels.", int),
-    "rate_hz": Argument("5.0", "Images per second.", float),
+    "seed": Argument("92", "Scene on the table.", int, bounds=(0, 2**31 - 1)),
+    "width": Argument("640", "Width of the images, pixels.", int, bounds=(16, 4096)),
+    "height": Argument("480", "Height of the images, pixels.", int, bounds=(16, 4096)),
+    "rate_hz": Argument("5.0", "Images per second.", float, bounds=(0.1, 100.0)),
 }
 ARGUMENTS = {
     "namespace": Argument("", "Namespace of all nodes."),

@@ -24,6 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, TYPES, NodeParameters
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters
 
@@ -134,6 +135,18 @@ def test_arguments_that_are_parameters_exist_in_the_nodes() -> None:
 
 
 @needs_launch
+def test_arguments_have_the_bounds_of_the_parameters() -> None:
+    from lisa_ros.nodes.common.launch_arguments import CONSOLE
+
+    arguments = {**module_of(DEMO).CAMERA, "port": CONSOLE["console_port"]}
+    fields = {
+        one.name: one.metadata for kind in (SimCameraParameters, ConsoleParameters) for one in dataclasses.fields(kind)
+    }
+    for name, argument in arguments.items():
+        assert argument.bounds == (fields[name]["least"], fields[name]["most"])
+
+
+@needs_launch
 @pytest.mark.parametrize("file", ARGUMENTS)
 def test_a_misspelt_argument_starts_nothing(file: str) -> None:
     cameras = {"cameras": "front"} if file == SEVERAL else {}
@@ -147,16 +160,20 @@ def test_a_misspelt_argument_starts_nothing(file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "argument", "value", "sentence"),
     [
-        (ONE, "console_port", "abc", "console_port is 'abc'; it must be a whole number"),
+        (ONE, "console_port", "abc", "console_port is 'abc'; it must be a whole number from 0 to 65535"),
+        (ONE, "console_port", "99999", "console_port is '99999'; it must be a whole number from 0 to 65535"),
+        (SEVERAL, "console_port", "-1", "console_port is '-1'; it must be a whole number from 0 to 65535"),
         (ONE, "device", "gpu", "device is 'gpu'; it must be one of auto, cpu, cuda"),
         (ONE, "kamera", "x", "no launch argument 'kamera' in lisa.launch.py; --show-args lists them"),
         (SPEECH, "respawn", "maybe", "respawn is 'maybe'; it must be true or false"),
         (SPEECH, "speech_params_file", "/no", "speech_params_file is '/no', and there is no such file"),
         (DEMO, "rviz", "no", "rviz is 'no'; it must be true or false"),
+        (DEMO, "rate_hz", "nan", "rate_hz is 'nan'; it must be a number from 0.1 to 100.0"),
     ],
 )
 def test_a_wrong_value_starts_nothing(file: str, argument: str, value: str, sentence: str) -> None:
-    with launched(file, **{"console": "true", argument: value}) as process:
+    cameras = {"cameras": "front"} if file == SEVERAL else {}
+    with launched(file, **cameras, **{"console": "true", argument: value}) as process:
         assert process.wait() == 1
         assert sentence in process.output and "process started" not in process.output
 

@@ -34,12 +34,14 @@ class Argument:
         description: for --show-args.
         kind: str, bool, int or float. An empty text that is the default has no kind.
         choices: the valid texts; empty: any.
+        bounds: the least and the largest number; None: any.
     """
 
     default: str | None
     description: str
     kind: type = str
     choices: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
 
 
 def _of_node(description: str, *choices: str, kind: type = str) -> Argument:
@@ -95,7 +97,7 @@ CONSOLE: dict[str, Argument] = {
     "console_host": Argument(
         "127.0.0.1", "Address that the page listens on; any but this machine's own needs a token, which is printed."
     ),
-    "console_port": Argument("8080", "TCP port of the page; 0: any free one.", int),
+    "console_port": Argument("8080", "TCP port of the page; 0: any free one.", int, bounds=(0, 65535)),
 }
 """Launch arguments about the console."""
 
@@ -165,16 +167,18 @@ def _check_value(name: str, argument: Argument, text: str) -> None:
             raise LisaError(f"{name} is {text!r}, and there is no such file")
     elif argument.choices and (text.lower() if argument.choices is _LEVELS else text) not in argument.choices:
         raise LisaError(f"{name} is {text!r}; it must be one of {', '.join(argument.choices)}")
-    elif wanted := _wrong_kind(argument.kind, text):
+    elif wanted := _wrong_kind(argument, text):
         raise LisaError(f"{name} is {text!r}; it must be {wanted}")
 
 
-def _wrong_kind(kind: type, text: str) -> str:
-    """What a text would have to be, where it is something else; empty: it is of its kind."""
-    if kind is bool:
+def _wrong_kind(argument: Argument, text: str) -> str:
+    """What a text would have to be, where it is something else; empty: it is of its kind and within its bounds."""
+    if argument.kind is bool:
         return "" if text.strip().lower() in (*_TRUE, *_FALSE) else "true or false"
+    between = "" if argument.bounds is None else f" from {argument.bounds[0]} to {argument.bounds[1]}"
     try:
-        kind(text)
+        number = argument.kind(text)
+        right = argument.bounds is None or argument.bounds[0] <= number <= argument.bounds[1]
     except ValueError:
-        return "a whole number" if kind is int else "a number"
-    return ""
+        right = False
+    return "" if right else f"a {'whole ' if argument.kind is int else ''}number{between}"
