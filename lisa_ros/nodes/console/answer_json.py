@@ -11,7 +11,7 @@ import numpy as np
 from lisa_ros.msg import DialogueTurn, Heard, ObjectMask, Segmentation
 from lisa_ros.nodes.common.masks import mask_of
 from lisa_ros.nodes.common.spoken_answers import spoken
-from lisa_ros.nodes.console.conversation import DONE, Exchange
+from lisa_ros.nodes.console.conversation import DONE, MOST_RUNS, Exchange
 from lisa_ros.segmentation.text import explanation_of
 
 _STATUSES = ("OK", "NO_OBJECT", "REJECTED", "NO_IMAGE", "CANCELLED", "FAILED")
@@ -20,15 +20,17 @@ _MEANING_NAMES: dict[int, str] = {getattr(Heard, name): name for name in _MEANIN
 STATUS_NAMES: dict[int, str] = {getattr(Segmentation, name): name for name in _STATUSES}
 
 
-def mask_runs(message: ObjectMask) -> list[int]:
+def mask_runs(message: ObjectMask) -> list[int] | None:
     """A mask as alternating run lengths in row-major order, the first one of pixels outside.
 
     The sum is width x height, and a mask that begins with a pixel inside has a first run of 0. Empty where the command
-    asked for no masks.
+    asked for no masks; None where there are more runs than a page is sent.
     """
     mask = mask_of(message)
     flat = np.zeros(0, dtype=np.bool_) if mask is None else mask.ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else np.zeros(0, dtype=np.intp)
+    if len(changes) >= MOST_RUNS:
+        return None
     return [int(run) for run in np.diff(changes, prepend=0, append=flat.size)]
 
 
@@ -40,15 +42,18 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
         number: counted from 1 in the order of the answer.
 
     Returns:
-        "number", "runs" (see mask_runs), "bbox" [x, y, width, height] and "centroid" [u, v] in pixels, "pixels",
+        "number", "runs" (see mask_runs), "mask_left_out" (True: the runs are too many for a page, and "runs" is
+        empty), "bbox" [x, y, width, height] and "centroid" [u, v] in pixels, "pixels",
         "score" (None: the model reports none), "score_calibrated" (False: the score is no probability), "name" (see
         ObjectMask.msg), "distance_m" (from the camera; None: not known) and "no_distance": why it is not known.
     """
     box, point = message.bbox, message.pose.position
     distance_m = math.hypot(point.x, point.y, point.z) if message.located else None
+    runs = mask_runs(message)
     return {
         "number": number,
-        "runs": mask_runs(message),
+        "runs": runs or [],
+        "mask_left_out": runs is None,
         "bbox": [box.x_offset, box.y_offset, box.width, box.height],
         "centroid": [message.centroid_pixel.x, message.centroid_pixel.y],
         "pixels": message.pixels,

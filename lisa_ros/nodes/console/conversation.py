@@ -13,6 +13,10 @@ _MOST_EXCHANGES = 50
 _MOST_FRAMES = 8
 """Answers whose images are kept, as JPEG files of about 100 kB."""
 
+MOST_RUNS = 600_000
+"""Runs of all masks of a conversation: about 3 MB as JSON. A page is sent all at once when it opens, and is closed
+where more than 16 MiB wait for it."""
+
 SENT, ANSWERING, DONE, LOST = "sent", "answering", "done", "lost"
 """States of an exchange. LOST: the node ended, or stopped reporting, before it answered."""
 
@@ -123,6 +127,7 @@ class Conversation:
             self._exchanges[exchange.id] = exchange
             while len(self._exchanges) > _MOST_EXCHANGES:
                 self._exchanges.popitem(last=False)
+        self._leave_out_masks()
         if exchange.turn:
             self._before_reset = []  # the node restores a dialogue only until the next turn
             self._number_anew_from(exchange)
@@ -166,7 +171,16 @@ class Conversation:
             if turn.turn not in shown:
                 order.insert(_place(turn, order), turn)
         self._exchanges = OrderedDict((one.id, one) for one in order)
+        self._leave_out_masks()
         self.notify(self.snapshot())
+
+    def _leave_out_masks(self) -> None:
+        """Drops masks beyond MOST_RUNS, those of the oldest exchanges first; a page says which objects have none."""
+        room = MOST_RUNS
+        for found in (one for exchange in reversed(self._exchanges.values()) for one in exchange.objects):
+            if len(found["runs"]) > room:
+                found["runs"], found["mask_left_out"] = [], True
+            room -= len(found["runs"])
 
     def reset(self) -> None:
         """The dialogue was reset."""
@@ -181,6 +195,7 @@ class Conversation:
         kept = [*self._before_reset, *self._exchanges.values()]
         self._before_reset = []
         self._exchanges = OrderedDict((one.id, one) for one in kept)
+        self._leave_out_masks()
         self.notify(self.snapshot())
         for exchange in self.exchanges:
             if exchange.frame is not None:

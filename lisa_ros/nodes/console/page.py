@@ -242,7 +242,7 @@ class Page:
     def _queue(self, message: dict[str, Any] | bytes) -> None:
         if self._too_slow.is_set():
             return
-        data = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=True, allow_nan=False)
+        data = message if isinstance(message, bytes) else _compact(message)
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         self._has_data.set()
@@ -267,6 +267,10 @@ class Page:
         for start in range(0, len(data), _PART):
             mark = MORE if start + _PART < len(data) else LAST
             await self._socket.send_bytes(mark + data[start : start + _PART])
+
+
+def _compact(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def packed(header: dict[str, Any], file: bytes) -> bytes:

@@ -149,6 +149,16 @@ def test_the_times_of_the_last_answer_are_there_after_a_reload(show: Show) -> No
     assert page.inner_text("#state-latency").startswith("151 ms")
 
 
+def test_a_mask_that_is_left_out_is_said(show: Show) -> None:
+    large = {**found(2, "the leaves"), "runs": [], "mask_left_out": True}
+    page = show(1280, 800, [exchange(1, "the bottle and the leaves", "Both.", found(1), large)])
+    page.click('#log [data-action="show"]')
+    page.wait_for_function("() => JSON.parse(document.getElementById('view').dataset.drawn).masks === 2")
+    names = page.locator("#objects tr td:first-of-type").all_inner_texts()
+    assert names == ["the blue bottle", "the leaves (without its mask)"]
+    assert "Masks left out, because they are too large for this page: 1." in page.inner_text("#log")
+
+
 HOSTILE = (
     "<script>window.hostile = 1</script>"
     "<img src=x onerror='window.hostile = 1'><svg onload='window.hostile = 1'></svg>"

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from ros_harness import ros_context
 
-from lisa_ros.msg import Segmentation
+from lisa_ros.msg import ObjectMask, Segmentation
+from lisa_ros.nodes.common.masks import run_length_message
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
@@ -54,6 +56,21 @@ def test_an_answer_goes_to_its_own_operator_whoever_used_its_id_too(node: Any) -
     assert (mine.state, mine.answer) == (DONE, "ann's.")
     view.on_answer(answer("ben", "his next with this id"))
     assert [one.text for one in view.conversation("ben").exchanges] == ["ben's", "his next with this id"]
+    view.link._action.destroy()
+
+
+def test_a_mask_that_is_too_large_for_a_page_is_left_out_and_the_others_are_not(node: Any) -> None:
+    view = CameraView(node, "", False, MagicMock(), MagicMock())
+    shown: list[Any] = []
+    view.conversation("ann").add_listener(lambda message, exchange: shown.append(message))
+    ragged = np.arange(2160 * 3840).reshape(2160, 3840) % 2 == 0
+    whole = np.ones_like(ragged)
+    message = answer("ann", "the leaves")
+    message.objects = [ObjectMask(run_length_mask=run_length_message(mask)) for mask in (ragged, whole)]
+    view.on_answer(message)
+    objects = shown[-1]["exchange"]["objects"]
+    assert [one["runs"] for one in objects] == [[], [0, whole.size]]
+    assert [one["mask_left_out"] for one in objects] == [True, False]
     view.link._action.destroy()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lisa_ros.nodes.console.conversation import DONE, LOST, Conversation, Exchange
+from lisa_ros.nodes.console.conversation import DONE, LOST, MOST_RUNS, Conversation, Exchange
 
 pytestmark = pytest.mark.unit
 
@@ -69,3 +69,25 @@ def test_a_reset_can_be_undone_until_the_next_turn_also_on_a_page_that_opens_lat
     else:
         conversation.merge_turns([turn(2)])
     assert conversation.snapshot()["can_undo_reset"] is False
+
+
+def test_masks_of_the_oldest_turns_are_left_out_where_there_are_too_many() -> None:
+    def with_masks(number: int, *lengths: int) -> Exchange:
+        one = turn(number)
+        one.objects = [{"runs": [1] * length, "mask_left_out": False} for length in lengths]
+        return one
+
+    conversation = Conversation("ann")
+    third = MOST_RUNS // 3 - 9
+    for number, lengths in enumerate(((9, 9), (third, third), (third,)), start=1):
+        conversation.put(with_masks(number, *lengths))
+    left_out = [[one["mask_left_out"] for one in exchange.objects] for exchange in conversation.exchanges]
+    assert left_out == [[False, False], [False, False], [False]]
+    conversation.put(with_masks(4, third, third, 9, MOST_RUNS + 1))
+    shown = conversation.snapshot()["exchanges"]
+    left_out = [[one["mask_left_out"] for one in exchange["objects"]] for exchange in shown]
+    assert left_out == [[False, False], [True, True], [False], [False, False, False, True]]
+    assert all(one["mask_left_out"] != bool(one["runs"]) for exchange in shown for one in exchange["objects"])
+    conversation = Conversation("ann")
+    conversation.merge_turns([with_masks(1, third), with_masks(2, MOST_RUNS)])
+    assert [one.objects[0]["mask_left_out"] for one in conversation.exchanges] == [True, False]

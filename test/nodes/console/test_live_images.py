@@ -18,7 +18,7 @@ pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
 from lisa_ros.nodes.console import feed as feed_module
 from lisa_ros.nodes.console import page as page_module
-from lisa_ros.nodes.console.conversation import Conversation
+from lisa_ros.nodes.console.conversation import DONE, Conversation, Exchange
 from lisa_ros.nodes.console.feed import CameraFeed
 from lisa_ros.nodes.console.page import Page
 
@@ -157,5 +157,26 @@ def test_a_hidden_page_gets_the_image_that_it_asked_for_once_it_is_seen(monkeypa
         await socket.until(lambda: front.feed.subscribed)
         take(front, FRONT)
         await socket.until(lambda: FRONT in socket.sent)
+
+    with_page(use)
+
+
+def test_a_page_with_many_ragged_masks_stays_open() -> None:
+    """More than 16 MiB of them, of a camera with 3840 x 2160 pixels."""
+    full = Conversation("ann")
+    for number in range(50):
+        objects = [{"runs": [1921, 1919] * 15_000, "mask_left_out": False} for _ in range(4)]
+        full.put(Exchange(str(number), "the leaves", state=DONE, objects=objects, turn=number + 1))
+
+    async def use(socket: Socket, front: Any, wrist: Any) -> None:
+        wrist.conversation.side_effect = lambda operator: full
+        socket.open.clear()
+        socket.say(type="hello", operator="ann", camera="wrist")
+        await socket.until(lambda: wrist.feed.subscribed)
+        full.notify(full.snapshot())  # before it has read the first
+        socket.open.set()
+        await socket.until(lambda: socket.sent.count("dialogue") == 3)
+        states = socket.sent.count("state")
+        await socket.until(lambda: socket.sent.count("state") > states)
 
     with_page(use)

@@ -138,7 +138,13 @@ function aboutAnswer(one) {
   const status = one.state === "done" ? t(`status_${one.status}`) : "";
   const parts = [status ? element("strong", {}, status) : null, one.detail && one.state === "done" ? said(one.detail) : null];
   if (one.late) parts.push(t("late"));
+  const count = one.objects.filter((object) => object.mask_left_out).length;
+  if (count) parts.push(t("masks_left_out", { count }));
   return parts.filter(Boolean).flatMap((part, i) => (i ? [" ", part] : [part]));
+}
+
+function withoutMask(object) {
+  return object.mask_left_out ? ` ${t("mask_left_out")}` : "";
 }
 
 function scoreOf(object) {
@@ -162,7 +168,7 @@ export function fillObjects(body, exchange, refer) {
       "tr",
       {},
       element("th", { scope: "row" }, swatch, ` ${object.number} (${t(`colour_${colour}`)})`),
-      element("td", { "data-column": t("column_name") }, said(object.name || t("unnamed"))),
+      element("td", { "data-column": t("column_name") }, said(object.name || t("unnamed")), withoutMask(object)),
       element("td", { "data-column": t("column_score") }, scoreOf(object)),
       element("td", { "data-column": t("column_pixel") }, object.centroid.map(Math.round).join(", ")),
       element("td", { "data-column": t("column_distance") }, distance),
