@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
@@ -35,6 +36,7 @@ from lisa_ros.segmentation.answers import (
 )
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.interface import AnswerOptions, Segmenter
+from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.text import explanation_of
 from lisa_ros.segmentation.turns import Turn, turn_of
 
@@ -61,7 +63,8 @@ def load(checkpoint: str | Path | None = None, **options: Any) -> Model:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"load() has no option {', '.join(unknown)}; there are {', '.join(known)}")
-    return Model(load_segmenter(checkpoint or embedded_checkpoint(), LoadOptions(**options)))
+    named = embedded_checkpoint() if checkpoint is None else checkpoint
+    return Model(load_segmenter(named, LoadOptions(**options)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +147,7 @@ class Dialogue:
         Raises:
             CommandError: the model cannot take the command; the text says why.
         """
-        if (answer := options.get("answer", "full")) not in ANSWER_KINDS:
-            raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
+        _check_options(options)
         if references and not self._segmenter.capabilities.references:
             raise CommandError(f"{self._segmenter.name} uses no references; name the earlier object in the command")
         session = self._segmenter.session(self._encoded, self.turns)
@@ -154,6 +156,16 @@ class Dialogue:
             if isinstance(event, Finished) and event.reason != "cancelled":
                 self.turns.append(turn_of(command, event, len(self.turns) + 1))
             yield event
+
+
+def _check_options(options: AnswerOptions) -> None:
+    """Raises a CommandError for values that no model takes: 0 tokens would be no limit at all."""
+    if (answer := options.get("answer", "full")) not in ANSWER_KINDS:
+        raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
+    if not isinstance(tokens := options.get("max_new_tokens", 1), Integral) or tokens < 1:
+        raise CommandError(f"max_new_tokens is {tokens!r}; it must be a whole number of 1 or more")
+    if not isinstance(pointing := options.get("pointing", NO_POINTING), Pointing):
+        raise CommandError(f"pointing is a {type(pointing).__name__}; it must be a Pointing(points=((u, v),))")
 
 
 class Model:

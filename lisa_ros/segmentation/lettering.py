@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -117,7 +119,8 @@ class Lettering:
 
     def wrapped(self, text: str, width_px: int, max_lines: int) -> list[str]:
         """Lines of a text that are at most so wide; what is left after the last one becomes "…"."""
-        lines = [line for paragraph in text.splitlines() for line in self._lines(paragraph.split(), width_px)]
+        all_lines = (line for paragraph in text.splitlines() for line in self._lines(paragraph.split(), width_px))
+        lines = list(islice(all_lines, max_lines + 1))  # a text can have thousands, which nobody reads
         if len(lines) <= max_lines:
             return lines
         return [*lines[: max_lines - 1], self.shortened(lines[max_lines - 1] + " …", width_px)]
@@ -143,11 +146,21 @@ class Lettering:
 
     def _pieces(self, word: str, width_px: int) -> Iterator[str]:
         """A word, cut where it is wider than a line."""
-        while self.width(word) > width_px and len(word) > 1:
-            fits = next((n for n in range(len(word) - 1, 1, -1) if self.width(word[:n]) <= width_px), 1)
+        while (fits := self._fitting(word, width_px)) < len(word):
             yield word[:fits]
             word = word[fits:]
         yield word
+
+    def _fitting(self, word: str, width_px: int) -> int:
+        """How many of a word's first characters are at most so wide; at least 1."""
+
+        def width_of(count: int) -> int:
+            return self.width(word[:count])
+
+        most = 1
+        while most < len(word) and width_of(most) <= width_px:
+            most *= 2
+        return max(1, bisect_right(range(1, min(most, len(word)) + 1), width_px, key=width_of))
 
 
 def readable_on(colour: Colour) -> Colour:

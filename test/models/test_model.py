@@ -128,7 +128,25 @@ def test_what_is_no_text_is_refused(model: Model, table: np.ndarray, text: Any, 
         model.segment(table, text)
 
 
-@pytest.mark.parametrize("name", ["/models/lisa ", "https://huggingface.co/xinlai/LISA-7B-v1"])
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0; it must be a whole number of 1 or more"),
+        ({"max_new_tokens": -1}, "max_new_tokens is -1"),
+        ({"max_new_tokens": "5"}, "max_new_tokens is '5'"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5"),
+        ({"pointing": [(3, 4)]}, "pointing is a list; it must be a Pointing"),
+        ({"pointing": None}, "pointing is a NoneType"),
+    ],
+)
+def test_options_that_no_model_takes_are_refused(
+    model: Model, table: np.ndarray, option: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CommandError, match=said):
+        model.segment(table, "the red mug", **option)
+
+
+@pytest.mark.parametrize("name", ["", "/models/lisa ", "https://huggingface.co/xinlai/LISA-7B-v1"])
 def test_a_checkpoint_that_is_no_folder_is_quoted_as_it_was_given(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is not a folder"):
         lisa_ros.load(name)

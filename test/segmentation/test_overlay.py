@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_the_band_shows_the_caption_and_grows_with_it() -> None:
     assert (badge == colour_of(1)).all(axis=1).any(), "the number has its object's colour"
     endless = draw_overlay(image, [], "word " * 3000 + "\n" + "word " * 3000)
     assert endless.shape[0] < 240 + 10 * Lettering(13).line_px
+
+
+def test_a_text_without_spaces_is_cut_into_lines_in_little_time() -> None:
+    """As Chinese is written; most of a very long text is not shown."""
+    began_s = time.process_time()
+    lines = Lettering(13).wrapped("mw" * 25_000, 100, 4)
+    assert time.process_time() - began_s < 2.0
+    assert len(lines) == 4 and lines[-1].endswith("…") and not any(line.endswith("…") for line in lines[:-1])
+    assert all(Lettering(13).width(line) <= 100 < Lettering(13).width(line + "mw") for line in lines[:3])
+    assert Lettering(13).wrapped("mm", 1, 4) == ["m", "m"], "at least one letter a line"
 
 
 @pytest.mark.parametrize("text", ["größer", "кружка", "naïve “quoted”", "αβγ"])

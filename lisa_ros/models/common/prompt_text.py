@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
-_CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+_CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST_REPAIRED = 5
 """Letters of a word that is repaired to; among shorter ones too many words differ by one letter ("can", "cone")."""
@@ -34,7 +34,10 @@ def respelled(text: str, words: Collection[str]) -> str:
     """
     if not words:
         return text
-    repaired = _WORD.sub(lambda found: _repaired(found.group(), words), text)
+    longest = max(map(len, words)) + 1  # a letter typed twice; a longer word has more errors, and very many corrections
+    repaired = _WORD.sub(
+        lambda found: _repaired(found.group(), words) if len(found.group()) <= longest else found.group(), text
+    )
     after = _WORD.findall(repaired.lower())
     return repaired if 2 * sum(word in words for word in after) >= len(after) else text
 
@@ -71,8 +74,7 @@ def neutralize(text: str, control_texts: Iterable[str]) -> str:
         text: what the operator typed.
         control_texts: those of one character, or with white space inside, are ordinary text and stay as they are.
     """
-    text = re.sub(rf"^{_CONTROL_CHARACTERS}|{_CONTROL_CHARACTERS}$", "", text)
-    text = re.sub(_CONTROL_CHARACTERS, " ", text)
+    text = re.sub(f"[{re.escape(_CONTROL_CHARACTERS)}]+", " ", text.strip(_CONTROL_CHARACTERS))
     splittable = {one for one in control_texts if len(one) > 1 and not re.search(r"\s", one)}
     if not splittable:
         return text

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from lisa_ros.models.common.prompt_text import respelled
@@ -36,3 +38,11 @@ def test_a_word_that_may_be_two_words_stays() -> None:
 
 def test_without_known_words_nothing_changes() -> None:
     assert respelled("the purpl bottel", frozenset()) == "the purpl bottel"
+
+
+def test_a_very_long_word_is_no_typing_error_of_a_known_one() -> None:
+    """Trying all its corrections would take minutes."""
+    began_s = time.process_time()
+    assert respelled(f"the bttle {'a' * 100_000}", frozenset({"the", "bottle"})) == f"the bottle {'a' * 100_000}"
+    assert respelled("boottle", frozenset({"bottle"})) == "bottle", "one letter longer than the longest known word"
+    assert time.process_time() - began_s < 2.0

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from lisa_ros.models.common import options
@@ -94,6 +96,12 @@ def test_control_text_loses_its_effect(text: str) -> None:
     assert not [control for control in CONTROL if control in plain]
     assert "\n" not in plain
     assert plain.replace(" ", "") == text.replace("\n", "").replace("\x00", "").replace(" ", "")
+
+
+def test_many_line_ends_become_one_space_in_little_time() -> None:
+    began_s = time.process_time()
+    assert neutralize(f"\x85\nthe{100_000 * chr(10)}mug\u2028\n", CONTROL) == "the mug"
+    assert time.process_time() - began_s < 2.0
 
 
 @pytest.mark.parametrize("control", ["a", " ", "a ", " a", "a b"])
