@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.msg import Audio
 from lisa_ros.nodes.console.camera_view import CameraView
-from lisa_ros.nodes.console.conversation import Conversation, Exchange
+from lisa_ros.nodes.console.conversation import ANSWERING, Conversation, Exchange
 from lisa_ros.nodes.console.feed import MOST_FRAMES_A_SECOND, LiveFrame
 from lisa_ros.nodes.console.link import LinkError
 from lisa_ros.nodes.console.speech_link import PageMicrophone, SoundError
@@ -50,7 +50,8 @@ class Page:
         self._conversation: Conversation | None = None
         self._viewing = False
         self._microphone = PageMicrophone()
-        self._unsent: deque[str | bytes] = deque()
+        self._unsent: OrderedDict[object, str | bytes] = OrderedDict()
+        self._dialogues = 0
         self._frame_wanted = asyncio.Event()
         self._width = _WIDTHS[0]
         self._live: LiveFrame | None = None
@@ -243,19 +244,31 @@ class Page:
         if self._too_slow.is_set():
             return
         data = message if isinstance(message, bytes) else _compact(message)
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
+        key = self._key(message)
+        self._unsent_bytes += len(data) - len(self._unsent.get(key, ""))
+        self._unsent[key] = data
         self._has_data.set()
         if len(self._unsent) > _MOST_UNSENT or self._unsent_bytes > _MOST_UNSENT_BYTES:
             self._unsent.clear()
             self._too_slow.set()
+
+    def _key(self, message: dict[str, Any] | bytes) -> object:
+        """Equal for parts of an answer that replace each other while they wait: each has all masks before it.
+
+        None takes the place of one that stands before a whole dialogue: what is sent last must be the newest.
+        """
+        kind = "" if isinstance(message, bytes) else message["type"]
+        self._dialogues += kind == "dialogue"
+        if isinstance(message, bytes) or kind != "exchange" or message["exchange"]["state"] != ANSWERING:
+            return object()
+        return self._dialogues, message["exchange"]["id"]
 
     async def _send(self) -> None:
         while True:
             await self._has_data.wait()
             self._has_data.clear()
             while self._unsent:
-                data = self._unsent.popleft()
+                _, data = self._unsent.popitem(last=False)
                 self._unsent_bytes -= len(data)
                 await (self._send_file(data) if isinstance(data, bytes) else self._socket.send_text(data))
             if self._live is not None:

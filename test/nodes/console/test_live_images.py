@@ -18,7 +18,7 @@ pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
 from lisa_ros.nodes.console import feed as feed_module
 from lisa_ros.nodes.console import page as page_module
-from lisa_ros.nodes.console.conversation import DONE, Conversation, Exchange
+from lisa_ros.nodes.console.conversation import ANSWERING, DONE, SENT, Conversation, Exchange
 from lisa_ros.nodes.console.feed import CameraFeed
 from lisa_ros.nodes.console.page import Page
 
@@ -178,5 +178,32 @@ def test_a_page_with_many_ragged_masks_stays_open() -> None:
         await socket.until(lambda: socket.sent.count("dialogue") == 3)
         states = socket.sent.count("state")
         await socket.until(lambda: socket.sent.count("state") > states)
+
+    with_page(use)
+
+
+def test_parts_of_an_answer_that_a_slow_page_has_not_read_are_sent_once() -> None:
+    """Each has the masks of those before it: thirty of 100 kB would be 45 MB."""
+    slow = Conversation("ann")
+    parts = Exchange("1", "the leaves", state=SENT)
+
+    async def use(socket: Socket, front: Any, wrist: Any) -> None:
+        wrist.conversation.side_effect = lambda operator: slow
+        socket.open.clear()
+        socket.say(type="hello", operator="ann", camera="wrist")
+        await socket.until(lambda: wrist.feed.subscribed)
+        slow.put(parts)
+        parts.state = ANSWERING
+        for number in range(60):
+            parts.objects = [*parts.objects, {"runs": [1921, 1919] * 5000, "mask_left_out": False}]
+            slow.put(parts)
+            if number == 29:
+                slow.notify(slow.snapshot())
+        parts.state = DONE
+        slow.put(parts)
+        socket.open.set()
+        await socket.until(lambda: socket.sent.count("exchange") == 4)
+        shown = [one for one in socket.sent if one in ("exchange", "dialogue")]
+        assert shown == ["dialogue", "dialogue", "exchange", "exchange", "dialogue", "exchange", "exchange"]
 
     with_page(use)
