@@ -103,9 +103,12 @@ def _sample(instances: Instances, number: int, labels: dict[str, list[int]], hom
     if found is None:
         problem = f"{instances.file}: image {number}, {image.file_name}, is in none of {', '.join(map(str, homes))}"
         return Sample(image.file_name, homes[0] / image.file_name, problem=problem)
-    rounds = [
-        one
-        for label, annotations in labels.items()
-        for one in rounds_of(label, CocoTruth(instances, tuple(annotations), image.size), texts)
-    ]
+    try:
+        rounds = [
+            one
+            for label, annotations in labels.items()
+            for one in rounds_of(label, CocoTruth(instances, tuple(annotations), image.size), texts)
+        ]
+    except DataError as error:
+        return Sample(image.file_name, found, problem=f"{instances.file}: {error}")
     return Sample(image.file_name, found, tuple(rounds))

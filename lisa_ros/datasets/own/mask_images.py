@@ -12,8 +12,9 @@ With masks/NAME.png and no file of labels, every pixel that is not black belongs
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,16 @@ def read_mask_images(folder: Path, texts: Texts) -> list[Sample]:
         raise DataError(f"{home} has no images beside the masks in {masks}")
     folders = sorted(entry for entry in masks.iterdir() if entry.is_dir()) if masks != folder else []
     if folders:
-        return [_sample(image, _in_folders(image, folders, texts), masks) for image in images]
+        return [_sample(image, partial(_in_folders, image, folders, texts), masks) for image in images]
     labels = _labels(folder, masks)
-    return [_sample(image, _in_one_file(image, masks, labels, texts), masks) for image in images]
+    return [_sample(image, partial(_in_one_file, image, masks, labels, texts), masks) for image in images]
 
 
-def _sample(image: Path, rounds: list[Round] | str, masks: Path) -> Sample:
-    if isinstance(rounds, str):
-        return Sample(image.name, image, problem=rounds)
+def _sample(image: Path, read: Callable[[], list[Round]], masks: Path) -> Sample:
+    try:
+        rounds = read()
+    except DataError as error:
+        return Sample(image.name, image, problem=str(error))
     problem = None if rounds else f"{image} has no mask with a labelled pixel in {masks}"
     return Sample(image.name, image, tuple(rounds), problem=problem)
 
@@ -96,19 +99,16 @@ def _in_folders(image: Path, folders: list[Path], texts: Texts) -> list[Round]:
     return rounds
 
 
-def _in_one_file(image: Path, masks: Path, labels: Mapping[Key, str], texts: Texts) -> list[Round] | str:
-    """The rounds of an image, or why there are none."""
+def _in_one_file(image: Path, masks: Path, labels: Mapping[Key, str], texts: Texts) -> list[Round]:
+    """The rounds of an image. Raises a DataError that says why there are none."""
     file = next((f for f in (masks / f"{image.stem}.png", masks / f"{image.stem}{_SUFFIX}.png") if f.is_file()), None)
     if file is None:
-        return f"{image} has no mask; looked for {masks / f'{image.stem}.png'}"
+        raise DataError(f"{image} has no mask; looked for {masks / f'{image.stem}.png'}")
     if not labels:
         if image.stem not in texts:
-            return f"nothing names the object of {file}; add labels.json, or {image.stem!r} to texts.json"
+            raise DataError(f"nothing names the object of {file}; add labels.json, or {image.stem!r} to texts.json")
         return rounds_of(image.stem, MaskTruth(file, None), texts)
-    try:
-        present = _present(file, labels)
-    except DataError as error:
-        return str(error)
+    present = _present(file, labels)
     return [one for key, label in present for one in rounds_of(label, MaskTruth(file, key), texts)]
 
 

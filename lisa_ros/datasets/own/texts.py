@@ -44,8 +44,13 @@ def rounds_of(label: str, truth: Callable[[], Truth], texts: Texts) -> list[Roun
     """A round for each text of a label; without texts, the label itself is asked for.
 
     A text that ends as a sentence does is one; any other is a noun phrase.
+
+    Raises:
+        DataError: the label is blank, so that it asks for nothing.
     """
     phrases = texts.get(label) or [label.replace("_", " ").strip()]
+    if not phrases[0]:
+        raise DataError(f"the label {label!r} names nothing; give it a name, or texts in {FILE}")
     return [Round(text, text.rstrip().endswith((".", "?", "!")), truth) for text in phrases]
 
 

@@ -279,6 +279,26 @@ def test_mask_images_that_do_not_fit(tmp_path: Path) -> None:
     assert "has the values [2], which no label has" in (read_folder(tmp_path)[0].problem or "")
 
 
+@pytest.mark.parametrize("label", ["", "  ", "_"])
+@pytest.mark.parametrize("name", ["labelme", "coco", "masks"])
+def test_a_blank_label_asks_for_nothing(tmp_path: Path, name: str, label: str) -> None:
+    """A model cannot be given an empty command, and a converted folder with one could not be read again."""
+    if name == "masks":
+        write_image(tmp_path / "images" / "a.png")
+        (tmp_path / "masks").mkdir()
+        cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.minimum(indexed(), 1))
+        (tmp_path / "labels.json").write_text(json.dumps({"1": label}))
+    else:
+        folder = write_labelme(tmp_path) if name == "labelme" else write_coco(tmp_path)
+        file = folder / ("a.json" if name == "labelme" else "annotations/instances.json")
+        file.write_text(file.read_text().replace('"box"', json.dumps(label)))
+    (sample,) = read_folder(tmp_path)
+    assert f"the label {label!r} names nothing; give it a name, or texts in texts.json" in (sample.problem or "")
+    (tmp_path / "texts.json").write_text(json.dumps({label: "the thing with a blank label"}))
+    (sample,) = read_folder(tmp_path)
+    assert sample.problem is None and sample.rounds[0].text == "the thing with a blank label"
+
+
 def test_a_conversion_writes_what_can_be_read(tmp_path: Path) -> None:
     """Images of a kind that the written format does not have, and annotations of an image of another size."""
     folder = write_coco(tmp_path / "source")
