@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.bags.answering import BagAnswer
-from lisa_ros.bags.outputs.parts import image_message, point, pose, quaternion, xyz
+from lisa_ros.bags.outputs.parts import image_message, point, quaternion, xyz
 from lisa_ros.bags.types import constant, make
 from lisa_ros.spatial.box import IMAGE_UP
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
+from lisa_ros.spatial.markers import MarkerShape, markers_of
 
 _MARKER = "visualization_msgs/msg/Marker"
-_BOX_RGBA, _CENTROID_RGBA, _LABEL_RGBA = (0.2, 0.8, 1.0, 0.35), (1.0, 0.3, 0.1, 1.0), (1.0, 1.0, 1.0, 1.0)
-_CENTROID_M, _TEXT_M = 0.012, 0.024
 _UNKNOWN_SCORE = 1.0
 
 
@@ -111,34 +110,20 @@ def _markers(answer: BagAnswer, header: Any) -> Any:
     labels = [one.phrase or answer.command.text for one in answer.objects]
     located = [(one, label) for one, label in zip(answer.locations, labels, strict=True) if isinstance(one, Located)]
     for number, (one, label) in enumerate(located):
-        markers += _markers_of(one, label, header, number)
+        markers += [_marker(shape, header, number) for shape in markers_of(one, label, IMAGE_UP)]
     return make("visualization_msgs/msg/MarkerArray", markers=markers)
 
 
-def _markers_of(located: Located, label: str, header: Any, number: int) -> list[Any]:
-    box = located.box
-    placed = make("geometry_msgs/msg/Pose", position=point(box.centre_m), orientation=quaternion(box.orientation))
-    above = point(box.beyond(IMAGE_UP, _TEXT_M))
-    label_pose = make("geometry_msgs/msg/Pose", position=above, orientation=quaternion((0, 0, 0, 1)))
-    size = [max(1e-3, side) for side in box.size_m]
-    return [
-        _marker("box", number, "CUBE", header, placed, size, _BOX_RGBA),
-        _marker("centroid", number, "SPHERE", header, pose(located), (_CENTROID_M,) * 3, _CENTROID_RGBA),
-        _marker("label", number, "TEXT_VIEW_FACING", header, label_pose, (0, 0, _TEXT_M), _LABEL_RGBA, label),
-    ]
-
-
-def _marker(
-    name: str, number: int, kind: str, header: Any, placed: Any, size: Any, rgba: tuple[float, ...], text: str = ""
-) -> Any:
+def _marker(shape: MarkerShape, header: Any, number: int) -> Any:
+    placed = make("geometry_msgs/msg/Pose", position=point(shape.position_m), orientation=quaternion(shape.orientation))
     return make(
         _MARKER,
         header=header,
-        ns=name,
+        ns=shape.namespace,
         id=number,
-        type=constant(_MARKER, kind),
+        type=constant(_MARKER, shape.kind),
         pose=placed,
-        scale=make("geometry_msgs/msg/Vector3", **xyz(size)),
-        color=make("std_msgs/msg/ColorRGBA", **dict(zip("rgba", rgba, strict=True))),
-        text=text,
+        scale=make("geometry_msgs/msg/Vector3", **xyz(shape.scale_m)),
+        color=make("std_msgs/msg/ColorRGBA", **dict(zip("rgba", shape.rgba, strict=True))),
+        text=shape.text,
     )

@@ -4,7 +4,6 @@
 import array
 from collections.abc import Sequence
 
-from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
@@ -13,6 +12,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from lisa_ros.msg import Grip as GripMessage
 from lisa_ros.spatial.grips.grip import Grip, NoGrip
 from lisa_ros.spatial.locating import Located
+from lisa_ros.spatial.markers import MarkerShape, markers_of
 from lisa_ros.spatial.points import ObjectPoints
 from lisa_ros.spatial.rotation import Vector
 
@@ -20,11 +20,6 @@ _FIELDS = [
     PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
     for i, name in enumerate(("x", "y", "z", "rgb"))
 ]
-_BOX_COLOUR = ColorRGBA(r=0.2, g=0.8, b=1.0, a=0.35)
-_CENTROID_COLOUR = ColorRGBA(r=1.0, g=0.3, b=0.1, a=1.0)
-_CENTROID_M = 0.012
-_TEXT_M = 0.024
-_FOREVER = Duration()
 
 
 def point(x_y_z: Sequence[float]) -> Point:
@@ -34,8 +29,7 @@ def point(x_y_z: Sequence[float]) -> Point:
 
 def pose_of(located: Located) -> Pose:
     """The pose of an object: its centroid with the axes of its box."""
-    x, y, z, w = located.box.orientation
-    return Pose(position=point(located.centroid_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
+    return Pose(position=point(located.centroid_m), orientation=_quaternion(located.box.orientation))
 
 
 def pose_message(located: Located, header: Header) -> PoseStamped:
@@ -63,8 +57,12 @@ def grip_message(grip: Grip | NoGrip | None) -> GripMessage:
 
 def grip_pose(grip: Grip) -> Pose:
     """The pose of a grip."""
-    x, y, z, w = grip.orientation
-    return Pose(position=point(grip.position_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
+    return Pose(position=point(grip.position_m), orientation=_quaternion(grip.orientation))
+
+
+def _quaternion(x_y_z_w: Sequence[float]) -> Quaternion:
+    x, y, z, w = x_y_z_w
+    return Quaternion(x=x, y=y, z=z, w=w)
 
 
 def cloud_message(points: ObjectPoints, header: Header, organised: bool) -> PointCloud2:
@@ -104,56 +102,21 @@ def marker_message(objects: Sequence[Located], header: Header, labels: Sequence[
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, (located, label) in enumerate(zip(objects, labels, strict=True)):
-        markers += [
-            _box(located, header, number),
-            _sphere(located, header, number),
-            _label(located, header, number, label, up),
-        ]
+        markers += [_marker(shape, header, number) for shape in markers_of(located, label, up)]
     return MarkerArray(markers=markers)
 
 
-def _box(located: Located, header: Header, number: int) -> Marker:
-    x, y, z, w = located.box.orientation
-    pose = Pose(position=point(located.box.centre_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
-    length, width, height = (max(1e-3, side) for side in located.box.size_m)
+def _marker(shape: MarkerShape, header: Header, number: int) -> Marker:
+    x, y, z = shape.scale_m
+    red, green, blue, alpha = shape.rgba
     return Marker(
         header=header,
-        ns="box",
+        ns=shape.namespace,
         id=number,
-        type=Marker.CUBE,
+        type=getattr(Marker, shape.kind),
         action=Marker.ADD,
-        pose=pose,
-        scale=Vector3(x=length, y=width, z=height),
-        color=_BOX_COLOUR,
-        lifetime=_FOREVER,
-    )
-
-
-def _sphere(located: Located, header: Header, number: int) -> Marker:
-    return Marker(
-        header=header,
-        ns="centroid",
-        id=number,
-        type=Marker.SPHERE,
-        action=Marker.ADD,
-        pose=pose_of(located),
-        scale=Vector3(x=_CENTROID_M, y=_CENTROID_M, z=_CENTROID_M),
-        color=_CENTROID_COLOUR,
-        lifetime=_FOREVER,
-    )
-
-
-def _label(located: Located, header: Header, number: int, label: str, up: Vector) -> Marker:
-    above = point(located.box.beyond(up, _TEXT_M))
-    return Marker(
-        header=header,
-        ns="label",
-        id=number,
-        type=Marker.TEXT_VIEW_FACING,
-        action=Marker.ADD,
-        pose=Pose(position=above, orientation=Quaternion(w=1.0)),
-        scale=Vector3(z=_TEXT_M),
-        color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0),
-        text=label,
-        lifetime=_FOREVER,
+        pose=Pose(position=point(shape.position_m), orientation=_quaternion(shape.orientation)),
+        scale=Vector3(x=x, y=y, z=z),
+        color=ColorRGBA(r=red, g=green, b=blue, a=alpha),
+        text=shape.text,
     )
