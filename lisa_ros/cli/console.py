@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lisa_ros.cli.parsing import with_option
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.arguments import tcp_port
 
 if TYPE_CHECKING:  # the other commands need no ROS
     from lisa_ros.demo.processes import Child
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("console", help="start the operators' page: camera, dialogue and masks in a browser")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
+        "--port", type=tcp_port(0), default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
     )
     parser.add_argument("--token", default="", help="secret for browsers on other machines (default: one is made)")
     parser.add_argument("--tls-cert", default="", metavar="FILE", help="certificate, PEM")

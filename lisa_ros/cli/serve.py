@@ -12,6 +12,7 @@ from typing import Any
 
 from lisa_ros.cli.options import add_checkpoint, add_load_options, count, load_options, whole_number
 from lisa_ros.segmentation.errors import LisaError, how_to_install
+from lisa_ros.segmentation.files.arguments import tcp_port
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
         "--name", default="lisa", help="the model's name; robots use lisa://HOST:PORT/NAME (default: lisa)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=tcp_port(1), default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument(
         "--tokens", type=Path, metavar="FILE", help="the robots that may use the server: a line ROBOT TOKEN each"
     )

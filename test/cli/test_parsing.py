@@ -169,6 +169,9 @@ def test_what_is_no_name_in_ros_is_refused(arguments: list[str], capsys: pytest.
         (["calibrate", "--dataset", "tabletop", "--output", "o"], "required: --checkpoint"),
         (["check", "folder"], "required: --checkpoint"),
         (["doctor", "--seconds", "0"], "argument --seconds: '0' is not a number of seconds above 0"),
+        (["serve", "--port", "99999"], "argument --port: '99999' is not a port from 1 to 65535"),
+        (["serve", "--port", "0"], "argument --port: '0' is not a port from 1 to 65535"),
+        (["console", "--port", "-1"], "argument --port: '-1' is not a port from 0 to 65535"),
         (["policy", "--seconds", "inf"], "argument --seconds: 'inf' is not a number of seconds above 0"),
     ],
 )

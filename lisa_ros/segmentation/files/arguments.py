@@ -8,6 +8,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
+_LAST_PORT = 65_535
+
 
 def given_path(text: str) -> Path:
     """The path of an option.
@@ -27,6 +29,17 @@ def at_least(least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isdecimal() or not text.isascii() or int(text) < least:
             raise ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return read
+
+
+def tcp_port(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a TCP port; `least` is 0 where that stands for any free one, otherwise 1."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or not least <= int(text) <= _LAST_PORT:
+            raise ArgumentTypeError(f"{text!r} is not a port from {least} to {_LAST_PORT}")
         return int(text)
 
     return read
