@@ -202,7 +202,7 @@ def check_depth(message: Any) -> tuple[int, int]:
 def _depth_encoding(message: RawImage) -> _Encoding:
     encoding = _DEPTH_ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise ImageError(f"The depth image has encoding {message.encoding!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
+        raise ImageError(f"The depth image has encoding {message.encoding[:64]!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
     return encoding
 
 
@@ -212,7 +212,7 @@ def _colour_encoding(message: RawImage) -> _Encoding:
         reason = _REASONS.get(message.encoding)
         known = f"supported are {', '.join(SUPPORTED_ENCODINGS)}"
         raise ImageError(
-            f"The image has encoding {message.encoding!r}; " + (f"{reason} ({known})." if reason else f"{known}.")
+            f"The image has encoding {message.encoding[:64]!r}; " + (f"{reason} ({known})." if reason else f"{known}.")
         )
     return encoding
 

@@ -143,7 +143,7 @@ class CameraModel:
 
 def _check_distortion(model: str, coefficients: tuple[float, ...]) -> None:
     if model not in COEFFICIENTS:
-        raise LisaError(f"the camera's distortion model is {model!r}; known are {', '.join(COEFFICIENTS)}")
+        raise LisaError(f"the camera's distortion model is {model[:64]!r}; known are {', '.join(COEFFICIENTS)}")
     if len(coefficients) not in COEFFICIENTS[model]:
         allowed = " or ".join(str(count) for count in COEFFICIENTS[model])
         raise LisaError(f"{model} has {allowed} coefficients, not {len(coefficients)}")

@@ -12,6 +12,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from lisa_ros.images.decoding import depth_from
 from lisa_ros.nodes.common import conversions
 from lisa_ros.nodes.common.conversions import SUPPORTED_ENCODINGS, ImageError, rgb_image_from, to_image_message
 
@@ -112,6 +113,16 @@ def test_an_invalid_message_is_refused_with_the_reason(change: dict[str, object]
         setattr(message, name, value)
     with pytest.raises(ImageError, match=reason):
         rgb_image_from(message)
+
+
+def test_a_long_encoding_is_cut_in_the_reason() -> None:
+    """The reason is a sentence of /diagnostics."""
+    message = camera_images.message("rgb8")
+    message.encoding = 100_000 * "x"
+    for decode in (rgb_image_from, depth_from):
+        with pytest.raises(ImageError, match=f"encoding '{64 * 'x'}'; .*is needed|supported are") as refused:
+            decode(message)
+        assert len(str(refused.value)) < 1000
 
 
 def colours_bgr() -> np.ndarray:

@@ -79,6 +79,7 @@ def test_intrinsics_that_are_missing_or_of_another_size() -> None:
 def test_depth_and_intrinsics_that_cannot_be_used_are_named_before_any_command() -> None:
     assert "the camera is not calibrated" in check(k=[0.0] * 9).trouble()
     assert "distortion model is 'foo'" in check(distortion_model="foo", d=[0.1] * 5).trouble()
+    assert len(check(distortion_model=10_000 * "x", d=[0.1] * 5).trouble()) < 500
     assert "align_depth.enable:=true" in check(depth_frame="camera_depth").trouble()
     assert "The depth image is 16x9 and the image 16x12" in check(depth=(16, 9)).trouble()
     for change, reason in (
