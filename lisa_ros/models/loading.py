@@ -50,6 +50,8 @@ def load_segmenter(checkpoint: Path | str, options: LoadOptions | None = None) -
     # OpenMP's threads spin while they wait for each other, which makes a small network many times slower while other
     # work runs. torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if options is not None:
+        options.check()
     folder = find_folder(checkpoint)
     if folder == embedded_checkpoint():
         _check_embedded(folder)
@@ -82,7 +84,6 @@ def combined(segmenter: Segmenter, options: LoadOptions) -> Segmenter:
 
 
 def _check_second_models(options: LoadOptions) -> None:
-    options.check()
     for option, name in options.second_models().items():
         find_folder(name, option)
     if options.segmenter == "auto":

@@ -15,6 +15,7 @@ from paths import ROOT
 import lisa_ros
 from lisa_ros.models.model import Model, rgb_of
 from lisa_ros.segmentation.answers import CommandError, Finished, MaskFound, TextDelta
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.pointing import Pointing
 
 
@@ -150,6 +151,27 @@ def test_options_that_no_model_takes_are_refused(
 def test_a_checkpoint_that_is_no_folder_is_quoted_as_it_was_given(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is not a folder"):
         lisa_ros.load(name)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"threads": "2"}, "threads is '2'; it must be a whole number, or None"),
+        ({"threads": True}, "threads is True; it must be a whole number, or None"),
+        ({"cache_mib": "x"}, "cache_mib is 'x'; it must be a whole number of MiB"),
+        ({"memory_limit_mib": None}, "memory_limit_mib is None; it must be a whole number of MiB"),
+        ({"vision_tower": 5}, "vision_tower is 5; it must be a folder or a Hugging Face id, or None"),
+        ({"names_checkpoint": b"sam3"}, "names_checkpoint is b'sam3'; it must be a folder or a Hugging Face id"),
+        ({"deterministic": "no"}, "deterministic is 'no'; it must be True or False"),
+        ({"model_options": "region=whole"}, "model_options is 'region=whole'; it must be a tuple of texts"),
+        ({"model_options": (5,)}, r"model_options is \(5,\); it must be a tuple of texts, each NAME=VALUE"),
+        ({"device": 0}, "device is 0; it can be auto, cpu, cuda"),
+        ({"checkpoint": 5}, "the checkpoint is 5; it must be a folder or a Hugging Face id"),
+    ],
+)
+def test_an_option_of_another_kind_is_named_with_what_is_right(option: dict[str, Any], said: str) -> None:
+    with pytest.raises(LisaError, match=f"^{said}"):
+        lisa_ros.load(**option)
 
 
 def test_what_is_no_image_and_no_option(model: Model, table: np.ndarray, tmp_path: Path) -> None:

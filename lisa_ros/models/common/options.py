@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from types import NoneType
 
 from lisa_ros.segmentation.errors import LisaError
 
@@ -96,7 +99,8 @@ class LoadOptions:
     names_checkpoint: str = DEFAULT_SAM3
 
     def check(self) -> None:
-        """Raises a LisaError that names an unknown choice, and the known ones."""
+        """Raises a LisaError that names an option whose value it cannot be, and what would be right."""
+        self._check_kinds()
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -107,6 +111,15 @@ class LoadOptions:
             value = getattr(self, name)
             if value < DEFAULT_MEMORY:
                 raise LisaError(f"{name} is {value}; it can be 0 or more, or {DEFAULT_MEMORY} for the default")
+
+    def _check_kinds(self) -> None:
+        """A program in Python can give anything."""
+        for name, (kinds, wanted) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise LisaError(f"{name} is {value!r:.80}; it must be {wanted}")
+        if not all(isinstance(one, str) for one in self.model_options):
+            raise LisaError(f"model_options is {self.model_options!r:.80}; it must be {_KINDS['model_options'][1]}")
 
     def own_options(self) -> dict[str, str]:
         """The model's own options: name -> value.
@@ -152,3 +165,22 @@ _CHOICES = {
     "refine_masks": REFINEMENTS,
     "segmenter": SEGMENTERS,
 }
+_SWITCH = (bool,), "True or False"
+_MIB = (Integral,), "a whole number of MiB"
+_CHECKPOINT = (str, Path), "a folder or a Hugging Face id"
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "vision_tower": ((str, Path, NoneType), "a folder or a Hugging Face id, or None"),
+    "cache_mib": _MIB,
+    "memory_limit_mib": _MIB,
+    "deterministic": _SWITCH,
+    "cuda_graph": _SWITCH,
+    "threads": ((Integral, NoneType), "a whole number, or None"),
+    "fusion_scales": ((str, Path, NoneType), "a file, or None"),
+    "explicit_references": _SWITCH,
+    "refine": _SWITCH,
+    "attributes": _SWITCH,
+    "model_options": ((tuple, list), "a tuple of texts, each NAME=VALUE"),
+    "refine_checkpoint": _CHECKPOINT,
+    "names_checkpoint": _CHECKPOINT,
+}
+"""Option -> the kinds of its value, and how to say them; those of _CHOICES are texts."""

@@ -48,6 +48,8 @@ def find_folder(
     Raises:
         CheckpointError: there is no such folder, and the hub has it not or cannot be reached.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise CheckpointError(f"the {kind} is {name!r:.80}; it must be a folder or a Hugging Face id")
     path = _expanded(name)
     if str(name) and _exists(path):
         return path
