@@ -12,7 +12,7 @@ import numpy as np
 
 from lisa_ros.datasets.files import read_json_file
 from lisa_ros.datasets.masks import decode_segmentation
-from lisa_ros.datasets.samples import DataError, Truth
+from lisa_ros.datasets.samples import DataError, Truth, shown
 
 _MAX_PIXELS = 2**28
 """A mask of an image takes a byte for each pixel that the file claims."""
@@ -41,16 +41,16 @@ class Instances:
         """
         self.file = file
         content = read_json_file(file)
-        try:
-            self._images = _by_number(file, "images", content)
-            self._annotations = _by_number(file, "annotations", content)
-            self._categories = {one["id"]: _text(one["name"]) for one in content.get("categories", ())}
-        except DataError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(
-                f"{file} is not an instances.json with images and annotations that have ids ({error!r})"
-            ) from error
+        if not isinstance(content, dict):
+            raise DataError(f"{file} is not an instances.json: an object with images and annotations is expected")
+        self._images = _by_number(file, "images", content)
+        self._annotations = _by_number(file, "annotations", content)
+        self._categories: dict[Any, str] = {}
+        for entry in _entries(file, "categories", content) if "categories" in content else ():
+            try:
+                self._categories[entry["id"]] = _text(entry["name"])
+            except (KeyError, TypeError) as error:
+                raise _not_expected(file, f"the entry {shown(entry)} in 'categories'", "an id and a name") from error
 
     def numbers(self) -> Iterator[int]:
         """The numbers of the images, in the file's order."""
@@ -127,12 +127,29 @@ class Instances:
 
 def _by_number(file: Path, what: str, content: Any) -> dict[int, Any]:
     found: dict[int, Any] = {}
-    for entry in content[what]:
-        number = int(entry["id"])
+    for entry in _entries(file, what, content):
+        try:
+            number = int(entry["id"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise _not_expected(file, f"the entry {shown(entry)} in {what!r}", "a number as its id") from error
         if number in found:
             raise DataError(f"{file}: two of the {what} have the id {number}; each needs one of its own")
         found[number] = entry
     return found
+
+
+def _entries(file: Path, what: str, content: dict[str, Any]) -> list[Any]:
+    if what not in content:
+        raise DataError(f"{file} is not an instances.json: it has no {what!r}; a list of objects is expected")
+    entries = content[what]
+    if not isinstance(entries, list):
+        found = "null" if entries is None else shown(entries)
+        raise DataError(f"{file} is not an instances.json: it has {found} for {what!r}; a list of objects is expected")
+    return entries
+
+
+def _not_expected(file: Path, found: str, wanted: str) -> DataError:
+    return DataError(f"{file} is not an instances.json: it has {found}; an object with {wanted} is expected")
 
 
 def _text(value: Any) -> str:

@@ -95,7 +95,7 @@ def _in_folders(image: Path, folders: list[Path], texts: Texts) -> list[Round]:
     rounds: list[Round] = []
     for folder in folders:
         if (file := folder / f"{image.stem}.png").is_file():
-            rounds += rounds_of(folder.name, MaskTruth(file, None), texts)
+            rounds += _rounds(folder.name, MaskTruth(file, None), texts)
     return rounds
 
 
@@ -107,9 +107,16 @@ def _in_one_file(image: Path, masks: Path, labels: Mapping[Key, str], texts: Tex
     if not labels:
         if image.stem not in texts:
             raise DataError(f"nothing names the object of {file}; add labels.json, or {image.stem!r} to texts.json")
-        return rounds_of(image.stem, MaskTruth(file, None), texts)
+        return _rounds(image.stem, MaskTruth(file, None), texts)
     present = _present(file, labels)
-    return [one for key, label in present for one in rounds_of(label, MaskTruth(file, key), texts)]
+    return [one for key, label in present for one in _rounds(label, MaskTruth(file, key), texts)]
+
+
+def _rounds(label: str, truth: MaskTruth, texts: Texts) -> list[Round]:
+    try:
+        return rounds_of(label, truth, texts)
+    except DataError as error:
+        raise DataError(f"{truth.file}: {error}") from error
 
 
 def _present(file: Path, labels: Mapping[Key, str]) -> list[tuple[Key, str]]:

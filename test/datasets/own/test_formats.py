@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_masks
 from tiny_datasets import BLUE_BOX, HEIGHT, RED_BOX, WIDTH, box_mask, write_image
 
+from lisa_ros.datasets.instances import Instances
 from lisa_ros.datasets.own.converting import convert_data
 from lisa_ros.datasets.own.reading import format_of, read_folder
 from lisa_ros.datasets.samples import IGNORE, DataError, Sample
@@ -294,9 +295,42 @@ def test_a_blank_label_asks_for_nothing(tmp_path: Path, name: str, label: str) -
         file.write_text(file.read_text().replace('"box"', json.dumps(label)))
     (sample,) = read_folder(tmp_path)
     assert f"the label {label!r} names nothing; give it a name, or texts in texts.json" in (sample.problem or "")
+    assert {"labelme": "a.json", "coco": "instances.json", "masks": "a.png"}[name] in (sample.problem or "")
     (tmp_path / "texts.json").write_text(json.dumps({label: "the thing with a blank label"}))
     (sample,) = read_folder(tmp_path)
     assert sample.problem is None and sample.rounds[0].text == "the thing with a blank label"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("categories", None, "it has null for 'categories'; a list of objects is expected"),
+        ("categories", {"1": "mug"}, "it has {'1': 'mug'} for 'categories'; a list of objects is expected"),
+        ("categories", [{"id": 1}], "it has the entry {'id': 1} in 'categories'; an object with an id and a name is"),
+        ("categories", [None], "it has the entry None in 'categories'"),
+        ("categories", [{"id": [], "name": "mug"}], "it has the entry {'id': [], 'name': 'mug'} in 'categories'"),
+        ("images", None, "it has null for 'images'; a list of objects is expected"),
+        ("images", "a.png", "it has 'a.png' for 'images'; a list of objects is expected"),
+        ("annotations", 7, "it has 7 for 'annotations'; a list of objects is expected"),
+        ("annotations", [[]], "it has the entry [] in 'annotations'; an object with a number as its id is expected"),
+        ("annotations", [{"id": "x"}], "it has the entry {'id': 'x'} in 'annotations'; an object with a number"),
+    ],
+)
+def test_parts_of_instances_that_are_none_are_named(tmp_path: Path, key: str, value: Any, said: str) -> None:
+    file = write_coco(tmp_path) / "annotations" / "instances.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(DataError) as refused:
+        read_folder(tmp_path)
+    assert str(refused.value).startswith(f"{file} is not an instances.json: {said}")
+    assert "Error" not in str(refused.value)
+
+
+def test_instances_without_images(tmp_path: Path) -> None:
+    file = tmp_path / "instances.json"
+    for content, said in (('{"annotations": []}', "it has no 'images'; a list"), ("[]", "an object with images and")):
+        file.write_text(content)
+        with pytest.raises(DataError, match=said):
+            Instances(file)
 
 
 def test_a_conversion_writes_what_can_be_read(tmp_path: Path) -> None:
