@@ -44,6 +44,9 @@ _FONTS = (
 _MISSING = "\U0010ffff"
 """A character that no font has."""
 
+_USUAL = 16
+"""Most words have at most so many letters, and are measured once."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _SYMBOLS = re.compile(f"([{number_symbol(1)}-{number_symbol(20)}])")
 
@@ -130,6 +133,7 @@ class Lettering:
         if self.width(text) <= width_px:
             return text
         text = text.removesuffix("…").rstrip()
+        text = text[: self._fitting(text, width_px)]  # a name can have thousands of letters
         while text and self.width(text + "…") > width_px:
             text = text[:-1].rstrip()
         return text + "…"
@@ -157,10 +161,12 @@ class Lettering:
         def width_of(count: int) -> int:
             return self.width(word[:count])
 
-        most = 1
-        while most < len(word) and width_of(most) <= width_px:
+        most = _USUAL
+        while width_of(most) <= width_px:
+            if most >= len(word):
+                return len(word)
             most *= 2
-        return max(1, bisect_right(range(1, min(most, len(word)) + 1), width_px, key=width_of))
+        return max(1, bisect_right(range(1, min(most, len(word))), width_px, key=width_of))
 
 
 def readable_on(colour: Colour) -> Colour:

@@ -36,6 +36,11 @@ def test_large_numbers_of_objects_and_one_bit(tmp_path: Path) -> None:
         assert np.array_equal(read_mask(tmp_path / name), OBJECT)
 
 
+def test_of_one_channel_of_floating_point(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "mask.pfm"), np.where(OBJECT, 0.25, 0.0).astype(np.float32))
+    assert np.array_equal(read_mask(tmp_path / "mask.pfm"), OBJECT)
+
+
 def test_of_a_palette_black_is_not_the_object(tmp_path: Path) -> None:
     image = Image.fromarray(OBJECT.astype(np.uint8))
     image.putpalette([0, 0, 0, 1, 0, 0])

@@ -74,6 +74,21 @@ def test_a_text_without_spaces_is_cut_into_lines_in_little_time() -> None:
     assert Lettering(13).wrapped("mm", 1, 4) == ["m", "m"], "at least one letter a line"
 
 
+def test_a_very_long_name_is_shortened_in_little_time() -> None:
+    began_s = time.process_time()
+    text = Lettering(13).shortened("① " + 10_000 * "red mug ", 100)
+    assert time.process_time() - began_s < 2.0
+    assert text.startswith("① red mug") and text.endswith("…") and Lettering(13).width(text) <= 100
+    assert Lettering(13).width(text + "mm") > 100 and Lettering(13).shortened("mug", 100) == "mug"
+
+
+def test_a_word_that_fits_is_not_cut() -> None:
+    for word in ("m", 15 * "m", 16 * "m", 17 * "m", 40 * "m"):
+        width = Lettering(13).width(word)
+        assert Lettering(13).wrapped(word, width, 4) == [word]
+        assert Lettering(13).wrapped(word, width - 1, 4) == ([word[:-1], "m"] if len(word) > 1 else [word])
+
+
 @pytest.mark.parametrize("text", ["größer", "кружка", "naïve “quoted”", "αβγ"])
 def test_letters_beyond_ascii_are_drawn(text: str) -> None:
     """Each letter has a shape of its own, not that of a missing character."""

@@ -34,7 +34,9 @@ def read_mask(file: Path) -> Mask:
         ValueError: See read_image.
     """
     # With its own depth: of 16 bits, OpenCV would drop the lower 8, in which small numbers of objects stand.
-    return np.asarray(_decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH).any(axis=2), dtype=np.bool_)
+    pixels = _decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    # Of a grey PFM file, OpenCV then makes one channel.
+    return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels, dtype=np.bool_)
 
 
 def _decoded(file: Path, flags: int) -> NDArray[Any]:
