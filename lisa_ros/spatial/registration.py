@@ -28,8 +28,9 @@ def check_frame_id(of_image: str, of_depth: str) -> None:
     """
     if of_image and of_depth and of_image != of_depth:
         raise OtherFrameError(
-            f"The depth image has frame_id {of_depth!r} and the image has {of_image!r}: depth must be registered to the"
-            " image and have its frame_id. Switch that on in the camera's driver (RealSense: align_depth.enable:=true;"
+            f"The depth image has frame_id {of_depth[:64]!r} and the image has {of_image[:64]!r}: depth must be"
+            " registered to the image and have its frame_id. Switch that on in the camera's driver (RealSense:"
+            " align_depth.enable:=true;"
             " Orbbec: depth_registration:=true), or run depth_image_proc's register node and use its topic"
             " depth_registered/image_rect as `depth`."
         )

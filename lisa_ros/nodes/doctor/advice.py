@@ -112,9 +112,9 @@ def _about_registration(facts: SystemFacts) -> Iterator[str]:
     image, depth = facts.image, facts.depth
     if depth.frame_id and image.frame_id and depth.frame_id != image.frame_id:
         yield (
-            f"{depth.name} is in frame {depth.frame_id!r}, the image in {image.frame_id!r}: depth must be registered "
-            "to the image. Use the driver's option (RealSense: align_depth.enable:=true), or depth_image_proc's "
-            "register node."
+            f"{depth.name} is in frame {depth.frame_id[:64]!r}, the image in {image.frame_id[:64]!r}: depth must be "
+            "registered to the image. Use the driver's option (RealSense: align_depth.enable:=true), or "
+            "depth_image_proc's register node."
         )
     if image.width and depth.width * image.height != image.width * depth.height:
         yield (

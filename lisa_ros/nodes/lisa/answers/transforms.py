@@ -14,6 +14,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
+from lisa_ros.segmentation.text import detail_of
 from lisa_ros.spatial.rotation import transform_of
 
 _MAX_LENGTH_ERROR = 0.1
@@ -82,10 +83,10 @@ class Transforms:
             ).transform
             return _matrix_of(found)
         except Exception as error:  # tf2's exceptions have no common base class besides Exception
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = detail_of(str(error)).rstrip(".")  # it names the frames as well
             raise NoTransformError(
-                f"There is no transform from {source!r} to {target!r} at the image's stamp after {timeout_s:g} s"
-                f" (transform_timeout): {reason}."
+                f"There is no transform from {source[:64]!r} to {target[:64]!r} at the image's stamp after"
+                f" {timeout_s:g} s (transform_timeout): {reason}."
             ) from error
 
     def _opened(self) -> TransformBuffer:

@@ -18,6 +18,7 @@ from pycocotools import mask as coco
 from ros_harness import started, wait_until
 from scripted_segmenter import pixels_of
 from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from lisa_ros.msg import Command, Segmentation
@@ -240,9 +241,13 @@ def test_labels_stand_above_the_boxes_in_the_image_and_in_the_planners_frame(pro
     wait_until(lambda: probe.node.count_publishers("/planned/markers"), "the markers")
     ask(probe, camera, scene(LEFT), "red")
     for frame, along, sign in (("camera_optical", "y", -1), ("base_link", "z", 1)):
-        received.clear()
-        (found,) = probe.ask("red", target_frame=frame).objects
-        (markers,) = wait_until(lambda: received, "the markers of the answer")
+        answer = probe.ask("red", target_frame=frame)
+        (found,) = answer.objects
+        of_answer = Header(stamp=answer.header.stamp, frame_id=frame)
+        markers = wait_until(
+            lambda header=of_answer: next((one for one in received if one.markers[1].header == header), None),
+            "the markers of the answer",
+        )
         box, label = markers.markers[1].pose.position, markers.markers[3]
         assert label.header.frame_id == frame and label.text == "red"
         away = {axis: getattr(label.pose.position, axis) - getattr(box, axis) for axis in "xyz"}

@@ -30,3 +30,11 @@ def test_a_quaternion_that_was_typed_with_two_digits_is_a_rotation() -> None:
 def test_a_quaternion_that_is_none_is_a_reason(w: float) -> None:
     with pytest.raises(NoTransformError, match="the length of its quaternion is"):
         transforms(Quaternion(w=w)).matrix("map", "camera", Time(), 0.0)
+
+
+def test_long_names_of_frames_are_cut_in_the_reason() -> None:
+    """The reason is in the answer of each object."""
+    buffer: Any = MagicMock(lookup_transform=MagicMock(side_effect=LookupError(f"no {100_000 * 'x'}")))
+    with pytest.raises(NoTransformError, match=f"from '{64 * 'x'}' to 'map' at") as refused:
+        Transforms(MagicMock(), lambda node: buffer).matrix("map", 100_000 * "x", Time(), 0.0)
+    assert len(str(refused.value)) < 1000

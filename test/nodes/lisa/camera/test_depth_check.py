@@ -81,6 +81,7 @@ def test_depth_and_intrinsics_that_cannot_be_used_are_named_before_any_command()
     assert "distortion model is 'foo'" in check(distortion_model="foo", d=[0.1] * 5).trouble()
     assert len(check(distortion_model=10_000 * "x", d=[0.1] * 5).trouble()) < 500
     assert "align_depth.enable:=true" in check(depth_frame="camera_depth").trouble()
+    assert len(check(depth_frame=10_000 * "x").trouble()) < 600
     assert "The depth image is 16x9 and the image 16x12" in check(depth=(16, 9)).trouble()
     for change, reason in (
         (as_mono8, "encoding 'mono8'; 16UC1 (mm) or 32FC1 (m)"),
