@@ -73,9 +73,14 @@ class LisaNetwork(nn.Module):
         Returns:
             (B, patches, len(layers) * vision width).
         """
-        states = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True).hidden_states
+        tower = self.vision_tower
+        count = len(tower.encoder.layers) + 1
+        numbers = [layer % count for layer in layers]
+        states = [tower.pre_layrnorm(tower.embeddings(pixels.to(self.device, self.dtype)))]
+        for layer in tower.encoder.layers[: max(numbers)]:  # those after it would be computed for nothing
+            states.append(layer(states[-1], None))
         # Without the class token, as upstream.
-        return torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
+        return torch.cat([states[number][:, 1:] for number in numbers], dim=-1)
 
     def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """An image as the mask decoder's input.

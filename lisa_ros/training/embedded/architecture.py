@@ -42,7 +42,7 @@ SAM = SamSizes(
 CLIP: dict[str, Any] = {
     "hidden_size": 160,
     "intermediate_size": 640,
-    "num_hidden_layers": 5,
+    "num_hidden_layers": 7,
     "num_attention_heads": 5,
     "image_size": 192,
     "patch_size": 12,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lisa_ros.datasets.tabletop import sample_of
 from lisa_ros.evaluation.items import Item, ItemLog
@@ -55,6 +56,26 @@ def test_capitals_make_no_difference(golden_lisa: Path) -> None:
     # Other checkpoints get what was typed, as the public code gives it to them.
     released = load_lisa(golden_lisa, LoadOptions(device="cpu"))
     assert released.prompt_ids(*typed) != released.prompt_ids(*usual)
+
+
+def test_features_of_clip_are_those_of_transformers() -> None:
+    network = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu")).network
+    pixels = torch.randn(1, 3, 192, 192)
+    with torch.inference_mode():
+        states = network.vision_tower(pixels, output_hidden_states=True).hidden_states
+        for layers in ((-1,), (1, 3), (0, -2)):
+            wanted = torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
+            torch.testing.assert_close(network.patch_features(pixels, layers), wanted, atol=0, rtol=0)
+
+
+def test_layers_of_clip_that_are_not_needed_are_not_computed() -> None:
+    network = load_lisa(embedded_checkpoint(), LoadOptions(device="cpu")).network
+    computed: list[int] = []
+    for number, layer in enumerate(network.vision_tower.encoder.layers, start=1):
+        layer.register_forward_hook(lambda *_, number=number: computed.append(number))
+    with torch.inference_mode():
+        network.patch_features(torch.zeros(1, 3, 192, 192), (1, 3))
+    assert computed == [1, 2, 3]
 
 
 def score_views(segmenter: Segmenter, views: list[View], seen: list[View], folder: Path) -> list[Item]:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of a SAM with a smaller input fill one with a larger input."""
+"""Weights of a smaller network fill a larger one that answers as before."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from lisa_ros.training.embedded.resizing import ENCODER, resized_weights
 
@@ -26,3 +29,40 @@ def test_positions_are_interpolated_and_the_rest_is_kept() -> None:
 def test_other_weights_must_fit() -> None:
     with pytest.raises(ValueError, match=r"lm_head.weight has the shape \(5, 4\), not \(6, 4\)"):
         resized_weights({"lm_head.weight": torch.zeros(5, 4)}, {"lm_head.weight": torch.zeros(6, 4)})
+
+
+def test_new_layers_of_clip_keep_its_features_and_can_learn() -> None:
+    torch.manual_seed(5)
+    small, large = clip(5), clip(7)
+    weights, wanted = named(small), named(large)
+    found = resized_weights(weights, wanted)
+    assert found.keys() == wanted.keys()
+    large.load_state_dict({name.removeprefix("vision_tower."): one for name, one in found.items()})
+    image = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(large(image).last_hidden_state, small(image).last_hidden_state, atol=0, rtol=0)
+    large(image).last_hidden_state.square().sum().backward()
+    for number, layer in enumerate(large.encoder.layers):
+        assert layer.mlp.fc2.weight.grad.any(), number
+        assert layer.mlp.fc1.weight.any(), number
+
+
+def test_a_clip_of_another_depth_is_refused() -> None:
+    with pytest.raises(ValueError, match="CLIP has 3 layers, not 7"):
+        resized_weights(named(clip(3)), named(clip(7)))
+
+
+def named(tower: Any) -> dict[str, torch.Tensor]:
+    return {f"vision_tower.{name}": one for name, one in tower.state_dict().items()}
+
+
+def clip(layers: int) -> Any:
+    config = CLIPVisionConfig(
+        num_hidden_layers=layers,
+        hidden_size=16,
+        intermediate_size=32,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=4,
+    )
+    tower: Any = CLIPVisionModel(config)
+    return tower.eval()
