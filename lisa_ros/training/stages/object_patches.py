@@ -15,7 +15,7 @@ from lisa_ros.simulation.scene import View
 from lisa_ros.training.scenes.batches import Views, draw_view, step_rng
 from lisa_ros.training.stages.hints import GRID
 
-LAYERS = (1, 3, 5)
+LAYERS = (2, 4, 5)
 """Of CLIP. The last one alone misses small objects twice as often."""
 VIEWS = 800
 """Views that are drawn; each gives 256 patches."""

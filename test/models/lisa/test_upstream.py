@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "c93bae16726b69872b5a55b38d673c32a6c3be04c50b7f600aa9c9a1936fcd28"
+WEIGHTS_SHA256 = "e04349278ae51aba9cc559725731448b9f943d2e42020a7314b516e94342f9b6"
 """Of the embedded model.safetensors that the answers belong to."""
 
 

@@ -28,6 +28,9 @@ LOOKS = 2
 """How often the region is looked for: the second time in the first one's result, where objects are larger."""
 UNCHANGED = 0.5
 """A region of at least this share of the image is not looked at again: its objects are large, and a look takes time."""
+ENOUGH_PIXELS = 288
+"""Of the shorter side of an image that is looked at: more are averaged first, which is faster than CLIP's resizing and
+shows one and a half times what CLIP sees."""
 WHOLE = 0.9
 """A region of at least this share of the image's area counts as the whole image."""
 
@@ -68,12 +71,22 @@ class RegionFinder:
     def _box(self, image: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
         """Top, left, bottom and right of all objects, pixels; None where no patch shows one."""
         with torch.inference_mode():
-            probabilities = self.classifier.probabilities(self.features(self.clip(image))[0])
+            probabilities = self.classifier.probabilities(self.features(self.clip(averaged(image)))[0])
         box = object_box(probabilities)
         if box is None:
             return None
         rows, columns = (side / len(probabilities) for side in image.shape[:2])
         return box[0] * rows, box[1] * columns, box[2] * rows, box[3] * columns
+
+
+def averaged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The means of squares of pixels, as large as ENOUGH_PIXELS allows: (H, W, 3) -> (H / n, W / n, 3)."""
+    height, width = image.shape[:2]
+    side = min(height, width) // ENOUGH_PIXELS
+    if side < 2:
+        return image
+    size = (round(width / side), round(height / side))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def object_box(probabilities: NDArray[np.float32]) -> tuple[float, float, float, float] | None:

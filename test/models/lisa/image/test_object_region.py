@@ -19,7 +19,7 @@ from lisa_ros.models.lisa import CheckpointError, load_lisa
 from lisa_ros.models.lisa.configuration import read_configuration
 from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.encoded_image import OUTSIDE, EncodedImage
-from lisa_ros.models.lisa.image.object_region import RegionFinder, object_box
+from lisa_ros.models.lisa.image.object_region import RegionFinder, averaged, object_box
 from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES, PatchClassifier
 from lisa_ros.models.lisa.segmenter import LisaSegmenter
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
@@ -204,8 +204,8 @@ def test_a_clip_that_crops_cannot_find_regions(source: Path) -> None:
 
 
 def test_the_layers_must_be_clips(source: Path) -> None:
-    with_classifier(source, dataclasses.replace(classifier(source), layers=(6,)).as_json())
-    with pytest.raises(CheckpointError, match=r"lisa_ros_object_patches has the layers \[6\], but CLIP has 5 layers"):
+    with_classifier(source, dataclasses.replace(classifier(source), layers=(8,)).as_json())
+    with pytest.raises(CheckpointError, match=r"lisa_ros_object_patches has the layers \[8\], but CLIP has 7 layers"):
         load_segmenter(source, CPU)
 
 
@@ -225,3 +225,11 @@ def test_what_is_pointed_at_must_be_shown(source: Path) -> None:
             list(session.segment("the red mug", pointing=pointing, **ways))  # type: ignore[arg-type]
     segmenter.release()
     assert lisa.find_region is None
+
+
+def test_large_images_are_averaged_and_small_ones_are_looked_at_as_they_are() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (720, 1280, 3), np.uint8)
+    means = image.reshape(360, 2, 640, 2, 3).mean(axis=(1, 3))
+    assert np.abs(averaged(image) - means).max() <= 0.5
+    assert averaged(image[:480, :640]).shape == (480, 640, 3)
+    assert averaged(image[:601, :999]).shape == (300, 500, 3)
