@@ -28,7 +28,7 @@ from lisa_ros.segmentation.masks import intersection_over_union
 
 pytestmark = pytest.mark.model
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-COMMAND = "the red ball on the table"
+COMMAND = "the white ball on the table"
 """More than a name, so that LISA answers."""
 
 
