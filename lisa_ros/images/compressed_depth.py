@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lisa_ros.images.image_headers import MAX_SIDE, Checked, HeaderError, check_header
 from lisa_ros.images.rvl import RvlError, decode_rvl
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.text import quoted
 
 _HEADER = struct.Struct("<iff")
 _RVL_SIZE = struct.Struct("<II")
@@ -36,7 +37,7 @@ def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
     try:
         stored = _from_rvl(body) if coding == "rvl" else _from_png(body)
     except (HeaderError, RvlError) as error:
-        raise ImageError(f"The compressed depth image ({message.format[:64]!r}) {error}.") from error
+        raise ImageError(f"The compressed depth image ({quoted(message.format)}) {error}.") from error
     if encoding != "32FC1":
         return stored.astype(np.float32) * np.float32(0.001)
     return _from_inverse(stored, a, b)
@@ -51,7 +52,7 @@ def compressed_depth_size(message: Any) -> tuple[int, int]:
             return _rvl_size(body)
         checked = _checked_png(body)
     except (HeaderError, RvlError) as error:
-        raise ImageError(f"The compressed depth image ({message.format[:64]!r}) {error}.") from error
+        raise ImageError(f"The compressed depth image ({quoted(message.format)}) {error}.") from error
     return checked.width, checked.height
 
 
@@ -61,7 +62,7 @@ def _format_of(text: str) -> tuple[str, str]:
     coding = rest.removeprefix("compressedDepth").strip() or "png"
     if encoding not in ("16UC1", "mono16", "32FC1") or coding not in ("png", "rvl"):
         raise ImageError(
-            f"The compressed depth image has format {text[:64]!r}; it must be 16UC1 or 32FC1 and then"
+            f"The compressed depth image has format {quoted(text)}; it must be 16UC1 or 32FC1 and then"
             " '; compressedDepth png' or '; compressedDepth rvl', as image_transport's plugin compressedDepth writes."
         )
     return encoding, coding

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lisa_ros.images.compressed_depth import compressed_depth_size, decode_compressed_depth
 from lisa_ros.images.image_headers import MAX_SIDE, HeaderError, check_header
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.text import quoted
 
 RgbImage = NDArray[np.uint8]
 
@@ -167,7 +168,7 @@ def size_of(message: Any) -> tuple[int, int]:
     try:
         checked = check_header(bytes(message.data))
     except HeaderError as error:
-        raise ImageError(f"The compressed image ({message.format[:64]!r}) {error}.") from error
+        raise ImageError(f"The compressed image ({quoted(message.format)}) {error}.") from error
     return checked.width, checked.height
 
 
@@ -202,7 +203,7 @@ def check_depth(message: Any) -> tuple[int, int]:
 def _depth_encoding(message: RawImage) -> _Encoding:
     encoding = _DEPTH_ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise ImageError(f"The depth image has encoding {message.encoding[:64]!r}; 16UC1 (mm) or 32FC1 (m) is needed.")
+        raise ImageError(f"The depth image has encoding {quoted(message.encoding)}; 16UC1 (mm) or 32FC1 (m) is needed.")
     return encoding
 
 
@@ -212,7 +213,7 @@ def _colour_encoding(message: RawImage) -> _Encoding:
         reason = _REASONS.get(message.encoding)
         known = f"supported are {', '.join(SUPPORTED_ENCODINGS)}"
         raise ImageError(
-            f"The image has encoding {message.encoding[:64]!r}; " + (f"{reason} ({known})." if reason else f"{known}.")
+            f"The image has encoding {quoted(message.encoding)}; " + (f"{reason} ({known})." if reason else f"{known}.")
         )
     return encoding
 
@@ -322,12 +323,12 @@ def _from_compressed(message: CompressedFile) -> RgbImage:
         checked = check_header(data)
         decoded = cv2.imdecode(np.frombuffer(checked.data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except HeaderError as error:
-        raise ImageError(f"The compressed image ({message.format[:64]!r}, {len(data)} bytes) {error}.") from error
+        raise ImageError(f"The compressed image ({quoted(message.format)}, {len(data)} bytes) {error}.") from error
     except cv2.error:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"The compressed image ({message.format[:64]!r}, {len(data)} bytes) cannot be decoded: it must be a"
+            f"The compressed image ({quoted(message.format)}, {len(data)} bytes) cannot be decoded: it must be a"
             " complete JPEG or PNG file."
         )
     return _rgb_of_decoded(decoded, message.format)
@@ -337,7 +338,7 @@ def _check_format(format_text: str) -> None:
     """Refuse what the format calls a depth image: its file would be decoded as a grey image."""
     encoding = format_text.split(";")[0].strip()
     if "compressedDepth" in format_text or encoding in ("16UC1", "32FC1"):
-        raise ImageError(f"The compressed image has format {format_text[:64]!r}; {_REASONS['16UC1']}.")
+        raise ImageError(f"The compressed image has format {quoted(format_text)}; {_REASONS['16UC1']}.")
 
 
 def _check_deep_grey(decoded: NDArray[Any], format_text: str) -> None:
@@ -345,7 +346,7 @@ def _check_deep_grey(decoded: NDArray[Any], format_text: str) -> None:
     encoding = format_text.split(";")[0].strip()
     if decoded.ndim == 2 and encoding != "mono16" and not encoding.startswith("bayer_"):
         raise ImageError(
-            f"The compressed image has 16-bit grey values and format {format_text[:64]!r}: {_REASONS['16UC1']}."
+            f"The compressed image has 16-bit grey values and format {quoted(format_text)}: {_REASONS['16UC1']}."
         )
 
 

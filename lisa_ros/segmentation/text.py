@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 MAX_DETAIL = 500
 """Maximum length of a detail, in characters. An exception's text can have 100 kB; an operator reads one sentence."""
+MAX_QUOTED = 64
+"""Maximum length of a quoted name, in characters."""
 
 _MARKS = re.compile(r"\[SEG\]|<image_id>|</?p>")
 """What is not text in a raw answer: a mask, the local view that LIRA takes of an object, and the ends of a phrase."""
@@ -66,6 +68,11 @@ def spoken_explanation(explanation: str) -> str:
 def without_surrogates(text: str) -> str:
     """Replace each lone surrogate by "?": UTF-8, and so a message, cannot hold it. All positions stay the same."""
     return text.encode(errors="replace").decode()
+
+
+def quoted(name: str) -> str:
+    """A name of a message (a frame, an encoding) in quotes, of at most MAX_QUOTED characters: it can have 100 kB."""
+    return repr(name[:MAX_QUOTED])
 
 
 def detail_of(text: str) -> str:

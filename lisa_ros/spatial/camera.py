@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.text import quoted
 
 Floats = NDArray[np.float64]
 
@@ -143,7 +144,7 @@ class CameraModel:
 
 def _check_distortion(model: str, coefficients: tuple[float, ...]) -> None:
     if model not in COEFFICIENTS:
-        raise LisaError(f"the camera's distortion model is {model[:64]!r}; known are {', '.join(COEFFICIENTS)}")
+        raise LisaError(f"the camera's distortion model is {quoted(model)}; known are {', '.join(COEFFICIENTS)}")
     if len(coefficients) not in COEFFICIENTS[model]:
         allowed = " or ".join(str(count) for count in COEFFICIENTS[model])
         raise LisaError(f"{model} has {allowed} coefficients, not {len(coefficients)}")

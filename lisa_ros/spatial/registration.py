@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from lisa_ros.segmentation.text import quoted
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import Depth
 
@@ -28,11 +29,10 @@ def check_frame_id(of_image: str, of_depth: str) -> None:
     """
     if of_image and of_depth and of_image != of_depth:
         raise OtherFrameError(
-            f"The depth image has frame_id {of_depth[:64]!r} and the image has {of_image[:64]!r}: depth must be"
+            f"The depth image has frame_id {quoted(of_depth)} and the image has {quoted(of_image)}: depth must be"
             " registered to the image and have its frame_id. Switch that on in the camera's driver (RealSense:"
-            " align_depth.enable:=true;"
-            " Orbbec: depth_registration:=true), or run depth_image_proc's register node and use its topic"
-            " depth_registered/image_rect as `depth`."
+            " align_depth.enable:=true; Orbbec: depth_registration:=true), or run depth_image_proc's register node and"
+            " use its topic depth_registered/image_rect as `depth`."
         )
 
 

@@ -257,9 +257,10 @@ class Page:
 
         None takes the place of one that stands before a whole dialogue: what is sent last must be the newest.
         """
-        kind = "" if isinstance(message, bytes) else message["type"]
-        self._dialogues += kind == "dialogue"
-        if isinstance(message, bytes) or kind != "exchange" or message["exchange"]["state"] != ANSWERING:
+        if isinstance(message, bytes):
+            return object()
+        self._dialogues += message["type"] == "dialogue"
+        if message["type"] != "exchange" or message["exchange"]["state"] != ANSWERING:
             return object()
         return self._dialogues, message["exchange"]["id"]
 

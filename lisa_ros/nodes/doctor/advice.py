@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from lisa_ros.nodes.doctor.probe import SystemFacts, TopicFacts
+from lisa_ros.segmentation.text import quoted
 
 SHARED_MEMORY_BYTES = 512_000
 """Largest message that Fast DDS's default shared memory holds."""
@@ -112,7 +113,7 @@ def _about_registration(facts: SystemFacts) -> Iterator[str]:
     image, depth = facts.image, facts.depth
     if depth.frame_id and image.frame_id and depth.frame_id != image.frame_id:
         yield (
-            f"{depth.name} is in frame {depth.frame_id[:64]!r}, the image in {image.frame_id[:64]!r}: depth must be "
+            f"{depth.name} is in frame {quoted(depth.frame_id)}, the image in {quoted(image.frame_id)}: depth must be "
             "registered to the image. Use the driver's option (RealSense: align_depth.enable:=true), or "
             "depth_image_proc's register node."
         )

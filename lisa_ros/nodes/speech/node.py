@@ -47,6 +47,7 @@ from lisa_ros.nodes.speech.recognition_thread import (
 from lisa_ros.nodes.speech.recording import Recorder
 from lisa_ros.nodes.speech.voices import Voices, subscribe_audio_common
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.text import quoted
 from lisa_ros.speech.audio.microphone import Microphone
 from lisa_ros.speech.audio.samples import NO_SOUND, RATE, AudioError, Samples, from_int16, mono, read_wav
 from lisa_ros.speech.audio.utterances import Timing
@@ -267,7 +268,7 @@ class Speech(Node):
         self._voices.publish(operator, understood.used, final=True, confidence=understood.confidence, header=header)
         changed = f" (heard: {understood.heard!r})" if understood.heard != understood.used else ""
         what = f"{understood.meaning.value} {understood.used!r}{changed}, confidence {understood.confidence:.2f}"
-        self.get_logger().info(f"{operator[:64]!r}: {what}. {detail}".rstrip())
+        self.get_logger().info(f"{quoted(operator)}: {what}. {detail}".rstrip())
 
     def _on_answer(self, operator: str, answer: Segmentation) -> None:
         texts = [answer.explanation, *(found.phrase for found in answer.objects)]

@@ -25,21 +25,18 @@ def given_path(text: str) -> Path:
 
 def at_least(least: int) -> Callable[[str], int]:
     """The type of an option that takes whole numbers of `least` or more."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not text.isascii() or int(text) < least:
-            raise ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return int(text)
-
-    return read
+    return _whole_number(least, math.inf, f"a whole number of {least} or more")
 
 
 def tcp_port(least: int) -> Callable[[str], int]:
     """The type of an option that takes a TCP port; `least` is 0 where that stands for any free one, otherwise 1."""
+    return _whole_number(least, _LAST_PORT, f"a port from {least} to {_LAST_PORT}")
 
+
+def _whole_number(least: int, most: float, wanted: str) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isdecimal() or not text.isascii() or not least <= int(text) <= _LAST_PORT:
-            raise ArgumentTypeError(f"{text!r} is not a port from {least} to {_LAST_PORT}")
+        if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
+            raise ArgumentTypeError(f"{text!r} is not {wanted}")
         return int(text)
 
     return read

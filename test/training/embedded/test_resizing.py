@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from lisa_ros.training.embedded.architecture import CLIP
 from lisa_ros.training.embedded.resizing import ENCODER, resized_weights
 
 POSITIONS, RELATIVE = f"{ENCODER}pos_embed", f"{ENCODER}blocks.2.attn.rel_pos_h"
@@ -38,7 +39,7 @@ def test_new_layers_of_clip_keep_its_features_and_can_learn() -> None:
     found = resized_weights(weights, wanted)
     assert found.keys() == wanted.keys()
     large.load_state_dict({name.removeprefix("vision_tower."): one for name, one in found.items()})
-    image = torch.randn(2, 3, 16, 16)
+    image = torch.randn(2, 3, CLIP["image_size"], CLIP["image_size"])
     torch.testing.assert_close(large(image).last_hidden_state, small(image).last_hidden_state, atol=0, rtol=0)
     large(image).last_hidden_state.square().sum().backward()
     for number, layer in enumerate(large.encoder.layers):
@@ -56,13 +57,5 @@ def named(tower: Any) -> dict[str, torch.Tensor]:
 
 
 def clip(layers: int) -> Any:
-    config = CLIPVisionConfig(
-        num_hidden_layers=layers,
-        hidden_size=16,
-        intermediate_size=32,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=4,
-    )
-    tower: Any = CLIPVisionModel(config)
+    tower: Any = CLIPVisionModel(CLIPVisionConfig(**CLIP | {"num_hidden_layers": layers}))
     return tower.eval()

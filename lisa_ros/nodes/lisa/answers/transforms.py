@@ -14,7 +14,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
-from lisa_ros.segmentation.text import detail_of
+from lisa_ros.segmentation.text import detail_of, quoted
 from lisa_ros.spatial.rotation import transform_of
 
 _MAX_LENGTH_ERROR = 0.1
@@ -85,7 +85,7 @@ class Transforms:
         except Exception as error:  # tf2's exceptions have no common base class besides Exception
             reason = detail_of(str(error)).rstrip(".")  # it names the frames as well
             raise NoTransformError(
-                f"There is no transform from {source[:64]!r} to {target[:64]!r} at the image's stamp after"
+                f"There is no transform from {quoted(source)} to {quoted(target)} at the image's stamp after"
                 f" {timeout_s:g} s (transform_timeout): {reason}."
             ) from error
 
