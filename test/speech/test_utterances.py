@@ -205,9 +205,12 @@ def test_a_recorder_that_was_killed_leaves_its_sound(
         read_wav(file)
 
 
-def test_what_stands_behind_no_sound_is_none(tmp_path: Path) -> None:
-    file, header, title = tmp_path / "empty.wav", wav_header(form=1, bits=16), b"LIST\x04\0\0\0abcd"
-    file.write_bytes(b"RIFF" + struct.pack("<I", len(header) + len(title) - 8) + header[8:] + title)
+@pytest.mark.parametrize("wrong", [0, 2, -36])
+@pytest.mark.parametrize("behind", [b"LIST\x04\0\0\0abcd", b"LIST\x03\0\0\0abc\0id3 \x03\0\0\0abc"])
+def test_what_stands_behind_no_sound_is_none(tmp_path: Path, wrong: int, behind: bytes) -> None:
+    file, header = tmp_path / "empty.wav", wav_header(form=1, bits=16)
+    size = max(0, len(header) + len(behind) - 8 + wrong)
+    file.write_bytes(b"RIFF" + struct.pack("<I", size) + header[8:] + behind)
     with pytest.raises(AudioError, match="has no sound"):
         read_wav(file)
 

@@ -120,7 +120,7 @@ def _plain(wav: bytes) -> bytes:
     """A WAV file as Python reads it: all of its samples, and PCM that is not marked as extensible (Python 3.11).
 
     A recorder writes the sizes at its end. Where it was killed, they are 0, those of no sound, or the largest number:
-    the sound goes on to the end of the file.
+    the sound goes on to the end of the file, unless that is more chunks.
     """
     if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE":
         return wav
@@ -136,9 +136,19 @@ def _plain(wav: bytes) -> bytes:
     size = _size(len(wav) - 8)
     if wav[4:8] != size:
         head[4:8] = size
-        if wav[at + 4 : start] == _size(0):
+        if wav[at + 4 : start] == _size(0) and not _are_chunks(wav, start):
             head[at + 4 :] = _size(len(wav) - start)
     return wav if head == wav[:start] else bytes(head) + wav[start:]
+
+
+def _are_chunks(wav: bytes, at: int) -> bool:
+    """Whether a file goes on with whole chunks up to its end, as no sound does."""
+    while at < len(wav) and all(32 <= letter < 127 for letter in wav[at : at + 4]):
+        at += 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
+        if at == len(wav):
+            return True
+        at += at % 2
+    return at == len(wav)
 
 
 def _size(length: int) -> bytes:
