@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,13 @@ _LARGEST_MESSAGE = 65536
 """Maximum size of a page's message, bytes."""
 _ENCODERS, _NICE = 4, 10
 """Threads that encode images, and their nice value (0 to 19): the robot's other threads come first."""
+
+_PAUSES_S = 0.5, 60.0
+"""The first and the longest pause between attempts to listen on a port that is taken; each is twice the one before."""
+_OTHER_PORT = (
+    "choose another port (ros2 launch: console_port:=8081, lisa console: --port 8081, ros2 run: -p port:=8081)."
+)
+_OTHER_HOST = "host must be an address or a name of this machine."
 
 
 class ConsoleNode(Node):
@@ -108,7 +116,7 @@ def _run(args: Sequence[str] | None) -> int:
     executor.add_node(node)
     try:
         report_overrides(node, args)
-        with _listening(node.parameters) as listener:
+        with _listening(node) as listener:
             asyncio.run(_serve(node, executor, listener))
     finally:
         executor.shutdown()
@@ -116,28 +124,32 @@ def _run(args: Sequence[str] | None) -> int:
     return int(node.failed)
 
 
-def _listening(parameters: ConsoleParameters) -> socket.socket:
-    """The server's socket. Raises an OSError whose text is one sentence."""
-    host, port = parameters.host, parameters.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no host name"
-        raise OSError(
-            f"The console cannot listen on host {host!r}, port {port} ({reason}); {_advice(error)}"
-        ) from error
+def _listening(node: ConsoleNode) -> socket.socket:
+    """The server's socket; waits while its port is taken, because a console that ended before may still be closing.
 
-
-def _advice(error: Exception) -> str:
-    """What to do where the console cannot listen."""
-    other = "choose another one (lisa console --port 8081; for the node: -p port:=8081)."
-    advice = {
-        errno.EADDRINUSE: f"another program may use the port: {other}",
-        errno.EACCES: f"this port needs more rights: {other}",
-    }
-    found = advice.get(error.errno or 0) if isinstance(error, OSError) else None
-    return found or "host must be an address or a name of this machine."
+    Raises:
+        OSError: it cannot listen for another reason; the text is one sentence.
+    """
+    host, port = node.parameters.host, node.parameters.port
+    pause_s = _PAUSES_S[0]
+    while True:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, port), family=family)
+        except (OSError, UnicodeError) as error:
+            reason, number = (error.strerror, error.errno) if isinstance(error, OSError) else ("no host name", None)
+            if number != errno.EADDRINUSE:
+                advice = f"this port needs more rights: {_OTHER_PORT}" if number == errno.EACCES else _OTHER_HOST
+                raise OSError(
+                    f"The console cannot listen on host {host!r}, port {port} ({reason}); {advice}"
+                ) from error
+        if pause_s == _PAUSES_S[0]:
+            node.get_logger().warning(
+                f"Port {port} of host {host!r} is taken by another program, perhaps by a console that is still "
+                f"closing. The console waits until it is free; or end it and {_OTHER_PORT}"
+            )
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _PAUSES_S[1])
 
 
 def lower_priority() -> None:

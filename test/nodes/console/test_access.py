@@ -4,9 +4,11 @@
 import http.client
 import json
 import re
+import signal
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -180,14 +182,23 @@ def test_a_parameter_that_cannot_be_used_is_refused(parameters: list[str], reaso
         assert reason in process.output and "Traceback" not in process.output
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_that_is_taken_is_said_once_and_waited_for() -> None:
+    """ros2 launch started the console again every 5 s, each time with the same sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
         command = console_command()
-        command[-1] = f"port:={taken.getsockname()[1]}"
+        command[-1] = f"port:={port}"
+        with started(command) as interrupted:
+            wait_until(lambda: "is taken" in interrupted.output, "the sentence")
+            interrupted.send_signal(signal.SIGINT)
+            assert interrupted.wait() == 0 and "Traceback" not in interrupted.output
         with started(command) as process:
-            assert process.wait() == 1
-            assert "another program may use the port" in process.output and "Traceback" not in process.output
-            assert "--port 8081" in process.output
+            wait_until(lambda: "is taken" in process.output, "the sentence")
+            time.sleep(2.0)  # some attempts
+            taken.close()
+            assert urlsplit(address_of(process)).port == port
+            assert process.output.count("is taken") == 1 and f"Port {port} of host '127.0.0.1'" in process.output
+            assert "console_port:=8081" in process.output and "--port 8081" in process.output
 
 
 def make_certificate(folder: Path, *options: str) -> tuple[Path, Path]:
