@@ -34,7 +34,7 @@ from lisa_ros.segmentation.answers import (
     Reference,
     checked_events,
 )
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, is_kind
 from lisa_ros.segmentation.interface import AnswerOptions, Segmenter
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
 from lisa_ros.segmentation.text import explanation_of
@@ -162,7 +162,7 @@ def _check_options(options: AnswerOptions) -> None:
     """Raises a CommandError for values that no model takes: 0 tokens would be no limit at all."""
     if (answer := options.get("answer", "full")) not in ANSWER_KINDS:
         raise CommandError(f"answer is {answer!r}; it must be one of {', '.join(ANSWER_KINDS)}")
-    if not isinstance(tokens := options.get("max_new_tokens", 1), Integral) or tokens < 1:
+    if not is_kind(tokens := options.get("max_new_tokens", 1), Integral) or tokens < 1:
         raise CommandError(f"max_new_tokens is {tokens!r}; it must be a whole number of 1 or more")
     if not isinstance(pointing := options.get("pointing", NO_POINTING), Pointing):
         raise CommandError(f"pointing is a {type(pointing).__name__}; it must be a Pointing(points=((u, v),))")

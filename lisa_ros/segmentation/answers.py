@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, is_kind
 
 Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
@@ -273,14 +273,14 @@ def _exactly(name: str, value: Any, count: int) -> Sequence[object]:
     return cast(Sequence[object], value)
 
 
-def _whole(name: str, value: object) -> int:
-    if not isinstance(value, Integral) or not 0 <= int(value) < 1 << 31:
+def _whole(name: str, value: Any) -> int:
+    if not is_kind(value, Integral) or not 0 <= int(value) < 1 << 31:
         raise ValueError(f"the model's {name} has {_kind(value)}; a whole number from 0 to 2^31 - 1 is expected")
     return int(value)
 
 
-def _real(name: str, value: object) -> float:
-    if not isinstance(value, Real):
+def _real(name: str, value: Any) -> float:
+    if not is_kind(value, Real):
         raise ValueError(f"the model's {name} has {_kind(value)}; a number is expected")
     return float(value)
 

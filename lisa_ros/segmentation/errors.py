@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base class of the errors that a user can correct, and how to get what is not installed."""
+"""The base class of the errors that a user can correct, a check of what is given, and how to get what is missing."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class LisaError(ValueError):
@@ -13,6 +15,11 @@ class LisaError(ValueError):
 
 class ImageError(LisaError):
     """An image cannot be used; the text says what was wrong and what would be right."""
+
+
+def is_kind(value: Any, *kinds: type) -> bool:
+    """As isinstance, but True and False are no numbers: Python's bool is an int, and True tokens would be one token."""
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
 def sentence_of(error: Exception) -> str:

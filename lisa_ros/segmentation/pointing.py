@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
 
 from lisa_ros.segmentation.answers import CommandError
+from lisa_ros.segmentation.errors import is_kind
 
 MAX_POINTS = 16
 MAX_BOXES = 1
@@ -38,8 +43,10 @@ class Pointing:
             size: (H, W) of the image, pixels.
 
         Raises:
-            CommandError: there are too many points or boxes, or one is not inside the image.
+            CommandError: there are too many points or boxes, one is no numbers, or one is not inside the image.
         """
+        _check_numbers("points", "(u, v)", 2, self.points)
+        _check_numbers("boxes", "(x, y, width, height)", 4, self.boxes)
         height, width = size
         if len(self.points) > MAX_POINTS or len(self.boxes) > MAX_BOXES:
             raise CommandError(
@@ -65,6 +72,17 @@ class Pointing:
         """
         if self:
             raise CommandError(f"{model} takes no points or boxes; say in the text which object is meant.")
+
+
+def _check_numbers(name: str, each: str, count: int, given: Any) -> None:
+    """A program in Python can give anything, such as one point without the tuple around it."""
+
+    def is_right(one: Any) -> bool:
+        several = isinstance(one, list | tuple | np.ndarray)
+        return several and len(one) == count and all(is_kind(number, Real) for number in one)
+
+    if not isinstance(given, list | tuple) or not all(map(is_right, given)):
+        raise CommandError(f"The {name} must be a tuple of {each} in pixels; they are {given!r:.80}.")
 
 
 NO_POINTING = Pointing()

@@ -75,6 +75,7 @@ def ending(**changes: object) -> Finished:
 
 WRONG: list[tuple[object, str]] = [
     *((of_object(score=one), "a score lies between 0 and 1") for one in (math.nan, math.inf, -math.inf, 1.01, -0.01)),
+    (of_object(score=True), "score has True of type bool; a number is expected"),
     (of_object(score="0.9"), "score has a value of type str; a number is expected"),
     (of_object(score=np.array([0.1, 0.2])), "score has a value of type ndarray"),
     (of_object(mask=MASK.T), r"a mask of shape \(6, 4\) for an image of shape \(4, 6\)"),
@@ -86,6 +87,7 @@ WRONG: list[tuple[object, str]] = [
     (of_object(span=None), "span is None of type NoneType; 2 numbers are expected"),
     (of_object(span=(0, -1)), "span has -1 of type int; a whole number"),
     (of_object(span=(0, 2.5)), "span has 2.5 of type float; a whole number"),
+    (of_object(span=(False, True)), "span has False of type bool; a whole number"),
     (of_object(box=(1, 2, 3)), "box is a value of type tuple; 4 numbers"),
     (of_object(box=("1", 2, 3, 4)), "box has a value of type str; a number"),
     (of_object(box=(0, 0, math.inf, 4)), "box has inf; a finite number is expected"),
@@ -114,6 +116,7 @@ WRONG: list[tuple[object, str]] = [
     (ending(objects=(MASK,)), "an ObjectMask is expected"),
     (ending(objects=(ONE,) * 1001), "1001 objects; 1000 are the most"),
     (ending(references=("a",)), "reference has a value of type str; a whole number"),
+    (ending(references=(True,)), "reference has True of type bool; a whole number"),
     (ending(references=(1 << 80,)), "reference has 1208925819614629174706176 of type int; a whole number"),
     (ending(reason="whatever"), "for the reason 'whatever'; it can be end, length, cancelled"),
     ("hello", "yielded a value of type str; MaskFound, TextDelta or Finished is expected"),

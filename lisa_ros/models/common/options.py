@@ -8,7 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from types import NoneType
 
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, is_kind
 
 TEMPLATES = ("llava_v1", "llava_llama_2")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -116,7 +116,7 @@ class LoadOptions:
         """A program in Python can give anything."""
         for name, (kinds, wanted) in _KINDS.items():
             value = getattr(self, name)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            if not is_kind(value, *kinds):
                 raise LisaError(f"{name} is {value!r:.80}; it must be {wanted}")
         if not all(isinstance(one, str) for one in self.model_options):
             raise LisaError(f"model_options is {self.model_options!r:.80}; it must be {_KINDS['model_options'][1]}")

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lisa_ros.segmentation.errors import is_kind
+
 
 @dataclass(frozen=True)
 class Pointed:
@@ -184,7 +186,7 @@ def _numbers_in(value: Any) -> list[float]:
     if isinstance(value, list | tuple):
         inner = [_numbers_in(one) for one in value]
         return [number for numbers in inner for number in numbers] if all(inner) else []
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not is_kind(value, int, float):
         return []
     try:
         return [float(value)] if math.isfinite(value) else []

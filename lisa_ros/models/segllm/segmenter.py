@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import index
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from lisa_ros.segmentation.answers import (
     Region,
     TextDelta,
 )
+from lisa_ros.segmentation.errors import is_kind
 from lisa_ros.segmentation.interface import Capabilities
 from lisa_ros.segmentation.masks import union
 from lisa_ros.segmentation.pointing import NO_POINTING, Pointing
@@ -224,12 +225,10 @@ class SegllmSession:
         )
 
 
-def _number(reference: object) -> int:
+def _number(reference: Any) -> int:
     """A turn's number as an int, of any kind of whole number; a CommandError for anything else."""
-    try:
-        if isinstance(reference, bool | np.bool_):
-            raise TypeError
-        return index(reference)  # type: ignore[arg-type]
-    except TypeError:
-        message = f"A reference is the number of a turn or a mask; {reference!r} is neither."
-        raise CommandError(message) from None
+    if isinstance(reference, np.ndarray):
+        reference = reference[()]
+    if not is_kind(reference, Integral):
+        raise CommandError(f"A reference is the number of a turn or a mask; {reference!r:.80} is neither.")
+    return int(reference)

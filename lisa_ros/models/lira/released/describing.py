@@ -16,6 +16,7 @@ from lisa_ros.models.common.weights.layout import Shape
 from lisa_ros.models.lira.configuration import LIRA_TOKENS, OmgSizes, SefeSizes, sizes_for_json
 from lisa_ros.models.lira.keys import CLASSES, LORA_SCALE
 from lisa_ros.models.lira.released.pieces import Pieces, ReleasedTensors
+from lisa_ros.segmentation.errors import is_kind
 
 # Of the released networks; they cannot be read from the weights.
 _OMG_IMAGE_SIZE, _OMG_HEADS, _SEFE_HEADS = 1024, 8, 32
@@ -55,7 +56,7 @@ def lora_scale(pieces: Pieces) -> float:
     """
     given = read_json(pieces.sizes).get("llm", {}) if pieces.sizes else {}
     scale = given.get("lora_scale", LORA_SCALE) if isinstance(given, dict) else given
-    if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < math.inf:
+    if not is_kind(scale, int, float) or not 0 < scale < math.inf:
         raise CheckpointError(f"{pieces.sizes}: llm.lora_scale is {scale!r}; a positive number is right")
     return float(scale)
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lisa_ros.segmentation.errors import is_kind
+
 OBJECT_PATCHES: Final = "lisa_ros_object_patches"
 """config.json's entry with a PatchClassifier."""
 _LARGEST = float(np.finfo(np.float32).max)
@@ -71,4 +73,4 @@ class PatchClassifier:
 
 def _is_finite(value: Any) -> bool:
     """Whether it is a number, and a finite one in float32."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return is_kind(value, int, float) and abs(value) <= _LARGEST
