@@ -176,7 +176,10 @@ class LisaClient:
             lisa: Name of the node, with its namespace if it has one, for example "lisa" or "/front/lisa".
             context: rclpy's context; None: the default one.
         """
-        self._node: Node = rclpy.create_node(f"lisa_client_{os.getpid()}_{next(_numbers)}", context=context)
+        name = f"lisa_client_{os.getpid()}_{next(_numbers)}"
+        # Launch files rename all nodes of a process, and two of one name would both answer for its parameters.
+        name_kept = ["--ros-args", "-r", f"__node:={name}"]
+        self._node: Node = rclpy.create_node(name, context=context, cli_args=name_kept, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._action = ActionClient(self._node, Segment, f"{lisa}/segment")

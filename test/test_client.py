@@ -142,6 +142,21 @@ def test_without_a_node_the_status_is_no_node_and_a_closed_client_leaves_nothing
     rclpy.shutdown(context=context)
 
 
+def test_a_renamed_planner_shares_neither_its_name_nor_its_parameters_with_the_client() -> None:
+    """`-r __node:=` is of all nodes of a process: two had one name, and both answered `ros2 param get`."""
+    context = rclpy.Context()
+    arguments = ["planner", "--ros-args", "-r", "__node:=planner", "-r", "__ns:=/robot"]
+    rclpy.init(args=arguments, context=context, domain_id=private_domain())
+    with LisaClient(context=context) as client:
+        planner = rclpy.create_node("any", context=context)
+        names = planner.get_node_names_and_namespaces()
+        services = client._node.get_service_names_and_types_by_node(client._node.get_name(), "/robot")
+        planner.destroy_node()
+    rclpy.shutdown(context=context)
+    assert names.count(("planner", "/robot")) == 1 and any(name.startswith("lisa_client_") for name, _ in names)
+    assert not [name for name, _ in services if "parameter" in name]
+
+
 def test_a_killed_node_ends_the_wait(tmp_path: Path) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     context = rclpy.Context()

@@ -11,7 +11,7 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from lisa_ros.chat.dialogues import OnText
 from lisa_ros.client import LisaClient, Result, Status
@@ -45,9 +45,10 @@ class RosDialogue:
         self._name, self._operator = node, operator
         self._client = LisaClient(node)
         self._node: Node = rclpy.create_node("lisa_chat")
-        self._frame: Image | None = None
+        self._frame: Image | CompressedImage | None = None
         self._undo_resets = False
-        self._node.create_subscription(Image, f"{node}/frame/image", self._see, 1)
+        for kind, ending in ((Image, ""), (CompressedImage, "/compressed")):  # the node's image_transport is not known
+            self._node.create_subscription(kind, f"{node}/frame/image{ending}", self._see, 1)
         self._services = {
             kind: self._node.create_client(kind, f"{node}/{name}")
             for kind, name in ((ResetDialogue, "reset_dialogue"), (UndoDialogue, "undo_dialogue"))
@@ -117,7 +118,7 @@ class RosDialogue:
             return rgb_image_from(self._frame)
         return np.full((*(objects[0].mask.shape if objects else (1, 1)), 3), 96, np.uint8)
 
-    def _see(self, message: Image) -> None:
+    def _see(self, message: Image | CompressedImage) -> None:
         self._frame = message
 
     def _call(self, kind: Any, **fields: Any) -> Any:

@@ -10,16 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import camera_images
 import cv2
 import numpy as np
 import pytest
 from node_probe import probing
-from ros_harness import private_environment, scripted_node, started
+from ros_harness import private_environment, scripted_node, started, talking_node
 from scripted_segmenter import ScriptedSegmenter
+from sensor_msgs.msg import CompressedImage
 
 from lisa_ros.chat.dialogues import ModelDialogue
+from lisa_ros.chat.ros_dialogue import RosDialogue
 from lisa_ros.chat.saving import save
 from lisa_ros.chat.session import ChatSession
 from lisa_ros.chat.sources import FileSource
@@ -148,6 +151,21 @@ def test_a_chat_with_a_node_has_the_same_face(tmp_path: Path) -> None:
     assert "The dialogue is deleted (turns: 1)" in printed and "Undone (turns now: 1)." in printed
     assert "Undone (turns now: 0)." in printed and "! the node's camera gives the images" in printed
     assert (tmp_path / "turn1_mask1.png").is_file()
+
+
+def test_a_chat_with_a_node_of_a_compressed_camera_shows_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It drew the masks on a grey image."""
+    monkeypatch.setattr("lisa_ros.chat.ros_dialogue.LisaClient", MagicMock())
+    with talking_node("compressed_camera") as node:
+        dialogue = RosDialogue("/lisa", "ann")
+        camera = node.create_publisher(CompressedImage, "/lisa/frame/image/compressed", 10)
+        image = camera_images.compressed(".png", "rgb8; png compressed bgr8", camera_images.colours()[:, :, ::-1])
+        image.header.stamp = node.get_clock().now().to_msg()
+        node.create_timer(0.05, lambda: camera.publish(image))
+        answers = (dialogue._image_of(image.header.stamp, ()) for _ in range(20))
+        shown = next((one for one in answers if one.shape != (1, 1, 3)), None)
+        dialogue.close()
+    assert shown is not None and (shown == camera_images.colours()).all()
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:

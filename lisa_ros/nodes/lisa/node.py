@@ -122,8 +122,7 @@ class LisaNode(LifecycleNode):
             operators=operators,
             before_command=self._take_newest_images,
         )
-        if self._live_parameters.current.target_frame and (trouble := self._transforms.listen()):
-            self.get_logger().warning(trouble)
+        self._transforms.follow(self._live_parameters)
         self._model_info = ModelInfoTopic(self)
         self._diagnostics = Diagnostics(self, self._statistics, self._status)
         topics = CommandTopics(self, self._commands.has_room, self._statistics.count_unreadable)

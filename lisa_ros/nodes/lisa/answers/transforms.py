@@ -10,15 +10,20 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Transform, TransformStamped
 from numpy.typing import NDArray
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
+from lisa_ros.nodes.lisa.live_parameters import LiveParameters
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.text import detail_of, quoted
 from lisa_ros.spatial.rotation import transform_of
 
 _MAX_LENGTH_ERROR = 0.1
 """Maximum difference of a quaternion's length from 1. tf2 itself accepts 0.005, for example of two typed digits."""
+
+_FIRST = " The node has listened to /tf since this command only: send it again, or set the parameter target_frame."
 
 
 class NoTransformError(Exception):
@@ -33,7 +38,7 @@ class TransformBuffer(Protocol):
 
 
 def open_tf2_buffer(node: Node) -> TransformBuffer:
-    """A tf2 buffer that listens to /tf and /tf_static.
+    """A tf2 buffer that listens to /tf and /tf_static. It begins empty when the node's clock goes back.
 
     Raises:
         NoTransformError: tf2_ros is not installed.
@@ -45,11 +50,14 @@ def open_tf2_buffer(node: Node) -> TransformBuffer:
         raise NoTransformError(sentence) from error
     buffer = tf2_ros.Buffer()
     buffer.listener = tf2_ros.TransformListener(buffer, node)  # the buffer keeps it alive
+    # After a simulation or a bag began again, tf2 would take no transform until its time has come to the old ones.
+    back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+    buffer.jumps = node.get_clock().create_jump_callback(back, post_callback=lambda jump: buffer.clear())
     return buffer  # type: ignore[no-any-return]
 
 
 class Transforms:
-    """The node's transforms. Thread-safe; it listens to /tf only once a transform is wanted, or after `listen`."""
+    """The node's transforms. Thread-safe; it listens to /tf only once a transform is wanted, see `follow`."""
 
     def __init__(self, node: Node, open_buffer: Callable[[Node], TransformBuffer] = open_tf2_buffer) -> None:
         """Start without a buffer.
@@ -62,13 +70,10 @@ class Transforms:
         self._lock = threading.Lock()
         self._buffer: TransformBuffer | None = None
 
-    def listen(self) -> str:
-        """Begin to listen to /tf, if that is not done yet. Returns why that is impossible, in one sentence, or ""."""
-        try:
-            self._opened()
-        except NoTransformError as error:
-            return str(error)
-        return ""
+    def follow(self, parameters: LiveParameters) -> None:
+        """Listen to /tf as soon as target_frame is set, not from the first command on: its image is older."""
+        self._listen(parameters.current)
+        parameters.on_change(self._listen)
 
     def matrix(self, target: str, source: str, stamp: Time, timeout_s: float) -> NDArray[np.float64]:
         """The transform (4, 4) of points of the frame `source` to the frame `target`, at the image's stamp.
@@ -76,6 +81,7 @@ class Transforms:
         Raises:
             NoTransformError: It is not known within timeout_s seconds.
         """
+        first = self._buffer is None
         buffer = self._opened()
         try:
             found = buffer.lookup_transform(
@@ -86,8 +92,15 @@ class Transforms:
             reason = detail_of(str(error)).rstrip(".")  # it names the frames as well
             raise NoTransformError(
                 f"There is no transform from {quoted(source)} to {quoted(target)} at the image's stamp after"
-                f" {timeout_s:g} s (transform_timeout): {reason}."
+                f" {timeout_s:g} s (transform_timeout): {reason}.{_FIRST if first else ''}"
             ) from error
+
+    def _listen(self, parameters: NodeParameters) -> None:
+        try:
+            if parameters.target_frame:
+                self._opened()
+        except NoTransformError as error:
+            self._node.get_logger().warning(str(error))
 
     def _opened(self) -> TransformBuffer:
         with self._lock:

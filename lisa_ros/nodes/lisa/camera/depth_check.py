@@ -10,6 +10,7 @@ from lisa_ros.nodes.common.conversions import check_depth, size_of
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, FrameBuffer
 from lisa_ros.nodes.lisa.camera.serialized_messages import message_of
 from lisa_ros.segmentation.errors import ImageError
+from lisa_ros.segmentation.text import quoted
 from lisa_ros.spatial.camera_info import camera_from
 from lisa_ros.spatial.registration import OtherFrameError, Size, check_frame_id, same_aspect
 
@@ -90,7 +91,8 @@ class DepthCheck:
             return f"Depth cannot be used, and {_NO_POSITION}: {error}"
         except ValueError as error:
             return f"The camera_info cannot be used, and {_NO_POSITION}: {error}."
-        return _mismatch(size, depth_size, (camera.width, camera.height))
+        mismatch = _mismatch(size, depth_size, (camera.width, camera.height))
+        return mismatch or _of_another_camera(frame.header.frame_id, info.header.frame_id)
 
 
 def _mismatch(size: Size, of_depth: Size, of_info: Size) -> str:
@@ -107,3 +109,13 @@ def _mismatch(size: Size, of_depth: Size, of_info: Size) -> str:
             " Remap `camera_info` to the topic of the colour camera that `image` is from."
         )
     return ""
+
+
+def _of_another_camera(of_image: str, of_info: str) -> str:
+    """A sentence if the intrinsics are in another frame than the image. Some simulators name two for one camera."""
+    if not of_image or not of_info or of_image == of_info:
+        return ""
+    return (
+        f"The camera_info has frame_id {quoted(of_info)} and the image has {quoted(of_image)}: if it is of another"
+        " camera, 3-D positions are wrong. Remap `camera_info` to the topic of the colour camera that `image` is from."
+    )

@@ -35,6 +35,7 @@ def check(
     depth_every: int = 1,
     depth_from: int = 0,
     depth_frame: str = "",
+    info_frame: str = "",
     change: Any = lambda message: message,
     **fields: Any,
 ) -> DepthCheck:
@@ -43,7 +44,7 @@ def check(
     for at in range(0, 100 * count, 100):
         frames.add_image(to_image_message(np.zeros((12, 16, 3), np.uint8), "rgb8", header(at)))
         if info is not None:
-            frames.add_info(info_message(*info, header(at), **fields))
+            frames.add_info(info_message(*info, header(at, info_frame), **fields))
         if depth_ms is not None and at // 100 >= depth_from and at // 100 % depth_every == 0:
             message = metres_message(np.ones(depth[::-1], np.float32), header(at + depth_ms, depth_frame))
             frames.add_depth(change(message))
@@ -74,6 +75,13 @@ def test_intrinsics_that_are_missing_or_of_another_size() -> None:
     assert check(info=(32, 24), binning_x=2, binning_y=2).trouble() == ""
     part = RegionOfInterest(x_offset=3, y_offset=2, width=16, height=12)
     assert check(info=(32, 24), roi=part).trouble() == ""
+
+
+def test_intrinsics_of_another_camera_of_the_same_size() -> None:
+    """They were taken without a word, and every position was wrong."""
+    sentence = check(info_frame="camera_depth").trouble()
+    assert "The camera_info has frame_id 'camera_depth' and the image has 'camera'" in sentence
+    assert "Remap `camera_info`" in sentence and len(check(info_frame=10_000 * "x").trouble()) < 500
 
 
 def test_depth_and_intrinsics_that_cannot_be_used_are_named_before_any_command() -> None:
