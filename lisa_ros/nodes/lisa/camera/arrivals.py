@@ -26,6 +26,7 @@ class Arrivals:
         kind: str,
         publishers: Callable[[], Sequence[str]] = tuple,
         now_s: Callable[[], float] = time.monotonic,
+        refused: Callable[[], str] = str,
     ) -> None:
         """Start with nothing.
 
@@ -34,7 +35,9 @@ class Arrivals:
             kind: Its message type, for example "sensor_msgs/msg/Image".
             publishers: Returns the message type of every publisher of the topic.
             now_s: Returns monotonic seconds.
+            refused: Returns why the QoS of no publisher fits the subscription; empty: one's does.
         """
+        self._refused = refused
         self._topic, self._kind, self._publishers, self._now_s = topic, kind, publishers, now_s
         self._lock = threading.Lock()
         self._recent: list[tuple[float, int, int]] = []
@@ -79,12 +82,14 @@ class Arrivals:
             return math.inf if self._arrived_s is None else self._now_s() - self._arrived_s
 
     def missing(self) -> str:
-        """Why no image has arrived for a while: no publisher, one of another type, or images that were lost."""
+        """Why no image has arrived for a while: no publisher, one of another type or QoS, or images that were lost."""
         kinds = self._publishers()
         if not kinds:
             return "Nobody publishes there: start the camera, or remap `image` to its topic."
         if self._kind not in kinds:
             return f"The publisher there sends {kinds[0]}, not {self._kind}: check `image` and image_transport."
+        if refused := self._refused():
+            return f"The publisher there does not offer the QoS that the parameters qos_overrides demand ({refused})."
         count = f"{len(kinds)} publisher{'s' if len(kinds) > 1 else ''}"
         if not self.lost:
             return f"The topic has {count}, but no image of it arrives: it sends none, or they are lost. {ADVICE}"

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -62,7 +62,8 @@ class CameraTopics:
         compressed = parameters.image_transport == "compressed"
         topic = f"{topic}/compressed" if compressed else topic
         kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
-        self.arrivals = Arrivals(topic, kind, lambda: self._kinds_published(topic))
+        kinds_published = lambda: [one.topic_type for one in self._publishers(topic)]  # noqa: E731
+        self.arrivals = Arrivals(topic, kind, kinds_published, refused=self._refused)
         """Counts the images."""
         self._lost: LostMessages | None = None  # while the executor already takes the first image
         self._images = self._subscribe(
@@ -145,12 +146,20 @@ class CameraTopics:
     def _on_info(self, message: CameraInfo, information: Any) -> None:
         self._frames.add_info(message)
 
-    def _kinds_published(self, topic: str) -> list[str]:
-        """The message type of each publisher of a topic."""
+    def _publishers(self, topic: str) -> list[Any]:
+        """What the graph says of each publisher of a topic."""
         try:
-            return [one.topic_type for one in self._node.get_publishers_info_by_topic(topic)]
+            return list(self._node.get_publishers_info_by_topic(topic))
         except InvalidHandle:  # the node is being destroyed
             return []
+
+    def _refused(self) -> str:
+        """Why the QoS of no publisher of images fits the subscription's, in DDS's words; empty: one's does."""
+        demanded = self._images.qos_profile
+        checked = [qos_check_compatible(one.qos_profile, demanded) for one in self._publishers(self.image_topic)]
+        if any(found != QoSCompatibility.ERROR for found, _ in checked):
+            return ""
+        return next((reason.rstrip("; ") for _, reason in checked), "")
 
     def _subscribe(
         self,

@@ -2,8 +2,15 @@
 """Why images are missing: nobody publishes, another type is published, or they were lost on the way."""
 
 import pytest
+import rclpy
+from rclpy.parameter import Parameter
+from ros_harness import ros_context, talking_node, wait_until
+from sensor_msgs.msg import Image
 
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
+from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics, camera_qos
+from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 
 KIND = "sensor_msgs/msg/Image"
 
@@ -31,6 +38,23 @@ def test_which_of_the_reasons_it_is(published: list[str], lost: int, sentence: s
     arrivals.count_lost(lost)
     assert sentence in arrivals.missing()
     assert ("config/fastdds.xml" in arrivals.missing()) == (KIND in published)
+
+
+def test_a_camera_with_another_qos_than_the_overrides_demand_is_named() -> None:
+    """The advice was Fast DDS's profile, which changes nothing."""
+    with talking_node("camera") as camera, ros_context() as context:
+        demanded = Parameter("qos_overrides./image.subscription.reliability", value="reliable")
+        node = rclpy.create_node("subscriber", context=context, parameter_overrides=[demanded])
+        frames = FrameBuffer(lambda: 1, lambda: 0.0, lambda: 0.0)
+        topics = CameraTopics(node, frames, NodeParameters(use_depth=False), lambda count: None)
+        camera.create_publisher(Image, "/image", camera_qos(1))
+        wait_until(lambda: "Nobody" not in topics.arrivals.missing(), "the camera")
+        sentence = topics.arrivals.missing()
+        camera.create_publisher(Image, "/image", 1)
+        wait_until(lambda: "has 2 publishers" in topics.arrivals.missing(), "a camera whose QoS fits")
+        topics.close()
+        node.destroy_node()
+    assert "qos_overrides demand (ERROR: Best effort publisher and reliable subscription)." in sentence
 
 
 def test_newer_images_that_were_lost_are_named_once_the_image_is_old() -> None:
