@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -156,3 +157,10 @@ def test_messages_on_the_troubleshooting_page_are_those_of_the_nodes() -> None:
         "ROS could not start; check the arguments after --ros-args",
     ):
         assert part in page and part in sources, part
+
+
+def test_the_table_of_memory_is_what_its_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "tools" / "model_memory.py"), run_name="__main__")
+    rows = [line.lower() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == 6
+    assert [row for row in rows if row not in (DOCS / "models.md").read_text().lower()] == []

@@ -3,7 +3,7 @@
 
 tools/run python tools/model_memory.py
 
-The figures stand in docs/models.md.
+docs/models.md has the table; a test compares it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig
+from transformers import CLIPVisionConfig
 
-from lisa_ros.benchmark.shapes import CLIP_VIT_L_14, RANDOM_SHAPES, VOCABULARY
+from lisa_ros.benchmark.models import shape_configuration
+from lisa_ros.benchmark.shapes import CLIP_VIT_L_14, RANDOM_SHAPES
 from lisa_ros.models.common.weights.filling import quantized_layers
-from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 
 CONTEXT_TOKENS = 1000
@@ -24,8 +24,7 @@ CONTEXT_TOKENS = 1000
 
 def network(shape: str) -> LisaNetwork:
     """A network of a released shape on the meta device."""
-    language = LlamaConfig(**RANDOM_SHAPES[shape].language(VOCABULARY))
-    config = LisaConfig(language, "", CLIP_VIT_L_14["hidden_size"], -2, True, 256, {"[SEG]": 32_000})
+    config = shape_configuration(RANDOM_SHAPES[shape])
     with torch.device("meta"):
         return LisaNetwork(config, CLIPVisionConfig(**CLIP_VIT_L_14), RANDOM_SHAPES[shape].sam)
 

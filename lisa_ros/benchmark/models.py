@@ -125,7 +125,7 @@ def random_lisa(name: str, options: LoadOptions) -> ScriptedLisa:
     if options.quantization == "auto":
         options = dataclasses.replace(options, quantization="none")
     where = placement(f"{name}, random weights", options, choose_device(options.device))
-    config = _configuration(RANDOM_SHAPES[name])
+    config = shape_configuration(RANDOM_SHAPES[name])
     network = random_network(RANDOM_SHAPES[name], config, where)
     tokenizer = LisaTokenizer(embedded_checkpoint() / "tokenizer.model", config.added_tokens)
     lisa = lisa_of(ScriptedLisa, network, config, tokenizer, _clip_preprocessing(), where)
@@ -142,7 +142,8 @@ def random_network(shape: Shape, config: LisaConfig, where: Placement) -> LisaNe
     return ready(network, config, where)
 
 
-def _configuration(shape: Shape) -> LisaConfig:
+def shape_configuration(shape: Shape) -> LisaConfig:
+    """The description of a checkpoint of these sizes."""
     return LisaConfig(
         language=LlamaConfig(**shape.language(VOCABULARY), bos_token_id=1, eos_token_id=2, pad_token_id=0),
         vision_tower="",
