@@ -63,12 +63,15 @@ class Instances:
             DataError: an annotation lacks image_id or category_id, or there is no such category.
         """
         for number, annotation in self._annotations.items():
+            image, category = annotation.get("image_id"), annotation.get("category_id")
             try:
-                yield number, int(annotation["image_id"]), self._categories[annotation["category_id"]]
+                found = number, int(image), self._categories[category]
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(
-                    f"{self.file}: annotation {number} has no image_id, or no category of the file ({error!r})"
+                    f"{self.file}: annotation {number} has image_id {shown(image)} and category_id {shown(category)}; "
+                    "the number of an image and the id of one of the categories are expected"
                 ) from error
+            yield found
 
     def keep(self, annotations: Iterable[int]) -> None:
         """Forgets all other annotations."""
@@ -84,10 +87,14 @@ class Instances:
         if number not in self._images:
             raise DataError(f"{self.file} has no image {number}")
         image = self._images[number]
+        name, height, width = (image.get(key) for key in ("file_name", "height", "width"))
         try:
-            found = CocoImage(_text(image["file_name"]), (int(image["height"]), int(image["width"])))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"{self.file}: image {number} lacks file_name, height or width ({error!r})") from error
+            found = CocoImage(_text(name), (int(height), int(width)))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"{self.file}: image {number} has file_name {shown(name)}, height {shown(height)} and width "
+                f"{shown(width)}; a text and two whole numbers are expected"
+            ) from error
         height, width = found.size
         if height < 1 or width < 1 or height * width > _MAX_PIXELS:
             raise DataError(

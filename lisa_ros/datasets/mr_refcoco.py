@@ -19,7 +19,7 @@ from typing import Any
 
 from lisa_ros.datasets.files import first_file, first_folder, read_json_file
 from lisa_ros.datasets.instances import Instances
-from lisa_ros.datasets.samples import DataError, Round, Sample, Truth
+from lisa_ros.datasets.samples import DataError, Round, Sample, Truth, shown
 
 _PLACEHOLDER = re.compile(r"\[(IMAGE256|MASK-ENCODE|BOX-ENCODE|MASK-DECODE):([^\]]*)\]")
 
@@ -111,7 +111,7 @@ def _sample(index: int, entry: Any, file: Path, images: Path, lookup: Lookup) ->
     try:
         rounds, image = _dialogue(entry, lookup)
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if isinstance(error, DataError) else f"it is not in SegLLM's format ({error!r})"
+        reason = str(error) if isinstance(error, DataError) else f"it is not in SegLLM's format: {shown(entry)}"
         return Sample(name, images, problem=f"{file}: dialogue {index}: {reason}")
     return Sample(name, find_image(images, image), rounds, dialogue=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lisa_ros.datasets.files import first_file, first_folder, read_json_file, read_plain_pickle
 from lisa_ros.datasets.instances import Instances
-from lisa_ros.datasets.samples import DataError, Round, Sample
+from lisa_ros.datasets.samples import DataError, Round, Sample, shown
 from lisa_ros.segmentation.text import without_surrogates
 
 NAMES = ("refcoco", "refcoco+", "refcocog", "grefcoco")
@@ -141,7 +141,8 @@ def _read_references(home: Path, name: str, partition: str) -> Iterator[_Referen
             yield _reference(reference)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(
-                f"{file}: reference {i} lacks image_id, ann_id, split or sentences with 'sent' ({error!r})"
+                f"{file}: reference {i} is {shown(reference)}; image_id, ann_id, split and sentences with 'sent' are "
+                "expected"
             ) from error
 
 

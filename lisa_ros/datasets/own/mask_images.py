@@ -25,7 +25,7 @@ from PIL import Image
 from lisa_ros.datasets.files import image_files, read_json_file
 from lisa_ros.datasets.own.texts import Texts, rounds_of
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, Truth
-from lisa_ros.segmentation.files.image_files import read_image
+from lisa_ros.segmentation.files.image_files import read_pixels
 
 _BACKGROUND = ("background", "_background_")
 _SUFFIX = "_mask"
@@ -126,6 +126,8 @@ def _present(file: Path, labels: Mapping[Key, str]) -> list[tuple[Key, str]]:
     found: set[Key]
     if in_colour:
         found = {(int(r), int(g), int(b)) for r, g, b in np.unique(pixels.reshape(-1, 3), axis=0)}
+    elif pixels.ndim == 3:
+        raise DataError(f"{file} is in colour, but its labels are numbers; save it in grey, or add a labelmap.txt")
     else:
         found = {int(value) for value in np.unique(pixels)}
     unknown = found - labels.keys() - {0, IGNORE, (0, 0, 0)}
@@ -134,20 +136,32 @@ def _present(file: Path, labels: Mapping[Key, str]) -> list[tuple[Key, str]]:
     return [(key, label) for key, label in labels.items() if key in found and label.lower() not in _BACKGROUND]
 
 
-def _read(file: Path, *, in_colour: bool) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB in colour, else (H, W) values: of a palette image its indices."""
+def _read(file: Path, *, in_colour: bool) -> NDArray[Any]:
+    """(H, W, 3) RGB uint8 in colour, else (H, W) values: of a palette image its indices.
+
+    Without `in_colour`, an image whose channels differ is (H, W, 3) nevertheless.
+    """
     try:
         with Image.open(file) as image:
-            if in_colour:
-                return np.asarray(image.convert("RGB"))
-            if image.mode in ("P", "L", "1", "I;16", "I"):
+            if not in_colour and image.mode in ("P", "L", "1", "I;16", "I"):
                 return np.asarray(image if image.mode != "1" else image.convert("L"))
-        pixels = read_image(file)
+        pixels = read_pixels(file)
     except Exception as error:  # Pillow has several for damaged files, and one for those that claim too many pixels
         raise DataError(f"{file} cannot be read as a mask: {error}") from error
-    if (pixels != pixels[:, :, :1]).any():
-        return pixels
-    return np.asarray(pixels[:, :, 0], dtype=np.uint8)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{file} has pixels of {pixels.dtype}; those of a mask have 8 or 16 bits")
+    if in_colour:
+        return _of_8_bits(file, pixels)
+    return pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, 0]
+
+
+def _of_8_bits(file: Path, colours: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colours as labelmap.txt has them; a DataError where different ones of 16 bits would become the same."""
+    if colours.dtype == np.uint16:
+        if (colours % 257).any():
+            raise DataError(f"{file} has colours of 16 bits, labelmap.txt of 8; save it with 8 bits for each channel")
+        colours = colours // 257
+    return colours.astype(np.uint8)
 
 
 def _labels(folder: Path, masks: Path) -> dict[Key, str]:

@@ -27,15 +27,22 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(_decoded(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
+def read_pixels(file: Path) -> NDArray[Any]:
+    """As read_image, in the depth of the file: RGB uint8, uint16, float32 ... (H, W, 3), of a grey PFM file (H, W).
+
+    Of 16 bits, read_image drops the lower 8, in which small numbers of objects stand.
+    """
+    pixels = _decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return pixels[:, :, ::-1] if pixels.ndim == 3 else pixels
+
+
 def read_mask(file: Path) -> Mask:
     """Read a mask file, (H, W): every pixel that is not black belongs to the object.
 
     Raises:
         ValueError: See read_image.
     """
-    # With its own depth: of 16 bits, OpenCV would drop the lower 8, in which small numbers of objects stand.
-    pixels = _decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    # Of a grey PFM file, OpenCV then makes one channel.
+    pixels = read_pixels(file)
     return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels, dtype=np.bool_)
 
 
