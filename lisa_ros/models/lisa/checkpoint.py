@@ -13,7 +13,12 @@ import torch
 from transformers import CLIPVisionConfig
 
 from lisa_ros.models.common.checkpoints.opening import Placement, empty_network, frozen, place, warmed_up
-from lisa_ros.models.common.checkpoints.vision_tower import find_vision_tower, read_vision_config, vision_faults
+from lisa_ros.models.common.checkpoints.vision_tower import (
+    find_vision_tower,
+    has_layer,
+    read_vision_config,
+    vision_faults,
+)
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.options import LoadOptions
@@ -172,19 +177,16 @@ def _check_parts(
     folder: Path, config: LisaConfig, vision: CLIPVisionConfig, sam: SamSizes, clip: ClipPreprocessing
 ) -> None:
     """Raises a CheckpointError where two parts, each correct by itself, do not fit together."""
-    faults = vision_faults(config.vision_width, vision, clip)
+    faults = vision_faults(config.vision_width, config.select_layer, vision, clip)
     if config.out_dim != sam.prompt_width:
         faults.append(f"out_dim is {config.out_dim}, but SAM's prompts are {sam.prompt_width} wide")
-    if not -vision.num_hidden_layers - 1 <= config.select_layer <= vision.num_hidden_layers:
-        faults.append(
-            f"mm_vision_select_layer is {config.select_layer}, but CLIP has {vision.num_hidden_layers} layers"
-        )
     patches = config.object_patches
     if patches is not None and clip.crops:
         faults.append(f"{OBJECT_PATCHES} needs a CLIP that is given whole images, and do_center_crop is true")
-    deepest = vision.num_hidden_layers
-    if patches is not None and not all(-deepest - 1 <= layer <= deepest for layer in patches.layers):
-        faults.append(f"{OBJECT_PATCHES} has the layers {list(patches.layers)}, but CLIP has {deepest} layers")
+    if patches is not None and not all(has_layer(vision, layer) for layer in patches.layers):
+        faults.append(
+            f"{OBJECT_PATCHES} has the layers {list(patches.layers)}, but CLIP has {vision.num_hidden_layers} layers"
+        )
     if faults:
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
 

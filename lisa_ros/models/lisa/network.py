@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
 
+from lisa_ros.models.common.checkpoints.vision_tower import clip_states
 from lisa_ros.models.common.tokenizer import IMAGE_TOKEN_INDEX
 from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.sam.network import SamSizes, build_sam
@@ -73,14 +74,9 @@ class LisaNetwork(nn.Module):
         Returns:
             (B, patches, len(layers) * vision width).
         """
-        tower = self.vision_tower
-        count = len(tower.encoder.layers) + 1
-        numbers = [layer % count for layer in layers]
-        states = [tower.pre_layrnorm(tower.embeddings(pixels.to(self.device, self.dtype)))]
-        for layer in tower.encoder.layers[: max(numbers)]:  # those after it would be computed for nothing
-            states.append(layer(states[-1], None))
+        states = clip_states(self.vision_tower, pixels.to(self.device, self.dtype), layers)
         # Without the class token, as upstream.
-        return torch.cat([states[number][:, 1:] for number in numbers], dim=-1)
+        return torch.cat([state[:, 1:] for state in states], dim=-1)
 
     def sam_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """An image as the mask decoder's input.

@@ -82,7 +82,7 @@ def plan_network(folder: Path, config: SegllmConfig, clip: ClipPreprocessing) ->
     weights = WeightFiles(folder)
     stored = weights.shapes()
     vision, sizes = read_vision_config(clip.folder), read_sizes(stored)
-    if faults := vision_faults(config.vision_width, vision, clip):
+    if faults := vision_faults(config.vision_width, config.select_layer, vision, clip):
         raise CheckpointError(f"the parts of {folder} do not fit together: {'; '.join(faults)}")
     network = build_network(folder, config, vision, sizes)
     rename, left_over = sorted_out(stored, needed_shapes(network, config.stored))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaModel
 
+from lisa_ros.models.common.checkpoints.vision_tower import clip_states
 from lisa_ros.models.segllm.configuration import SegllmConfig
 from lisa_ros.models.segllm.hipie.network import Hipie, HipieSizes
 
@@ -73,9 +74,7 @@ class SegllmNetwork(nn.Module):
 
     def _clip(self, pixels: torch.Tensor) -> torch.Tensor:
         """(1, 1 + patches, width): the class token, and the patches."""
-        out = self.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        features: torch.Tensor = out.hidden_states[self._select_layer]
-        return features
+        return clip_states(self.vision_tower, pixels.to(self.device, self.dtype), (self._select_layer,))[0]
 
     def embed(self, ids: torch.Tensor, visual_tokens: torch.Tensor) -> torch.Tensor:
         """LLaMA's input: token embeddings, to which features are *added* at `<video>`.

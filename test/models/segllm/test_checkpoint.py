@@ -131,14 +131,33 @@ def test_unknown_tensors_are_reported(golden_segllm: Path, tmp_path: Path, caplo
     assert "1 unknown tensors: model.novel.weight" in caplog.text
 
 
-@pytest.mark.parametrize(("field", "value"), [("segmentator", "sam"), ("mm_projector_type", "linear")])
-def test_another_segllm_is_refused(golden_segllm: Path, tmp_path: Path, field: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"), [("segmentator", "sam"), ("mm_projector_type", "linear"), ("mm_vision_select_layer", -9)]
+)
+def test_another_segllm_is_refused(golden_segllm: Path, tmp_path: Path, field: str, value: object) -> None:
     folder = Path(shutil.copytree(golden_segllm, tmp_path / "f", ignore=shutil.ignore_patterns("golden")))
     config = json.loads((folder / "config.json").read_text()) | {field: value}
     (folder / "config.json").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=f"{field} is '{value}'"):
+    with pytest.raises(CheckpointError, match=f"{field} is {value!r}"):
         load_segllm(folder, FP32)
+
+
+def test_layers_of_clip_behind_the_one_that_is_read_are_not_computed(whole: Segllm) -> None:
+    network, computed = whole.network, list[int]()
+    layers = network.vision_tower.encoder.layers
+    hooks = [
+        layer.register_forward_hook(lambda *_, number=number: computed.append(number))
+        for number, layer in enumerate(layers, start=1)
+    ]
+    pixels = torch.randn(1, 3, *(network.vision_tower.config.image_size,) * 2)
+    with torch.inference_mode():
+        found = network._clip(pixels)
+        wanted, *_ = network.vision_tower(pixels, output_hidden_states=True).hidden_states[-2:]
+    for hook in hooks:
+        hook.remove()
+    torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+    assert computed == [*range(1, len(layers)), *range(1, len(layers) + 1)]
 
 
 def test_fusion_scales(whole: Segllm, golden_segllm: Path, tmp_path: Path) -> None:

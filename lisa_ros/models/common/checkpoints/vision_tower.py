@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds and checks the CLIP folder that a checkpoint names."""
+"""The CLIP that a checkpoint names: finds and checks its folder, and computes the layers that are read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from transformers import CLIPVisionConfig
 
 from lisa_ros.models.common.checkpoints.hub import VISION_TOWER_FILES, find_folder
@@ -52,8 +55,15 @@ def read_vision_config(clip_folder: Path) -> CLIPVisionConfig:
         raise CheckpointError(f"{clip_folder}/config.json has a value that no CLIP has: {error}") from error
 
 
-def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing) -> list[str]:
-    """What is wrong with a CLIP whose features should be `width` wide; one clause for each fault."""
+def vision_faults(width: int, layer: int, vision: CLIPVisionConfig, clip: ClipPreprocessing) -> list[str]:
+    """What is wrong with a CLIP, one clause for each fault.
+
+    Args:
+        width: of its features, as config.json has it.
+        layer: the one that is read, as in clip_states.
+        vision: its sizes.
+        clip: its preprocessing.
+    """
     faults = []
     if vision.hidden_size != width:
         faults.append(
@@ -64,4 +74,30 @@ def vision_faults(width: int, vision: CLIPVisionConfig, clip: ClipPreprocessing)
             f"CLIP in {clip.folder} takes images of {vision.image_size} pixels, but its"
             f" preprocessor_config.json makes them {clip.size}"
         )
+    if not has_layer(vision, layer):
+        faults.append(f"mm_vision_select_layer is {layer}, but CLIP has {vision.num_hidden_layers} layers")
     return faults
+
+
+def has_layer(vision: CLIPVisionConfig, layer: int) -> bool:
+    """Whether CLIP has a layer, numbered as in clip_states."""
+    return -vision.num_hidden_layers - 1 <= layer <= vision.num_hidden_layers
+
+
+def clip_states(tower: Any, pixels: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
+    """What some of CLIP's layers put out; the layers after the last of them are not computed.
+
+    Args:
+        tower: transformers' CLIPVisionModel.
+        pixels: (B, 3, h, w) from ClipPreprocessing, on the tower's device and in its data type.
+        layers: 0: the embeddings, -1: the last layer.
+
+    Returns:
+        for each of `layers` (B, 1 + patches, width): the class token, and the patches.
+    """
+    count = len(tower.encoder.layers) + 1
+    numbers = [layer % count for layer in layers]
+    states = [tower.pre_layrnorm(tower.embeddings(pixels))]
+    for layer in tower.encoder.layers[: max(numbers)]:
+        states.append(layer(states[-1], None))
+    return [states[number] for number in numbers]
