@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import importlib
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,7 @@ class Voices:
         """What our recogniser heard from an operator."""
         if self._messages is None:
             return
-        voice = _NO_LETTERS.sub("_", operator)
-        voice = f"_{voice}" if voice[0].isdigit() else voice  # no part of a topic begins with a digit
+        voice = _voice_of(operator)
         if voice not in self._ours:
             topic = f"/humans/voices/{voice}/speech"
             self._ours[voice] = self._node.create_publisher(self._messages.LiveSpeech, topic, 10)
@@ -82,6 +82,13 @@ class Voices:
                 self._on_text(voice, Recognition(message.final.strip(), confidence))
 
         return take
+
+
+def _voice_of(operator: str) -> str:
+    """An operator's id as a part of a topic's name; what cannot stand there is replaced, and a checksum follows."""
+    name = _NO_LETTERS.sub("_", operator)
+    name = f"_{name}" if name[0].isdigit() else name  # no part of a topic begins with a digit
+    return name if name == operator else f"{name}_{zlib.crc32(operator.encode()):08x}"
 
 
 def subscribe_audio_common(
