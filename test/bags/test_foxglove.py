@@ -77,6 +77,13 @@ def test_the_scene_has_boxes_and_grips_of_the_newest_answer_alone(bag: Path) -> 
     assert entity.frame_id == answer.header.frame_id
     assert vars(entity.cubes[0].pose.position) == vars(found.box_centre)
     assert entity.cubes[0].size.x == pytest.approx(found.box_size.x)
+    # The same box, ball and label as the markers for RViz.
+    _, box, ball, label, *_ = messages(bag, "markers")[0].markers
+    assert (box.ns, ball.ns, label.ns) == ("box", "centroid", "label")
+    for drawn, marker in ((entity.cubes[0], box), (entity.spheres[0], ball)):
+        assert vars(drawn.size) == vars(marker.scale) and vars(drawn.pose.position) == vars(marker.pose.position)
+    assert entity.texts[0].font_size == label.scale.z
+    assert vars(entity.texts[0].pose.position) == vars(label.pose.position)
     # Along its x axis, the arrow ends at the grip and has the grip's approach direction.
     arrow, grip = entity.arrows[0], found.grip.pose
     length = arrow.shaft_length + arrow.head_length

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from lisa_ros.bags.answering import BagAnswer
-from lisa_ros.bags.outputs.parts import point, pose, quaternion, xyz
+from lisa_ros.bags.outputs.parts import point, quaternion, xyz
 from lisa_ros.bags.types import constant, make
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.lettering import colour_of
@@ -21,12 +21,12 @@ from lisa_ros.segmentation.text import number_symbol
 from lisa_ros.spatial.box import IMAGE_UP
 from lisa_ros.spatial.grips.grip import Grip
 from lisa_ros.spatial.locating import Located
+from lisa_ros.spatial.markers import MarkerShape, markers_of
 from lisa_ros.spatial.rotation import quaternion as quaternion_of
 from lisa_ros.spatial.rotation import rotation_of
 
 _POINTS, _DELETION = "foxglove_msgs/msg/PointsAnnotation", "foxglove_msgs/msg/SceneEntityDeletion"
 _LINE_PX, _DOT_PX, _TEXT_PX = 3.0, 9.0, 18.0
-_DOT_M, _TEXT_M = 0.012, 0.03
 _ARROW_M = (0.06, 0.006, 0.02, 0.014)
 """Of a grip: length and diameter of its shaft and of its head."""
 _SIMPLER_PX = 1.0
@@ -108,10 +108,8 @@ def _scene(answer: BagAnswer, message: Any) -> Any:
 
 
 def _entity(number: int, located: Located, grip: Any, name: str, header: Any) -> Any:
-    box, colour = located.box, _colour(number)
-    size = make("geometry_msgs/msg/Vector3", **xyz([max(1e-3, side) for side in box.size_m]))
-    dot = make("geometry_msgs/msg/Vector3", **xyz((_DOT_M,) * 3))
-    above = _placed(box.beyond(IMAGE_UP, _TEXT_M), (0, 0, 0, 1))
+    box, dot, label = markers_of(located, f"{number_symbol(number)} {name}", IMAGE_UP)
+    colour = _colour(number)
     return make(
         "foxglove_msgs/msg/SceneEntity",
         timestamp=header.stamp,
@@ -120,20 +118,27 @@ def _entity(number: int, located: Located, grip: Any, name: str, header: Any) ->
         cubes=[
             make(
                 "foxglove_msgs/msg/CubePrimitive",
-                pose=_placed(box.centre_m, box.orientation),
-                size=size,
+                pose=_placed(box.position_m, box.orientation),
+                size=_size(box),
                 color=_colour(number, 0.35),
             )
         ],
-        spheres=[make("foxglove_msgs/msg/SpherePrimitive", pose=pose(located), size=dot, color=colour)],
+        spheres=[
+            make(
+                "foxglove_msgs/msg/SpherePrimitive",
+                pose=_placed(dot.position_m, dot.orientation),
+                size=_size(dot),
+                color=colour,
+            )
+        ],
         texts=[
             make(
                 "foxglove_msgs/msg/TextPrimitive",
-                pose=above,
+                pose=_placed(label.position_m, label.orientation),
                 billboard=True,
-                font_size=_TEXT_M,
-                color=_rgba(1.0, 1.0, 1.0, 1.0),
-                text=f"{number_symbol(number)} {name}",
+                font_size=label.scale_m[2],
+                color=_rgba(*label.rgba),
+                text=label.text,
             )
         ],
         arrows=[_arrow(grip, colour)] if isinstance(grip, Grip) else [],
@@ -148,6 +153,10 @@ def _arrow(grip: Grip, colour: Any) -> Any:
     sizes = dict(zip(names, _ARROW_M, strict=True))
     turned = quaternion_of(axes @ _X_TO_Z)
     return make("foxglove_msgs/msg/ArrowPrimitive", pose=_placed(begin, turned), color=colour, **sizes)
+
+
+def _size(shape: MarkerShape) -> Any:
+    return make("geometry_msgs/msg/Vector3", **xyz(shape.scale_m))
 
 
 def _placed(position: Any, orientation: Any) -> Any:
