@@ -127,11 +127,13 @@ class Conversation:
             self._exchanges[exchange.id] = exchange
             while len(self._exchanges) > _MOST_EXCHANGES:
                 self._exchanges.popitem(last=False)
-        self._leave_out_masks()
+        left_out = self._leave_out_masks()
         if exchange.turn:
             self._before_reset = []  # the node restores a dialogue only until the next turn
             self._number_anew_from(exchange)
         self.notify({"type": "exchange", "exchange": exchange.json()})
+        if left_out:
+            self.notify({"type": "masks_left_out", "objects": left_out})
 
     def _number_anew_from(self, exchange: Exchange) -> None:
         """Takes the numbers of turns that the node has forgotten, by a restart or a reset elsewhere: it counts anew.
@@ -174,13 +176,20 @@ class Conversation:
         self._leave_out_masks()
         self.notify(self.snapshot())
 
-    def _leave_out_masks(self) -> None:
-        """Drops masks beyond MOST_RUNS, those of the oldest exchanges first; a page says which objects have none."""
-        room = MOST_RUNS
-        for found in (one for exchange in reversed(self._exchanges.values()) for one in exchange.objects):
-            if len(found["runs"]) > room:
-                found["runs"], found["mask_left_out"] = [], True
-            room -= len(found["runs"])
+    def _leave_out_masks(self) -> list[tuple[str, int]]:
+        """Drops masks beyond MOST_RUNS, those of the oldest exchanges first; a page says which objects have none.
+
+        Returns:
+            the exchange's id and the index in its objects, for each mask that was dropped.
+        """
+        room, left_out = MOST_RUNS, []
+        for exchange in reversed(self._exchanges.values()):
+            for index, found in enumerate(exchange.objects):
+                if len(found["runs"]) > room:
+                    found["runs"], found["mask_left_out"] = [], True
+                    left_out.append((exchange.id, index))
+                room -= len(found["runs"])
+        return left_out
 
     def reset(self) -> None:
         """The dialogue was reset."""

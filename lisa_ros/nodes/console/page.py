@@ -32,8 +32,8 @@ itself."""
 _WIDTHS = (160, 3840)
 _PART = 2**14
 LAST, MORE = b"\0", b"\1"
-"""A file is sent in parts of `_PART` bytes. The byte before each part says whether more follow. So a page on a slow
-link receives something all the time, and does not take the connection for dead."""
+"""A file, or a longer message, is sent in parts of `_PART` bytes. The byte before each part says whether more follow.
+So a page on a slow link receives something all the time, and does not take the connection for dead."""
 
 
 class PageError(LisaError):
@@ -283,8 +283,9 @@ class Page:
             await self._socket.send_bytes(mark + data[start : start + _PART])
 
 
-def _compact(message: dict[str, Any]) -> str:
-    return json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+def _compact(message: dict[str, Any]) -> str | bytes:
+    text = json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text if len(text) <= _PART else packed({"kind": "message"}, text.encode())
 
 
 def packed(header: dict[str, Any], file: bytes) -> bytes:

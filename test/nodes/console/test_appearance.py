@@ -7,6 +7,7 @@ The messages are made here, as a console would send them, so that every state ca
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ from console_page import console
 from paths import ROOT
 from playwright.sync_api import Browser, Page, WebSocketRoute
 
-from lisa_ros.nodes.console.page import LAST, packed
+from lisa_ros.nodes.console.page import LAST, MORE, packed
 
 WIDTH, HEIGHT = 640, 480
 FRAME = bytes(cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1])
@@ -29,6 +30,23 @@ CAMERA = {"state": "ok", "age_s": 0.1, "trouble": "", "topic": "/image"}
 Show = Callable[..., Page]
 
 
+@dataclass
+class Server:
+    """The connections of all pages, oldest first; it closes so many of the next ones at their hello."""
+
+    sockets: list[WebSocketRoute] = field(default_factory=list)
+    closes: int = 0
+
+    def send(self, **message: Any) -> None:
+        """Sends the newest connection a message."""
+        self.sockets[-1].send(json.dumps(message))
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with console() as address:
@@ -36,14 +54,16 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def show(browser: Browser, address: str) -> Iterator[Show]:
+def show(browser: Browser, address: str, server: Server) -> Iterator[Show]:
     """Opens a page of a size, and sends it a dialogue, a state and further messages."""
     contexts = []
 
     def opened(width: int, height: int, exchanges: list[dict[str, Any]], *more: dict[str, Any], **changed: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, locale="en")
+        touch = changed.pop("touch", False)
+        context = browser.new_context(viewport={"width": width, "height": height}, locale="en", has_touch=touch)
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script("window.setInterval = () => 0")  # no heartbeat comes here
         cameras = changed.pop("cameras", [""])
         operator = changed.pop("operator", "ann")
         welcome = {"type": "welcome", "operator": operator, "camera": cameras[0], "cameras": cameras}
@@ -52,12 +72,18 @@ def show(browser: Browser, address: str) -> Iterator[Show]:
 
         def answer(socket: WebSocketRoute, text: str) -> None:
             if json.loads(text)["type"] == "hello":
+                server.sockets.append(socket)
+                if server.closes:
+                    server.closes -= 1
+                    socket.close()
+                    return
                 for message in (welcome, state, dialogue, *more):
                     socket.send(json.dumps(message))
                 socket.send(LAST + packed({"kind": "live", "stamp": [1, 0], "size": [WIDTH, HEIGHT]}, FRAME))
 
         page.route_web_socket(
-            re.compile("/page$"), lambda socket: socket.on_message(lambda text: answer(socket, str(text)))
+            re.compile("/page$"),
+            lambda socket: socket.on_message(lambda text: isinstance(text, str) and answer(socket, text)),
         )
         page.goto(address)
         page.wait_for_selector("body[data-node]")
@@ -157,6 +183,174 @@ def test_a_mask_that_is_left_out_is_said(show: Show) -> None:
     names = page.locator("#objects tr td:first-of-type").all_inner_texts()
     assert names == ["the blue bottle", "the leaves (without its mask)"]
     assert "Masks left out, because they are too large for this page: 1." in page.inner_text("#log")
+
+
+def drawn(page: Page, masks: int) -> None:
+    """Waits until so many masks are drawn."""
+    page.wait_for_function(
+        "(masks) => JSON.parse(document.getElementById('view').dataset.drawn).masks === masks", arg=masks
+    )
+
+
+def test_masks_that_the_console_drops_are_dropped_by_an_open_page(show: Show, server: Server) -> None:
+    page = show(1280, 800, [exchange(1, "two mugs", "Both.", found(1), found(2)), exchange(2, "it", "", found(1))])
+    page.click("#log li:first-child [data-action=show]")
+    box = page.locator("#view").bounding_box()
+    assert box is not None
+
+    def tap() -> str:
+        page.keyboard.press("Escape")
+        page.mouse.click(box["x"] + 130.5 / WIDTH * box["width"], box["y"] + 0.5 / HEIGHT * box["height"])
+        return page.inner_text("#chips").strip()
+
+    assert tap().startswith("turn 1")
+    server.send(type="masks_left_out", objects=[["e1", 0], ["gone", 0]])
+    page.wait_for_selector("#objects:has-text('(without its mask)')")
+    assert tap().startswith("point")
+    assert "Masks left out, because they are too large for this page: 1." in page.inner_text("#log li:first-child")
+    assert page.locator("#log li").count() == 2
+
+
+def test_an_answer_that_went_on_behind_the_live_view_is_shown_as_it_became(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    part = {**exchange(1, "two mugs", "Bo", found(1)), "state": "answering", "turn": 0}
+    server.send(type="exchange", exchange=part)
+    drawn(page, 1)
+    page.click("#live")
+    server.send(type="exchange", exchange=exchange(1, "two mugs", "Both.", found(1), found(2)))
+    page.wait_for_selector("#log li[data-state=done]")
+    page.click("#answer")
+    drawn(page, 2)
+    assert page.locator("#objects button:enabled").count() == 2
+    server.send(type="dialogue", operator="ann", exchanges=[], can_undo_reset=False)
+    page.wait_for_selector("#answer:disabled")
+    assert page.get_attribute("#live", "aria-pressed") == "true"
+
+
+def test_parts_of_an_answer_disturb_neither_a_finger_nor_the_focus(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    part = {**exchange(1, "a mug", "It", found(1)), "state": "answering"}
+    server.send(type="exchange", exchange=part)
+    drawn(page, 1)
+    page.mouse.move(*middle(page, "#view"))
+    page.mouse.down()
+    server.send(type="exchange", exchange={**part, "answer": "It is"})
+    page.wait_for_selector("#log li:has-text('It is')")
+    page.mouse.up()
+    assert "point (320, 240)" in page.inner_text("#chips")
+    page.focus("#objects button")
+    server.send(type="exchange", exchange={**exchange(2, "the next", ""), "state": "sent"})
+    page.wait_for_selector("#log li:has-text('the next')")
+    assert page.evaluate("() => document.activeElement.closest('#objects') !== null")
+
+
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_long_message_comes_in_parts_as_a_file_does(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    message = {"type": "dialogue", "operator": "ann", "exchanges": [exchange(1, "ä" * 9000, ARABIC)]}
+    whole = packed({"kind": "message"}, json.dumps({**message, "can_undo_reset": True}).encode())
+    server.sockets[-1].send(MORE + whole[:1000])
+    server.sockets[-1].send(LAST + whole[1000:])
+    page.wait_for_selector("#log .asked:has-text('äää')")
+    assert ARABIC in page.inner_text("#log") and page.is_visible("#undo")
+
+
+def test_a_command_of_a_lost_connection_comes_back_though_the_next_one_is_lost_too(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    page.fill("#text", "what is this?")
+    page.press("#text", "Enter")
+    assert page.input_value("#text") == ""
+    server.closes = 1
+    server.sockets[-1].close()
+    page.wait_for_selector("#alarm:has-text('The connection was lost while a command was sent')")
+    assert len(server.sockets) == 3 and page.input_value("#text") == "what is this?"
+
+
+FALSE_MICROPHONE = """() => { navigator.mediaDevices.getUserMedia = async () => {
+  window.heard = new AudioContext().createMediaStreamDestination().stream;
+  return window.heard;
+}; }"""
+IS_RECORDING = "() => document.getElementById('talk').dataset.state === 'speaking'"
+IS_CLOSED = """() => document.getElementById('talk').dataset.state === 'idle'
+  && heard.getTracks().every((track) => track.readyState === "ended")"""
+
+
+def test_a_microphone_is_closed_when_nobody_hears_it_any_more(show: Show, server: Server) -> None:
+    page = show(1280, 800, [], speech=True)
+    page.evaluate(FALSE_MICROPHONE)
+    for lose in (
+        lambda: server.send(type="state", node=NODE, camera=CAMERA, speech=False),
+        lambda: server.sockets[-1].close(),
+    ):
+        page.wait_for_selector("#talk:enabled")
+        page.focus("#talk")
+        page.keyboard.down("Enter")
+        page.wait_for_function(IS_RECORDING)
+        lose()
+        page.wait_for_function(IS_CLOSED)
+        page.keyboard.up("Enter")
+        server.send(type="state", node=NODE, camera=CAMERA, speech=True)
+
+
+SHORT_PRESS_OF_A_SLOW_BROWSER = """() => {
+  const [down, up] = ["keydown", "keyup"].map((type) => new KeyboardEvent(type, { key: "Enter", bubbles: true }));
+  const talk = document.getElementById("talk");
+  talk.dispatchEvent(down);
+  const until = performance.now() + 600;
+  while (performance.now() < until);
+  talk.dispatchEvent(up);
+}"""
+
+
+def test_a_short_press_is_short_though_the_browser_is_slow_to_open_the_microphone(show: Show) -> None:
+    page = show(1280, 800, [], speech=True)
+    page.evaluate(FALSE_MICROPHONE)
+    page.click("#view")  # browsers let a page have sound only after it was used
+    page.focus("#talk")
+    page.evaluate(SHORT_PRESS_OF_A_SLOW_BROWSER)
+    page.wait_for_function(IS_RECORDING)
+
+
+def touch(page: Page, kind: str, *points: tuple[float, float]) -> None:
+    fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+    page.touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})  # type: ignore[attr-defined]
+
+
+def test_a_finger_that_moves_on_the_talk_button_does_not_end_the_recording(show: Show) -> None:
+    page = show(360, 740, [exchange(1, "a mug", "It is there.", found(1))], speech=True, touch=True)
+    page.touches = page.context.new_cdp_session(page)  # type: ignore[attr-defined]
+    page.evaluate(FALSE_MICROPHONE)
+    x, y = middle(page, "#talk")
+    touch(page, "touchStart", (x, y))
+    page.wait_for_function(IS_RECORDING)
+    for moved in range(10, 101, 10):
+        touch(page, "touchMove", (x, y - moved))
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(1000)  # a long press
+    assert page.evaluate(IS_RECORDING)
+    touch(page, "touchEnd")
+    page.wait_for_function(IS_CLOSED)
+
+
+def test_a_second_finger_does_not_disturb_a_box(show: Show) -> None:
+    page = show(800, 1280, [], touch=True)
+    page.touches = page.context.new_cdp_session(page)  # type: ignore[attr-defined]
+    page.click("#box")
+    x, y = middle(page, "#view")
+    touch(page, "touchStart", (x, y))
+    touch(page, "touchMove", (x + 50, y + 50))
+    touch(page, "touchStart", (x + 50, y + 50), (x - 100, y - 100))
+    touch(page, "touchMove", (x + 60, y + 60), (x - 120, y - 120))
+    touch(page, "touchEnd")
+    page.wait_for_selector("#chips button")
+    assert page.locator("#chips button").count() == 1
+    assert "box (320, 240)" in page.inner_text("#chips")
 
 
 HOSTILE = (

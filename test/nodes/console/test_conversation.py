@@ -77,7 +77,8 @@ def test_masks_of_the_oldest_turns_are_left_out_where_there_are_too_many() -> No
         one.objects = [{"runs": [1] * length, "mask_left_out": False} for length in lengths]
         return one
 
-    conversation = Conversation("ann")
+    conversation, sent = Conversation("ann"), list[dict[str, Any]]()
+    conversation.add_listener(lambda message, exchange: sent.append(message))
     third = MOST_RUNS // 3 - 9
     for number, lengths in enumerate(((9, 9), (third, third), (third,)), start=1):
         conversation.put(with_masks(number, *lengths))
@@ -87,6 +88,8 @@ def test_masks_of_the_oldest_turns_are_left_out_where_there_are_too_many() -> No
     shown = conversation.snapshot()["exchanges"]
     left_out = [[one["mask_left_out"] for one in exchange["objects"]] for exchange in shown]
     assert left_out == [[False, False], [True, True], [False], [False, False, False, True]]
+    assert [one["type"] for one in sent] == ["dialogue", *["exchange"] * 4, "masks_left_out"]
+    assert sorted(sent[-1]["objects"]) == [("t2", 0), ("t2", 1), ("t4", 3)]
     assert all(one["mask_left_out"] != bool(one["runs"]) for exchange in shown for one in exchange["objects"])
     conversation = Conversation("ann")
     conversation.merge_turns([with_masks(1, third), with_masks(2, MOST_RUNS)])

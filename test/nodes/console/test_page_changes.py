@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from console_page import Operator, console
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 from ros_harness import free_port
 
 EXCHANGE = """const exchange = (id, more) => ({ id, text: "the mug", references: [], pointing: {}, state: "answering",
@@ -33,6 +33,13 @@ THE_END_OF_AN_ANSWER = f"""async () => {{ {EXCHANGE}
   return [document.activeElement === button, actions.join(" "), item.dataset.state, item.dataset.status,
     item.textContent.includes("turn 3"), item.textContent.includes("No object")];
 }}"""
+ANSWER_WITHOUT_FOCUS = f"""async () => {{ {EXCHANGE}
+  dialogue.put(exchange("c1"));
+  const item = log.querySelector("li");
+  dialogue.put(exchange("c1", {{ state: "done", status: "NO_OBJECT", objects: [] }}));
+  const same = log.querySelector("li") === item;
+  return [same, item.dataset.state, item.textContent.includes("No object"), item.querySelectorAll("button").length];
+}}"""
 MANY_IMAGES = """async () => {
   const { View } = await import("/static/view.js");
   const view = new View(document.createElement("canvas"), document.createElement("p"), {});
@@ -49,6 +56,30 @@ CONNECTION_LOST_BY_A_COMMAND = """() => {
     WebSocket.prototype.send = send;
     this.close();
   };
+}"""
+
+
+NOT_ANSWERED = """async () => {
+  let closed = 0;
+  window.WebSocket = class {
+    static CONNECTING = 0;
+    static OPEN = 1;
+    readyState = 0;
+    close() { closed += 1; this.readyState = 3; this.onclose({ code: 1006 }); }
+  };
+  const { Link } = await import("/static/link.js");
+  const states = [];
+  new Link({ state: (name) => states.push(name) });
+  const now = performance.now.bind(performance);
+  await new Promise((ready) => setTimeout(ready, 500));
+  const before = closed;
+  performance.now = () => now() + 11000;
+  await new Promise((ready) => setTimeout(ready, 500));
+  return [before, closed, states.join(" ")];
+}"""
+CHANGES_OF_ALARMS = """() => {
+  window.changes = 0;
+  new MutationObserver(() => (changes += 1)).observe(document.getElementById("alarm"), { childList: true });
 }"""
 
 
@@ -110,6 +141,67 @@ def test_what_was_not_sent_comes_back_with_what_was_pointed_at(browser: Browser,
     ann.close()
 
 
+def test_each_tab_keeps_its_operator_and_camera(browser: Browser, address: str) -> None:
+    """After a reload, or when a tablet had closed the tab in the background."""
+    ann = Operator(browser, address, "ann")
+    ann.until(lambda: ann.page.evaluate("() => localStorage.getItem('operator')") == "ann", "ann's dialogue")
+    page = ann.context.new_page()
+    page.goto(address)
+    page.wait_for_function("() => document.getElementById('operator').value === 'ann'")
+    page.fill("#operator", "ben")
+    page.press("#operator", "Enter")
+    page.select_option("#camera", "wrist")
+    page.wait_for_function("() => ['operator', 'camera'].map((name) => localStorage[name]).join() === 'ben,wrist'")
+    ann.page.reload()
+    ann.until(lambda: ann.page.get_attribute("body", "data-node"), "the page's connection")
+    assert (ann.page.input_value("#operator"), ann.page.input_value("#camera")) == ("ann", "front")
+    page.reload()
+    page.wait_for_selector("body[data-node]")
+    assert (page.input_value("#operator"), page.input_value("#camera")) == ("ben", "wrist")
+    ann.close()
+
+
+def test_a_page_whose_texts_are_lost_on_the_way_asks_again(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    lost: list[Route] = []
+
+    def lose_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route)
+            route.abort()
+
+    page.route("**/texts", lose_first)
+    page.goto(address)
+    page.wait_for_selector("body[data-node]")
+    assert page.inner_text("h1") == "LISA console" and lost
+    page.close()
+
+
+def test_a_connection_that_nobody_answers_is_tried_again(browser: Browser, address: str) -> None:
+    ann = Operator(browser, address, "ann")
+    before, after, states = ann.page.evaluate(NOT_ANSWERED)
+    assert before == 0 and after >= 1 and states == "lost"
+    ann.close()
+
+
+def test_too_many_pages_are_said_once(browser: Browser) -> None:
+    """The alarm came and went five times a second, each time read aloud by a screen reader."""
+    with console("max_pages:=1") as address:
+        first, second = browser.new_page(), browser.new_page()
+        first.goto(address)
+        first.wait_for_selector("body[data-node]")
+        second.goto(address)
+        second.wait_for_selector("#alarm:has-text('Too many pages are open')")
+        second.evaluate(CHANGES_OF_ALARMS)
+        second.wait_for_timeout(3000)
+        assert second.evaluate("() => window.changes") == 0
+        first.close()
+        second.wait_for_selector("body[data-node]")
+        second.wait_for_function("() => !document.getElementById('alarm').textContent.includes('Too many')")
+
+
 def test_a_camera_that_is_not_there_is_said(browser: Browser, address: str) -> None:
     page = browser.new_page()  # an operator's name would clear the note
     page.goto(f"{address}?camera=typo")
@@ -128,6 +220,12 @@ def test_memory_of_the_page_does_not_grow_with_answers(browser: Browser, address
 def test_the_end_of_an_answer_is_shown_though_its_item_has_the_focus(browser: Browser, address: str) -> None:
     ann = Operator(browser, address, "ann")
     assert ann.page.evaluate(THE_END_OF_AN_ANSWER) == [True, "show refer", "done", "NO_OBJECT", True, True]
+    ann.close()
+
+
+def test_an_answer_whose_text_stays_is_not_read_again(browser: Browser, address: str) -> None:
+    ann = Operator(browser, address, "ann")
+    assert ann.page.evaluate(ANSWER_WITHOUT_FOCUS) == [True, "done", True, 0]
     ann.close()
 
 

@@ -48,7 +48,7 @@ export class Dialogue {
   exchange(old, item) {
     const focused = old.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     const [before, after] = [old.querySelector(".answer"), item.querySelector(".answer")];
-    if (before.textContent === after.textContent && focused !== null) return this.update(old, item);
+    if (before.textContent === after.textContent) return this.update(old, item);
     old.replaceWith(item);
     if (focused !== null) item.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
   }
@@ -60,6 +60,9 @@ export class Dialogue {
     const [before, after] = [old, item].map((one) => one.querySelectorAll(".about"));
     before.forEach((part, i) => part.textContent !== after[i].textContent && part.replaceWith(after[i]));
     const tools = old.querySelector(".tools");
+    for (const button of [...tools.children]) {
+      if (!item.querySelector(`[data-action="${button.dataset.action}"]`)) button.remove();
+    }
     for (const button of item.querySelectorAll("[data-action]")) {
       if (!tools.querySelector(`[data-action="${button.dataset.action}"]`)) tools.append(button);
     }

@@ -3,6 +3,7 @@
 
 const SILENT_MS = 1700;
 const AGAIN_MS = [200, 500, 1000, 2000];
+const UNANSWERED_MS = 10000;
 
 export class Link {
   // on: {open(), json(message), file(header, blob), state(name, seconds)}; names: "open", "slow", "lost", "full", "locked".
@@ -20,15 +21,15 @@ export class Link {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.parts = [];
+    this.receivedAt = performance.now();
     socket.onopen = () => {
-      this.attempts = 0;
       this.receivedAt = performance.now();
-      this.setState("open");
       this.on.open();
     };
     socket.onmessage = (event) => {
+      this.attempts = 0; // only now: a console with too many pages opens the connection, too
       this.receivedAt = performance.now();
-      if (this.name === "slow") this.setState("open");
+      this.setState("open");
       if (typeof event.data === "string") this.on.json(JSON.parse(event.data));
       else this.unpack(event.data);
     };
@@ -70,12 +71,15 @@ export class Link {
     const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
     const length = new DataView(whole.buffer).getUint32(0);
-    const header = JSON.parse(new TextDecoder().decode(whole.subarray(4, 4 + length)));
-    this.on.file(header, new Blob([whole.subarray(4 + length)], { type: "image/jpeg" }));
+    const text = (from, to) => JSON.parse(new TextDecoder().decode(whole.subarray(from, to)));
+    const header = text(4, 4 + length);
+    if (header.kind === "message") this.on.json(text(4 + length));
+    else this.on.file(header, new Blob([whole.subarray(4 + length)], { type: "image/jpeg" }));
   }
 
   checkSilence() {
     const silent = performance.now() - this.receivedAt;
+    if (this.socket.readyState === WebSocket.CONNECTING && silent > UNANSWERED_MS) this.socket.close();
     if (this.socket.readyState === WebSocket.OPEN && silent > SILENT_MS) {
       this.setState("slow", silent / 1000);
       // A connection that has died without a word is made anew.
@@ -89,7 +93,6 @@ export class Link {
     dead.close();
     this.setState("lost");
     this.connect();
-    this.receivedAt = performance.now();
   }
 
   setState(name, seconds = 0) {

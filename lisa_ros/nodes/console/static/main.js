@@ -14,14 +14,25 @@ const MAX_POINTS = 16;
 let link, view, dialogue, microphone;
 let welcomed = {}; // the last welcome
 let speechIsThere = false; // the node `speech`
-let operator = localStorage.getItem("operator") || "default";
-let camera = new URLSearchParams(location.search).get("camera") ?? localStorage.getItem("camera") ?? "";
+let operator = kept("operator") || "default";
+let camera = new URLSearchParams(location.search).get("camera") ?? kept("camera") ?? "";
 let draft = { references: [], points: [], boxes: [], stamp: null };
 let sent = new Map(); // commands that the console has not confirmed: tag -> {text, draft}
 let doubtful = new Map(); // those of a connection that was lost
 let hasReconnected = false;
+let listed; // the answer whose objects the table has
 let follows = true; // the view changes to the answer that comes
 const alarms = { link: "", note: "", node: "", camera: "" };
+
+// Of this tab; a new tab begins with what was chosen last in any.
+function kept(name) {
+  return sessionStorage.getItem(name) ?? localStorage.getItem(name);
+}
+
+function keep(name, value) {
+  sessionStorage.setItem(name, value);
+  localStorage.setItem(name, value);
+}
 
 function hello() {
   link.send({ type: "hello", operator, camera });
@@ -80,8 +91,8 @@ const handlers = {
     }
     operator = message.operator;
     camera = message.camera;
-    localStorage.setItem("operator", operator);
-    localStorage.setItem("camera", camera);
+    keep("operator", operator);
+    keep("camera", camera);
     // A name that is being typed stays.
     if (document.activeElement !== $("operator") || !$("operator").value) $("operator").value = operator;
     const options = message.cameras.map((name) => element("option", { value: name }, name || t("camera_default")));
@@ -115,10 +126,20 @@ const handlers = {
     if (message.reset) {
       note(t("reset_done"));
       forgetShown();
-    } else {
-      if (alarms.note === t("reset_done")) note(""); // the reset was taken back, perhaps on another page
-      if (view.mode === "answer" && !dialogue.exchanges.has(view.exchange?.id)) view.setMode("live");
+    } else if (alarms.note === t("reset_done")) {
+      note(""); // the reset was taken back, perhaps on another page
     }
+    showAgain();
+    refresh();
+  },
+  masks_left_out({ objects }) {
+    for (const [id, index] of objects) {
+      const exchange = dialogue.exchanges.get(id);
+      if (!exchange) continue;
+      const without = (object, i) => (i === index ? { ...object, runs: [], mask_left_out: true } : object);
+      dialogue.put({ ...exchange, objects: exchange.objects.map(without) });
+    }
+    showAgain();
     refresh();
   },
   exchange({ exchange }) {
@@ -127,8 +148,8 @@ const handlers = {
     confirmSent(exchange);
     if (before && before.state !== "done" && exchange.state === "done") sayAloud(exchange.spoken);
     if (exchange.turn) $("undo").hidden = true;
-    const shown = view.exchange?.id === exchange.id && view.mode === "answer";
-    if (exchange.objects.length && (follows || shown)) view.showAnswer(exchange);
+    if (exchange.objects.length && follows) view.showAnswer(exchange);
+    else if (view.exchange?.id === exchange.id || !dialogue.exchanges.has(view.exchange?.id)) showAgain();
     refresh();
   },
   heard(message) {
@@ -153,6 +174,19 @@ const handlers = {
   },
 };
 
+// The shown answer as the dialogue has it now; the live camera where it is gone.
+function showAgain() {
+  if (view.mode !== "answer") return;
+  const exchange = dialogue.exchanges.get(view.exchange.id);
+  if (exchange) view.showAnswer(exchange);
+  else view.setMode("live");
+}
+
+// The answer that the page shows in the view, or can show there.
+function chosen() {
+  return dialogue.exchanges.get(view.exchange?.id) ?? dialogue.newest;
+}
+
 function received(message) {
   handlers[message.type]?.(message);
 }
@@ -169,12 +203,12 @@ function file(header, blob) {
 
 function refresh() {
   $("cancel").disabled = !dialogue.pending.length;
-  const shown = view.exchange ?? dialogue.newest;
-  $("answer").disabled = !shown;
+  $("answer").disabled = !chosen();
   $("live").setAttribute("aria-pressed", String(view.mode === "live"));
   $("answer").setAttribute("aria-pressed", String(view.mode === "answer"));
   const exchange = view.mode === "answer" ? view.exchange : dialogue.newest;
-  fillObjects($("objects"), exchange, () => refer(exchange.turn));
+  if (exchange !== listed) fillObjects($("objects"), exchange, () => refer(exchange.turn)); // else the focus in it stays
+  listed = exchange;
   $("no-objects").hidden = Boolean(exchange?.objects.length);
   showLatency([...dialogue.exchanges.values()].findLast((one) => one.timing_ms.total));
 }
@@ -232,6 +266,7 @@ function showTalk() {
   const help = !Microphone.possible ? t("talk_insecure") : speechIsThere ? t("talk_help") : t("talk_absent");
   if ($("talk-help").textContent !== help) $("talk-help").textContent = help;
   $("talk").disabled = !(Microphone.possible && speechIsThere);
+  if ($("talk").disabled) microphone.stop(false); // nobody hears its release
 }
 
 function microphoneState(name) {
@@ -283,8 +318,7 @@ function listen() {
   $("theme").addEventListener("change", () => theme($("theme").value));
   $("live").addEventListener("click", () => ((follows = false), view.setMode("live")));
   $("answer").addEventListener("click", () => {
-    const shown = view.exchange ?? dialogue.newest;
-    if (shown) view.showAnswer(shown);
+    if (chosen()) view.showAnswer(chosen());
   });
   $("box").addEventListener("click", () => {
     view.boxing = !view.boxing;
@@ -328,7 +362,7 @@ async function begin() {
   });
   link = new Link({
     open: () => {
-      doubtful = sent;
+      doubtful = hasReconnected ? new Map([...doubtful, ...sent]) : sent; // the last connection may have been too short
       sent = new Map();
       hasReconnected = true;
       hello();
@@ -337,6 +371,7 @@ async function begin() {
     file,
     state: (name, seconds) => {
       const keys = { slow: "alarm_link_slow", lost: "alarm_link", full: "alarm_full", locked: "alarm_locked" };
+      if (name !== "open" && name !== "slow") microphone?.stop(false); // the console discards the recording
       alarms.link = keys[name] ? t(keys[name], { age: seconds.toFixed(0) }) : "";
       showAlarms(alarms);
       showAge();

@@ -11,19 +11,19 @@ export class Microphone {
     this.button = button;
     this.on = on;
     this.parts = null;
-    this.pressed = null; // when the button went down
+    this.pressed = null; // when the button went down, not when a slow browser got to it
     this.ended = Promise.resolve(); // once the recording before has been sent
     this.wanted = 0; // changes with each press and release: a microphone that opens late is closed again
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      this.down();
+      this.down(event);
     });
-    button.addEventListener("pointerup", () => this.up());
+    button.addEventListener("pointerup", (event) => this.up(event));
     button.addEventListener("pointercancel", () => this.stop(false));
     button.addEventListener("keydown", (event) => this.key(event));
     button.addEventListener("keyup", (event) => {
-      if (event.key === " " || event.key === "Enter") this.up();
+      if (event.key === " " || event.key === "Enter") this.up(event);
     });
     button.addEventListener("blur", () => this.stop(true));
     document.addEventListener("visibilitychange", () => document.hidden && this.stop(false));
@@ -41,19 +41,19 @@ export class Microphone {
     if (event.key === "Escape") this.stop(false);
     else if (event.key === " " || event.key === "Enter") {
       event.preventDefault();
-      if (!event.repeat) this.down();
+      if (!event.repeat) this.down(event);
     }
   }
 
-  down() {
-    this.pressed = this.busy ? null : performance.now();
+  down(event) {
+    this.pressed = this.busy ? null : event.timeStamp;
     if (this.busy) this.stop(true);
     else this.start();
   }
 
   // A short press stays pressed until the next one: not everybody can hold a button.
-  up() {
-    if (this.pressed !== null && performance.now() - this.pressed > TAP_MS) this.stop(true);
+  up(event) {
+    if (this.pressed !== null && event.timeStamp - this.pressed > TAP_MS) this.stop(true);
     this.pressed = null;
   }
 

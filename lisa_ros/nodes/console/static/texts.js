@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page's texts. Nothing here or elsewhere makes HTML of a text: texts become text nodes and attributes.
 
+const AGAIN_MS = 1000;
+
 let texts = {};
 
 export async function loadTexts() {
-  texts = await (await fetch("/texts", { credentials: "same-origin" })).json();
+  while (!texts.lang) {
+    try {
+      texts = await (await fetch("/texts", { credentials: "same-origin" })).json();
+    } catch {
+      await new Promise((ready) => setTimeout(ready, AGAIN_MS)); // the connection was lost
+    }
+  }
   document.documentElement.lang = texts.lang;
   document.title = t("title");
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);

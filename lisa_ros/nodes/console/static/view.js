@@ -55,6 +55,7 @@ export class View {
   // The camera is another one.
   dropLive() {
     this.cameras += 1;
+    this.drop();
     this.live?.image.close();
     this.live = null;
   }
@@ -81,6 +82,7 @@ export class View {
   }
 
   showAnswer(exchange) {
+    if (exchange.id !== this.exchange?.id) this.drop();
     this.exchange = exchange;
     const [width, height] = exchange.size ?? this.size;
     this.layers = exchange.objects.map((object) => {
@@ -91,8 +93,8 @@ export class View {
   }
 
   setMode(mode) {
+    if (mode !== this.mode) this.drop(); // a part of the shown answer does not disturb a finger on it
     this.mode = mode;
-    this.drop();
     this.on.mode();
     this.draw();
   }
@@ -231,14 +233,14 @@ export class View {
   }
 
   down(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary) return;
     const from = this.position(event);
     this.pressed = { from, at: [event.clientX, event.clientY], drags: this.boxing || event.pointerType === "mouse" };
     if (this.pressed.drags) this.canvas.setPointerCapture(event.pointerId);
   }
 
   move(event) {
-    if (!this.pressed?.drags) return;
+    if (!this.pressed?.drags || !event.isPrimary) return;
     const far = Math.hypot(event.clientX - this.pressed.at[0], event.clientY - this.pressed.at[1]);
     if (far > DRAG_PIXELS || this.dragged) {
       this.dragged = { from: this.pressed.from, to: this.position(event) };
@@ -247,6 +249,7 @@ export class View {
   }
 
   up(event) {
+    if (!event.isPrimary) return; // a second finger
     const { pressed, dragged } = this;
     this.drop();
     if (dragged) this.finishBox(dragged.from, dragged.to);
