@@ -33,11 +33,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--port", type=tcp_port(0), default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
     )
-    parser.add_argument("--token", default="", help="secret for browsers on other machines (default: one is made)")
+    parser.add_argument(
+        "--token", default="", help="secret for browsers on other machines (default: generated where one is needed)"
+    )
     parser.add_argument("--tls-cert", default="", metavar="FILE", help="certificate, PEM")
     parser.add_argument("--tls-key", default="", metavar="FILE", help="its private key, PEM")
     parser.add_argument(
-        "--cameras", default="", metavar="NAMESPACES", help="namespaces of several cameras, as front,wrist"
+        "--cameras", default="", metavar="NAMESPACES", help="namespaces of several cameras, for example front,wrist"
     )
     parser.add_argument("--simulated", action="store_true", help="start a simulated camera and the node, too")
     simulated = with_option("simulated")

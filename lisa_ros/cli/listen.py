@@ -36,7 +36,12 @@ def add(commands: Any) -> None:
         applies=Condition("with --asr-model: the built-in recogniser runs on the CPU", lambda one: bool(one.asr_model)),
         help="auto: the GPU where there is one (default: auto)",
     )
-    parser.add_argument("--wake-phrase", default="", metavar="PHRASE", help="commands begin with it (default: all do)")
+    parser.add_argument(
+        "--wake-phrase",
+        default="",
+        metavar="PHRASE",
+        help="phrase that commands begin with (default: none, every utterance is a command)",
+    )
     parser.add_argument(
         "--vocabulary",
         type=Path,

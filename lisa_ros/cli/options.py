@@ -138,7 +138,7 @@ def add_load_options(parser: CommandParser) -> None:
         "--threads",
         type=_threads,
         metavar="auto|N",
-        help="CPU threads; auto: the fastest number, measured once the model is loaded (default: as torch has it)",
+        help="CPU threads; auto: the fastest number, measured once the model is loaded (default: torch's own number)",
     )
     parser.add_argument(
         "--model-option",

@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         "--most-replicas",
         type=count,
         default=0,
-        help="start up to so many replicas while commands wait; 0: no more than --replicas",
+        help="maximum number of replicas, started while commands wait; 0: no more than --replicas",
     )
     parser.add_argument(
         "--gpus", type=float, default=None, help="GPUs of each replica (default: 1 where there is a GPU, else 0)"
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         "--concurrent",
         type=count,
         default=0,
-        help="commands that a replica has at a time; 0: 4 on a GPU, 8 on a CPU, which computes one after the other",
+        help="commands that a replica accepts at a time; 0: 4 on a GPU, 8 on a CPU, where it computes them one by one",
     )
     parser.add_argument(
         "--queue", type=whole_number, default=64, help="commands that may wait; more are refused (default: %(default)s)"

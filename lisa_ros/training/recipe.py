@@ -118,26 +118,35 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="the stages to run (default: all)"
     )
-    parser.add_argument("--views", type=Path, default=defaults.views, help="folder of rendered views")
-    parser.add_argument("--work", type=Path, default=defaults.work, help="folder for states and logs")
-    parser.add_argument("--output", type=Path, default=defaults.output, help="the checkpoint folder to write")
-    parser.add_argument("--threads", type=at_least(1), default=2, help="CPU threads")
+    parser.add_argument(
+        "--views", type=Path, default=defaults.views, help="folder of rendered views (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=defaults.work, help="folder for states and logs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=defaults.output, help="the checkpoint folder to write (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=at_least(1), default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=defaults.seed, help="seed of all random numbers")
     parser.add_argument(
-        "--train-views", type=at_least(1), default=defaults.train_views, help="number of views of the plain table"
+        "--train-views",
+        type=at_least(1),
+        default=defaults.train_views,
+        help="number of views of the plain table (default: %(default)s)",
     )
     parser.add_argument(
         "--randomized-views",
         type=at_least(1),
         default=defaults.randomized_views,
-        help="number of views of randomized tables",
+        help="number of views of randomized tables (default: %(default)s)",
     )
     parser.add_argument("--start", type=Path, help="checkpoint folder that the randomized stages start from")
     parser.add_argument(
         "--start-share",
         type=_share,
         default=defaults.start_share,
-        help="how much of the weights before the randomized stages the exported ones keep, 0 to 1",
+        help="share of the weights before the randomized stages in the exported ones, 0 to 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"

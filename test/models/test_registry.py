@@ -12,12 +12,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from paths import DOCS, ROOT
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.registry import ENTRY_POINT_GROUP, OURS, ModelDescription, read_registry
 from lisa_ros.models.table import models_table, with_table
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.result_files import schema
 
 FILES = re.compile(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -66,7 +68,9 @@ def test_an_installed_package_brings_its_model(installed: Path, tmp_path: Path) 
     segment += ["--text", "what is bright?", "--output", str(output), "--model-option", "above=100"]
     ran = subprocess.run([sys.executable, *segment], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    (turn,) = json.loads((output / "result.json").read_text())["turns"]
+    result = json.loads((output / "result.json").read_text())
+    Draft202012Validator(schema()).validate(result)
+    (turn,) = result["turns"]
     assert turn["answer"] == "[SEG] is bright."
     python = [sys.executable, "-c", IN_PYTHON, str(folder), str(image)]
     ran = subprocess.run(python, env=environment, capture_output=True, text=True, check=False)

@@ -46,7 +46,7 @@ class Origin:
 
     Attributes:
         image_file: the image's path; empty: it came from elsewhere.
-        model: "LISA", "SegLLM", "LIRA"; empty: not known.
+        model: the model's title, such as "LISA" or "SAM 3"; empty: not known.
         checkpoint: the folder.
         precision: fp32, bf16 or fp16.
         quantization: of the language model's weights: none, 8bit or 4bit.
