@@ -52,6 +52,22 @@ def test_feedback_has_the_masks_and_the_result_is_the_published_answer(probe: Pr
     assert published == answer
 
 
+def test_of_many_goals_that_are_sent_at_once_none_is_lost(probe: Probe) -> None:
+    """Of 60, 46 were: a service keeps its newest ten requests unless it is told otherwise."""
+    deep = QoSProfile(depth=1000)
+    client = ActionClient(probe.node, Segment, "/lisa/segment", goal_service_qos_profile=deep)
+    wait_until(client.server_is_ready, "the action server")
+    commands = [Command(id=f"burst-{i}", text="red", operator_id=f"of_many_{i}") for i in range(60)]
+    sent: list[Any] = []
+    send = lambda: sent.extend(client.send_goal_async(Segment.Goal(command=one)) for one in commands)  # noqa: E731
+    assert probe.node.executor is not None
+    probe.node.executor.create_task(send)  # from another thread, rclpy itself can miss a response
+    wait_until(lambda: len(sent) == 60 and all(one.done() for one in sent), "the goals' acceptance or rejection", 60.0)
+    answers = [probe.answer_to(one.id) for one in commands]
+    assert {one.status for one in answers} <= {Segmentation.OK, Segmentation.REJECTED}
+    client.destroy()
+
+
 def test_no_object_is_a_success(probe: Probe) -> None:
     goal = probe.send_goal("the unicorn")
     status, answer = goal.result()
