@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of checkpoints and of inference."""
+"""The errors of checkpoints and of inference, and what stands for a network that was released."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from lisa_ros.segmentation.errors import LisaError
 
@@ -28,3 +30,10 @@ class NotFiniteError(ArithmeticError):
 
 class ClosedError(RuntimeError):
     """A model was used after its memory had been released."""
+
+
+class Released:
+    """In place of a network whose memory was freed: every use raises a ClosedError."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ClosedError("The model was released.")

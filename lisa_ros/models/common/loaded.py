@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.models.common.devices import device_memory, free_memory
+from lisa_ros.models.common.errors import Released
 from lisa_ros.models.common.language.engine import Engine
 from lisa_ros.segmentation.interface import DeviceMemory
 
@@ -33,12 +34,15 @@ class LoadedModel:
         return device_memory(self.network.device)
 
     def release(self) -> None:
-        """Frees the memory of weights and caches, whoever still holds this object; it cannot answer any more.
+        """Frees the memory of weights and caches, whoever still holds this object; a second call does nothing.
 
-        Returns when no thread computes with the model any longer. Running answers end with a ClosedError.
+        Returns when no thread computes with the model any longer. Running answers, and all later ones, end with a
+        ClosedError.
         """
+        if isinstance(self.network, Released):
+            return
         self.engine.close()
-        del self.engine, self.network
+        self.engine, self.network = cast(Any, Released()), Released()
         free_memory()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CLIP's input from a camera image, equal to upstream's to the last pixel; and which images are accepted."""
+"""The networks' inputs from a camera image, CLIP's equal to upstream's to the last pixel; which images are accepted."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def check_image(image: NDArray[np.uint8]) -> None:
             f"an image of {width} x {height} pixels is too narrow a strip; one side may be at most "
             f"{MAX_ASPECT} times the other"
         )
+
+
+def normalized(image: NDArray[np.uint8]) -> torch.Tensor:
+    """RGB uint8 (H, W, 3) -> float32 (3, H, W) with SAM_PIXEL_MEAN and SAM_PIXEL_STD."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
+    return (pixels - torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1)) / torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
 
 
 class ClipPreprocessing:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads sentencepiece models; the placeholder of an image in a prompt."""
+"""Loads sentencepiece models, and splits texts at tokens; the placeholder of an image in a prompt."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
@@ -13,6 +15,12 @@ IMAGE_PLACEHOLDER = "<image>"
 
 IMAGE_TOKEN_INDEX = -200
 """Stands in a prompt's ids where the image's features go (LLaVA's number)."""
+
+
+def splitter_at(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Its `split` makes text, token, text, token, ..., text of a text; of tokens that overlap, the longest counts."""
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
 
 def load_sentencepiece(model_file: Path, change: bytes = b"") -> SentencePieceProcessor:

@@ -8,11 +8,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece, splitter_at
 
 _SPACE = "\u2581"
 """Sentencepiece's mark for a space."""
@@ -44,13 +43,12 @@ class LiraTokenizer:
         # InternLM2's sentencepiece has names of its own for the chat's marks ("[UNUSED_TOKEN_145]").
         inside = {self._sp.id_to_piece(number) for number in self._texts if number < self._sp.get_piece_size()}
         self.control_texts = (*self._tokens, *sorted(inside - self._tokens.keys()), IMAGE_PLACEHOLDER)
-        tokens = sorted(self._tokens, key=len, reverse=True)
-        self._splitter = re.compile("(" + "|".join(re.escape(token) for token in tokens) + ")")
+        self._splitter = splitter_at(self._tokens)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text without an image placeholder; no `<s>` is put in front."""
         ids: list[int] = []
-        for i, part in enumerate(self._splitter.split(text)):  # text, token, text, token, ..., text
+        for i, part in enumerate(self._splitter.split(text)):
             ids.extend([self._tokens[part]] if i % 2 else self._sp.encode(part))
         return ids
 

@@ -11,12 +11,11 @@ other ids, and a `[SEG]` another embedding, without an error. The rule of 4.31, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from lisa_ros.models.common.errors import CheckpointError
-from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece
+from lisa_ros.models.common.tokenizer import IMAGE_PLACEHOLDER, IMAGE_TOKEN_INDEX, load_sentencepiece, splitter_at
 
 
 class LisaTokenizer:
@@ -52,12 +51,11 @@ class LisaTokenizer:
         special_ids = (self.bos_token_id, self.eos_token_id, int(self._sp.unk_id()))
         self._special = {self._sp.id_to_piece(number): number for number in special_ids}
         self.control_texts = (*self._added, *self._special, IMAGE_PLACEHOLDER)
-        tokens = sorted([*self._added, *self._special], key=len, reverse=True)
-        self._splitter = re.compile("(" + "|".join(re.escape(token) for token in tokens) + ")")
+        self._splitter = splitter_at([*self._added, *self._special])
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text without an image placeholder, without `<s>`."""
-        parts = self._splitter.split(text)  # text, token, text, token, ..., text
+        parts = self._splitter.split(text)
         for i in range(1, len(parts), 2):
             if parts[i] in self._added:
                 parts[i - 1] = parts[i - 1].rstrip()
@@ -65,7 +63,7 @@ class LisaTokenizer:
         ids: list[int] = []
         for i, part in enumerate(parts):
             if i % 2:
-                ids.append(self._added.get(part, self._special.get(part, 0)))
+                ids.append(self._added[part] if part in self._added else self._special[part])
             elif part:
                 ids.extend(self._sp.encode(part))
         return ids

@@ -15,7 +15,7 @@ import transformers
 from lisa_ros.models.common.checkpoints.hub import title_of
 from lisa_ros.models.common.config_file import config_of
 from lisa_ros.models.common.devices import choose_device, choose_dtype, device_memory, free_memory
-from lisa_ros.models.common.errors import CheckpointError, ClosedError
+from lisa_ros.models.common.errors import CheckpointError, ClosedError, Released
 from lisa_ros.models.common.options import DEFAULT_SAM2, LoadOptions
 from lisa_ros.models.common.sam2 import Sam2, load_sam2
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
@@ -69,15 +69,8 @@ class Networks:
     def release(self) -> None:
         """Frees the memory of the weights, when no answer is being generated any more."""
         with self.lock:
-            self.language, self.sam2 = _Released(), None
+            self.language, self.sam2 = Released(), None
         free_memory()
-
-
-class _Released:
-    """In place of a network whose memory was freed."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise ClosedError("the model was released")
 
 
 def load_networks(folder: Path, options: LoadOptions) -> Networks:
@@ -89,7 +82,8 @@ def load_networks(folder: Path, options: LoadOptions) -> Networks:
     options.check()
     own = options.own_options()
     convention = convention_for(folder, own.get("prompt", "auto"))
-    device, dtype = choose_device(options.device), choose_dtype(options, choose_device(options.device))
+    device = choose_device(options.device)
+    dtype = choose_dtype(options, device)
     stored = _stored_quantization(folder)
     quantization = _resolved(folder, options.quantization, stored)
     sam2 = load_sam2(own.get("sam2", DEFAULT_SAM2), device, dtype)

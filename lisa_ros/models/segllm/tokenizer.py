@@ -7,10 +7,9 @@ remove no white space around them. A legacy tokenizer gives one more id for ever
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from lisa_ros.models.common.tokenizer import load_sentencepiece
+from lisa_ros.models.common.tokenizer import load_sentencepiece, splitter_at
 
 # Protocol buffers merge a message that is appended: normalizer_spec (field 3) with add_dummy_prefix (field 3) false.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
@@ -39,13 +38,12 @@ class SegllmTokenizer:
         special = {int(number) for number in (self._sp.bos_id(), self._sp.eos_id(), self._sp.unk_id())}
         self._tokens = {self._sp.id_to_piece(number): number for number in special} | added_tokens
         self.control_texts = tuple(self._tokens)
-        longest_first = sorted(self._tokens, key=len, reverse=True)
-        self._splitter = re.compile("(" + "|".join(re.escape(token) for token in longest_first) + ")")
+        self._splitter = splitter_at(self._tokens)
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """The ids of a whole prompt, `<s>` first."""
         ids = [self.bos_token_id]
-        for i, part in enumerate(self._splitter.split(prompt)):  # text, token, text, token, ..., text
+        for i, part in enumerate(self._splitter.split(prompt)):
             if i % 2:
                 ids.append(self._tokens[part])
             elif part:

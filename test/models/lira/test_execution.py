@@ -11,7 +11,7 @@ import pytest
 import torch
 from golden_lira import FREE, ask, check_masks, encode, read_case
 
-from lisa_ros.models.common.errors import PromptTooLongError
+from lisa_ros.models.common.errors import ClosedError, PromptTooLongError
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lira import Answer, EncodedImage, Lira, MaskStep, load_lira
 from lisa_ros.models.lira.reading import LiraEngine
@@ -106,5 +106,5 @@ def test_warm_up_and_release(converted_lira: Path) -> None:
     lira.warm_up()
     assert lira.memory() == DeviceMemory()
     lira.release()
-    with pytest.raises(AttributeError):
-        lira.encode(np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(ClosedError, match="was released"):
+        list(lira.answer(lira.encode(np.zeros((64, 64, 3), dtype=np.uint8)), "the mug"))

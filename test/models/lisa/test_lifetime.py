@@ -107,5 +107,7 @@ def test_a_released_model_refuses_and_has_no_thread(golden_lisa: Path) -> None:
     worker = lisa.background
     lisa.release()
     assert worker._thread is None or not worker._thread.is_alive()
-    with pytest.raises(ClosedError, match="was released"):
-        list(steps)
+    for use in (lambda: list(steps), lambda: list(lisa.answer(lisa.encode(noise(2)), "the red square")), lisa.memory):
+        with pytest.raises(ClosedError, match="was released"):
+            use()
+    lisa.release()

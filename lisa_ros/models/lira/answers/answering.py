@@ -157,5 +157,6 @@ class Answering:
 
     def _answer(self, reason: Reason) -> Answer:
         self._generation.store()
+        # Of text after the last mask, NaN would not be noticed otherwise.
         self._lira.engine.compute(lambda: lowest(self._log_probs))
         return Answer(self._decoded(), self._prompt, tuple(self._ids), reason)

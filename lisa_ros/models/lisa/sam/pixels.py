@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from lisa_ros.models.common.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD, check_image
+from lisa_ros.models.common.preprocessing import check_image, normalized
 
 
 def sam_pixels(image: NDArray[np.uint8], image_size: int) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -25,8 +25,5 @@ def sam_pixels(image: NDArray[np.uint8], image_size: int) -> tuple[torch.Tensor,
     check_image(image)
     resized = ResizeLongestSide(image_size).apply_image(image)
     height, width = resized.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1).float()
-    mean = torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1)
-    std = torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
-    padded = F.pad((pixels - mean) / std, (0, image_size - width, 0, image_size - height))
+    padded = F.pad(normalized(resized), (0, image_size - width, 0, image_size - height))
     return padded.unsqueeze(0), (height, width)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from lisa_ros.models.common.preprocessing import SAM_PIXEL_MEAN, SAM_PIXEL_STD, check_image
+from lisa_ros.models.common.preprocessing import check_image, normalized
 from lisa_ros.models.segllm.hipie.network import CANVAS
 
 
@@ -46,9 +46,7 @@ class Canvas:
 
     def normalized(self) -> torch.Tensor:
         """HIPIE's input, float32 (3, CANVAS, CANVAS); the padding is normalized, too."""
-        pixels = torch.from_numpy(self.pixels).permute(2, 0, 1).float()
-        mean, std = torch.tensor(SAM_PIXEL_MEAN).view(3, 1, 1), torch.tensor(SAM_PIXEL_STD).view(3, 1, 1)
-        return (pixels - mean) / std
+        return normalized(self.pixels)
 
     def upsampled(self, logits: torch.Tensor) -> torch.Tensor:
         """Mask logits (h, w) of the whole canvas -> (CANVAS, CANVAS)."""

@@ -42,7 +42,7 @@ def keep(logits: torch.Tensor, iou_logits: torch.Tensor, boxes: torch.Tensor) ->
     Args:
         logits: (n, text tokens), of each query for each text token.
         iou_logits: (n,), the predicted IoU of each query's box.
-        boxes: (n, 4) x, y, w, h, 0 to 1.
+        boxes: (n, 4) x and y of the centre, width, height, 0 to 1.
     """
     similarity = logits.unflatten(1, (2, -1)).mean(-1).sigmoid()
     scores = (similarity * iou_logits.sigmoid().unsqueeze(1)).sqrt()

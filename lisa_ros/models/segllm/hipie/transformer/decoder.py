@@ -56,7 +56,7 @@ class Decoded:
 
     Attributes:
         queries: (n, width).
-        boxes: (n, 4) x, y, w, h, 0 to 1.
+        boxes: (n, 4) x and y of the centre, width, height, 0 to 1.
         attended: (n, 4), the boxes that the last layer attended to.
     """
 

@@ -25,7 +25,7 @@ class Proposals:
     Attributes:
         index: (n,) numbers of the tokens.
         score: (n,) logits.
-        boxes: (n, 4) x, y, w, h of a first guess, 0 to 1.
+        boxes: (n, 4) x and y of the centre, width, height of a first guess, 0 to 1.
     """
 
     index: torch.Tensor
