@@ -14,6 +14,7 @@ from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
+from lisa_ros.nodes.lisa.commands.segment_action import SERVICE_QOS
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.text import explanation_of, without_surrogates
@@ -62,10 +63,13 @@ class DialogueServices:
         """Create the services on the node. The limits of the dialogues follow the parameters from now on."""
         self._dialogues = dialogues
         parameters.on_change(lambda now: dialogues.set_limits(dialogue_limits(now)))
-        node.create_service(ResetDialogue, "~/reset_dialogue", guarded_by(node, self._reset))
-        node.create_service(UndoDialogue, "~/undo_dialogue", guarded_by(node, self._undo))
-        node.create_service(GetDialogue, "~/get_dialogue", guarded_by(node, self._get))
-        node.create_service(ListDialogues, "~/list_dialogues", guarded_by(node, self._list))
+        for kind, name, callback in (
+            (ResetDialogue, "reset_dialogue", self._reset),
+            (UndoDialogue, "undo_dialogue", self._undo),
+            (GetDialogue, "get_dialogue", self._get),
+            (ListDialogues, "list_dialogues", self._list),
+        ):
+            node.create_service(kind, f"~/{name}", guarded_by(node, callback), qos_profile=SERVICE_QOS)
 
     def _reset(self, request: ResetDialogue.Request, response: ResetDialogue.Response) -> ResetDialogue.Response:
         try:

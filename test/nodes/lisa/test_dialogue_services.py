@@ -9,6 +9,7 @@ import camera_images
 import pytest
 from geometry_msgs.msg import Point
 from node_probe import Probe, probing
+from rclpy.qos import QoSProfile
 from ros_harness import scripted_node, started, wait_until
 from sensor_msgs.msg import RegionOfInterest
 
@@ -16,7 +17,7 @@ from lisa_ros.dialogue.dialogues import DialogueLimits
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.dialogue_services import open_dialogues
 from lisa_ros.segmentation.turns import Turn
-from lisa_ros.srv import GetDialogue, UndoDialogue
+from lisa_ros.srv import GetDialogue, ResetDialogue, UndoDialogue
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,16 @@ def test_a_dialogue_is_returned_with_its_masks_and_to_its_operator_only(probe: P
     assert commands(probe, "ben") == []
     refused = call(probe, GetDialogue, "get_dialogue", operator_id="x" * 65)
     assert not refused.success and "64" in refused.message
+
+
+def test_of_many_calls_at_once_none_is_lost(probe: Probe) -> None:
+    client = probe.node.create_client(ResetDialogue, "/services/reset_dialogue", qos_profile=QoSProfile(depth=1000))
+    wait_until(client.service_is_ready, "reset_dialogue")
+    calls: list[Any] = []
+    requests = [ResetDialogue.Request(operator_id=f"of_many_{i}") for i in range(100)]
+    assert probe.node.executor is not None
+    probe.node.executor.create_task(lambda: calls.extend(map(client.call_async, requests)))
+    wait_until(lambda: len(calls) == 100 and all(one.done() for one in calls), "the responses", 30.0)
 
 
 def test_a_reset_and_a_turn_can_be_undone(probe: Probe) -> None:

@@ -28,7 +28,7 @@ from lisa_ros.segmentation.answers import Event, MaskFound, TextDelta
 from lisa_ros.segmentation.text import without_surrogates
 
 _FEEDBACK_QOS = QoSProfile(depth=100)
-_SERVICE_QOS = QoSProfile(depth=1000)
+SERVICE_QOS = QoSProfile(depth=1000)
 """Of requests. By default the newest ten are kept: of 60 goals that were sent at once, 46 were lost without a word."""
 _TEXT_PERIOD_S = 0.05
 _RESULT_KEPT_S = 60
@@ -86,9 +86,9 @@ class SegmentAction:
             goal_callback=guarded_by(node, self._on_goal, GoalResponse.REJECT),
             handle_accepted_callback=guarded_by(node, self._on_accepted),
             cancel_callback=guarded_by(node, self._on_cancel, CancelResponse.REJECT),
-            goal_service_qos_profile=_SERVICE_QOS,
-            result_service_qos_profile=_SERVICE_QOS,
-            cancel_service_qos_profile=_SERVICE_QOS,
+            goal_service_qos_profile=SERVICE_QOS,
+            result_service_qos_profile=SERVICE_QOS,
+            cancel_service_qos_profile=SERVICE_QOS,
             feedback_pub_qos_profile=_FEEDBACK_QOS,
             result_timeout=_RESULT_KEPT_S,
         )
