@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "e04349278ae51aba9cc559725731448b9f943d2e42020a7314b516e94342f9b6"
+WEIGHTS_SHA256 = "0f76bfc7c61f87d6a2778e86e5a0d80dc3b9fa1bf65cceba2cb929f2871ddaae"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
