@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
+from lisa_ros.models.common.tokenizer import splitter_at
+
 _CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST_REPAIRED = 5
@@ -78,7 +80,7 @@ def neutralize(text: str, control_texts: Iterable[str]) -> str:
     splittable = {one for one in control_texts if len(one) > 1 and not re.search(r"\s", one)}
     if not splittable:
         return text
-    pattern = re.compile("|".join(re.escape(one) for one in sorted(splittable, key=len, reverse=True)))
+    pattern = splitter_at(splittable)
     # Control texts may overlap, so one pass can leave another. Each pass puts a space into what matched, and no control
     # text contains white space: the loop ends.
     while pattern.search(text):

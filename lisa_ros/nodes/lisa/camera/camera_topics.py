@@ -62,8 +62,9 @@ class CameraTopics:
         compressed = parameters.image_transport == "compressed"
         topic = f"{topic}/compressed" if compressed else topic
         kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
-        kinds_published = lambda: [one.topic_type for one in self._publishers(topic)]  # noqa: E731
-        self.arrivals = Arrivals(topic, kind, kinds_published, refused=self._refused)
+        self.arrivals = Arrivals(
+            topic, kind, lambda: [one.topic_type for one in self._publishers(topic)], refused=self._refused
+        )
         """Counts the images."""
         self._lost: LostMessages | None = None  # while the executor already takes the first image
         self._images = self._subscribe(

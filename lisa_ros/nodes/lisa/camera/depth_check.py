@@ -19,6 +19,7 @@ _FAR_S = 1.0
 _ENOUGH_FRAMES, _OFTEN = 4, 0.4
 """Of at least so many frames, so large a share without depth is no single loss."""
 _NO_POSITION = "answers have no 3-D position"
+_REMAP_INFO = "Remap `camera_info` to the topic of the colour camera that `image` is from."
 
 
 class DepthCheck:
@@ -106,7 +107,7 @@ def _mismatch(size: Size, of_depth: Size, of_info: Size) -> str:
     if of_info not in (size, of_depth):
         return (
             f"The camera_info is {of_info[0]}x{of_info[1]} and the image {width}x{height}: {_NO_POSITION}."
-            " Remap `camera_info` to the topic of the colour camera that `image` is from."
+            f" {_REMAP_INFO}"
         )
     return ""
 
@@ -117,5 +118,5 @@ def _of_another_camera(of_image: str, of_info: str) -> str:
         return ""
     return (
         f"The camera_info has frame_id {quoted(of_info)} and the image has {quoted(of_image)}: if it is of another"
-        " camera, 3-D positions are wrong. Remap `camera_info` to the topic of the colour camera that `image` is from."
+        f" camera, 3-D positions are wrong. {_REMAP_INFO}"
     )

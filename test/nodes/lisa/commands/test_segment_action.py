@@ -53,7 +53,7 @@ def test_feedback_has_the_masks_and_the_result_is_the_published_answer(probe: Pr
 
 
 def test_of_many_goals_that_are_sent_at_once_none_is_lost(probe: Probe) -> None:
-    """Of 60, 46 were: a service keeps its newest ten requests unless it is told otherwise."""
+    """Of 60, 46 were: by default, a service keeps only its newest ten requests."""
     deep = QoSProfile(depth=1000)
     client = ActionClient(probe.node, Segment, "/lisa/segment", goal_service_qos_profile=deep)
     wait_until(client.server_is_ready, "the action server")
