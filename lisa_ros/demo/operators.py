@@ -13,7 +13,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
@@ -22,6 +22,7 @@ from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.scene import Scene
 from lisa_ros.demo.script import Line
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.srv import ResetDialogue
 
 _POLL_S = 0.1
@@ -38,7 +39,8 @@ class Operators:
         self._numbers = count(1)
         self._images = 0
         self._command = node.create_publisher(Command, "lisa/command", 10)
-        node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, 10)
+        # Latched: the node may not know of this subscription yet when it publishes the first answer.
+        node.create_subscription(Segmentation, "lisa/segmentation", self._on_answer, LATCHED)
         self._reset = node.create_client(ResetDialogue, "lisa/reset_dialogue")
 
     def see(self, timeout_s: float) -> Scene:
@@ -47,11 +49,10 @@ class Operators:
         Raises:
             DemoError: none came in time; or whatever `check` raises.
         """
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         wanted = (
             ("image", Image, qos_profile_sensor_data),
             ("instances", Image, qos_profile_sensor_data),
-            ("sim_camera/objects", String, latched),
+            ("sim_camera/objects", String, LATCHED),
         )
         subscriptions = [
             self._node.create_subscription(kind, topic, lambda message, topic=topic: self._keep(topic, message), qos)

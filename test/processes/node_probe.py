@@ -2,6 +2,7 @@
 """A camera, an operator and a planner for tests: sends images and commands to a node and keeps its answers."""
 
 import array
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -64,6 +65,21 @@ class Probe:
             wait_until(lambda topic=topic: self.node.count_publishers(f"/{self._name}/{topic}"), topic)
         for client in (self._reset, self._list, self._set):
             wait_until(client.service_is_ready, client.srv_name)
+        wait_until(self._is_known, "the node's knowledge of the probe")
+
+    def _is_known(self) -> bool:
+        """Whether the node knows the probe's subscriptions, so that no answer is published before.
+
+        It hears of endpoints in the order in which they were made: of this client's after all subscriptions, and it
+        sends a response only to a client that it knows.
+        """
+        future = self._list.call_async(ListDialogues.Request())
+        for _ in range(200):
+            if future.done():
+                return True
+            time.sleep(0.005)
+        self._list.remove_pending_request(future)
+        return False
 
     def close(self) -> None:
         """Destroy what the node does not destroy itself.

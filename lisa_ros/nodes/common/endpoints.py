@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands to a node that ends: by its publishers, a node that was started anew is not taken for the one before."""
+"""What the graph says of a topic's publishers.
+
+Of commands to a node that ends: by its publishers, a node that was started anew is not taken for the one before.
+"""
 
 from typing import Any
 
 from action_msgs.msg import GoalStatus
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 
 from lisa_ros.msg import Segmentation
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 HAS_ENDED = "The node ended before it answered."
 DOES_NOT_KNOW = "The node does not know the command: it was started again meanwhile."
@@ -25,6 +31,15 @@ def publishers_of(node: Node, topic: str) -> Endpoints:
     """
     infos = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
     return frozenset(tuple(info.endpoint_gid) for info in infos)
+
+
+def offers_latched(node: Node, topic: str) -> bool:
+    """Whether a publisher keeps its newest message for late subscribers; `topic` is as in `publishers_of`.
+
+    A latched subscription fits no publisher without that offer, and both sides would log a warning.
+    """
+    infos = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+    return any(qos_check_compatible(one.qos_profile, LATCHED)[0] != QoSCompatibility.ERROR for one in infos)
 
 
 def answer_in(response: Any) -> Segmentation | None:

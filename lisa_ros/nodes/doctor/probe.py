@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from lisa_ros.nodes.common.endpoints import LATCHED, offers_latched
 from lisa_ros.nodes.common.stamps import nanoseconds
 
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -156,7 +157,8 @@ def _subscribe(node: Node, facts: TopicFacts, *, is_image: bool) -> bool:
     if is_image:
         kind = CompressedImage if "sensor_msgs/msg/CompressedImage" in types else Image
     if f"sensor_msgs/msg/{kind.__name__}" in types:
-        node.create_subscription(kind, facts.name, _take(node, facts), _QOS)
+        qos = LATCHED if kind is CameraInfo and offers_latched(node, facts.name) else _QOS  # published once, perhaps
+        node.create_subscription(kind, facts.name, _take(node, facts), qos)
     return True
 
 

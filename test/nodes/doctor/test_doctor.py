@@ -11,8 +11,9 @@ import sys
 import pytest
 from rclpy.qos import qos_profile_sensor_data
 from ros_harness import private_environment, started, talking_node, wait_until
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.doctor.advice import advise
 from lisa_ros.nodes.doctor.probe import SystemFacts, TopicFacts
 
@@ -106,8 +107,10 @@ def test_beside_a_camera_in_another_process() -> None:
     camera = [sys.executable, "-c", "import sys; from lisa_ros.nodes.sim_camera.node import main; sys.exit(main())"]
     camera += ["--ros-args", "-p", "width:=320", "-p", "height:=240", "-p", "rate_hz:=10.0"]
     command = [sys.executable, "-m", "lisa_ros.cli", "doctor", "--seconds", "12", "--json"]
+    command += ["--camera-info", "/once"]
     with talking_node("somebody") as node, started(camera) as process:
         images: list[Image] = []
+        node.create_publisher(CameraInfo, "/once", LATCHED).publish(CameraInfo(width=77))
         node.create_subscription(Image, "/image", images.append, qos_profile_sensor_data)
         wait_until(lambda: images or not process.alive, "the camera's first image")
         assert process.alive, process.output
@@ -118,6 +121,7 @@ def test_beside_a_camera_in_another_process() -> None:
     assert (image["width"], image["height"], image["encoding"]) == (320, 240, "rgb8")
     assert image["messages"] > 10 and image["publishers"] == ["/sim_camera: best_effort"]
     assert report["ros"]["depth_offset_s"] == 0.0
+    assert report["ros"]["camera_info"]["width"] == 77, "published once, before doctor was there"
     assert report["model"]["is_demonstration_model"] and report["model"]["model"] == "lisa"
     assert report["packages"]["torch"] != "not installed"
     assert report["advice"] == ["There is no node /lisa; start it, or name another with --node."]

@@ -15,6 +15,7 @@ from std_msgs.msg import Header, String
 
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.common.conversions import to_image_message
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.lisa.answers.answer_messages import (
     centroid_point,
     instances_message,
@@ -22,7 +23,7 @@ from lisa_ros.nodes.lisa.answers.answer_messages import (
 )
 from lisa_ros.nodes.lisa.answers.detections import DetectionTopics
 from lisa_ros.nodes.lisa.answers.early_mask import AnswerMask, EarlyMask
-from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
+from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.answers.planner_topics import AnsweredObjects, PlannerTopics
 from lisa_ros.nodes.lisa.answers.positions import Positioner, Positions
 from lisa_ros.nodes.lisa.answers.transforms import Transforms

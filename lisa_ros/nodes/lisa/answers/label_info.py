@@ -6,8 +6,8 @@ The class is always called "target": costmaps are configured with fixed class na
 
 from rclpy.node import Node
 
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.lisa.answers.detections import vision_messages
-from lisa_ros.nodes.lisa.answers.outbox import LATCHED
 
 CLASSES = {0: "background", 1: "target"}
 

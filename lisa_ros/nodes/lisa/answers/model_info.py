@@ -4,7 +4,7 @@
 from rclpy.node import Node
 
 from lisa_ros.msg import ModelInfo
-from lisa_ros.nodes.lisa.answers.outbox import LATCHED
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.segmentation.interface import Segmenter
 
 DEMONSTRATION = (

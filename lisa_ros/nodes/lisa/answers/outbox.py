@@ -16,9 +16,6 @@ from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 # DDS repairs a lost packet when the next heartbeat asks for it, every 3 s.
 _ACKNOWLEDGE_S = 4.0

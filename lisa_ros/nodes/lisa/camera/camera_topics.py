@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions to the camera's topics: images, registered depth and intrinsics."""
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, Reliabilit
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from lisa_ros.nodes.common.endpoints import LATCHED, offers_latched
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
@@ -27,7 +29,8 @@ def camera_qos(depth: int) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 
 
-INPUTS = ("image", "depth", "camera_info")
+_INFO = "camera_info"
+INPUTS = ("image", "depth", _INFO)
 """The topics that users remap, without the ending of their transport."""
 
 # History depths. The executor takes one message of a topic at a time; depth and intrinsics must not be lost meanwhile.
@@ -71,12 +74,14 @@ class CameraTopics:
             CompressedImage if compressed else Image,
             topic,
             self._on_image,
-            _IMAGE_DEPTH,
+            camera_qos(_IMAGE_DEPTH),
             serialized=True,
         )
         self._lost = LostMessages(self._images)
+        self._wants_latched_info, self._closing = parameters.use_depth, threading.Lock()
         depth = self._subscribe_depth(parameters.depth_transport) if parameters.use_depth else ()
         self._subscriptions = [self._images, *depth]
+        self._subscribe_latched_info()
         # Not the node's clock, which stands still while a simulation does.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(PERIOD_S, guarded_by(node, self.take_newest), clock=steady)
@@ -89,6 +94,8 @@ class CameraTopics:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_timer(self._timer)
+        with self._closing:  # the executor's thread may still subscribe
+            self._wants_latched_info = False
         if self._lost is not None:
             self._lost.close()
         for subscription in self._subscriptions:
@@ -98,6 +105,7 @@ class CameraTopics:
         """Take the newest messages if the executor does not; on the executor's thread."""
         try:
             self._count_lost()
+            self._subscribe_latched_info()
             if not self._group.active:
                 for subscription in reversed(self._subscriptions):  # images last: depth and intrinsics are there then
                     for message, information in waiting_messages(subscription):
@@ -124,10 +132,20 @@ class CameraTopics:
             CompressedImage if plugin else Image,
             f"{topic}/compressedDepth" if plugin else topic,
             self._on_depth,
-            _DEPTH_DEPTH,
+            camera_qos(_DEPTH_DEPTH),
             serialized=True,
         )
-        yield self._subscribe(CameraInfo, "camera_info", self._on_info, _INFO_DEPTH)
+        yield self._subscribe(CameraInfo, _INFO, self._on_info, camera_qos(_INFO_DEPTH))
+
+    def _subscribe_latched_info(self) -> None:
+        """If no intrinsics have arrived and a publisher offers latched ones, subscribe to those, too.
+
+        They may have been published once, before this node.
+        """
+        with self._closing:
+            if self._wants_latched_info and not self._frames.has_info and offers_latched(self._node, _INFO):
+                self._wants_latched_info = False
+                self._subscriptions.append(self._subscribe(CameraInfo, _INFO, self._on_info, LATCHED))
 
     def _on_image(self, message: SerializedMessage, information: Any) -> None:
         self._count_lost()
@@ -167,7 +185,7 @@ class CameraTopics:
         kind: Any,
         topic: str,
         callback: Callable[[Any, Any], None],
-        depth: int,
+        qos: QoSProfile,
         serialized: bool = False,
     ) -> Any:
         """Images stay serialized until they are needed: see SerializedMessage."""
@@ -190,8 +208,8 @@ class CameraTopics:
             kind,
             topic,
             receive,
-            camera_qos(depth),
+            qos,
             callback_group=self._group,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=None if qos is LATCHED else QoSOverridingOptions.with_default_policies(),
             raw=serialized,
         )

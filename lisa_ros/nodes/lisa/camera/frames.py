@@ -158,6 +158,11 @@ class FrameBuffer:
             for frame in self._frames:
                 frame.info = frame.info or message
 
+    @property
+    def has_info(self) -> bool:
+        """Whether intrinsics have arrived."""
+        return bool(self._infos)
+
     def awaits_depth(self) -> bool:
         """Whether the depth image of the newest frame is expected and has not arrived."""
         newest = self.newest()

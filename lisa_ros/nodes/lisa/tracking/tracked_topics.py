@@ -16,9 +16,10 @@ from std_msgs.msg import Header
 from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.msg import TrackedObject
 from lisa_ros.nodes.common.conversions import RgbImage
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.answers.locating import Location, Locator
-from lisa_ros.nodes.lisa.answers.outbox import LATCHED, Outbox
+from lisa_ros.nodes.lisa.answers.outbox import Outbox
 from lisa_ros.nodes.lisa.answers.spatial_messages import cloud_message, point, pose_message
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame
 from lisa_ros.nodes.lisa.request import Request

@@ -13,8 +13,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from ros_harness import talking_node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.lisa.camera.camera_topics import CameraTopics, camera_qos
 from lisa_ros.nodes.lisa.camera.frames import FrameBuffer
 from lisa_ros.nodes.lisa.parameters import NodeParameters
@@ -144,6 +145,18 @@ def test_depth_that_comes_after_its_image_is_waited_for() -> None:
             assert any(frame.received_depth is not None for frame in received.frames.kept())
             received.spin(0.1)
         camera.timer.cancel()
+
+
+def test_intrinsics_that_were_published_once_before_the_node_was_there_arrive() -> None:
+    """A volatile subscription never got them, and a latched one fits no camera that publishes them again and again."""
+    with talking_node("camera") as node:
+        node.create_publisher(CameraInfo, "camera_info", LATCHED).publish(CameraInfo(width=16))
+        with receiver() as received:
+            received.spin_until(lambda: received.frames.has_info)
+    with talking_node("camera") as node, receiver() as received:
+        info = node.create_publisher(CameraInfo, "camera_info", camera_qos(1))
+        received.spin_until(lambda: info.publish(CameraInfo()) or received.frames.has_info)
+        assert info.get_subscription_count() == 1
 
 
 def test_images_of_two_cameras_are_taken_one_by_one() -> None:
