@@ -163,6 +163,7 @@ def test_a_misspelt_argument_starts_nothing(file: str) -> None:
         (ONE, "console_port", "abc", "console_port is 'abc'; it must be a whole number from 0 to 65535"),
         (ONE, "console_port", "99999", "console_port is '99999'; it must be a whole number from 0 to 65535"),
         (SEVERAL, "console_port", "-1", "console_port is '-1'; it must be a whole number from 0 to 65535"),
+        (ONE, "console_host", "no.such.host.invalid", "host must be an address or a name of this machine"),
         (ONE, "device", "gpu", "device is 'gpu'; it must be one of auto, cpu, cuda"),
         (ONE, "kamera", "x", "no launch argument 'kamera' in lisa.launch.py; --show-args lists them"),
         (SPEECH, "respawn", "maybe", "respawn is 'maybe'; it must be true or false"),

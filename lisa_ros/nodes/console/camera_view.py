@@ -251,7 +251,7 @@ class CameraView:
             return
         if message.command_id:
             exchange = conversation.get(message.command_id) or Exchange(
-                message.command_id, message.used, sent_s=time.time()
+                message.command_id, message.used, sent_s=time.monotonic()
             )
             exchange.heard = message.heard
             conversation.put(exchange)

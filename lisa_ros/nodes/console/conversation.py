@@ -48,7 +48,7 @@ class Exchange:
         timing_ms: "queued", "first_mask" and "total" as the node reports them, and "round_trip": from the command's
             sending to the answer's arrival at the console.
         late: the answer came after the exchange was LOST.
-        sent_s: time.time() when the console sent the command; 0: it was sent by other means.
+        sent_s: time.monotonic() when the console sent the command; 0: it was sent by other means.
         tag: by which the page that sent the command knows that it came; empty: it was sent by other means.
         frame: the image as a JPEG file.
     """
@@ -116,6 +116,10 @@ class Conversation:
     def get(self, identity: str) -> Exchange | None:
         """The exchange of a command's id."""
         return self._exchanges.get(identity)
+
+    def knows(self, tag: str) -> bool:
+        """Whether a page has sent a command with this tag, also where the dialogue was reset since."""
+        return any(one.tag == tag for one in (*self._before_reset, *self._exchanges.values()))
 
     def pending(self) -> list[Exchange]:
         """Exchanges without an answer yet."""
@@ -245,4 +249,4 @@ def finish(exchange: Exchange) -> None:
     exchange.late = exchange.state == LOST
     exchange.state = DONE
     if exchange.sent_s:
-        exchange.timing_ms["round_trip"] = 1000 * (time.time() - exchange.sent_s)
+        exchange.timing_ms["round_trip"] = 1000 * (time.monotonic() - exchange.sent_s)

@@ -147,7 +147,7 @@ class LisaLink:
         )
         if (points or boxes) and exchange.stamp is not None:
             command.stamp.sec, command.stamp.nanosec = exchange.stamp
-        exchange.sent_s = time.time()
+        exchange.sent_s = time.monotonic()
         self._goals[command.id] = _Goal(operator)
         self._run_in_ros(self._send, command)
 

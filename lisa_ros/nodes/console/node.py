@@ -8,14 +8,12 @@ Two threads: the executor's calls ROS, the event loop's owns all data that pages
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import secrets
 import signal
 import socket
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +27,9 @@ from rclpy.signals import SignalHandlerOptions
 from lisa_ros.nodes.common.command_line import check_program, report_overrides
 from lisa_ros.nodes.common.guarding import GuardedExecutor, guarded_by
 from lisa_ros.nodes.common.starting import START_ERRORS, at_signals, start_ros
-from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters, declared, descriptions
-from lisa_ros.segmentation.errors import how_to_install
+from lisa_ros.nodes.console.listening import listening
+from lisa_ros.nodes.console.parameters import ConsoleParameters, declared, descriptions
+from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 if TYPE_CHECKING:  # the web packages are an extra
     import uvicorn
@@ -41,13 +40,6 @@ _LARGEST_MESSAGE = 65536
 """Maximum size of a page's message, bytes."""
 _ENCODERS, _NICE = 4, 10
 """Threads that encode images, and their nice value (0 to 19): the robot's other threads come first."""
-
-_PAUSES_S = 0.5, 60.0
-"""The first and the longest pause between attempts to listen on a port that is taken; each is twice the one before."""
-_OTHER_PORT = (
-    "choose another port (ros2 launch: console_port:=8081, lisa console: --port 8081, ros2 run: -p port:=8081)."
-)
-_OTHER_HOST = "host must be an address or a name of this machine."
 
 
 class ConsoleNode(Node):
@@ -101,7 +93,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"console: {MISSING} ({error})", file=sys.stderr)
         return 1
-    except (*START_ERRORS, ConsoleParameterError, OSError) as error:
+    except (*START_ERRORS, LisaError, OSError) as error:
         print(f"console: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -116,40 +108,13 @@ def _run(args: Sequence[str] | None) -> int:
     executor.add_node(node)
     try:
         report_overrides(node, args)
-        with _listening(node) as listener:
+        parameters = node.parameters
+        with listening(parameters.host, parameters.port, node.get_logger().warning) as listener:
             asyncio.run(_serve(node, executor, listener))
     finally:
         executor.shutdown()
         node.destroy_node()
     return int(node.failed)
-
-
-def _listening(node: ConsoleNode) -> socket.socket:
-    """The server's socket; waits while its port is taken, because a console that ended before may still be closing.
-
-    Raises:
-        OSError: it cannot listen for another reason; the text is one sentence.
-    """
-    host, port = node.parameters.host, node.parameters.port
-    pause_s = _PAUSES_S[0]
-    while True:
-        try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            return socket.create_server((host, port), family=family)
-        except (OSError, UnicodeError) as error:
-            reason, number = (error.strerror, error.errno) if isinstance(error, OSError) else ("no host name", None)
-            if number != errno.EADDRINUSE:
-                advice = f"this port needs more rights: {_OTHER_PORT}" if number == errno.EACCES else _OTHER_HOST
-                raise OSError(
-                    f"The console cannot listen on host {host!r}, port {port} ({reason}); {advice}"
-                ) from error
-        if pause_s == _PAUSES_S[0]:
-            node.get_logger().warning(
-                f"Port {port} of host {host!r} is taken by another program, perhaps by a console that is still "
-                f"closing. The console waits until it is free; or end it and {_OTHER_PORT}"
-            )
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _PAUSES_S[1])
 
 
 def lower_priority() -> None:

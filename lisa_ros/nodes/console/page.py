@@ -156,6 +156,9 @@ class Page:
             raise PageError("The command is empty.")
         tag = _text(message.get("tag", ""), _LONGEST_TAG)
         assert self._camera is not None and self._conversation is not None
+        if tag and self._conversation.knows(tag):  # its connection was lost, and the page sent it again
+            self._queue({"type": "already_sent", "tag": tag})
+            return
         seconds = (int(stamp[0]), int(stamp[1])) if len(stamp) == 2 and _is_stamp(stamp) else None
         try:
             self._camera.send(self._conversation.operator, text, references, pointing, seconds, tag)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -20,6 +21,7 @@ from ros_harness import started, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from lisa_ros.nodes.console.listening import check_address, listening
 from lisa_ros.nodes.console.parameters import ConsoleParameterError, ConsoleParameters
 
 TOKEN = "a-token-of-the-test"
@@ -197,8 +199,26 @@ def test_a_port_that_is_taken_is_said_once_and_waited_for() -> None:
             time.sleep(2.0)  # some attempts
             taken.close()
             assert urlsplit(address_of(process)).port == port
-            assert process.output.count("is taken") == 1 and f"Port {port} of host '127.0.0.1'" in process.output
+            assert process.output.count("is taken") == 1 and f"host '127.0.0.1', port {port}" in process.output
             assert "console_port:=8081" in process.output and "--port 8081" in process.output
+
+
+def test_an_address_that_this_machine_does_not_have_is_said_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ros2 launch started the console again every 5 s. At boot, an address may come later than the console."""
+    serve, attempts = socket.create_server, []
+
+    def later(address: tuple[str, int], **options: Any) -> socket.socket:
+        attempts.append(address)
+        return serve(address if len(attempts) < 3 else ("127.0.0.1", 0), **options)
+
+    monkeypatch.setattr(socket, "create_server", later)
+    warnings: list[str] = []
+    check_address("192.0.2.1", 8080)
+    with listening("192.0.2.1", 8080, warnings.append):
+        assert len(attempts) == 3
+    assert len(warnings) == 1 and "its network is not up yet" in warnings[0]
 
 
 def make_certificate(folder: Path, *options: str) -> tuple[Path, Path]:

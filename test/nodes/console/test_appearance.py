@@ -32,9 +32,10 @@ Show = Callable[..., Page]
 
 @dataclass
 class Server:
-    """The connections of all pages, oldest first; it closes so many of the next ones at their hello."""
+    """The connections of all pages and their commands, oldest first; it closes so many of the next at their hello."""
 
     sockets: list[WebSocketRoute] = field(default_factory=list)
+    commands: list[dict[str, Any]] = field(default_factory=list)
     closes: int = 0
 
     def send(self, **message: Any) -> None:
@@ -71,7 +72,10 @@ def show(browser: Browser, address: str, server: Server) -> Iterator[Show]:
         dialogue = {"type": "dialogue", "operator": operator, "exchanges": exchanges, "can_undo_reset": False}
 
         def answer(socket: WebSocketRoute, text: str) -> None:
-            if json.loads(text)["type"] == "hello":
+            received = json.loads(text)
+            if received["type"] == "command":
+                server.commands.append(received)
+            if received["type"] == "hello":
                 server.sockets.append(socket)
                 if server.closes:
                     server.closes -= 1
@@ -144,7 +148,9 @@ def test_a_name_read_from_the_right_stays_in_front_of_its_command_and_sentences_
     assert page.evaluate("() => getComputedStyle(document.getElementById('text')).direction") == "rtl"
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 640), (360, 740), (800, 1280), (1280, 800), (3840, 2160)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(320, 640), (360, 740), (800, 1280), (1024, 600), (1280, 800), (3840, 2160)]
+)
 def test_thirty_objects_and_unbroken_words_fit_and_the_command_stays_near(show: Show, width: int, height: int) -> None:
     objects = [found(number, (UNBROKEN, "a mug")[number % 2]) for number in range(1, 31)]
     cameras = ["front", "wrist_" + UNBROKEN]
@@ -158,8 +164,31 @@ def test_thirty_objects_and_unbroken_words_fit_and_the_command_stays_near(show: 
     assert page.locator("#objects tr").count() == 30
     image, command = (page.locator(selector).bounding_box() for selector in ("#view", "#text"))
     assert image and command and command["y"] - image["y"] < 1.3 * height
+    page.fill("#text", "a long command " * 50)
+    page.locator("#aloud").scroll_into_view_if_needed()
+    form, last = (page.locator(selector).bounding_box() for selector in (".said", "#aloud"))
+    assert form and last and last["y"] + last["height"] <= form["y"] + form["height"]
+    page.evaluate("() => document.querySelector('#log [data-action=show]').click()")
+    image = page.locator("#view").bounding_box()
+    assert image
     # The image is seen after "Show", also where it is far above the button.
     assert image["y"] >= -1 and image["y"] + image["height"] <= height + 1
+
+
+def test_forced_colours_leave_what_objects_and_alarms_are_seen_by(show: Show) -> None:
+    page = show(1280, 800, [exchange(1, "a mug", "It is there.", found(1))], camera={**CAMERA, "state": "lost"})
+    page.emulate_media(forced_colors="active")
+    page.click("#log [data-action=show]")
+    style = "([selector, name]) => getComputedStyle(document.querySelector(selector))[name]"
+    assert page.evaluate(style, [".swatch", "backgroundColor"]) == "rgb(255, 0, 200)"
+    assert page.evaluate(style, ["#alarm p", "borderTopWidth"]) == "2px"
+
+
+def test_a_page_as_high_as_a_tablet_leaves_room_for_its_browser() -> None:
+    """100vh is the height without the browser's bar: the command's buttons stood behind it."""
+    css = (ROOT / "lisa_ros" / "nodes" / "console" / "static" / "console.css").read_text()
+    heights = re.findall(r"(\w[\w-]*): calc\(100(d?vh)", css)
+    assert heights == [("max-height", "vh"), ("max-height", "dvh")]
 
 
 def test_what_is_shown_without_a_camera_is_not_called_live(show: Show) -> None:
@@ -211,16 +240,30 @@ def test_masks_that_the_console_drops_are_dropped_by_an_open_page(show: Show, se
     assert page.locator("#log li").count() == 2
 
 
+COUNT_PAINTED = """() => {
+  window.painted = [];
+  const put = CanvasRenderingContext2D.prototype.putImageData;
+  CanvasRenderingContext2D.prototype.putImageData = function (image, ...at) {
+    painted.push([image.width, image.height]);
+    put.call(this, image, ...at);
+  };
+}"""
+
+
 def test_an_answer_that_went_on_behind_the_live_view_is_shown_as_it_became(show: Show, server: Server) -> None:
     page = show(1280, 800, [])
+    page.evaluate(COUNT_PAINTED)
     part = {**exchange(1, "two mugs", "Bo", found(1)), "state": "answering", "turn": 0}
-    server.send(type="exchange", exchange=part)
+    for answer in ("B", "Bo"):
+        server.send(type="exchange", exchange={**part, "answer": answer})
     drawn(page, 1)
     page.click("#live")
     server.send(type="exchange", exchange=exchange(1, "two mugs", "Both.", found(1), found(2)))
     page.wait_for_selector("#log li[data-state=done]")
     page.click("#answer")
     drawn(page, 2)
+    # Each mask was painted anew with each part of the text: twenty masks of 1920 x 1080 stopped the page for a minute.
+    assert page.evaluate("() => window.painted") == [[60, 1], [60, 1]]
     assert page.locator("#objects button:enabled").count() == 2
     server.send(type="dialogue", operator="ann", exchanges=[], can_undo_reset=False)
     page.wait_for_selector("#answer:disabled")
@@ -261,15 +304,57 @@ def test_a_long_message_comes_in_parts_as_a_file_does(show: Show, server: Server
     assert ARABIC in page.inner_text("#log") and page.is_visible("#undo")
 
 
-def test_a_command_of_a_lost_connection_comes_back_though_the_next_one_is_lost_too(show: Show, server: Server) -> None:
-    page = show(1280, 800, [])
-    page.fill("#text", "what is this?")
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
     page.press("#text", "Enter")
+
+
+def test_all_commands_of_a_lost_connection_come_back_in_order_and_none_is_sent_twice(
+    show: Show, server: Server
+) -> None:
+    page = show(1280, 800, [])
+    for text in ("one", "two", "three", "four"):
+        say(page, text)
     assert page.input_value("#text") == ""
-    server.closes = 1
+    tags = [one["tag"] for one in server.commands]
+    server.closes = 1  # and the next connection is lost before the dialogue comes
     server.sockets[-1].close()
-    page.wait_for_selector("#alarm:has-text('The connection was lost while a command was sent')")
-    assert len(server.sockets) == 3 and page.input_value("#text") == "what is this?"
+    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
+    assert len(server.sockets) == 3 and page.input_value("#text") == "one"
+    confirmed = {**exchange(1, "one", ""), "state": "sent", "tag": tags[0]}
+    server.send(type="exchange", exchange=confirmed)  # the lost connection brought it all the same
+    page.wait_for_function("() => document.getElementById('text').value === 'two'")
+    page.press("#text", "Enter")
+    assert page.input_value("#text") == "three"
+    server.sockets[-1].close()  # the second is lost again, and the third stays in the form
+    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
+    say(page, "three and more")  # another command
+    for text in ("two", "four"):
+        assert page.input_value("#text") == text
+        page.press("#text", "Enter")
+    assert page.input_value("#text") == ""
+    again = server.commands[4:]
+    assert [one["text"] for one in again] == ["two", "three and more", "two", "four"]
+    assert [one["tag"] for one in again if one["text"] != "three and more"] == [tags[1], tags[1], tags[3]]
+    assert again[1]["tag"] not in tags
+
+
+def test_commands_that_the_console_refuses_all_come_back(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    for text in ("one", "two", "three"):
+        say(page, text)
+    page.type("#text", "another")
+    for one in server.commands:
+        server.send(type="not_sent", tag=one["tag"], code="node_lost")
+    page.wait_for_selector("#alarm:has-text('Not sent')")
+    for text in ("another", "one"):
+        assert page.input_value("#text") == text
+        page.press("#text", "Enter")
+    page.fill("#text", "")  # "two" is skipped
+    page.click("#send")
+    assert page.input_value("#text") == "three"
+    server.send(type="already_sent", tag=server.commands[2]["tag"])
+    page.wait_for_function("() => document.getElementById('text').value === ''")
 
 
 FALSE_MICROPHONE = """() => { navigator.mediaDevices.getUserMedia = async () => {
@@ -390,10 +475,22 @@ def test_no_text_of_any_message_becomes_html(show: Show) -> None:
     assert page.evaluate("() => window.hostile") is None
 
 
+def test_a_language_that_is_read_from_the_right_turns_the_page(show: Show, browser: Browser, address: str) -> None:
+    texts = json.loads((ROOT / "lisa_ros/nodes/console/static/texts/en.json").read_text())
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.route("**/texts", lambda route: route.fulfill(json={**texts, "lang": "ar", "dir": "rtl"}))
+    page.goto(address)
+    page.wait_for_selector("body[data-node]")
+    image, command = (page.locator(selector).bounding_box() for selector in ("#view", "#text"))
+    assert image and command and image["x"] > command["x"]
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+
+
 def test_every_text_is_shown_somewhere() -> None:
     folder = ROOT / "lisa_ros" / "nodes" / "console" / "static"
     texts = json.loads((folder / "texts" / "en.json").read_text())
     page = "".join(file.read_text() for file in [*folder.glob("*.js"), folder / "index.html"])
     begins = re.findall(r"`(\w+_)\$\{", page)
     unused = [key for key in texts if f'"{key}"' not in page and not key.startswith(tuple(begins))]
-    assert unused == ["lang"]
+    assert unused == ["lang", "dir"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import MagicMock
@@ -22,6 +23,7 @@ pytest.importorskip("starlette", reason="the extra `console` is not installed")
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import DONE, SENT, Exchange
 from lisa_ros.nodes.console.node import RosCalls
+from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.web import app as app_module
 from lisa_ros.nodes.console.web.app import ConsoleApp
 
@@ -56,6 +58,23 @@ def test_an_answer_goes_to_its_own_operator_whoever_used_its_id_too(node: Any) -
     assert (mine.state, mine.answer) == (DONE, "ann's.")
     view.on_answer(answer("ben", "his next with this id"))
     assert [one.text for one in view.conversation("ben").exchanges] == ["ben's", "his next with this id"]
+    view.link._action.destroy()
+
+
+def test_a_command_that_a_page_sends_again_goes_to_the_node_once(node: Any) -> None:
+    """A page cannot know what became of a command whose connection was lost."""
+    view = CameraView(node, "", False, MagicMock(), MagicMock())
+    page = Page(MagicMock(), {"": view})
+    view.conversation("ann").put(Exchange("1", "the mug", tag="a"))
+    view.conversation("ann").reset()
+
+    async def again(tag: str) -> str:
+        await page._handle('{"type": "hello", "operator": "ann"}')
+        await page._handle(json.dumps({"type": "command", "text": "the mug", "tag": tag}))
+        return str(next(reversed(page._unsent.values())))
+
+    assert json.loads(asyncio.run(again("a"))) == {"type": "already_sent", "tag": "a"}
+    assert json.loads(asyncio.run(again("b")))["type"] == "not_sent"  # there is no node
     view.link._action.destroy()
 
 

@@ -135,7 +135,7 @@ def test_what_was_not_sent_comes_back_with_what_was_pointed_at(browser: Browser,
     ann.page.evaluate(CONNECTION_LOST_BY_A_COMMAND)
     ann.page.press("#text", "Enter")
     assert ann.page.input_value("#text") == chips(ann) == ""
-    ann.until(lambda: "The connection was lost while a command was sent" in ann.alarms(), "the alarm")
+    ann.until(lambda: "The connection was lost while commands were sent" in ann.alarms(), "the alarm")
     assert ann.page.input_value("#text") == "what is this?" and "point" in chips(ann)
     assert ann.faults == []
     ann.close()

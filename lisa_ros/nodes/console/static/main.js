@@ -6,20 +6,19 @@ import { Link } from "./link.js";
 import { Microphone } from "./microphone.js";
 import { showAlarms, showLatency, showState } from "./state.js";
 import { element, loadTexts, t } from "./texts.js";
+import { Unsent } from "./unsent.js";
 import { View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const MAX_POINTS = 16;
+const NO_DRAFT = { references: [], points: [], boxes: [], stamp: null };
 
-let link, view, dialogue, microphone;
+let link, view, dialogue, microphone, unsent;
 let welcomed = {}; // the last welcome
 let speechIsThere = false; // the node `speech`
 let operator = kept("operator") || "default";
 let camera = new URLSearchParams(location.search).get("camera") ?? kept("camera") ?? "";
-let draft = { references: [], points: [], boxes: [], stamp: null };
-let sent = new Map(); // commands that the console has not confirmed: tag -> {text, draft}
-let doubtful = new Map(); // those of a connection that was lost
-let hasReconnected = false;
+let draft = NO_DRAFT;
 let listed; // the answer whose objects the table has
 let follows = true; // the view changes to the answer that comes
 const alarms = { link: "", note: "", node: "", camera: "" };
@@ -35,6 +34,7 @@ function keep(name, value) {
 }
 
 function hello() {
+  microphone?.stop(false); // the console discards a recording at each hello
   link.send({ type: "hello", operator, camera });
   askFrame();
 }
@@ -48,25 +48,22 @@ function note(text) {
   showAlarms(alarms);
 }
 
-// A command that was not sent comes back, unless another one is being written.
-function restore(command) {
-  if (!command || $("text").value || $("chips").childElementCount) return;
-  $("text").value = command.text;
-  setDraft(command.draft);
-}
+const form = {
+  isEmpty: () => !$("text").value.trim() && !$("chips").childElementCount,
+  has: (command) => $("text").value.trim() === command.text && draft === command.draft,
+  fill: (command) => {
+    $("text").value = command?.text ?? "";
+    setDraft(command?.draft ?? NO_DRAFT);
+  },
+};
 
 function confirmSent({ tag }) {
-  sent.delete(tag);
-  const late = doubtful.get(tag);
-  if (!late || !doubtful.delete(tag) || $("text").value !== late.text) return;
-  $("text").value = ""; // it was sent all the same
-  setDraft({ references: [], points: [], boxes: [], stamp: null });
-  note("");
+  if (tag && unsent.confirm(tag) && alarms.note === t("not_sent_doubtful")) note("");
 }
 
 // The answer on the view, and what was pointed at.
 function forgetShown() {
-  setDraft({ references: [], points: [], boxes: [], stamp: null });
+  setDraft(NO_DRAFT);
   view.exchange = null;
   view.layers = [];
   view.setMode("live");
@@ -75,8 +72,7 @@ function forgetShown() {
 // Answers of another operator, answers and images of another camera.
 function forget({ operator, camera }) {
   dialogue.replace([], operator);
-  sent.clear();
-  doubtful.clear();
+  unsent.forget();
   view.keepOnly(new Set());
   if (camera !== welcomed.camera) view.dropLive();
   forgetShown();
@@ -116,11 +112,7 @@ const handlers = {
   dialogue(message) {
     dialogue.replace(message.exchanges, message.operator);
     message.exchanges.forEach(confirmSent);
-    if (hasReconnected && doubtful.size) {
-      restore([...doubtful.values()].at(-1));
-      note(t("not_sent_doubtful"));
-    }
-    hasReconnected = false;
+    if (unsent.settle()) note(t("not_sent_doubtful"));
     view.keepOnly(new Set(message.exchanges.map((one) => one.id)));
     $("undo").hidden = !message.can_undo_reset;
     if (message.reset) {
@@ -162,10 +154,10 @@ const handlers = {
     note(t(`talk_${message.code}`));
   },
   not_sent(message) {
-    restore(sent.get(message.tag));
-    sent.delete(message.tag);
+    unsent.refuse(message.tag);
     note(t(`not_sent_${message.code}`));
   },
+  already_sent: confirmSent,
   failed(message) {
     note(t("reset_failed", message));
   },
@@ -247,19 +239,19 @@ function refer(turn) {
 
 function send() {
   const text = $("text").value.trim();
-  if (!text && !draft.points.length && !draft.boxes.length) return;
-  const tag = `${Date.now()}-${Math.random()}`;
+  if (!text && !draft.points.length && !draft.boxes.length) return unsent.comeBack();
+  const { tag } = unsent;
   if (!link.open || !link.send({ type: "command", text, ...draft, stamp: draft.stamp ?? [], tag })) {
     note(t("not_sent_link"));
     return;
   }
-  sent.set(tag, { text, draft });
+  unsent.add({ tag, text, draft });
   $("send").dataset.sentAt = performance.timeOrigin + performance.now();
   note("");
-  $("text").value = "";
-  setDraft({ references: [], points: [], boxes: [], stamp: null });
+  form.fill(null);
   follows = true;
   view.setMode("live");
+  unsent.comeBack();
 }
 
 function showTalk() {
@@ -326,7 +318,7 @@ function listen() {
     view.canvas.classList.toggle("boxing", view.boxing);
   });
   view.canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") setDraft({ references: [], points: [], boxes: [], stamp: null });
+    if (event.key === "Escape") setDraft(NO_DRAFT);
   });
   document.addEventListener("visibilitychange", () => {
     link.send({ type: "view", visible: !document.hidden });
@@ -360,11 +352,10 @@ async function begin() {
     },
     refer,
   });
+  unsent = new Unsent(form);
   link = new Link({
     open: () => {
-      doubtful = hasReconnected ? new Map([...doubtful, ...sent]) : sent; // the last connection may have been too short
-      sent = new Map();
-      hasReconnected = true;
+      unsent.lose();
       hello();
     },
     json: received,

@@ -19,30 +19,56 @@ export function bitmap(runs, width, height) {
   return pixels;
 }
 
-// A canvas with the mask tinted, hatched in a direction of its own (colour is not the only sign) and outlined.
+// Whether two lists of runs are equal.
+export function sameRuns(some, others) {
+  return some.length === others.length && some.every((run, i) => run === others[i]);
+}
+
+// A canvas with the mask tinted, hatched in a direction of its own (colour is not the only sign) and outlined, and
+// the pixel of the image at its upper left corner: it is no larger than the mask.
 export function paint(pixels, width, height, number) {
+  const [left, top, right, bottom] = extent(pixels, width);
   const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
+  canvas.width = right - left;
+  canvas.height = bottom - top;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
+  const image = context.createImageData(canvas.width, canvas.height);
+  const out = new DataView(image.data.buffer);
   const [red, green, blue] = COLOURS[colourOf(number)];
+  const colour = ((red << 24) | (green << 16) | (blue << 8)) >>> 0;
   const thick = Math.max(1, Math.round(Math.max(width, height) / 400));
   const period = 8 * thick;
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      if (!pixels[i]) continue;
+  const [across, down] = [[1, 1], [1, -1], [1, 0], [0, 1]][number % 4];
+  for (let y = top, at = 0; y < bottom; y++) {
+    for (let x = left; x < right; x++, at += 4) {
+      if (!pixels[y * width + x]) continue;
       const edge = borders(pixels, width, height, x, y, thick);
-      const across = [x + y, x - y + period * height, x, y][number % 4] % period < thick;
-      const alpha = edge ? 255 : across ? 150 : 100;
-      image.data.set([red, green, blue, alpha], 4 * i);
+      const hatched = (across * x + down * y + period * height) % period < thick;
+      out.setUint32(at, colour + (edge ? 255 : hatched ? 150 : 100));
     }
   }
   context.putImageData(image, 0, 0);
-  return canvas;
+  return { canvas, left, top };
+}
+
+// Left, top, right and bottom of the pixels inside; of none one pixel.
+function extent(pixels, width) {
+  const [first, last] = [pixels.indexOf(1), pixels.lastIndexOf(1)];
+  if (first < 0) return [0, 0, 1, 1];
+  const [top, bottom] = [Math.floor(first / width), Math.floor(last / width) + 1];
+  let [left, right] = [width, 0];
+  for (let y = top; y < bottom; y++) {
+    const row = pixels.subarray(y * width, (y + 1) * width);
+    const begin = row.indexOf(1);
+    if (begin < 0) continue;
+    left = Math.min(left, begin);
+    right = Math.max(right, row.lastIndexOf(1) + 1);
+  }
+  return [left, top, right, bottom];
 }
 
 function borders(pixels, width, height, x, y, thick) {
-  const inside = (u, v) => u >= 0 && v >= 0 && u < width && v < height && pixels[v * width + u];
-  return !inside(x - thick, y) || !inside(x + thick, y) || !inside(x, y - thick) || !inside(x, y + thick);
+  const at = y * width + x;
+  if (x < thick || y < thick || x >= width - thick || y >= height - thick) return true;
+  return !(pixels[at - thick] && pixels[at + thick] && pixels[at - thick * width] && pixels[at + thick * width]);
 }

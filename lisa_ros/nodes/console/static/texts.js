@@ -13,7 +13,7 @@ export async function loadTexts() {
       await new Promise((ready) => setTimeout(ready, AGAIN_MS)); // the connection was lost
     }
   }
-  document.documentElement.lang = texts.lang;
+  Object.assign(document.documentElement, { lang: texts.lang, dir: texts.dir });
   document.title = t("title");
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The canvas: live images or an answer with its masks, and pointing into either by touch, mouse and keyboard.
 
-import { COLOURS, bitmap, colourOf, paint } from "./masks.js";
+import { COLOURS, bitmap, colourOf, paint, sameRuns } from "./masks.js";
 import { t } from "./texts.js";
 
 const WIDEST = 1920;
@@ -82,14 +82,21 @@ export class View {
   }
 
   showAnswer(exchange) {
-    if (exchange.id !== this.exchange?.id) this.drop();
+    const same = exchange.id === this.exchange?.id;
+    if (!same) this.drop();
     this.exchange = exchange;
-    const [width, height] = exchange.size ?? this.size;
-    this.layers = exchange.objects.map((object) => {
-      const pixels = bitmap(object.runs, width, height);
-      return { object, pixels, canvas: paint(pixels, width, height, object.number) };
+    const size = exchange.size ?? this.size;
+    const painted = same ? this.layers : []; // each part of an answer has the masks before it, too
+    this.layers = exchange.objects.map((object, i) => {
+      const isKnown = painted[i]?.size.join() === size.join() && sameRuns(painted[i].object.runs, object.runs);
+      return isKnown ? { ...painted[i], object } : this.layer(object, size);
     });
     this.setMode("answer");
+  }
+
+  layer(object, size) {
+    const pixels = bitmap(object.runs, ...size);
+    return { object, size, pixels, ...paint(pixels, ...size, object.number) };
   }
 
   setMode(mode) {
@@ -127,7 +134,7 @@ export class View {
     if (image) context.drawImage(image, 0, 0, width, height);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     if (answer) {
-      for (const layer of this.layers) context.drawImage(layer.canvas, 0, 0);
+      for (const layer of this.layers) context.drawImage(layer.canvas, layer.left, layer.top);
       for (const layer of this.layers) this.label(layer.object);
     }
     this.drawPointed();
