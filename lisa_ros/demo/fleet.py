@@ -19,6 +19,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.demo.failure import DemoError
@@ -119,8 +120,10 @@ def _robots() -> Iterator[tuple[list[Robot], Wait]]:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     robots = [Robot(name, node.create_publisher(Command, f"/{name}/lisa/command", 10)) for name in ROBOTS]
+    # Latched: a node may not know of its subscription yet when it publishes the first answer.
+    answers = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     for robot in robots:
-        node.create_subscription(Segmentation, f"/{robot.name}/lisa/segmentation", robot.on_answer, 10)
+        node.create_subscription(Segmentation, f"/{robot.name}/lisa/segmentation", robot.on_answer, answers)
 
     def wait(condition: Callable[[], bool], check: Callable[[], None], what: str) -> None:
         deadline_s = time.monotonic() + WAIT_S

@@ -26,6 +26,7 @@ from lisa_ros.bags.commands import BagCommand
 from lisa_ros.bags.frames import Topics
 from lisa_ros.bags.run import BagJob, run_bag
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.lisa.answers.detections import vision_messages
 
 pytestmark = pytest.mark.ros
@@ -64,7 +65,7 @@ class Player:
             for topic, kind in ((IMAGE, Image), (DEPTH, Image), (INFO, CameraInfo))
         }
         self._kinds = {IMAGE: Image, DEPTH: Image, INFO: CameraInfo}
-        node.create_subscription(Segmentation, "/played/segmentation", self._keep, 10)
+        node.create_subscription(Segmentation, "/played/segmentation", self._keep, LATCHED)
         for topic, kind in PLANNER_TOPICS.items():
             node.create_subscription(kind, f"/played/{topic}", self.others[topic].append, 10)
 

@@ -24,6 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from lisa_ros.msg import Segmentation
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.console.parameters import ConsoleParameters
 from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, TYPES, NodeParameters
 from lisa_ros.nodes.sim_camera.node import SimCameraParameters
@@ -323,7 +324,7 @@ def test_the_demo_answers_about_its_own_table(monkeypatch: pytest.MonkeyPatch, t
     answers: list[Segmentation] = []
     given = {"width": 320, "height": 240, "rviz": rviz_wanted(), "device": "cpu", "namespace": "here"}
     with launched(DEMO, **given) as process, talking_node("somebody") as node:
-        node.create_subscription(Segmentation, "/here/lisa/segmentation", answers.append, 10)
+        node.create_subscription(Segmentation, "/here/lisa/segmentation", answers.append, LATCHED)
         say = node.create_publisher(String, "/here/lisa/command_text", 10)
         wait_until(lambda: "Ready:" in process.output and say.get_subscription_count(), "the node", LOADED_S)
         wait_until(

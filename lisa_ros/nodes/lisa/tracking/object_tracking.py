@@ -190,7 +190,9 @@ class ObjectTracking:
     def _correct(self, correction: _Detection) -> None:
         """Continue with the model's new mask, unless it is of another object than the tracked one."""
         newest = self._follower.newest
-        tracked = correction.tracked if newest is not None and newest.state is TrackState.TRACKED else None
+        if newest is None:  # a bag was rewound: tracking has ended
+            return
+        tracked = correction.tracked if newest.state is TrackState.TRACKED else None
         if tracked is not None and intersection_over_union(correction.mask, tracked) < _SAME_OBJECT_IOU:
             return
         self._follower.found(

@@ -24,7 +24,7 @@ from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
-from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking
+from lisa_ros.nodes.lisa.tracking.object_tracking import ObjectTracking, _CorrectionJob
 from lisa_ros.nodes.lisa.tracking.tracked_topics import TrackedFrame
 from lisa_ros.segmentation.answers import ObjectMask
 from lisa_ros.segmentation.pointing import Pointing
@@ -220,3 +220,19 @@ def test_tracking_that_is_switched_off_ends_without_another_image(bench: Bench) 
     bench.tracked("1", Time(sec=2))
     assert bench.node.set_parameters([Parameter("track", value=False)])[0].successful
     wait_until(lambda: bench.published[-1].tracked.state is TrackState.LOST, "its end")
+
+
+def test_a_correction_that_comes_after_a_bag_was_rewound_does_not_begin_tracking_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.tracking.answered(*bench.answer("one", bench.show(Time(sec=100))))
+    bench.tracked("one", bench.show(Time(sec=101)).header.stamp)
+    answer = bench.tracking._answer
+    assert answer is not None
+    bench.show(Time(sec=1))
+    wait_until(lambda: bench.published[-1].tracked.reason is LossReason.ENDED, "the end of tracking")
+    monkeypatch.setattr(bench.tracking, "_infer", lambda *_: answer.mask)
+    bench.tracking.segment(_CorrectionJob(bench.tracking, answer.subject, answer.frame, answer.image, None), bool)
+    last = bench.show(Time(sec=2))
+    wait_until(lambda: bench.tracking._last_frame is last and not bench.tracking._correction, "the next frame")
+    assert bench.published[-1].tracked.reason is LossReason.ENDED
