@@ -21,6 +21,8 @@ _POLL_S = 0.02
 _CONNECT_S = 2.0
 _REFUSALS = frozenset({400, 401, 403, 404, 413})
 """HTTP statuses by which a server refuses a request, so that asking it again is no use."""
+_CHANGED = frozenset({401, 404})
+"""What a server says when it was replaced: by one without the model's path, or with other tokens."""
 MOST_LINE_BYTES = 16 * 2**20
 """Of an event. One with 50 masks of 640 x 480 pixels has about 100 kB."""
 MOST_TEXT_BYTES = 2**16
@@ -193,8 +195,8 @@ class Connection:
 
     def _read_lines(self, answer: Any, lines: Any) -> None:
         if answer.status_code != httpx.codes.OK:
-            # A path that is gone since the node was configured: the server's model was stopped or is replaced.
-            self._check(answer.status_code, self._short_text(answer), _REFUSALS - {httpx.codes.NOT_FOUND})
+            # It was the right server when the node was configured.
+            self._check(answer.status_code, self._short_text(answer), _REFUSALS - _CHANGED)
         for line in _lines(answer.iter_bytes()):
             lines.put(line)
 

@@ -67,20 +67,20 @@ def object_json(found: ObjectMask) -> Json:
 
 
 def object_from(given: Any, budget: PixelBudget) -> ObjectMask:
-    """The object of `object_json`; errors as of `mask_from`."""
-    region, refined = given["region"], given["refined"]
+    """The object of `object_json`, or of a version with fewer fields; errors as of `mask_from`."""
     begin, end = given["span"]
+    region, refined, score, box = (given.get(name) for name in ("region", "refined", "score", "box"))
     return ObjectMask(
         mask=mask_from(given["mask"], budget),
         span=(int(begin), int(end)),
-        score=None if given["score"] is None else float(given["score"]),
-        score_calibrated=bool(given["score_calibrated"]),
-        evidence=given["evidence"],
+        score=None if score is None else float(score),
+        score_calibrated=bool(given.get("score_calibrated", False)),
+        evidence=given.get("evidence"),
         region=None if region is None else Region(mask_from(region["mask"], budget), _box(region["box"])),
-        phrase=str(given["phrase"]),
+        phrase=str(given.get("phrase", "")),
         refined=None if refined is None else mask_from(refined, budget),
-        box=None if given["box"] is None else _box(given["box"]),
-        attributes=given["attributes"],
+        box=None if box is None else _box(box),
+        attributes=given.get("attributes", {}),
     )
 
 
@@ -96,13 +96,13 @@ def turn_json(turn: Turn) -> Json:
 
 
 def turn_from(given: Any, budget: PixelBudget) -> Turn:
-    """The turn of `turn_json`; errors as of `mask_from`."""
+    """The turn of `turn_json`, or of a version with fewer fields; errors as of `mask_from`."""
     return Turn(
         command=str(given["command"]),
         answer=str(given["answer"]),
-        objects=tuple(object_from(one, budget) for one in given["objects"]),
-        references=tuple(int(one) for one in given["references"]),
-        number=int(given["number"]),
+        objects=tuple(object_from(one, budget) for one in given.get("objects", ())),
+        references=tuple(int(one) for one in given.get("references", ())),
+        number=int(given.get("number", 0)),
     )
 
 
@@ -145,7 +145,7 @@ def event_from(given: Any, budget: PixelBudget) -> Event:
         answer=str(given["answer"]),
         objects=tuple(object_from(one, budget) for one in given["objects"]),
         reason=given["reason"],
-        references=tuple(int(one) for one in given["references"]),
+        references=tuple(int(one) for one in given.get("references", ())),
         model=str(given.get("model", "")),
         note=str(given.get("note", "")),
     )

@@ -83,9 +83,8 @@ class Query:
     deadline_s: float = 60.0
 
 
-def pack(query: Query, image: bytes = b"") -> bytes:
-    """The body of a request."""
-    description = {
+def _description(query: Query) -> dict[str, Any]:
+    return {
         "frame": query.frame,
         "command": query.command,
         "command_id": query.command_id,
@@ -98,7 +97,14 @@ def pack(query: Query, image: bytes = b"") -> bytes:
         "boxes": [list(box) for box in query.pointing.boxes],
         "deadline_s": query.deadline_s,
     }
-    packed = zlib.compress(json.dumps(description).encode(), 6)
+
+
+_DEFAULTS = _description(Query("", ""))
+
+
+def pack(query: Query, image: bytes = b"") -> bytes:
+    """The body of a request."""
+    packed = zlib.compress(json.dumps(_description(query)).encode(), 6)
     return _LENGTH.pack(len(packed)) + packed + image
 
 
@@ -129,8 +135,10 @@ def _decompressed(packed: bytes) -> bytes:
 
 
 def _query(given: Any) -> Query:
-    check_answer_kind(given["answer"])
+    """The command of a description. Robots may be older than their server: what they do not send has its default."""
     frame, command = str(given["frame"]), str(given["command"])
+    given = {**_DEFAULTS, **given}
+    check_answer_kind(given["answer"])
     if len(frame) != 64 or not set(frame) <= set("0123456789abcdef"):
         raise ValueError("frame must be a SHA-256 in lower-case hexadecimal digits")
     if len(command) > MOST_TEXT:

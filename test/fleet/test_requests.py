@@ -91,6 +91,23 @@ def test_events_arrive_as_they_were_sent() -> None:
     assert same(finished.objects[0], FOUND)
 
 
+def test_what_an_older_robot_or_server_does_not_send_has_its_default_and_what_a_newer_one_sends_is_ignored() -> None:
+    mask = {"size": [1, 2], "runs": [1, 1]}
+    old_turn = {
+        "command": "the mug",
+        "answer": "[SEG]",
+        "objects": [{"mask": mask, "span": [0, 5], "new": 1}],
+        "new": 1,
+    }
+    query, _ = unpack(packed({"frame": FRAME, "command": "it", "turns": [old_turn], "new": {"of": [1]}}))
+    (turn,) = query.turns
+    (found,) = turn.objects
+    assert query == Query(FRAME, "it", turns=query.turns)
+    assert (turn.references, turn.number, found.score, found.attributes) == ((), 0, None, {})
+    event = event_from({"event": "finished", "answer": "", "objects": [], "reason": "end"}, PixelBudget(1))
+    assert event == Finished("", (), "end")
+
+
 def packed(description: Any) -> bytes:
     data = zlib.compress(description if isinstance(description, bytes) else json.dumps(description).encode())
     return struct.pack(">I", len(data)) + data
@@ -111,6 +128,8 @@ HOSTILE = {
     "not JSON": packed(b"{"),
     "deep": packed(b"[" * 200_000),
     "a list": packed([]),
+    "a turn": changed(turns=[[1]]),
+    "an object": changed(turns=[{"command": "a", "answer": "b", "objects": ["x"]}]),
     "bomb": packed(b" " * 2**25),
     "frame": changed(frame="../../etc/passwd"),
     "long": changed(command="x" * 20_000),

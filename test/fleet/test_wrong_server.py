@@ -216,13 +216,14 @@ def test_a_name_or_a_refusal_that_never_ends_is_given_up(endless: bytes, pause_s
     server.close()
 
 
-def test_a_model_that_is_not_there_any_more_is_unreachable_so_that_a_fallback_answers() -> None:
-    """While a server's application is replaced, its path is unknown. Before anything was answered, it is a mistake."""
-    server = RawServer([b"Path '/m' not found."], status="404 Not Found")
+@pytest.mark.parametrize("status", ["404 Not Found", "401 Unauthorized"])
+def test_a_server_that_was_replaced_is_unreachable_so_that_a_fallback_answers(status: str) -> None:
+    """Its path is unknown meanwhile, or its tokens are others. Before anything was answered, it is a mistake."""
+    server = RawServer([b'{"error": "it is another one"}'], status=status)
     remote = asked(server)
-    with pytest.raises(UnreachableError, match="answers 404: Path '/m' not found"):
+    with pytest.raises(UnreachableError, match=f"answers {status[:3]}: it is another one"):
         events(remote)
-    with pytest.raises(LisaError, match="404") as refused:
+    with pytest.raises(LisaError, match=status[:3]) as refused:
         remote.check()
     assert not isinstance(refused.value, UnreachableError)
     remote.release()
