@@ -2,13 +2,12 @@
 """Diagnostics and the statistics in them."""
 
 import math
-from pathlib import Path
 
 import camera_images
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import probing
-from ros_harness import scripted_node, started, wait_at, wait_until
+from ros_harness import scripted_node, started, wait_until
 
 from lisa_ros.msg import Segmentation
 from lisa_ros.nodes.lisa.diagnostics import NodeStatus, level_of
@@ -93,20 +92,3 @@ def test_diagnostics_of_a_running_node() -> None:
         wait_until(lambda: received[-1].level == DiagnosticStatus.ERROR, "the error")
         probe.ask_about(camera_images.message("rgb8"), "red")
         wait_until(lambda: received[-1].level == DiagnosticStatus.OK, "recovery")
-
-
-def test_diagnostics_while_the_model_loads(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    states: list[str] = []
-
-    def receive(message: DiagnosticArray) -> None:
-        states.extend(value.value for status in message.status for value in status.values if value.key == "state")
-
-    with probing("loading") as probe:
-        probe.node.create_subscription(DiagnosticArray, "/diagnostics", receive, 100)
-        with started(scripted_node("-r", "__node:=loading", "-p", f"checkpoint:=gate {gate}")) as process:
-            wait_at(gate)
-            wait_until(lambda: states.count("configuring") > 2, "three times 'configuring'")
-            gate.touch()
-            probe.wait_for_node(process)
-            wait_until(lambda: "active" in states, "'active'")

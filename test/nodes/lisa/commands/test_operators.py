@@ -80,13 +80,6 @@ def test_ids_that_are_no_topic_names_end_the_node(wrong: str) -> None:
         operator_ids(wrong)
 
 
-def test_a_wrong_list_of_operators_ends_the_node_with_one_sentence() -> None:
-    with started(scripted_node("-p", "operators:=a/b")) as process:
-        assert process.wait() == 1
-        assert "an operator with topics of their own needs an id of letters" in process.output
-        assert "Traceback" not in process.output
-
-
 def test_the_rate_of_one_operator_is_limited_and_others_are_not(probe: Probe) -> None:
     probe.ask_about(camera_images.message("rgb8"), "red")
     assert probe.set_parameter("max_operator_rate", 5).successful

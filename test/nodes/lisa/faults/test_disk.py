@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import camera_images
-import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import Probe, probing
 from ros_harness import scripted_node, started, wait_until
@@ -87,14 +86,6 @@ def test_a_dialogue_file_that_is_moved_deleted_or_replaced_by_a_folder_costs_no_
         probe.wait_for_node(process)
         probe.ask_about(camera_images.message("rgb8"), "two")
         assert history(probe) == "History: two | two | two"
-
-
-@pytest.mark.parametrize("place", ["/proc/dialogues.sqlite", "/dev/null/dialogues.sqlite"])
-def test_a_place_that_cannot_be_written_ends_the_node_with_one_sentence(place: str) -> None:
-    with started(scripted_node("-p", f"dialogue_file:={place}")) as process:
-        assert process.wait() == 1
-        assert f"Parameter dialogue_file: Dialogues cannot be kept in {place}" in process.output
-        assert "Traceback" not in process.output
 
 
 def test_a_corrupted_file_is_kept_aside_and_a_second_node_on_one_file_is_refused(tmp_path: Path) -> None:
