@@ -11,6 +11,7 @@ from lisa_ros.benchmark.options import AGAINST, NODE_PARTS, SHAPES, BenchmarkOpt
 from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
 from lisa_ros.segmentation.errors import LisaError, how_to_install
+from lisa_ros.segmentation.files.arguments import at_least, number
 
 _LOADS = with_value("what", "model", "node", text="to `lisa benchmark model` and `node`", positional=True)
 _CHECKPOINT = with_value(
@@ -60,9 +61,14 @@ def add(commands: Any) -> None:
         "--repeats", type=whole_number, default=3, applies=_MODEL, help="rounds; medians are reported (default: 3)"
     )
     parser.add_argument(
-        "--tokens", type=_tokens, default=64, applies=_MODEL, help="length of the timed answer (default: 64)"
+        "--tokens", type=at_least(4), default=64, applies=_MODEL, help="length of the timed answer (default: 64)"
     )
-    parser.add_argument("--memory-cap-gib", type=float, applies=_MODEL, help="GPU memory that may be used, GiB")
+    parser.add_argument(
+        "--memory-cap-gib",
+        type=number(0, "a number of GiB above 0", above=True),
+        applies=_MODEL,
+        help="GPU memory that may be used, GiB",
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -71,12 +77,6 @@ def add(commands: Any) -> None:
         help="folder for benchmark.json and stages.png, or benchmark_node.json (default: %(default)s)",
     )
     parser.set_defaults(run=run)
-
-
-def _tokens(text: str) -> int:
-    if not text.isdecimal() or int(text) < 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 4 or more")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

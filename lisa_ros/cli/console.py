@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lisa_ros.cli.parsing import with_option
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.files.arguments import tcp_port
+from lisa_ros.segmentation.files.arguments import at_least, tcp_port
 
 if TYPE_CHECKING:  # the other commands need no ROS
     from lisa_ros.demo.processes import Child
@@ -44,7 +44,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--simulated", action="store_true", help="start a simulated camera and the node, too")
     simulated = with_option("simulated")
     parser.add_argument(
-        "--seed", type=int, default=92, applies=simulated, help="scene of the simulated camera (default: %(default)s)"
+        "--seed",
+        type=at_least(0),
+        default=92,
+        applies=simulated,
+        help="scene of the simulated camera (default: %(default)s)",
     )
     parser.add_argument(
         "--output",

@@ -10,6 +10,7 @@ from typing import Any
 from lisa_ros.cli.options import load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, Condition, with_value
 from lisa_ros.evaluation.options import DATASETS, PHRASINGS
+from lisa_ros.segmentation.files.arguments import given_text
 
 REFCOCO_FAMILY = ("refcoco", "refcoco+", "refcocog", "grefcoco")
 
@@ -32,12 +33,14 @@ def add_data_options(
     )
     parser.add_argument(
         "--split",
+        type=given_text,
         metavar="NAME",
         applies=with_value("dataset", *(name for name in DATASETS if name != "folder"), text="to published data sets"),
         help="part of the data set, see docs/evaluation.md (default: val; tabletop: validation)",
     )
     parser.add_argument(
         "--partition",
+        type=given_text,
         applies=with_value("dataset", *REFCOCO_FAMILY, text="to RefCOCO's family"),
         help="partition of RefCOCO's family: unc, umd, google (default: the usual one)",
     )

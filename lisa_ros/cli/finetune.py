@@ -10,6 +10,7 @@ from typing import Any
 from lisa_ros.cli.options import add_checkpoint, add_vision_tower
 from lisa_ros.cli.parsing import CommandParser, Condition
 from lisa_ros.models.common.options import DEVICES, TEMPLATES, LoadOptions
+from lisa_ros.segmentation.files.arguments import given_text
 from lisa_ros.training.finetune.options import (
     CHECK_IMAGES,
     LINEAR_LAYERS,
@@ -75,6 +76,7 @@ def _add_data(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--replay",
+        type=given_text,
         default="auto",
         metavar="DATASET[:SHARE]",
         help="general examples that are mixed in, so that the model does not forget: tabletop, a folder as --data, or "
@@ -83,6 +85,7 @@ def _add_data(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--check",
+        type=given_text,
         dest="check_data",
         default="auto",
         metavar="DATASET[:IMAGES]",

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lisa_ros.cli.parsing import CommandParser, Condition
+from lisa_ros.cli.parsing import CommandParser, Condition, with_value
 from lisa_ros.models.common.options import (
     DEVICES,
     MEASURED_THREADS,
     MODELS_WITH,
+    MOST_THREADS,
     PRECISIONS,
     QUANTIZATIONS,
     REFINEMENTS,
@@ -23,9 +24,9 @@ from lisa_ros.models.common.options import (
     LoadOptions,
 )
 from lisa_ros.models.loading import description_of, embedded_checkpoint
-from lisa_ros.segmentation.files.arguments import at_least
+from lisa_ros.segmentation.files.arguments import at_least, given_text
 
-whole_number, count = at_least(1), at_least(0)
+whole_number, count, thread_number = at_least(1), at_least(0), at_least(1, MOST_THREADS)
 
 _ROS_NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
@@ -42,7 +43,7 @@ def ros_name(text: str) -> str:
 
 def _threads(text: str) -> int:
     """An argument's type: auto, or 1 or more."""
-    return MEASURED_THREADS if text == "auto" else whole_number(text)
+    return MEASURED_THREADS if text == "auto" else thread_number(text)
 
 
 def of_models(option: str) -> Condition:
@@ -87,6 +88,7 @@ def add_vision_tower(parser: CommandParser, applies: Condition | None = None) ->
     """Adds --vision-tower."""
     parser.add_argument(
         "--vision-tower",
+        type=given_text,
         metavar="FOLDER|ID",
         applies=applies or (),
         help="CLIP (default: the one that the checkpoint's config.json names)",
@@ -161,7 +163,9 @@ def _add_second_models(parser: CommandParser, defaults: LoadOptions) -> None:
     )
     parser.add_argument(
         "--refine-checkpoint",
+        type=given_text,
         metavar="FOLDER|ID",
+        applies=with_value("refine_masks", "sam2", text="with --refine sam2", positional=True),
         default=defaults.refine_checkpoint,
         help="SAM 2 for --refine (default: %(default)s)",
     )
@@ -173,7 +177,9 @@ def _add_second_models(parser: CommandParser, defaults: LoadOptions) -> None:
     )
     parser.add_argument(
         "--names-checkpoint",
+        type=given_text,
         metavar="FOLDER|ID",
+        applies=with_value("segmenter", "auto"),
         default=defaults.names_checkpoint,
         help="SAM 3 for --segmenter auto (default: %(default)s)",
     )
@@ -194,6 +200,7 @@ def add_fusion_scales(parser: CommandParser) -> None:
     """Adds --fusion-scales."""
     parser.add_argument(
         "--fusion-scales",
+        type=given_text,
         metavar="FILE",
         applies=of_models("fusion_scales"),
         help="SegLLM: gamma_v and gamma_l from HIPIE's r50_parts.pth instead of the checkpoint's",

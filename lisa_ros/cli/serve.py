@@ -12,7 +12,7 @@ from typing import Any
 
 from lisa_ros.cli.options import add_checkpoint, add_load_options, count, load_options, whole_number
 from lisa_ros.segmentation.errors import LisaError, how_to_install
-from lisa_ros.segmentation.files.arguments import tcp_port
+from lisa_ros.segmentation.files.arguments import number, tcp_port
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -44,7 +44,10 @@ def add(commands: Any) -> None:
         help="maximum number of replicas, started while commands wait; 0: no more than --replicas",
     )
     parser.add_argument(
-        "--gpus", type=float, default=None, help="GPUs of each replica (default: 1 where there is a GPU, else 0)"
+        "--gpus",
+        type=number(0, "a number of 0 or more"),
+        default=None,
+        help="GPUs of each replica (default: 1 where there is a GPU, else 0)",
     )
     parser.add_argument(
         "--concurrent",
@@ -59,7 +62,10 @@ def add(commands: Any) -> None:
         "--frames", type=whole_number, default=32, help="encoded images that a replica keeps (default: %(default)s)"
     )
     parser.add_argument(
-        "--requests-per-minute", type=float, default=0.0, help="quota of each robot; 0: no limit (default: 0)"
+        "--requests-per-minute",
+        type=number(0, "a number of 0 or more"),
+        default=0.0,
+        help="quota of each robot; 0: no limit (default: 0)",
     )
     parser.add_argument(
         "--robot-concurrent",
@@ -72,13 +78,16 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--traces",
-        type=float,
+        type=number(0, "a share, 0 to 1", most=1),
         default=0.0,
         metavar="SHARE",
         help="share of the commands that get OpenTelemetry spans, 0 to 1 (default: 0)",
     )
     parser.add_argument(
-        "--metrics-port", type=count, default=0, help="port of the metrics for Prometheus; 0: any free one (default: 0)"
+        "--metrics-port",
+        type=tcp_port(0),
+        default=0,
+        help="port of the metrics for Prometheus; 0: any free one (default: 0)",
     )
     parser.add_argument(
         "--cluster", default="", metavar="ADDRESS", help="address of a Ray cluster (default: this machine alone)"
@@ -141,8 +150,6 @@ def _check(options: argparse.Namespace) -> None:
         raise LisaError(f"--name {options.name!r}: a name has letters, digits, - and _")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise LisaError("--tls-cert and --tls-key go together")
-    if not 0 <= options.traces <= 1:
-        raise LisaError(f"--traces {options.traces}: it is a share, 0 to 1")
     for path in (options.tokens, options.tls_cert, options.tls_key):
         if path is not None and not path.is_file():
             raise LisaError(f"there is no file {path}")

@@ -40,8 +40,9 @@ from typing import NoReturn
 import torch
 
 from lisa_ros.models.common.checkpoints.configuration import check_folder
+from lisa_ros.models.common.options import MOST_THREADS
 from lisa_ros.segmentation.errors import LisaError
-from lisa_ros.segmentation.files.arguments import at_least, given_path
+from lisa_ros.segmentation.files.arguments import at_least, given_path, number
 from lisa_ros.segmentation.files.output_folders import check_output_folder, make_output_folder
 from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
@@ -127,7 +128,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=defaults.output, help="the checkpoint folder to write (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=at_least(1), default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=at_least(1, MOST_THREADS), default=2, help="CPU threads (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=at_least(0), default=defaults.seed, help="seed of all random numbers")
     parser.add_argument(
         "--train-views",
@@ -144,7 +147,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="checkpoint folder that the randomized stages start from")
     parser.add_argument(
         "--start-share",
-        type=_share,
+        type=number(0, "a number from 0 to 1", most=1),
         default=defaults.start_share,
         help="share of the weights before the randomized stages in the exported ones, 0 to 1 (default: %(default)s)",
     )
@@ -154,21 +157,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return share
-
-
 def _steps(text: str) -> tuple[str, int]:
     stage, _, steps = text.partition("=")
-    if stage not in SCHEDULES or not steps.isdecimal() or int(steps) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not STAGE=N with a stage that learns and 1 step or more")
-    return stage, int(steps)
+    if stage not in SCHEDULES:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not STAGE=N with a stage that learns and 1 step or more")
+    return stage, at_least(1)(steps)
 
 
 if __name__ == "__main__":

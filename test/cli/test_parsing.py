@@ -38,6 +38,8 @@ def folders(tmp_path: Path) -> dict[str, str]:
     ("arguments", "sentence"),
     [
         ([*SEGMENT, "--refined"], "--refined applies only to LIRA; "),
+        ([*SEGMENT, "--refine-checkpoint", "r"], "--refine-checkpoint applies only with --refine sam2"),
+        ([*SEGMENT, "--names-checkpoint", "n"], "--names-checkpoint applies only with --segmenter auto; "),
         (["listen", "--wav", "a.wav", "--device", "1"], "--device applies only without --wav"),
         (
             ["listen", "--asr-device", "cuda"],
@@ -173,6 +175,16 @@ def test_what_is_no_name_in_ros_is_refused(arguments: list[str], capsys: pytest.
         (["serve", "--port", "0"], "argument --port: '0' is not a port from 1 to 65535"),
         (["console", "--port", "-1"], "argument --port: '-1' is not a port from 0 to 65535"),
         (["policy", "--seconds", "inf"], "argument --seconds: 'inf' is not a number of seconds above 0"),
+        ([*SEGMENT, "--threads", "1025"], "'1025' is not a whole number of 1 or more, and at most 1024"),
+        ([*SEGMENT, "--max-new-tokens", "9" * 400], " is not a whole number of 1 or more, and at most 2147483647"),
+        ([*SEGMENT, "--cache-mib", "9" * 5000], " is not a whole number of 0 or more, and at most 2147483647"),
+        ([*SEGMENT, "--vision-tower", ""], "--vision-tower: the text is empty; leave the option out for its default"),
+        (["benchmark", "--tokens", "3"], "'3' is not a whole number of 4 or more"),
+        (["benchmark", "--memory-cap-gib", "nan"], "'nan' is not a number of GiB above 0"),
+        (["serve", "--gpus", "-1"], "argument --gpus: '-1' is not a number of 0 or more"),
+        (["serve", "--requests-per-minute", "1e400"], "'1e400' is not a number of 0 or more"),
+        (["serve", "--traces", "2"], "argument --traces: '2' is not a share, 0 to 1"),
+        (["serve", "--metrics-port", "70000"], "'70000' is not a port from 0 to 65535"),
     ],
 )
 def test_a_misspelt_option_is_named_with_the_nearest(

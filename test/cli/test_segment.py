@@ -68,6 +68,14 @@ def test_files_of_an_earlier_run_are_replaced(image: Path, tmp_path: Path, capsy
     assert [path.name for path in output.glob("turn7*")] == ["turn7_notes.png"]
 
 
+def test_a_refused_command_costs_no_earlier_results(image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "result.json").write_text("old")
+    assert main(segment(image, output, "--text", "the red cube", "--text", "x" * 9000)) == 2
+    assert [(file.name, file.read_text()) for file in output.iterdir()] == [("result.json", "old")]
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

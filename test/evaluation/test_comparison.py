@@ -57,11 +57,17 @@ def test_two_runs_side_by_side(runs: tuple[Path, Path], tmp_path: Path, capsys: 
 def test_runs_that_cannot_be_compared(
     wanted: Evaluation, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other, asked = tmp_path / "forced", tmp_path / "asked"
+    other, asked, cut, damaged = (tmp_path / name for name in ("forced", "asked", "cut", "damaged"))
     run_evaluation(replace(wanted, protocol="teacher_forced", output=other), Loader([TeacherForcedModel()]))
     shutil.copytree(runs[0], asked)
     (asked / "items.jsonl").write_text((asked / "items.jsonl").read_text().replace('"text": "', '"text": "another '))
+    shutil.copytree(runs[0], cut)
+    (cut / "items.jsonl").write_text("")
+    shutil.copytree(runs[0], damaged)
+    (damaged / "results.json").write_text("[]")
     for folders, sentence in (
+        ((runs[0], cut), f"{cut}/items.jsonl lacks "),
+        ((runs[0], damaged), f"{damaged}/results.json is damaged; repeat"),
         ((runs[0], asked), "they asked different questions ("),
         ((runs[0], runs[0]), "two runs or more, each once"),
         ((runs[0], other), "since they differ in: protocol 'generate' and 'teacher_forced'"),

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lisa_ros.segmentation.files.image_files import read_mask
+from lisa_ros.segmentation.files.image_files import read_image, read_mask
 
 OBJECT = np.zeros((6, 8), dtype=bool)
 OBJECT[1:4, 2:7] = True
@@ -27,6 +27,16 @@ def test_every_value_but_0_is_the_object(tmp_path: Path, kind: Any, value: int, 
         pixels = np.stack([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=2)
     cv2.imwrite(str(tmp_path / "mask.png"), pixels)
     assert np.array_equal(read_mask(tmp_path / "mask.png"), OBJECT)
+
+
+def test_of_16_bits_grey_values_are_no_image_but_colours_are(tmp_path: Path) -> None:
+    """The upper 8 bits of depth in millimetres are a nearly black image, in which nothing is found."""
+    depth = np.full((6, 8), 800, dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "depth.png"), depth)
+    with pytest.raises(ValueError, match="has 16-bit grey values, as depth has"):
+        read_image(tmp_path / "depth.png")
+    cv2.imwrite(str(tmp_path / "colour.png"), np.stack([depth * 80] * 3, axis=2))
+    assert read_image(tmp_path / "colour.png").max() == 800 * 80 // 256
 
 
 def test_large_numbers_of_objects_and_one_bit(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_lisa_segment(golden_lisa: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--image", "{tmp}/none.png"], "no image file"),
-        (["--image", "{tmp}/text.png"], "is not an image that OpenCV can read"),
+        (["--image", "{tmp}/text.png"], "is damaged, or not an image that OpenCV can read"),
         (["--image", "{golden}/golden/0.png", "--checkpoint", "{tmp}"], "config.json is missing"),
     ],
 )

@@ -61,11 +61,17 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
         raise OutputError(f"{folder} has no results.json; name the output folder of a `lisa evaluate`")
     try:
         settings = json.loads(file.read_bytes())
-        listed = [(one["variant"], one["sample"], one["round"]) for one in settings["items"]]
-        with ItemLog(folder / "items.jsonl") as log:
-            items = tuple(log.items[key] for key in listed)
+        listed = [(str(one["variant"]), str(one["sample"]), int(one["round"])) for one in settings["items"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{file} does not belong to items.jsonl beside it ({error!r}); run it again") from error
+        raise OutputError(f"{file} is damaged; repeat the `lisa evaluate` that wrote it") from error
+    with ItemLog(folder / "items.jsonl") as log:
+        missing = [key for key in listed if key not in log.items]
+        if missing:
+            raise OutputError(
+                f"{folder}/items.jsonl lacks {len(missing)} of the questions of results.json, such as "
+                f"{missing[0][1]}, round {missing[0][2]}; repeat the `lisa evaluate` that wrote them"
+            )
+        items = tuple(log.items[key] for key in listed)
     return {name: value for name, value in settings.items() if name not in ("items", "rows")}, items
 
 

@@ -40,6 +40,9 @@ MODELS_WITH: dict[str, tuple[str, ...]] = {
 MEASURED_THREADS = 0
 """As threads: the number that is fastest on this machine, measured once the model is loaded."""
 
+MOST_THREADS = 1024
+"""More CPU threads than any robot's computer has; torch fails in strange ways with many thousands."""
+
 DEFAULT_MEMORY = -1
 """As cache_mib or memory_limit_mib: what suits the device, see models.common.memory."""
 
@@ -105,8 +108,10 @@ class LoadOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise LisaError(f"{name} is {value!r}; it can be {', '.join(choices)}")
-        if self.threads is not None and self.threads < MEASURED_THREADS:
-            raise LisaError(f"threads is {self.threads}; it can be 1 or more, or {MEASURED_THREADS} for a measured one")
+        if self.threads is not None and not MEASURED_THREADS <= self.threads <= MOST_THREADS:
+            raise LisaError(
+                f"threads is {self.threads}; it can be 1 to {MOST_THREADS}, or {MEASURED_THREADS} for a measured one"
+            )
         for name in ("cache_mib", "memory_limit_mib"):
             value = getattr(self, name)
             if value < DEFAULT_MEMORY:

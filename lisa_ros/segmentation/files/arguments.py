@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _LAST_PORT = 65_535
+_LARGEST = 2**31 - 1
+"""Far more than any option means. Larger numbers overflow in torch, OpenMP and others."""
 
 
 def given_path(text: str) -> Path:
@@ -23,9 +25,16 @@ def given_path(text: str) -> Path:
     return Path(text)
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """The type of an option that takes whole numbers of `least` or more."""
-    return _whole_number(least, math.inf, f"a whole number of {least} or more")
+def given_text(text: str) -> str:
+    """The type of an option whose text is never empty, see `given_path`."""
+    if not text.strip():
+        raise ArgumentTypeError("the text is empty; leave the option out for its default")
+    return text
+
+
+def at_least(least: int, most: int = _LARGEST) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers of `least` or more, up to `most`."""
+    return _whole_number(least, most, f"a whole number of {least} or more")
 
 
 def tcp_port(least: int) -> Callable[[str], int]:
@@ -33,21 +42,38 @@ def tcp_port(least: int) -> Callable[[str], int]:
     return _whole_number(least, _LAST_PORT, f"a port from {least} to {_LAST_PORT}")
 
 
-def _whole_number(least: int, most: float, wanted: str) -> Callable[[str], int]:
+def _whole_number(least: int, most: int, wanted: str) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"{text!r} is not {wanted}")
+        if not text.isdecimal() or not text.isascii() or float(text) < least:
+            raise ArgumentTypeError(f"{text!r:.80} is not {wanted}")
+        if float(text) > most:  # int() itself refuses more than 4300 digits
+            raise ArgumentTypeError(f"{text!r:.80} is not {wanted}, and at most {most}")
         return int(text)
 
     return read
 
 
-def seconds(text: str) -> float:
-    """The type of an option that takes a time to wait, above 0 s."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return number
+def number(least: float, wanted: str, *, above: bool = False, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an option that takes a finite number.
+
+    Args:
+        least: the smallest.
+        wanted: what is expected, for the message: "... is not WANTED".
+        above: whether `least` itself is too small.
+        most: the largest.
+    """
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or math.isinf(value) or (above and value == least):
+            raise ArgumentTypeError(f"{text!r:.80} is not {wanted}")
+        return value
+
+    return read
+
+
+seconds = number(0, "a number of seconds above 0", above=True)
+"""The type of an option that takes a time to wait, above 0 s."""

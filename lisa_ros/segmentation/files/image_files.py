@@ -22,8 +22,11 @@ def read_image(file: Path) -> NDArray[np.uint8]:
         RGB uint8 (H, W, 3), turned upright where the file has an EXIF orientation.
 
     Raises:
-        ValueError: There is no such file, it is a folder, or OpenCV cannot read it.
+        ValueError: There is no such file, it is a folder, OpenCV cannot read it, or it holds 16-bit grey values: of
+            depth in millimetres, the upper 8 bits are a nearly black image.
     """
+    if _is_grey16(file):
+        raise LisaError(f"{file} has 16-bit grey values, as depth has; name the colour image, or scale it to 8 bits")
     return np.asarray(cv2.cvtColor(_decoded(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -46,6 +49,15 @@ def read_mask(file: Path) -> Mask:
     return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels, dtype=np.bool_)
 
 
+def _is_grey16(file: Path) -> bool:
+    """Whether a file is a PNG of grey values (with alpha or not) of 16 bits."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        head = opened.read(26)
+    return head.startswith(b"\x89PNG") and head[24:25] == b"\x10" and head[25:] in (b"\x00", b"\x04")
+
+
 def _decoded(file: Path, flags: int) -> NDArray[Any]:
     if file.is_dir():
         raise LisaError(f"{file} is a folder; name an image file in it")
@@ -56,7 +68,7 @@ def _decoded(file: Path, flags: int) -> NDArray[Any]:
     except cv2.error:  # the header claims more pixels than OpenCV reads
         image = None
     if image is None:
-        raise LisaError(f"{file} is not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
+        raise LisaError(f"{file} is damaged, or not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
     return np.asarray(image)
 
 

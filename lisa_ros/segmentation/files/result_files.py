@@ -80,7 +80,8 @@ def segment_image(
         image: RGB uint8 (H, W, 3).
         texts: the commands, in order.
         output: gets result.json and, counted from 1, turn<i>_mask<j>.png (mono8, 0 or 255), turn<i>_mask<j>_refined.png
-            where there is one, and turn<i>_overlay.png. Files of these names from an earlier run are deleted first.
+            where there is one, and turn<i>_overlay.png. Files of these names from an earlier run are deleted once
+            all commands are answered.
         max_new_tokens: maximum length of an answer, tokens.
         answer: "mask_only": one mask for each command, and no text.
         references: index of a text, from 0 -> what it refers to; see Session.segment.
@@ -94,17 +95,18 @@ def segment_image(
         OutputError: the output folder cannot be used.
     """
     make_output_folder(output)
-    delete_earlier_run(output)
     encoded = segmenter.encode(image)
     turns: list[Turn] = []
-    written = []
+    more: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
         session, meant = segmenter.session(encoded, turns), (references or {}).get(index, ())
         events = session.segment(text, meant, max_new_tokens=max_new_tokens, answer=answer)
         finished, timing_ms = _timed(checked_events(events, image.shape[:2]))
         turns.append(turn_of(text, finished, index + 1))
         answered = {name: said for name in ("model", "note") if (said := getattr(finished, name))}
-        written.append({**_write_turn(image, turns[-1], output), **answered, "timing_ms": timing_ms})
+        more.append({**answered, "timing_ms": timing_ms})
+    delete_earlier_run(output)  # not before all commands are answered: one that is refused must not cost old results
+    written = [{**_write_turn(image, turn, output), **said} for turn, said in zip(turns, more, strict=True)]
     result = {**_described(segmenter, image, origin or Origin()), "turns": written}
     write_json(output / "result.json", result)
     return result

@@ -7,7 +7,6 @@ not have, and for what replay and check need.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,12 @@ QUANTIZATIONS = ("auto", "none", "4bit")
 
 AUTO, NONE = "auto", "none"
 """As a general data set: the simulated table for the embedded model, else none; none at all."""
+
+LARGEST = 2**31 - 1
+"""Of every whole number: larger ones overflow in torch and peft."""
+
+_MOST = {"epochs": 1e6, "learning_rate": 1e3}
+"""Far more than a training can use."""
 
 REPLAY_SHARE = 0.5
 CHECK_IMAGES = 64
@@ -77,10 +82,10 @@ class LoraOptions:
 
     def check(self) -> None:
         """Raises a ValueError that names the option with an invalid value."""
-        if self.rank < 0:
-            raise LisaError(f"rank is {self.rank}; it can be 0 (no adapters) or more")
-        if self.alpha <= 0:
-            raise LisaError(f"alpha is {self.alpha}; it has to be above 0")
+        if not 0 <= self.rank <= LARGEST:
+            raise LisaError(f"rank is {self.rank!s:.40}; it can be 0 (no adapters) or more, at most {LARGEST}")
+        if not 0 < self.alpha <= LARGEST:
+            raise LisaError(f"alpha is {self.alpha!s:.40}; it has to be above 0 and at most {LARGEST}")
         if not 0 <= self.dropout < 1:
             raise LisaError(f"dropout is {self.dropout}; it can be 0 or more, but below 1")
         unknown = sorted(set(self.targets) - set(LINEAR_LAYERS))
@@ -150,14 +155,14 @@ class FinetuneOptions:
             raise LisaError("data names no folder; one or more with images and masks are expected")
         for name in ("steps", "batch", "accumulate", "questions", "save_every"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LisaError(f"{name} is {value}; it has to be 1 or more")
-        for name in ("epochs", "learning_rate"):
+            if value is not None and not 1 <= value <= LARGEST:
+                raise LisaError(f"{name} is {value!s:.40}; it has to be 1 or more, at most {LARGEST}")
+        for name, most in _MOST.items():
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise LisaError(f"{name} is {value}; it has to be above 0")
-        if not 0 <= self.seed < 2**31:
-            raise LisaError(f"seed is {self.seed}; it can be 0 to {2**31 - 1}")
+            if not 0 < value <= most:
+                raise LisaError(f"{name} is {value}; it has to be above 0 and at most {most:g}")
+        if not 0 <= self.seed <= LARGEST:
+            raise LisaError(f"seed is {self.seed!s:.40}; it can be 0 to {LARGEST}")
         if self.recompute not in RECOMPUTE:
             raise LisaError(f"recompute is {self.recompute!r}; it can be {', '.join(RECOMPUTE)}")
         unknown = sorted(set(self.frozen) - set(WHOLE_PARTS))

@@ -75,6 +75,7 @@ def test_the_embedded_model_says_what_it_computes_with() -> None:
     assert "thread" not in load_segmenter(embedded_checkpoint(), LoadOptions(device="cpu")).name
 
 
-def test_a_number_below_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="threads is -1"):
-        LoadOptions(threads=-1).check()
+@pytest.mark.parametrize("number", [-1, 100_000])
+def test_a_number_that_torch_cannot_take_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"threads is {number}"):
+        LoadOptions(threads=number).check()

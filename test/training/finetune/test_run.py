@@ -263,7 +263,10 @@ def test_a_checkpoint_that_is_not_lisa(data: Path, tmp_path: Path, capsys: pytes
     [
         ({"steps": 0}, "steps is 0"),
         ({"batch": 0}, "batch is 0"),
+        ({"steps": 10**400}, "steps is 1000.*; it has to be 1 or more, at most"),
+        ({"lora": LoraOptions(alpha=10**400)}, "alpha is 1000.*; it has to be above 0 and at most"),
         ({"epochs": 0.0}, "epochs is 0.0"),
+        ({"epochs": 1e300}, "epochs is 1e.300; it has to be above 0 and at most"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"seed": -1}, "seed is -1"),
         ({"frozen": ("clip",)}, "no part clip to freeze"),
