@@ -13,6 +13,7 @@ from lisa_ros.models.common.checkpoints.configuration import (
     converted_quantization,
     language_config,
     read_added_tokens,
+    whole,
 )
 from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, parse_config
 from lisa_ros.models.common.config_file import read_json
@@ -83,13 +84,13 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         language=language_config(raw),
         # As upstream: vision_tower wins, mm_vision_tower may be a path on the machine it was trained on.
         vision_tower=str(raw.get("vision_tower") or raw.get("mm_vision_tower") or ""),
-        vision_width=int(raw["mm_hidden_size"]),
-        select_layer=int(raw.get("mm_vision_select_layer", -2)),
+        vision_width=whole("mm_hidden_size", raw["mm_hidden_size"]),
+        select_layer=whole("mm_vision_select_layer", raw.get("mm_vision_select_layer", -2)),
         wrap_image=wrap_image,
-        out_dim=int(raw.get("out_dim", 256)),
+        out_dim=whole("out_dim", raw.get("out_dim", 256)),
         added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), needed),
         point_prompts=bool(raw.get("lisa_ros_point_prompts", True)),
-        most_objects=int(raw.get("lisa_ros_most_objects", 0)),
+        most_objects=whole("lisa_ros_most_objects", raw.get("lisa_ros_most_objects", 0)),
         sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
         words=frozenset(str(raw.get("lisa_ros_words", "")).split()),
         object_patches=None if patches is None else PatchClassifier.from_json(patches, int(raw["mm_hidden_size"])),

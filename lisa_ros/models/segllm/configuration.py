@@ -11,7 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lisa_ros.models.common.checkpoints.configuration import converted_quantization, language_config, read_added_tokens
+from lisa_ros.models.common.checkpoints.configuration import (
+    converted_quantization,
+    language_config,
+    read_added_tokens,
+    whole,
+)
 from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, parse_config
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
@@ -46,8 +51,8 @@ def _parse(folder: Path, raw: dict[str, Any]) -> SegllmConfig:
     return SegllmConfig(
         language=language_config(raw),
         vision_tower=str(raw.get("mm_vision_tower") or raw.get("vision_tower") or ""),
-        vision_width=int(raw["mm_hidden_size"]),
-        select_layer=int(raw.get("mm_vision_select_layer", -2)),
+        vision_width=whole("mm_hidden_size", raw["mm_hidden_size"]),
+        select_layer=whole("mm_vision_select_layer", raw.get("mm_vision_select_layer", -2)),
         added_tokens=read_added_tokens(folder, int(raw["vocab_size"]), [SLOT_TOKEN, SEG_TOKEN]),
         converted=converted_quantization(raw, folder),
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from transformers import LlamaConfig
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
 from lisa_ros.models.common.options import CONVERTED_TO
+from lisa_ros.segmentation.errors import is_kind
 
 CONVERSION = "lisa_ros_conversion"
 """config.json's entry in a folder that `lisa convert` wrote: {"format", "quantization", "identity"}."""
@@ -107,6 +108,8 @@ def language_config(raw: dict[str, Any]) -> LlamaConfig:
     """
     rope = {"rope_type": "default", "rope_theta": positive("rope_theta", raw.get("rope_theta") or 10000.0)}
     scaling = raw.get("rope_scaling")
+    if scaling and not isinstance(scaling, dict):
+        raise ValueError(f"rope_scaling is {scaling!r:.80}; an object is expected")
     if scaling:  # transformers 4.31 wrote {"type", "factor"}
         factor = positive("rope_scaling's factor", scaling["factor"])
         rope |= {"rope_type": scaling.get("rope_type") or scaling["type"], "factor": factor}
@@ -132,16 +135,22 @@ def language_sizes(raw: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {name: raw[name] or raw["num_attention_heads"] for name in _LARGEST}
     for name, largest in _LARGEST.items():
         if type(sizes[name]) is not int or not 1 <= sizes[name] <= largest:
-            raise ValueError(f"{name} is {sizes[name]!r}; a whole number from 1 to {largest} is expected")
+            raise ValueError(f"{name} is {sizes[name]!r:.80}; a whole number from 1 to {largest} is expected")
     return {**sizes, "rms_norm_eps": positive("rms_norm_eps", raw["rms_norm_eps"])}
 
 
 def positive(name: str, value: Any) -> float:
-    """A number of config.json as a float; a ValueError where it is not finite or not above 0."""
-    number = float(value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} is {value!r}; a finite number above 0 is expected")
-    return number
+    """A number of config.json as a float; a ValueError where it is no number, not finite or not above 0."""
+    if not is_kind(value, int, float) or not 0 < value <= sys.float_info.max:
+        raise ValueError(f"{name} is {value!r:.80}; a finite number above 0 is expected")
+    return float(value)
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number of config.json; a ValueError where it is none, true or false, or of more than 32 bits."""
+    if type(value) is not int or abs(value) >= 1 << 31:
+        raise ValueError(f"{name} is {value!r:.80}; a whole number is expected")
+    return value
 
 
 def read_added_tokens(folder: Path, vocab_size: int, needed: Sequence[str]) -> dict[str, int]:
