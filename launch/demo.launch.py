@@ -24,11 +24,11 @@ from lisa_ros.nodes.common.launch_arguments import (
 )
 from lisa_ros.nodes.common.launching import (
     ENDS_WITH_LAUNCH,
-    console_nodes,
     given,
     set_fastdds_profile,
     shared_arguments,
 )
+from lisa_ros.nodes.console.launching import console_nodes
 
 LISA = Path(__file__).with_name("lisa.launch.py")
 

@@ -9,7 +9,8 @@ from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from lisa_ros.nodes.common.launch_arguments import CONSOLE, NODE, Argument, camera_topics, check_arguments, declare
-from lisa_ros.nodes.common.launching import console_nodes, given, lisa_node, set_fastdds_profile
+from lisa_ros.nodes.common.launching import given, lisa_node, set_fastdds_profile
+from lisa_ros.nodes.console.launching import console_nodes
 
 TOPICS = camera_topics()
 ARGUMENTS = {"namespace": Argument("", "Namespace of the node: one per camera."), **TOPICS, **NODE, **CONSOLE}

@@ -14,7 +14,8 @@ from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from lisa_ros.nodes.common.launch_arguments import CONSOLE, NODE, Argument, camera_topics, check_arguments, declare
-from lisa_ros.nodes.common.launching import console_nodes, given, set_fastdds_profile, shared_arguments
+from lisa_ros.nodes.common.launching import given, set_fastdds_profile, shared_arguments
+from lisa_ros.nodes.console.launching import console_nodes
 from lisa_ros.segmentation.errors import LisaError
 
 ONE_CAMERA = Path(__file__).with_name("lisa.launch.py")

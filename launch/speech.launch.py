@@ -19,13 +19,13 @@ from lisa_ros.nodes.common.launch_arguments import (
     declare,
 )
 from lisa_ros.nodes.common.launching import (
-    console_nodes,
     given,
     given_parameters,
     lisa_node,
     process_options,
     set_fastdds_profile,
 )
+from lisa_ros.nodes.console.launching import console_nodes
 
 TOPICS = camera_topics()
 ARGUMENTS = {

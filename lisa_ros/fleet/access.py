@@ -85,21 +85,31 @@ class Access:
         self._running[robot] -= 1
 
 
+def can_be_sent(token: str) -> bool:
+    """Whether a header can hold a token: ASCII without spaces."""
+    return all("!" <= letter <= "~" for letter in token)
+
+
 def read_tokens(path: Path) -> dict[str, str]:
     """Robot -> token, from a file of lines `robot token`; empty lines and lines that begin with # are left out.
 
     Raises:
-        LisaError: a line is something else, a robot or token is there twice, or a token is short.
+        LisaError: the file cannot be read, a line is something else, a robot or token is there twice, or a token is
+            short or has other characters than ASCII.
     """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LisaError(f"{path} cannot be read as UTF-8 text ({error})") from error
     tokens: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2 or words[0] in tokens or words[1] in tokens.values():
             raise LisaError(f"{path}, line {number}: it must be `ROBOT TOKEN`, each robot and each token once")
-        if len(words[1]) < SHORTEST_TOKEN:
-            raise LisaError(f"{path}, line {number}: a token must have at least {SHORTEST_TOKEN} characters")
+        if len(words[1]) < SHORTEST_TOKEN or not can_be_sent(words[1]):
+            raise LisaError(f"{path}, line {number}: a token must have at least {SHORTEST_TOKEN} ASCII characters")
         tokens[words[0]] = words[1]
     if not tokens:
         raise LisaError(f"{path} has no tokens; its lines must be `ROBOT TOKEN`")

@@ -165,13 +165,11 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         settings: what is served.
         at: where it listens.
         cluster: address of a Ray cluster; empty: Ray runs on this machine, for this process alone.
+
+    Raises:
+        LisaError: Ray does not start, or there is no such cluster.
     """
-    if cluster:
-        ray.init(address=cluster)
-    else:
-        cores = max(os.cpu_count() or 1, settings.most_replicas, settings.replicas)
-        metrics: dict[str, Any] = {"_metrics_export_port": at.metrics_port or None}
-        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **metrics)
+    _start_ray(settings, at, cluster)
     options = HTTPOptions(
         host=at.host,
         port=at.port,
@@ -185,6 +183,22 @@ def start(settings: ServerSettings, at: Listening, cluster: str = "") -> None:
         tracing_config=TracingConfig(enabled=at.traces > 0, sampling_ratio=at.traces),
     )
     serve.run(application(settings), name=at.prefix.strip("/"), route_prefix=at.prefix, logging_config=logs)
+
+
+def _start_ray(settings: ServerSettings, at: Listening, cluster: str) -> None:
+    cores = max(os.cpu_count() or 1, settings.most_replicas, settings.replicas)
+    own = {
+        "num_cpus": cores,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "_metrics_export_port": at.metrics_port or None,
+    }
+    options: dict[str, Any] = {"address": cluster} if cluster else own
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises bare ones, for example on a machine that is too busy
+        what = f"The Ray cluster {cluster} cannot be used" if cluster else "Ray could not start"
+        raise LisaError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 def wait() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 from urllib.parse import urlsplit
 
+from lisa_ros.fleet.access import can_be_sent
 from lisa_ros.segmentation.errors import LisaError, how_to_install
 
 SCHEMES = {"lisa": "http", "lisas": "https"}
@@ -118,8 +119,11 @@ class Connection:
             certificate: file with the authority that signed the server's certificate, PEM; empty: the system's own.
 
         Raises:
-            LisaError: the address cannot be one, or httpx is not installed.
+            LisaError: the address or the token cannot be one, or httpx is not installed.
         """
+        token = token.strip()  # of a file, with the end of its line
+        if not can_be_sent(token):  # httpx would put it into its error, and so into the log
+            raise LisaError("remote_token has a space or a character that is not ASCII, which no token has")
         if httpx is None:
             raise LisaError(f"a remote model needs httpx; {how_to_install('fleet')}")
         self.server, self._timeout_s = server, timeout_s

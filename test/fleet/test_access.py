@@ -7,6 +7,7 @@ import pytest
 
 from lisa_ros.cli.main import main
 from lisa_ros.fleet.access import ANYBODY, Access, AccessError, Quota, read_tokens
+from lisa_ros.fleet.connection import Connection
 from lisa_ros.segmentation.errors import LisaError
 
 TOKENS = {"front": "f" * 20, "back": "b" * 20}
@@ -68,13 +69,24 @@ def test_tokens_are_read_from_lines(tmp_path: Path) -> None:
         ("front short", "at least 16"),
         (f"front {'f' * 20}\nfront {'g' * 20}", "line 2"),
         (f"front {'f' * 20}\nback {'f' * 20}", "line 2"),
+        (f"front {'é' * 20}", "cannot be read as UTF-8"),
+        (f"\ufefffront {'é' * 20}", "16 ASCII characters"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "tokens"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8" if "\ufeff" in text else "latin-1")
     with pytest.raises(LisaError, match=said):
         read_tokens(path)
+
+
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown() -> None:
+    """With the end of its line, it stood in the sentence that said why the server "cannot be reached"."""
+    for token in ("front-é" + "f" * 20, "front " + "f" * 20, "front\n" + "f" * 20):
+        with pytest.raises(LisaError, match="remote_token has a space") as refused:
+            Connection("lisa://127.0.0.1:1/m", token, 1.0)
+        assert "fff" not in str(refused.value)
+    Connection("lisa://127.0.0.1:1/m", "f" * 20 + "\n", 1.0).close()
 
 
 def test_other_machines_need_a_token_also_over_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

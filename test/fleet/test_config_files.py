@@ -12,6 +12,7 @@ pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setu
 from ray.serve.schema import ServeDeploySchema
 
 from lisa_ros.fleet import application
+from lisa_ros.segmentation.errors import LisaError
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -43,3 +44,15 @@ def test_kubernetes_gives_each_container_the_tokens_and_an_image() -> None:
         }
         assert mounted and mounted == {one["name"] for one in pod["volumes"]}
     assert cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+
+
+def test_a_ray_that_does_not_start_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(**_: Any) -> None:
+        raise Exception("The current node timed out\n  during startup.")
+
+    monkeypatch.setattr(application.ray, "init", busy)
+    settings, at = application.ServerSettings(), application.Listening("127.0.0.1", 8000, "/m")
+    with pytest.raises(LisaError, match=r"Ray could not start: The current node timed out during startup\.$"):
+        application.start(settings, at)
+    with pytest.raises(LisaError, match="The Ray cluster gpu1:6379 cannot be used"):
+        application.start(settings, at, "gpu1:6379")

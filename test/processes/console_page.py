@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from paths import ROOT
 from ros_harness import DEADLINE_S, Process, started, wait_until
@@ -18,7 +21,9 @@ from ros_harness import DEADLINE_S, Process, started, wait_until
 pytest.importorskip("playwright", reason="the extra `test` brings playwright")
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocketRoute, sync_playwright
+
+from lisa_ros.nodes.console.page import LAST, packed
 
 # Images of 640 x 480 do not fit into Fast DDS's shared memory by default.
 os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
@@ -131,3 +136,84 @@ class Operator:
     def _refuse_dialog(self, dialog: Any) -> None:
         self.faults.append(f"a dialog: {dialog.message}")
         dialog.dismiss()
+
+
+WIDTH, HEIGHT = 640, 480
+FRAME = bytes(cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1])
+NODE = {"state": "active", "sentence": "ready", "model": "LISA", "waiting": 0}
+CAMERA = {"state": "ok", "age_s": 0.1, "trouble": "", "topic": "/image"}
+
+Show = Callable[..., Page]
+
+
+@dataclass
+class Server:
+    """The connections of all pages and their commands, oldest first; it closes so many of the next at their hello."""
+
+    sockets: list[WebSocketRoute] = field(default_factory=list)
+    commands: list[dict[str, Any]] = field(default_factory=list)
+    closes: int = 0
+
+    def send(self, **message: Any) -> None:
+        """Sends the newest connection a message."""
+        self.sockets[-1].send(json.dumps(message))
+
+
+@contextmanager
+def shown_pages(browser: Browser, address: str, server: Server) -> Iterator[Show]:
+    """Opens pages of a size, and sends them a dialogue, a state and further messages, as a console would."""
+    contexts = []
+
+    def opened(width: int, height: int, exchanges: list[dict[str, Any]], *more: dict[str, Any], **changed: Any) -> Page:
+        touch = changed.pop("touch", False)
+        context = browser.new_context(viewport={"width": width, "height": height}, locale="en", has_touch=touch)
+        contexts.append(context)
+        page = context.new_page()
+        page.add_init_script("window.setInterval = () => 0")  # no heartbeat comes here
+        cameras = changed.pop("cameras", [""])
+        operator = changed.pop("operator", "ann")
+        welcome = {"type": "welcome", "operator": operator, "camera": cameras[0], "cameras": cameras}
+        state = {"type": "state", "node": NODE, "camera": CAMERA, "speech": False, **changed}
+        dialogue = {"type": "dialogue", "operator": operator, "exchanges": exchanges, "can_undo_reset": False}
+
+        def answer(socket: WebSocketRoute, text: str) -> None:
+            received = json.loads(text)
+            if received["type"] == "command":
+                server.commands.append(received)
+            if received["type"] == "hello":
+                server.sockets.append(socket)
+                if server.closes:
+                    server.closes -= 1
+                    socket.close()
+                    return
+                for message in (welcome, state, dialogue, *more):
+                    socket.send(json.dumps(message))
+                socket.send(LAST + packed({"kind": "live", "stamp": [1, 0], "size": [WIDTH, HEIGHT]}, FRAME))
+
+        page.route_web_socket(
+            re.compile("/page$"),
+            lambda socket: socket.on_message(lambda text: isinstance(text, str) and answer(socket, text)),
+        )
+        page.goto(address)
+        page.wait_for_selector("body[data-node]")
+        page.wait_for_function("() => JSON.parse(document.getElementById('view').dataset.drawn ?? '{}').image")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def exchange(number: int, text: str, answer: str, *objects: dict[str, Any]) -> dict[str, Any]:
+    times = {"queued": 2.0, "first_mask": 120.0, "total": 151.0, "round_trip": 171.0}
+    known = {"id": f"e{number}", "text": text, "answer": answer, "turn": number, "objects": list(objects)}
+    rest = {"references": [], "pointing": {}, "state": "done", "status": "OK", "detail": "", "spoken": "", "heard": ""}
+    return {**known, **rest, "size": [WIDTH, HEIGHT], "stamp": [1, 0], "timing_ms": times, "late": False}
+
+
+def found(number: int, name: str = "the blue bottle") -> dict[str, Any]:
+    column, row = number % 6 * 100, number // 6 * 80
+    runs = [row * WIDTH + column, 60, (HEIGHT - row) * WIDTH - column - 60]
+    reason = "The depth image has no valid value inside of the mask; the object may be too close or transparent."
+    known = {"number": number, "name": name, "runs": runs, "centroid": [column, row], "score": 0.5}
+    return {**known, "score_calibrated": number % 2 == 0, "distance_m": None, "no_distance": reason}

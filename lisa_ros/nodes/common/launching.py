@@ -15,7 +15,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchContext
 from lisa_ros.nodes.common.launch_arguments import FASTDDS_PROFILE, NODE, PARAMETERS, PARAMS_FILE, is_true
 from lisa_ros.nodes.common.starting import END_WITH_PARENT_VARIABLE, NO_PROFILE_VARIABLE, PROFILE_VARIABLES
-from lisa_ros.nodes.console.listening import check_address
 
 ENDS_WITH_LAUNCH = {END_WITH_PARENT_VARIABLE: "1"}
 """A node's additional environment. `ros2 launch` itself leaves its processes behind when it is ended by SIGTERM."""
@@ -53,40 +52,6 @@ def lisa_node(context: LaunchContext, topics: Iterable[str], defaults: Mapping[s
         remappings=[(name, LaunchConfiguration(name)) for name in topics],
         **process_options(context),
     )
-
-
-def console_nodes(context: LaunchContext, topics: Mapping[str, str], namespace: Any) -> list[Node]:
-    """The console, where `console` is true.
-
-    Args:
-        context: of the launch, its arguments checked.
-        topics: the cameras' namespaces, each with the topic of its images; "": no namespace of its own.
-        namespace: of the console's node, and before the cameras' namespaces.
-
-    Raises:
-        LisaError: no console can ever listen on the address.
-    """
-    if not is_true(given(context, "console")):
-        return []
-    port = int(given(context, "console_port"))
-    check_address(given(context, "console_host"), port)  # each restart would say the same
-    parameters = {
-        "cameras": list(topics),
-        "port": port,
-        "host": ParameterValue(LaunchConfiguration("console_host"), value_type=str),
-        **given_parameters(context, ("image_transport", "use_sim_time")),
-    }
-    return [
-        Node(
-            package="lisa_ros",
-            executable="console",
-            name="console",
-            namespace=namespace,
-            parameters=[parameters],
-            remappings=[(f"{camera}/image" if camera else "image", topic) for camera, topic in topics.items()],
-            **process_options(context),
-        )
-    ]
 
 
 def process_options(context: LaunchContext) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # tests of this folder that use no browser run without one
+    from console_page import Server, Show
     from playwright.sync_api import Browser
 
 
@@ -19,3 +20,20 @@ def browser() -> Iterator[Browser]:
 
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def server() -> Server:
+    """The connections of the pages of `show`."""
+    from console_page import Server
+
+    return Server()
+
+
+@pytest.fixture
+def show(browser: Browser, address: str, server: Server) -> Iterator[Show]:
+    """See shown_pages; `address` is the module's."""
+    from console_page import shown_pages
+
+    with shown_pages(browser, address, server) as show:
+        yield show

@@ -6,112 +6,24 @@ The messages are made here, as a console would send them, so that every state ca
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
-import cv2
-import numpy as np
 import pytest
-from console_page import console
+from console_page import CAMERA, HEIGHT, NODE, WIDTH, Server, Show, console, exchange, found
 from paths import ROOT
-from playwright.sync_api import Browser, Page, WebSocketRoute
+from playwright.sync_api import Browser, Page
 
 from lisa_ros.nodes.console.page import LAST, MORE, packed
 
-WIDTH, HEIGHT = 640, 480
-FRAME = bytes(cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1])
 ARABIC = "أعطني الزجاجة الزرقاء (3)."
 HEBREW_THEN_ENGLISH = "שלום, the blue bottle"
 UNBROKEN = "object_of_a_class_without_any_space_in_its_very_long_name" * 2
-NODE = {"state": "active", "sentence": "ready", "model": "LISA", "waiting": 0}
-CAMERA = {"state": "ok", "age_s": 0.1, "trouble": "", "topic": "/image"}
-
-Show = Callable[..., Page]
-
-
-@dataclass
-class Server:
-    """The connections of all pages and their commands, oldest first; it closes so many of the next at their hello."""
-
-    sockets: list[WebSocketRoute] = field(default_factory=list)
-    commands: list[dict[str, Any]] = field(default_factory=list)
-    closes: int = 0
-
-    def send(self, **message: Any) -> None:
-        """Sends the newest connection a message."""
-        self.sockets[-1].send(json.dumps(message))
-
-
-@pytest.fixture
-def server() -> Server:
-    return Server()
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with console() as address:
         yield address
-
-
-@pytest.fixture
-def show(browser: Browser, address: str, server: Server) -> Iterator[Show]:
-    """Opens a page of a size, and sends it a dialogue, a state and further messages."""
-    contexts = []
-
-    def opened(width: int, height: int, exchanges: list[dict[str, Any]], *more: dict[str, Any], **changed: Any) -> Page:
-        touch = changed.pop("touch", False)
-        context = browser.new_context(viewport={"width": width, "height": height}, locale="en", has_touch=touch)
-        contexts.append(context)
-        page = context.new_page()
-        page.add_init_script("window.setInterval = () => 0")  # no heartbeat comes here
-        cameras = changed.pop("cameras", [""])
-        operator = changed.pop("operator", "ann")
-        welcome = {"type": "welcome", "operator": operator, "camera": cameras[0], "cameras": cameras}
-        state = {"type": "state", "node": NODE, "camera": CAMERA, "speech": False, **changed}
-        dialogue = {"type": "dialogue", "operator": operator, "exchanges": exchanges, "can_undo_reset": False}
-
-        def answer(socket: WebSocketRoute, text: str) -> None:
-            received = json.loads(text)
-            if received["type"] == "command":
-                server.commands.append(received)
-            if received["type"] == "hello":
-                server.sockets.append(socket)
-                if server.closes:
-                    server.closes -= 1
-                    socket.close()
-                    return
-                for message in (welcome, state, dialogue, *more):
-                    socket.send(json.dumps(message))
-                socket.send(LAST + packed({"kind": "live", "stamp": [1, 0], "size": [WIDTH, HEIGHT]}, FRAME))
-
-        page.route_web_socket(
-            re.compile("/page$"),
-            lambda socket: socket.on_message(lambda text: isinstance(text, str) and answer(socket, text)),
-        )
-        page.goto(address)
-        page.wait_for_selector("body[data-node]")
-        page.wait_for_function("() => JSON.parse(document.getElementById('view').dataset.drawn ?? '{}').image")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def exchange(number: int, text: str, answer: str, *objects: dict[str, Any]) -> dict[str, Any]:
-    times = {"queued": 2.0, "first_mask": 120.0, "total": 151.0, "round_trip": 171.0}
-    known = {"id": f"e{number}", "text": text, "answer": answer, "turn": number, "objects": list(objects)}
-    rest = {"references": [], "pointing": {}, "state": "done", "status": "OK", "detail": "", "spoken": "", "heard": ""}
-    return {**known, **rest, "size": [WIDTH, HEIGHT], "stamp": [1, 0], "timing_ms": times, "late": False}
-
-
-def found(number: int, name: str = "the blue bottle") -> dict[str, Any]:
-    column, row = number % 6 * 100, number // 6 * 80
-    runs = [row * WIDTH + column, 60, (HEIGHT - row) * WIDTH - column - 60]
-    reason = "The depth image has no valid value inside of the mask; the object may be too close or transparent."
-    known = {"number": number, "name": name, "runs": runs, "centroid": [column, row], "score": 0.5}
-    return {**known, "score_calibrated": number % 2 == 0, "distance_m": None, "no_distance": reason}
 
 
 def left_of(page: Page, selector: str, text: str) -> float:
@@ -302,59 +214,6 @@ def test_a_long_message_comes_in_parts_as_a_file_does(show: Show, server: Server
     server.sockets[-1].send(LAST + whole[1000:])
     page.wait_for_selector("#log .asked:has-text('äää')")
     assert ARABIC in page.inner_text("#log") and page.is_visible("#undo")
-
-
-def say(page: Page, text: str) -> None:
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-
-
-def test_all_commands_of_a_lost_connection_come_back_in_order_and_none_is_sent_twice(
-    show: Show, server: Server
-) -> None:
-    page = show(1280, 800, [])
-    for text in ("one", "two", "three", "four"):
-        say(page, text)
-    assert page.input_value("#text") == ""
-    tags = [one["tag"] for one in server.commands]
-    server.closes = 1  # and the next connection is lost before the dialogue comes
-    server.sockets[-1].close()
-    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
-    assert len(server.sockets) == 3 and page.input_value("#text") == "one"
-    confirmed = {**exchange(1, "one", ""), "state": "sent", "tag": tags[0]}
-    server.send(type="exchange", exchange=confirmed)  # the lost connection brought it all the same
-    page.wait_for_function("() => document.getElementById('text').value === 'two'")
-    page.press("#text", "Enter")
-    assert page.input_value("#text") == "three"
-    server.sockets[-1].close()  # the second is lost again, and the third stays in the form
-    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
-    say(page, "three and more")  # another command
-    for text in ("two", "four"):
-        assert page.input_value("#text") == text
-        page.press("#text", "Enter")
-    assert page.input_value("#text") == ""
-    again = server.commands[4:]
-    assert [one["text"] for one in again] == ["two", "three and more", "two", "four"]
-    assert [one["tag"] for one in again if one["text"] != "three and more"] == [tags[1], tags[1], tags[3]]
-    assert again[1]["tag"] not in tags
-
-
-def test_commands_that_the_console_refuses_all_come_back(show: Show, server: Server) -> None:
-    page = show(1280, 800, [])
-    for text in ("one", "two", "three"):
-        say(page, text)
-    page.type("#text", "another")
-    for one in server.commands:
-        server.send(type="not_sent", tag=one["tag"], code="node_lost")
-    page.wait_for_selector("#alarm:has-text('Not sent')")
-    for text in ("another", "one"):
-        assert page.input_value("#text") == text
-        page.press("#text", "Enter")
-    page.fill("#text", "")  # "two" is skipped
-    page.click("#send")
-    assert page.input_value("#text") == "three"
-    server.send(type="already_sent", tag=server.commands[2]["tag"])
-    page.wait_for_function("() => document.getElementById('text').value === ''")
 
 
 FALSE_MICROPHONE = """() => { navigator.mediaDevices.getUserMedia = async () => {

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from console_page import Operator, console
-from playwright.sync_api import Browser, Route
+from console_page import Operator, Server, Show, console, exchange
+from playwright.sync_api import Browser, Page, Route
 from ros_harness import free_port
 
 EXCHANGE = """const exchange = (id, more) => ({ id, text: "the mug", references: [], pointing: {}, state: "answering",
@@ -139,6 +139,59 @@ def test_what_was_not_sent_comes_back_with_what_was_pointed_at(browser: Browser,
     assert ann.page.input_value("#text") == "what is this?" and "point" in chips(ann)
     assert ann.faults == []
     ann.close()
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def test_all_commands_of_a_lost_connection_come_back_in_order_and_none_is_sent_twice(
+    show: Show, server: Server
+) -> None:
+    page = show(1280, 800, [])
+    for text in ("one", "two", "three", "four"):
+        say(page, text)
+    assert page.input_value("#text") == ""
+    tags = [one["tag"] for one in server.commands]
+    server.closes = 1  # and the next connection is lost before the dialogue comes
+    server.sockets[-1].close()
+    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
+    assert len(server.sockets) == 3 and page.input_value("#text") == "one"
+    confirmed = {**exchange(1, "one", ""), "state": "sent", "tag": tags[0]}
+    server.send(type="exchange", exchange=confirmed)  # the lost connection brought it all the same
+    page.wait_for_function("() => document.getElementById('text').value === 'two'")
+    page.press("#text", "Enter")
+    assert page.input_value("#text") == "three"
+    server.sockets[-1].close()  # the second is lost again, and the third stays in the form
+    page.wait_for_selector("#alarm:has-text('The connection was lost while commands were sent')")
+    say(page, "three and more")  # another command
+    for text in ("two", "four"):
+        assert page.input_value("#text") == text
+        page.press("#text", "Enter")
+    assert page.input_value("#text") == ""
+    again = server.commands[4:]
+    assert [one["text"] for one in again] == ["two", "three and more", "two", "four"]
+    assert [one["tag"] for one in again if one["text"] != "three and more"] == [tags[1], tags[1], tags[3]]
+    assert again[1]["tag"] not in tags
+
+
+def test_commands_that_the_console_refuses_all_come_back(show: Show, server: Server) -> None:
+    page = show(1280, 800, [])
+    for text in ("one", "two", "three"):
+        say(page, text)
+    page.type("#text", "another")
+    for one in server.commands:
+        server.send(type="not_sent", tag=one["tag"], code="node_lost")
+    page.wait_for_selector("#alarm:has-text('Not sent')")
+    for text in ("another", "one"):
+        assert page.input_value("#text") == text
+        page.press("#text", "Enter")
+    page.fill("#text", "")  # "two" is skipped
+    page.click("#send")
+    assert page.input_value("#text") == "three"
+    server.send(type="already_sent", tag=server.commands[2]["tag"])
+    page.wait_for_function("() => document.getElementById('text').value === ''")
 
 
 def test_each_tab_keeps_its_operator_and_camera(browser: Browser, address: str) -> None:
