@@ -117,7 +117,6 @@ class AddReference(argparse.Action):
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
-    from lisa_ros.models.common.resolved_options import resolved_options
     from lisa_ros.segmentation.files.image_files import read_image
     from lisa_ros.segmentation.files.output_folders import make_output_folder
     from lisa_ros.segmentation.files.result_files import segment_image
@@ -125,6 +124,8 @@ def run(options: argparse.Namespace) -> int:
     references = _references(options)
     image = read_image(options.image)
     make_output_folder(options.output)
+    from lisa_ros.models.common.resolved_options import resolved_options  # imports torch, which takes seconds
+
     if options.checkpoint == embedded_checkpoint():
         print(EMBEDDED_NOTE, file=sys.stderr)
     load = resolved_options(options.checkpoint, load_options(options))

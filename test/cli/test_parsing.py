@@ -305,3 +305,14 @@ def test_the_help_of_each_subcommand_states_its_purpose_and_each_option_says_wha
     }
     unclear = [name for name, text in helps.items() if not text or text.startswith(("(", "of ", "for ", "which"))]
     assert unclear == []
+
+
+def test_a_wrong_image_is_refused_before_torch_is_imported() -> None:
+    """That takes seconds, on a busy computer a minute."""
+    program = (
+        "import sys; from lisa_ros.cli.main import main; "
+        "status = main(['segment', '--image', '/nowhere.png', '--text', 'x', '--output', '/nowhere']); "
+        "print(status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "2 False\n", done.stderr
