@@ -228,7 +228,10 @@ def rgb_of(image: ImageLike) -> Image:
 
 
 def _from_pil(image: Any) -> Image:
-    """Of modes with more than 8 bits, convert("RGB") would clip the values."""
+    """Upright, as an image file is read. Of modes with more than 8 bits, convert("RGB") would clip the values."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) // 257).astype(np.uint8)
         return np.stack([grey] * 3, axis=2)

@@ -114,6 +114,14 @@ def test_what_is_no_image_says_what_would_be(image: Any, said: str) -> None:
         rgb_of(image)
 
 
+def test_pil_images_are_turned_upright_as_files_are(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x112] = 6  # to be turned by a quarter
+    PIL.Image.new("RGB", (40, 20), "red").save(tmp_path / "photo.jpg", exif=exif)
+    with PIL.Image.open(tmp_path / "photo.jpg") as photo:
+        assert rgb_of(photo).shape == rgb_of(tmp_path / "photo.jpg").shape == (40, 20, 3)
+
+
 def test_pil_images_of_16_bits_are_scaled_and_not_clipped() -> None:
     deep = PIL.Image.fromarray(np.array([[0, 257, 65535]], np.uint16))
     assert rgb_of(deep)[0, :, 0].tolist() == [0, 1, 255]
