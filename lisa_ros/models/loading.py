@@ -121,7 +121,7 @@ def _check_embedded(folder: Path) -> None:
     if found := differences(folder):
         raise LisaError(
             f"The embedded checkpoint {folder} is damaged ({'; '.join(found[:3])}); install the package again, or, if "
-            "it was changed on purpose, run `lisa verify --write` on it"
+            f"it was changed on purpose, run `lisa verify --checkpoint {folder} --write`"
         )
 
 

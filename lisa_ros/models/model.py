@@ -232,10 +232,7 @@ def _from_pil(image: Any) -> Image:
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image) // 257).astype(np.uint8)
-        return np.stack([grey] * 3, axis=2)
-    if image.mode in ("I", "F"):
+    if image.mode.startswith(("I", "F")):  # I;16 is also the mode of depth images
         raise LisaError(
             f"this PIL image has mode {image.mode}, whose range is unknown; scale it to 0 to 255, mode L or RGB"
         )

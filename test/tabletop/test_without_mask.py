@@ -70,6 +70,18 @@ def test_a_pair_has_a_mask_for_each_object() -> None:
     assert len({question.masks for question in asked}) > 8
 
 
+def test_training_also_lists_three_objects() -> None:
+    rng = np.random.default_rng(0)
+    chosen = {"learning": True, "varied": True, "min_pixels": 50, "weights": {"pair": 1.0}}
+    asked = [q for _ in range(100) for q in conversation(CROWDED, rng, 1, **chosen)]
+    assert {len(q.masks) for q in asked} == {2, 3}
+    for question in asked:
+        assert question.answer.count("[SEG]") == len(question.masks) == len(set(question.masks))
+        assert len(question.masks) == 2 or "both" not in question.text.lower()
+    two = conversation(hand_made_view(("mug", "red"), ("cube", "blue")), rng, 20, **chosen)
+    assert {len(q.masks) for q in two} == {2}
+
+
 def test_with_distractors_nobody_asks_for_everything() -> None:
     view = replace(CROWDED, has_distractors=True)
     rng = np.random.default_rng(0)

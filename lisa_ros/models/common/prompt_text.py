@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operator's text as models are given it: harmless, for some in sentence case and without typing errors."""
+"""An operator's text as models are given it: harmless; for some in sentence case, spelled right, in known names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 
 from lisa_ros.models.common.tokenizer import splitter_at
@@ -14,6 +14,12 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST_REPAIRED = 5
 """Letters of a word that is repaired to; among shorter ones too many words differ by one letter ("can", "cone")."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_BEFORE_NAME = (
+    r"(?:the|an?|my|your|our|this|that|these|those|all|both|any|other|many|one|two|three|four|five|six|"
+    r"red|orange|yellow|green|blue|purple|white|black|"
+    r"small|smallest|tiniest|big|biggest|largest|large|leftmost|rightmost|nearest|closest|farthest|furthest)"
+)
+"""Words that stand before a name: in "something made of tin" or "to play football" there is none."""
 
 
 def in_sentence_case(text: str) -> str:
@@ -21,6 +27,31 @@ def in_sentence_case(text: str) -> str:
     lower = "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
     kept = re.sub(r"(?:^|[.!?]\s+)\w", lambda found: text[found.start() : found.end()], lower)
     return re.sub(r"(?<!\w)i(?!\w)", "I", kept)
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """A text in which things have the names that the model knows: "the red cup" becomes "the red mug".
+
+    A word is a name after an article, number or adjective, or if it is the whole text. It is none in "like a donut",
+    "a tin of soda" and "a cup for tea", which say more than the name.
+
+    Args:
+        text: a command.
+        names: known names by other ones, both in lower case; names that map to themselves stay in one piece.
+    """
+    if not names:
+        return text
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    ends = r"\b(?!\s+(?:for|of)\b|\s+to\s+(?!the\b))"
+    named = re.compile(rf"(?<!\blike )(\b{_BEFORE_NAME}\s+|\A)({known}){ends}", re.IGNORECASE)
+
+    def known_name(found: re.Match[str]) -> str:
+        before, name = found.groups()
+        if not before and found.end() < len(text.rstrip(" .,!?")):
+            return found.group()
+        return before + names[name.lower()]
+
+    return named.sub(known_name, text)
 
 
 def respelled(text: str, words: Collection[str]) -> str:

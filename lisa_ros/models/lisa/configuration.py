@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lisa_ros.models.common.checkpoints.configuration import (
 from lisa_ros.models.common.checkpoints.llava_configuration import LlavaConfig, parse_config
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.models.common.errors import CheckpointError
-from lisa_ros.models.common.prompt_text import in_sentence_case, respelled
+from lisa_ros.models.common.prompt_text import in_sentence_case, renamed, respelled
 from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES, PatchClassifier
 
 SEG_TOKEN = "[SEG]"
@@ -42,6 +43,8 @@ class LisaConfig(LlavaConfig):
             config.json: a model with a small vocabulary reads words in capitals as other words.
         words: all words that the model knows, in lower case, separated by spaces in `"lisa_ros_words"` of
             config.json; commands are given to it without typing errors (prompt_text.py). Empty: as they are.
+        names: the names that the model knows, by other names of the same things, `"lisa_ros_names"` of config.json, an
+            object of such pairs; commands are given to it with the known ones (prompt_text.py).
         object_patches: tells which of CLIP's patches show objects, `"lisa_ros_object_patches"` of config.json: the
             model is given the region around them. None: it is given whole images.
     """
@@ -52,6 +55,7 @@ class LisaConfig(LlavaConfig):
     most_objects: int = 0
     sentence_case: bool = False
     words: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
     object_patches: PatchClassifier | None = None
 
     @property
@@ -61,7 +65,8 @@ class LisaConfig(LlavaConfig):
 
     def as_given(self, command: str) -> str:
         """A command as the model is given it: in sentence case and without typing errors, where config.json says so."""
-        return respelled(in_sentence_case(command) if self.sentence_case else command, self.words)
+        spelled = respelled(in_sentence_case(command) if self.sentence_case else command, self.words)
+        return renamed(spelled, self.names)
 
 
 def read_configuration(folder: Path) -> LisaConfig:
@@ -93,9 +98,18 @@ def _parse(folder: Path, raw: dict[str, Any]) -> LisaConfig:
         most_objects=whole("lisa_ros_most_objects", raw.get("lisa_ros_most_objects", 0)),
         sentence_case=bool(raw.get("lisa_ros_sentence_case", False)),
         words=frozenset(str(raw.get("lisa_ros_words", "")).split()),
+        names=_names(raw.get("lisa_ros_names", {}), folder),
         object_patches=None if patches is None else PatchClassifier.from_json(patches, int(raw["mm_hidden_size"])),
         converted=converted_quantization(raw, folder),
     )
+
+
+def _names(raw: Any, folder: Path) -> dict[str, str]:
+    if not isinstance(raw, dict) or not all(isinstance(known, str) for known in raw.values()):
+        raise CheckpointError(
+            f"{folder}/config.json: lisa_ros_names must be an object of names, each with the known one"
+        )
+    return {name.lower(): known for name, known in raw.items() if name}
 
 
 def _check_projector(raw: dict[str, Any], folder: Path) -> None:

@@ -9,6 +9,7 @@ from itertools import product
 
 from lisa_ros.simulation.scene import COLOURS, KINDS
 from lisa_ros.tabletop.questions import phrasings as say
+from lisa_ros.tabletop.questions import synonyms
 from lisa_ros.tabletop.questions.descriptions import every_description
 from lisa_ros.tabletop.questions.phrasings import Phrasing, Phrasings
 from lisa_ros.tabletop.questions.unknown_language import NOUNS, OFF_TOPIC
@@ -27,8 +28,9 @@ def every_request() -> Iterator[str]:
     """Every request in every phrasing, also those kept for evaluation, for a speech recogniser's vocabulary."""
     freer = Phrasings(MORE_REQUESTS[False], MORE_REQUESTS[True])
     nouns = [f"the {noun}" for noun in _nouns()]
-    pairs = [f"the {one} and {other}" for one, other in product(KINDS, (*KINDS, "the mug", *COLOURS))]
-    slots = [*_slots(), (freer, [*nouns, *_groups(), *_uses()]), (say.SEVERAL_OBJECTS, pairs)]
+    named = list(product(KINDS, (*KINDS, "the mug", *COLOURS)))
+    pairs = [f"the {one}{between} {other}" for between, (one, other) in product((" and", ","), named)]
+    slots = [*_slots(), (freer, [*nouns, *_groups(), *_uses()]), (say.SEVERAL_OBJECTS, pairs), *_other_slots()]
     for table, words in slots:
         yield from (p.request.format(x=x) for p, x in product((*table.seen, *table.held_out), words))
     yield from _follow_up_texts(lambda table: (*table.seen, *table.held_out))
@@ -48,7 +50,7 @@ def known_words() -> list[str]:
     freer = [phrasing.request for phrasing in MORE_REQUESTS[False]]
     asides = [*BEFORE[False], *AFTER[False], *COUNTING[False], *WHETHER[False]]
     unknown = [*NOUNS[False], *OFF_TOPIC[False]]
-    texts = [*tokenizer_corpus(), *freer, *asides, *unknown, "both", "and"]
+    texts = [*tokenizer_corpus(), *freer, *asides, *unknown, *synonyms.all_words(), "both", "and"]
     plain = (re.sub(r"\{\w+\}|\[SEG\]", "", text).lower() for text in texts)
     return sorted({word for text in plain for word in re.findall(r"[a-z]+", text)})
 
@@ -81,6 +83,24 @@ def _slots() -> list[tuple[Phrasings, list[str]]]:
         (say.FOR_A_USE, _uses()),
         (say.SEVERAL_OBJECTS, [*_groups(), *say.EVERYTHING]),
     ]
+
+
+def _other_slots() -> list[tuple[Phrasings, list[str]]]:
+    """Requests in the words of synonyms.py."""
+    words = [word for kind in synonyms.SYNONYMS.values() for word in kind.words + kind.doubtful]
+    called = [f"{colour} {word}".strip() for word, colour in product(words, ("", *COLOURS))]
+    compared = [
+        f"the {word} {noun}" for words in synonyms.SUPERLATIVES.values() for word, noun in product(words, KINDS)
+    ]
+    placed = [
+        f"the {noun} {place} the {noun}"
+        for places in synonyms.PLACES.values()
+        for place, noun in product(places, KINDS)
+    ]
+    uses = [use for ways in synonyms.USES.values() for use in ways]
+    many = [f"all the {synonyms.plural_of(word)}" for word in words]
+    one = [f"{article} {noun}" for article, noun in product(("the", *synonyms.ARTICLES), called)]
+    return [(say.ONE_OBJECT, [*one, *compared, *placed]), (say.SEVERAL_OBJECTS, many), (say.FOR_A_USE, uses)]
 
 
 def _places() -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
 from lisa_ros.tabletop.questions.phrasings import COLOUR_NOUNS, PLURALS, Use
+from lisa_ros.tabletop.questions.synonyms import plural_of
 from lisa_ros.tabletop.views import UNSEEN_PAIRS
 
 
@@ -30,14 +31,15 @@ class Description:
         """Whether training never shows such an object; training must not call it absent either."""
         return (self.kind, self.colour) in UNSEEN_PAIRS
 
-    def noun(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
-        """Such as "red mug"; `without_kind` stands in where the kind is open."""
-        return f"{self.colour or ''} {self.kind or without_kind}".strip()
+    def noun(self, without_kind: str = COLOUR_NOUNS[0], called: str | None = None) -> str:
+        """Such as "red mug"; `without_kind` stands in where the kind is open, and `called` is another word for it."""
+        return f"{self.colour or ''} {called or self.kind or without_kind}".strip()
 
-    def plural(self, without_kind: str = COLOUR_NOUNS[0]) -> str:
+    def plural(self, without_kind: str = COLOUR_NOUNS[0], called: str | None = None) -> str:
         """Such as "red mugs"."""
         kind = self.kind or without_kind
-        return f"{self.colour or ''} {PLURALS.get(kind, kind + 's')}".strip()
+        many = PLURALS.get(kind, kind + "s") if called in (None, kind) else plural_of(called)
+        return f"{self.colour or ''} {many}".strip()
 
 
 def every_description() -> Iterator[Description]:

@@ -24,7 +24,8 @@ def direct(visible: VisibleObjects, operator: Operator, before: Topic | None) ->
         return None
     description = _pick(options, operator)
     phrasing = operator.phrasing(say.ONE_OBJECT)
-    text = phrasing.request.format(x=f"the {description.noun(operator.choose(say.COLOUR_NOUNS))}")
+    noun = description.noun(operator.choose(say.COLOUR_NOUNS), operator.word_for(description.kind, visible))
+    text = phrasing.request.format(x=operator.the(noun))
     items = visible.clear(description)
     return Asked(
         asked_for("direct", operator.typed(text), marking(phrasing.opening, items), items), Topic(description, items)
@@ -54,33 +55,38 @@ def several(visible: VisibleObjects, operator: Operator, before: Topic | None) -
     description = operator.choose(options, [0.3 if d == Description() else 1.0 for d in options])
     items = visible.clear(description)
     phrasing = operator.phrasing(say.SEVERAL_OBJECTS)
-    text = operator.typed(phrasing.request.format(x=_group(description, len(items), operator)))
+    text = operator.typed(phrasing.request.format(x=_group(description, visible, operator)))
     return Asked(asked_for("several", text, phrasing.opening, items), Topic(description, items))
 
 
 def pair(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
-    """Two objects by their names, "the red mug and the duck": a mask for each."""
+    """Two objects by their names, "the red mug and the duck": a mask for each. Training also names three."""
     options = [d for d in visible.descriptions() if d.kind and len(visible.clear(d)) == 1]
-    first = operator.choose(options) if options else None
-    others = [d for d in options if first and visible.clear(d) != visible.clear(first)]
-    if first is None or not others:
+    named: list[Description] = []
+    for _ in range(3 if operator.names_three() else 2):
+        others = [d for d in options if visible.clear(d) not in map(visible.clear, named)]
+        if others:
+            named.append(operator.choose(others))
+    if len(named) < 2:
         return None
-    second = operator.choose(others)
-    (one,), (other,) = visible.clear(first), visible.clear(second)
+    items = [visible.clear(description)[0] for description in named]
     request = operator.phrasing(say.SEVERAL_OBJECTS).request
-    wording = operator.choose(("the {x} and the {y}", "the {x} and {y}", "both the {x} and the {y}"))
-    text = operator.typed(request.format(x=wording.format(x=first.noun(), y=second.noun())))
-    answer = f"{say.THEY_ARE} The {one.colour} {one.kind} and the {other.colour} {other.kind}."
-    parts = ((one.instance,), (other.instance,))
-    return Asked(replace(asked_for("pair", text, answer, (one, other)), parts=parts))
+    wording = operator.choose(say.LISTS[len(named)])
+    called = [one.noun(called=operator.word_for(one.kind, visible)) for one in named]
+    text = operator.typed(request.format(x=wording.format(*called)))
+    names = say.LISTS[len(named)][0].format(*(f"{item.colour} {item.kind}" for item in items))
+    answer = f"{say.THESE_ARE[len(named)]} {names[0].upper()}{names[1:]}."
+    parts = tuple((item.instance,) for item in items)
+    return Asked(replace(asked_for("pair", text, answer, items), parts=parts))
 
 
-def _group(description: Description, size: int, operator: Operator) -> str:
+def _group(description: Description, visible: VisibleObjects, operator: Operator) -> str:
     if description == Description():
         return operator.choose(say.EVERYTHING)
+    size = len(visible.clear(description))
     wordings = [w for w in say.SEVERAL_WORDINGS if size == 2 or "both" not in w]
     wordings = [w for w in wordings if size in say.NUMBERS or "{number}" not in w]
-    plural = description.plural(operator.choose(say.COLOUR_NOUNS))
+    plural = description.plural(operator.choose(say.COLOUR_NOUNS), operator.word_for(description.kind, visible))
     return operator.choose(wordings).format(xs=plural, number=say.NUMBERS.get(size, ""))
 
 
@@ -107,17 +113,20 @@ def absent(visible: VisibleObjects, operator: Operator, before: Topic | None) ->
 
 def _no_such_thing(visible: VisibleObjects, operator: Operator) -> Asked:
     description = _missing(visible, operator)
-    noun = description.noun(operator.choose(say.COLOUR_NOUNS))
+    word = operator.choose(say.COLOUR_NOUNS)
+    noun, called = description.noun(word), description.noun(word, operator.word_for(description.kind, visible))
     table = operator.choose((say.ONE_OBJECT, say.WITH_A_REASON), (0.85, 0.15))
-    text = operator.typed(operator.phrasing(table).request.format(x=f"the {noun}"))
+    text = operator.typed(operator.phrasing(table).request.format(x=operator.the(called)))
     return Asked(asked_for("absent", text, f"There is no {noun} here.", ()), Topic(description, ()))
 
 
 def _none_of_them(visible: VisibleObjects, operator: Operator) -> Asked:
-    plural = _missing(visible, operator).plural(operator.choose(say.COLOUR_NOUNS))
+    missing = _missing(visible, operator)
+    word = operator.choose(say.COLOUR_NOUNS)
+    plural, called = missing.plural(word), missing.plural(word, operator.word_for(missing.kind, visible))
     wording = operator.choose([w for w in say.SEVERAL_WORDINGS if "{number}" not in w and "both" not in w])
     request = operator.phrasing(say.SEVERAL_OBJECTS).request
-    text = operator.typed(request.format(x=wording.format(xs=plural)))
+    text = operator.typed(request.format(x=wording.format(xs=called)))
     return Asked(asked_for("absent", text, f"There are no {plural} here.", ()))
 
 
@@ -148,8 +157,9 @@ def _explain_direct(visible: VisibleObjects, operator: Operator) -> Asked | None
         return None
     description = _pick(options, operator)
     (item,) = visible.clear(description)
-    noun = description.noun(operator.choose(say.COLOUR_NOUNS))
+    word = operator.choose(say.COLOUR_NOUNS)
+    noun, called = description.noun(word), description.noun(word, operator.word_for(description.kind, visible))
     phrasing = operator.phrasing(say.WITH_A_REASON)
-    text = operator.typed(phrasing.request.format(x=f"the {noun}"))
+    text = operator.typed(phrasing.request.format(x=operator.the(called)))
     answer = f"{phrasing.opening} The {item.colour} {item.kind} is the only {noun} here."
     return Asked(asked_for("explain", text, answer, (item,)), Topic(description, (item,)))

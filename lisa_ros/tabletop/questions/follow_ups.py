@@ -41,13 +41,15 @@ def follow(visible: VisibleObjects, operator: Operator, before: Topic | None) ->
         options = [link for link in options if link.table is say.THE_OTHER] or options
     tables = list(dict.fromkeys(id(link.table) for link in options))  # first how to go on, then where to
     table = operator.choose(tables)
-    return _ask_link(operator.choose([link for link in options if id(link.table) == table]), operator)
+    chosen = operator.choose([link for link in options if id(link.table) == table])
+    return _ask_link(chosen, visible, operator)
 
 
-def _ask_link(link: _Link, operator: Operator) -> Asked:
+def _ask_link(link: _Link, visible: VisibleObjects, operator: Operator) -> Asked:
     phrasing = operator.phrasing(link.table)
-    place = operator.choose(say.PLACES[link.place]) if link.place else ""
-    words = {"kind": link.description.kind or "thing", "colour": link.description.colour or "", "place": place}
+    place = operator.place(link.place) if link.place else ""
+    kind = operator.word_for(link.description.kind, visible) or "thing"
+    words = {"kind": kind, "colour": link.description.colour or "", "place": place}
     answer = marking(phrasing.opening, link.items) if link.items else link.refusal
     question = asked_for("follow", operator.typed(phrasing.request.format(**words)), answer, link.items)
     named = Description() if link.place else link.description  # "the object next to it": nobody said of what kind it is

@@ -18,7 +18,7 @@ BARE = f"{SEG}."
 IT_IS = f"It is {SEG}."
 SURE = f"Sure, {SEG}."
 SURE_IT_IS = f"Sure, it is {SEG}."
-THEY_ARE = f"They are {SEG} and {SEG}."
+THESE_ARE = {2: f"They are {SEG} and {SEG}.", 3: f"They are {SEG}, {SEG} and {SEG}."}
 RESULT = f"Sure, the segmentation result is {SEG}."
 
 NOTHING_LIKE_THAT = "There is nothing like that here."
@@ -212,6 +212,12 @@ COLOUR_NOUNS = ("thing", "object")
 SEVERAL_WORDINGS = ("all the {xs}", "all {xs}", "the {xs}", "the {number} {xs}", "both {xs}")
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 EVERYTHING = ("everything on the table", "all the things on the table")
+
+LISTS = {
+    2: ("the {} and the {}", "the {} and {}", "both the {} and the {}"),
+    3: ("the {}, the {} and the {}", "the {}, {} and {}", "the {} and the {} and the {}", "the {}, the {}, and the {}"),
+}
+"""Objects by their names; the first of each is also said in answers."""
 
 PLURALS = {"domino": "dominoes"}
 """Kinds whose plural is not made with an s."""

@@ -11,10 +11,13 @@ import numpy as np
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
+from lisa_ros.tabletop.questions import synonyms
 from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.questions.variations import MORE_REQUESTS, MORE_SHARE, as_typed
 
 T = TypeVar("T")
+THREE_SHARE = 0.5
+"""How often training names three objects instead of two."""
 _WITH_MORE_REQUESTS = (say.ONE_OBJECT, say.SEVERAL_OBJECTS, say.FOR_A_USE)
 
 
@@ -123,7 +126,42 @@ class Operator:
 
     def use(self, use: say.Use) -> str:
         """A way to ask for this use."""
-        return self.choose(use.held_out if self.held_out else use.seen)
+        text = self.choose(use.held_out if self.held_out else use.seen)
+        if not self._says_another_word():
+            return text
+        if len(use.kinds) == 1 and self.chance(0.4):
+            return self.choose(synonyms.USES.get(use.kinds[0], (text,)))
+        return text.replace("something to ", self.choose(synonyms.SOMETHING_TO))
+
+    def word_for(self, kind: str | None, visible: VisibleObjects) -> str | None:
+        """What this operator calls a kind among what can be seen; only a learning, varied one says synonyms."""
+        if kind is None or not self._says_another_word():
+            return kind
+        return self.choose(synonyms.SYNONYMS[kind].sayable({item.kind for item in visible.items}))
+
+    def names_three(self) -> bool:
+        """Whether this operator lists three objects, as only a learning, varied one does."""
+        return self.learning and self.varied and self.chance(THREE_SHARE)
+
+    def superlative(self, words: str) -> str:
+        """A word for a key of phrasings.SUPERLATIVES."""
+        return self._or_another(say.SUPERLATIVES[words], synonyms.SUPERLATIVES.get(words, ()))
+
+    def place(self, words: str) -> str:
+        """Words for a key of phrasings.PLACES."""
+        return self._or_another(say.PLACES[words], synonyms.PLACES.get(words, ()))
+
+    def the(self, noun: str) -> str:
+        """One object with its article, most often "the"."""
+        if not (self.learning and self.varied and self.chance(synonyms.OTHER_ARTICLE_SHARE)):
+            return f"the {noun}"
+        return f"{self.choose(synonyms.ARTICLES)} {noun}".replace("a orange", "an orange")
+
+    def _or_another(self, usual: Sequence[str], others: Sequence[str]) -> str:
+        return self.choose(others if others and self._says_another_word() else usual)
+
+    def _says_another_word(self) -> bool:
+        return self.learning and self.varied and self.chance(synonyms.SYNONYM_SHARE)
 
     def typed(self, text: str) -> str:
         """The text as people type: at times without the capital or the last stop."""

@@ -40,9 +40,9 @@ def attribute(visible: VisibleObjects, operator: Operator, before: Topic | None)
     if not options:
         return None
     description, words, item = operator.choose(options, [0.5 if d == Description() else 1.0 for d, _, _ in options])
-    noun = description.noun(operator.choose(say.COLOUR_NOUNS))
+    noun = description.noun(operator.choose(say.COLOUR_NOUNS), operator.word_for(description.kind, visible))
     phrasing = operator.phrasing(say.ONE_OBJECT)
-    text = operator.typed(phrasing.request.format(x=f"the {operator.choose(say.SUPERLATIVES[words])} {noun}"))
+    text = operator.typed(phrasing.request.format(x=f"the {operator.superlative(words)} {noun}"))
     return Asked(asked_for("attribute", text, marking(phrasing.opening, (item,)), (item,)), Topic(description, (item,)))
 
 
@@ -91,10 +91,11 @@ def relation(visible: VisibleObjects, operator: Operator, before: Topic | None) 
     if not options:
         return None
     wanted, words, item = operator.choose(options, [_weight(visible, wanted) for wanted, _, _ in options])
-    where = operator.choose(say.PLACES[words])
+    where = operator.place(words)
     phrasing = operator.phrasing(say.ONE_OBJECT)
-    noun = wanted.noun(operator.choose(say.COLOUR_NOUNS))
-    text = operator.typed(phrasing.request.format(x=f"the {noun} {where} the {anchor.noun()}"))
+    noun = wanted.noun(operator.choose(say.COLOUR_NOUNS), operator.word_for(wanted.kind, visible))
+    other = anchor.noun(called=operator.word_for(anchor.kind, visible))
+    text = operator.typed(phrasing.request.format(x=f"the {noun} {where} the {other}"))
     question = asked_for("relation", text, marking(phrasing.opening, (item,)), (item,))
     return Asked(replace(question, related_to=anchor.kind or ""), Topic(wanted, (item,)))
 

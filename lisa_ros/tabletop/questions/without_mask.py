@@ -40,7 +40,8 @@ def count(visible: VisibleObjects, operator: Operator, before: Topic | None) -> 
     if number > max(say.NUMBERS):
         return None
     noun, plural = description.noun(), description.plural()
-    text = operator.typed(operator.choose(COUNTING[operator.held_out]).format(xs=plural))
+    called = description.plural(called=operator.word_for(description.kind, visible))
+    text = operator.typed(operator.choose(COUNTING[operator.held_out]).format(xs=called))
     if number == 0:
         answer = f"There are no {plural} here."
     elif number == 1:
@@ -61,7 +62,9 @@ def whether(visible: VisibleObjects, operator: Operator, before: Topic | None) -
     description = operator.choose(options)
     noun = description.noun()
     request = operator.choose(WHETHER[operator.held_out])
-    text = operator.typed(request.format(x=noun, xs=description.plural()).replace(" a orange", " an orange"))
+    called = operator.word_for(description.kind, visible)
+    said = request.format(x=description.noun(called=called), xs=description.plural(called=called))
+    text = operator.typed(said.replace(" a orange", " an orange"))
     answer = f"Yes, there is a {noun}." if there else f"No, there is no {noun} here."
     return Asked(asked_for("whether", text, answer.replace(" a orange", " an orange"), ()))
 

@@ -17,6 +17,7 @@ from lisa_ros.models.lisa.configuration import LisaConfig
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.network import SamSizes
 from lisa_ros.tabletop.questions.corpus import known_words
+from lisa_ros.tabletop.questions.synonyms import known_names
 
 PROMPT_WIDTH = 128
 
@@ -100,6 +101,7 @@ def embedded_configuration(vocab_size: int, added_tokens: dict[str, int]) -> Lis
         most_objects=2,  # no question of the recipe asks for more
         sentence_case=True,  # of questions in capitals far fewer are answered rightly
         words=frozenset(known_words()),  # and of those with a typing error
+        names=known_names(),  # and few of those by words that it was not taught from the start
     )
 
 

@@ -73,6 +73,7 @@ def _config_json(config: LisaConfig) -> dict[str, Any]:
         "lisa_ros_most_objects": config.most_objects,
         "lisa_ros_sentence_case": config.sentence_case,
         "lisa_ros_words": " ".join(sorted(config.words)),
+        "lisa_ros_names": dict(config.names),
         **({OBJECT_PATCHES: config.object_patches.as_json()} if config.object_patches else {}),
         "torch_dtype": "float16",
         "use_cache": False,

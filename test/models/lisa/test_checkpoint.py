@@ -249,6 +249,8 @@ def test_truncated_shard(folder: Path) -> None:
         ({"rope_scaling": True}, "rope_scaling is True; an object is expected"),
         ({"mm_vision_select_layer": True}, "mm_vision_select_layer is True; a whole number is expected"),
         ({"lisa_ros_most_objects": 1.5}, "lisa_ros_most_objects is 1.5; a whole number is expected"),
+        ({"lisa_ros_names": ["cup"]}, "lisa_ros_names must be an object"),
+        ({"lisa_ros_names": {"cup": 1}}, "lisa_ros_names must be an object"),
         ({"rope_theta": float("inf")}, "rope_theta is inf"),
         ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "factor is nan"),
         ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000; a whole number from 1 to 512"),

@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "0f76bfc7c61f87d6a2778e86e5a0d80dc3b9fa1bf65cceba2cb929f2871ddaae"
+WEIGHTS_SHA256 = "7260cc1f5f01549dab4bdbb75794b0646ce599da8969bf46d087f1151e2a4fbd"
 """Of the embedded model.safetensors that the answers belong to."""
 
 

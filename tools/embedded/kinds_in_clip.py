@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a linear map reads the kinds of objects from CLIP's features: what the language model can know of them.
 
-`tools/run python tools/kinds_in_clip.py --views FOLDER` fits it to every second view of FOLDER/framed, from which the
-recipe trains, and prints the share of right kinds on the others and on the splits of the evaluation, by the objects'
-size. Images show the region around the true objects. As many right kinds on views of the training as on others: more
-views do not help. Fewer: they do.
+`tools/run python tools/embedded/kinds_in_clip.py --views FOLDER` fits it to every second view of FOLDER/framed, from
+which the recipe trains, and prints the share of right kinds on the others and on the splits of the evaluation, by the
+objects' size. Images show the region around the true objects. As many right kinds on views of the training as on
+others: more views do not help. Fewer: they do.
 """
 
 from __future__ import annotations
