@@ -20,6 +20,8 @@ _BEFORE_NAME = (
     r"small|smallest|tiniest|big|biggest|largest|large|leftmost|rightmost|nearest|closest|farthest|furthest)"
 )
 """Words that stand before a name: in "something made of tin" or "to play football" there is none."""
+_SAYS_MORE = re.compile(r"\s+(?:for|of|to)\s+(?!the\b|me\b|us\b)", re.IGNORECASE)
+"""What follows a name that is a part of what is meant: "a tin of soda", "a cup for tea"."""
 
 
 def in_sentence_case(text: str) -> str:
@@ -33,7 +35,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     """A text in which things have the names that the model knows: "the red cup" becomes "the red mug".
 
     A word is a name after an article, number or adjective, or if it is the whole text. It is none in "like a donut",
-    "a tin of soda" and "a cup for tea", which say more than the name.
+    "a tin of soda" and "a cup for tea".
 
     Args:
         text: a command.
@@ -42,12 +44,13 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     if not names:
         return text
     known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    ends = r"\b(?!\s+(?:for|of)\b|\s+to\s+(?!the\b))"
-    named = re.compile(rf"(?<!\blike )(\b{_BEFORE_NAME}\s+|\A)({known}){ends}", re.IGNORECASE)
+    named = re.compile(rf"(?<!\blike )(\b{_BEFORE_NAME}\s+|\A)({known})\b", re.IGNORECASE)
 
     def known_name(found: re.Match[str]) -> str:
         before, name = found.groups()
-        if not before and found.end() < len(text.rstrip(" .,!?")):
+        is_part = not before and found.end() < len(text.rstrip(" .,!?"))
+        says_more = before.strip().lower() in ("a", "an") and _SAYS_MORE.match(text, found.end())
+        if is_part or says_more:
             return found.group()
         return before + names[name.lower()]
 

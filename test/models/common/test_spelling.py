@@ -60,6 +60,8 @@ def test_a_very_long_word_is_no_typing_error_of_a_known_one() -> None:
         ("the smallest box", "the smallest cube"),
         ("the cup to the left of the pylon", "the mug to the left of the cone"),
         ("Cup!", "mug!"),
+        ("and the cup of the same colour?", "and the mug of the same colour?"),
+        ("Can you get the other cup for me?", "Can you get the other mug for me?"),
         ("What looks like a donut?", "What looks like a donut?"),
         ("a cup for tea", "a cup for tea"),
         ("a tin of soda", "a tin of soda"),
