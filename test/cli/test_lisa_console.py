@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -69,8 +70,10 @@ def test_a_closed_terminal_ends_camera_and_node(tmp_path: Path, when: str) -> No
 
 
 def test_a_camera_that_ends_by_itself_is_said_with_its_log(tmp_path: Path) -> None:
-    with simulated(tmp_path, "--seed", "-1") as process:
-        wait_until(lambda: f"camera ended early with exit code 1. The end of {tmp_path}" in process.output, "the end")
+    with simulated(tmp_path) as process:
+        (camera,) = (one for one in children_of(process) if b"camera" in Path(f"/proc/{one}/cmdline").read_bytes())
+        os.kill(camera, signal.SIGKILL)
+        wait_until(lambda: f"camera ended early with exit code -9. The end of {tmp_path}" in process.output, "the end")
         address_of(process)
 
 

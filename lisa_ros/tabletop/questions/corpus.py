@@ -30,7 +30,7 @@ def every_request() -> Iterator[str]:
     nouns = [f"the {noun}" for noun in _nouns()]
     named = list(product(KINDS, (*KINDS, "the mug", *COLOURS)))
     pairs = [f"the {one}{between} {other}" for between, (one, other) in product((" and", ","), named)]
-    slots = [*_slots(), (freer, [*nouns, *_groups(), *_uses()]), (say.SEVERAL_OBJECTS, pairs), *_other_slots()]
+    slots = [*_slots(), (freer, [*nouns, *_groups(), *_uses()]), (say.SEVERAL_OBJECTS, pairs)]
     for table, words in slots:
         yield from (p.request.format(x=x) for p, x in product((*table.seen, *table.held_out), words))
     yield from _follow_up_texts(lambda table: (*table.seen, *table.held_out))
@@ -41,6 +41,9 @@ def every_request() -> Iterator[str]:
     for held_out, many in product((False, True), _plurals()):
         yield from (text.format(xs=many) for text in COUNTING[held_out])
         yield from (f"all the {many}{after}" for after in AFTER[held_out])
+    # Without colours: each pair of words more makes it less sure what a misheard word was.
+    words = [word for kind in synonyms.SYNONYMS.values() for word in kind.words + kind.doubtful]
+    yield from (text for word in words for text in (f"the {word}", f"all the {synonyms.plural_of(word)}"))
     requests = [p.request.format(x="the mug") for table, _ in slots for p in (*table.seen, *table.held_out)]
     yield from (f"{before}{request}" for before, request in product((*BEFORE[False], *BEFORE[True]), requests))
 
@@ -83,24 +86,6 @@ def _slots() -> list[tuple[Phrasings, list[str]]]:
         (say.FOR_A_USE, _uses()),
         (say.SEVERAL_OBJECTS, [*_groups(), *say.EVERYTHING]),
     ]
-
-
-def _other_slots() -> list[tuple[Phrasings, list[str]]]:
-    """Requests in the words of synonyms.py."""
-    words = [word for kind in synonyms.SYNONYMS.values() for word in kind.words + kind.doubtful]
-    called = [f"{colour} {word}".strip() for word, colour in product(words, ("", *COLOURS))]
-    compared = [
-        f"the {word} {noun}" for words in synonyms.SUPERLATIVES.values() for word, noun in product(words, KINDS)
-    ]
-    placed = [
-        f"the {noun} {place} the {noun}"
-        for places in synonyms.PLACES.values()
-        for place, noun in product(places, KINDS)
-    ]
-    uses = [use for ways in synonyms.USES.values() for use in ways]
-    many = [f"all the {synonyms.plural_of(word)}" for word in words]
-    one = [f"{article} {noun}" for article, noun in product(("the", *synonyms.ARTICLES), called)]
-    return [(say.ONE_OBJECT, [*one, *compared, *placed]), (say.SEVERAL_OBJECTS, many), (say.FOR_A_USE, uses)]
 
 
 def _places() -> list[str]:

@@ -39,7 +39,7 @@ SYNONYMS: dict[str, Synonyms] = {
     "mug": Synonyms(("cup", "coffee mug", "coffee cup", "tea cup", "drinking cup")),
     "duck": Synonyms(("rubber duck", "toy duck", "ducky", "bath duck")),
     "teddy bear": Synonyms(("teddy", "bear", "stuffed bear", "toy bear", "plush bear", "plush toy", "teddybear")),
-    "ball": Synonyms(("football", "soccer ball", "toy ball", "sphere", "round ball")),
+    "ball": Synonyms(("football", "soccer ball", "toy ball", "sphere")),
     "brick": Synonyms(("lego brick", "lego", "toy brick", "lego block"), ("building block",), ("cube", "domino")),
     "domino": Synonyms(("domino piece", "domino tile", "domino stone", "domino block")),
     "cube": Synonyms(("dice", "die", "box"), ("block", "toy block", "wooden block"), ("brick", "domino")),
