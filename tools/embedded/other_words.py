@@ -25,6 +25,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.models.model import load
 from lisa_ros.segmentation.answers import Finished
 from lisa_ros.segmentation.interface import Segmenter
+from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.simulation.scene import View
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
@@ -113,11 +114,7 @@ def finds(segmenter: Segmenter, encoded: object, text: str, view: View, meant: t
     masks = [one.mask for one in end.objects] if isinstance(end, Finished) else []
     if len(masks) != len(meant):
         return False
-    return all(any(_iou(mask, view.instances == one) > 0.5 for mask in masks) for one in meant)
-
-
-def _iou(mask: np.ndarray, true: np.ndarray) -> float:
-    return float((mask & true).sum() / max((mask | true).sum(), 1))
+    return all(any(intersection_over_union(mask, view.instances == one) > 0.5 for mask in masks) for one in meant)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ def every_request() -> Iterator[str]:
         yield from (text.format(xs=many) for text in COUNTING[held_out])
         yield from (f"all the {many}{after}" for after in AFTER[held_out])
     # Without colours: each pair of words more makes it less sure what a misheard word was.
-    words = [word for kind in synonyms.SYNONYMS.values() for word in kind.words + kind.doubtful]
-    yield from (text for word in words for text in (f"the {word}", f"all the {synonyms.plural_of(word)}"))
+    yield from (
+        text for word in synonyms.all_nouns() for text in (f"the {word}", f"all the {synonyms.plural_of(word)}")
+    )
     requests = [p.request.format(x="the mug") for table, _ in slots for p in (*table.seen, *table.held_out)]
     yield from (f"{before}{request}" for before, request in product((*BEFORE[False], *BEFORE[True]), requests))
 

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
-from lisa_ros.tabletop.questions.phrasings import COLOUR_NOUNS, PLURALS, Use
+from lisa_ros.tabletop.questions.phrasings import COLOUR_NOUNS, Use
 from lisa_ros.tabletop.questions.synonyms import plural_of
 from lisa_ros.tabletop.views import UNSEEN_PAIRS
 
@@ -37,9 +37,7 @@ class Description:
 
     def plural(self, without_kind: str = COLOUR_NOUNS[0], called: str | None = None) -> str:
         """Such as "red mugs"."""
-        kind = self.kind or without_kind
-        many = PLURALS.get(kind, kind + "s") if called in (None, kind) else plural_of(called)
-        return f"{self.colour or ''} {many}".strip()
+        return plural_of(self.noun(without_kind, called))
 
 
 def every_description() -> Iterator[Description]:

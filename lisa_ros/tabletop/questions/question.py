@@ -141,7 +141,7 @@ class Operator:
 
     def names_three(self) -> bool:
         """Whether this operator lists three objects, as only a learning, varied one does."""
-        return self.learning and self.varied and self.chance(THREE_SHARE)
+        return self._learns_more(THREE_SHARE)
 
     def superlative(self, words: str) -> str:
         """A word for a key of phrasings.SUPERLATIVES."""
@@ -153,7 +153,7 @@ class Operator:
 
     def the(self, noun: str) -> str:
         """One object with its article, most often "the"."""
-        if not (self.learning and self.varied and self.chance(synonyms.OTHER_ARTICLE_SHARE)):
+        if not self._learns_more(synonyms.OTHER_ARTICLE_SHARE):
             return f"the {noun}"
         return f"{self.choose(synonyms.ARTICLES)} {noun}".replace("a orange", "an orange")
 
@@ -161,7 +161,11 @@ class Operator:
         return self.choose(others if others and self._says_another_word() else usual)
 
     def _says_another_word(self) -> bool:
-        return self.learning and self.varied and self.chance(synonyms.SYNONYM_SHARE)
+        return self._learns_more(synonyms.SYNONYM_SHARE)
+
+    def _learns_more(self, share: float) -> bool:
+        """Whether to say what only a learning, varied operator says; for all others no random number is drawn."""
+        return self.learning and self.varied and self.chance(share)
 
     def typed(self, text: str) -> str:
         """The text as people type: at times without the capital or the last stop."""

@@ -52,8 +52,11 @@ SYNONYMS: dict[str, Synonyms] = {
     "ring": Synonyms(("donut", "doughnut", "hoop", "circle")),
 }
 
-PLURALS = {"box": "boxes", "dice": "dice", "die": "dice", "dish": "dishes", "ducky": "duckies", "teddy": "teddies"}
-"""Those that are not made with an s."""
+PLURALS = {
+    **say.PLURALS,
+    **{"box": "boxes", "dice": "dice", "die": "dice", "dish": "dishes", "ducky": "duckies", "teddy": "teddies"},
+}
+"""Of kinds and of other words for them, those that are not made with an s."""
 
 SUPERLATIVES: dict[str, tuple[str, ...]] = {
     "smallest": ("tiniest",),
@@ -93,9 +96,14 @@ USES: dict[str, tuple[str, ...]] = {
 """Other ways to ask for what only this kind is for."""
 
 
+def all_nouns() -> list[str]:
+    """Every other word for a kind."""
+    return [word for kind in SYNONYMS.values() for word in kind.words + kind.doubtful]
+
+
 def all_words() -> list[str]:
     """Every text of the tables above."""
-    nouns = [word for kind in SYNONYMS.values() for word in kind.words + kind.doubtful]
+    nouns = all_nouns()
     tables = (*SUPERLATIVES.values(), *PLACES.values(), *USES.values(), ARTICLES, SOMETHING_TO)
     return [*nouns, *map(plural_of, nouns), *(text for table in tables for text in table)]
 
@@ -104,13 +112,12 @@ def known_names() -> dict[str, str]:
     """The kind, by each word that means it in every image; the same in plural. The kinds stand for themselves."""
     names: dict[str, str] = {}
     for kind, synonyms in SYNONYMS.items():
-        many = say.PLURALS.get(kind, f"{kind}s")
         for word in (kind, *synonyms.words):
-            names |= {word: kind, many if word == kind else plural_of(word): many}
-    return {**names, "dice": "cube", "die": "cube"}
+            names |= {word: kind, plural_of(word): plural_of(kind)}
+    return {**names, "dice": "cube"}  # of which it is also the plural
 
 
 def plural_of(word: str) -> str:
-    """The plural of one of the words of SYNONYMS."""
+    """The plural of a noun: a kind, another word for it, or what an object of any kind is called."""
     first, _, last = word.rpartition(" ")
     return f"{first} {PLURALS.get(last, last + 's')}".strip()
