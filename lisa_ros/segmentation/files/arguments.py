@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _LAST_PORT = 65_535
-_LARGEST = 2**31 - 1
+LARGEST = 2**31 - 1
 """Far more than any option means. Larger numbers overflow in torch, OpenMP and others."""
 
 
@@ -32,7 +32,7 @@ def given_text(text: str) -> str:
     return text
 
 
-def at_least(least: int, most: int = _LARGEST) -> Callable[[str], int]:
+def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
     """The type of an option that takes whole numbers of `least` or more, up to `most`."""
     return _whole_number(least, most, f"a whole number of {least} or more")
 

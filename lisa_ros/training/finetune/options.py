@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.arguments import LARGEST
 
 RECOMPUTE = ("auto", "on", "off")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -20,9 +21,6 @@ QUANTIZATIONS = ("auto", "none", "4bit")
 
 AUTO, NONE = "auto", "none"
 """As a general data set: the simulated table for the embedded model, else none; none at all."""
-
-LARGEST = 2**31 - 1
-"""Of every whole number: larger ones overflow in torch and peft."""
 
 _MOST = {"epochs": 1e6, "learning_rate": 1e3}
 """Far more than a training can use."""
