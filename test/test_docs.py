@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -19,8 +21,10 @@ import yaml
 from paths import DOCS, ROOT
 
 from lisa_ros.cli.finetune import add_arguments, finetune_options
-from lisa_ros.cli.main import main
+from lisa_ros.cli.main import _parser, main
 from lisa_ros.cli.parsing import CommandParser
+from lisa_ros.nodes.console.parameters import ConsoleParameters
+from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.files.result_files import schema
 
 
@@ -62,6 +66,54 @@ def test_every_make_target_and_launch_argument_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^make ([a-z-]+)", shell, re.MULTILINE))
     declared = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets and targets <= declared
+
+
+def shell_commands() -> list[list[str]]:
+    """The words of each line in the bash blocks of the README and of all pages, without `tools/run`."""
+    found = []
+    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
+        for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                while words[:1] in (["tools/run"], ["--private"]):
+                    del words[0]
+                found.append(words)
+    return found
+
+
+def test_every_lisa_command_and_python_program_of_the_pages_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    """`lisa` gets the arguments as they are written; nothing is run."""
+    wrong = []
+    checked = 0
+    for words in shell_commands():
+        if words[:1] == ["lisa"]:
+            checked += 1
+            try:
+                _parser().parse_args(words[1:])
+            except SystemExit:
+                wrong.append(f"{' '.join(words)}: {capsys.readouterr().err}")
+        elif words[:1] in (["python"], ["python3"]) and len(words) > 1 and words[1] != "draw.py":
+            checked += 1
+            is_module = words[1] == "-m"
+            file = ROOT / words[1].removeprefix("src/lisa_ros/")
+            if not (importlib.util.find_spec(words[2]) if is_module else file.is_file()):
+                wrong.append(" ".join(words))
+    assert wrong == [] and checked > 50
+
+
+def test_every_launch_argument_and_parameter_of_the_pages_exists() -> None:
+    shared = (ROOT / "lisa_ros" / "nodes" / "common" / "launch_arguments.py").read_text()
+    parameters = {"lisa_node": NodeParameters, "console": ConsoleParameters}
+    wrong = []
+    for words in shell_commands():
+        given = [word.split(":=")[0] for word in words if ":=" in word]
+        if words[:3] == ["ros2", "launch", "lisa_ros"]:
+            declared = shared + (ROOT / "launch" / words[3]).read_text()
+            wrong += [f"{words[3]} {name}" for name in given if f'"{name}"' not in declared]
+        elif words[:3] == ["ros2", "run", "lisa_ros"]:
+            names = {field.name for field in dataclasses.fields(parameters[words[3]])} | {"image"}
+            wrong += [f"{words[3]} {name}" for name in given if name not in names]
+    assert wrong == []
 
 
 def test_the_command_without_ros_runs_as_written(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes docs/interface_examples.md: the messages of one command, as a real node publishes them.
 
-tools/run .venv/bin/python tools/show_interfaces.py docs/interface_examples.md
+tools/run python tools/show_interfaces.py docs/interface_examples.md
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -48,6 +49,9 @@ _ANSWER_S = 6.0
 
 def main() -> int:
     """Asks a real node about the demo's table, and writes what it heard."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="the page to write, docs/interface_examples.md")
+    file: Path = parser.parse_args().file
     share_memory()
     settings = {"seed": SEED, "width": 320, "height": 240}
     commands = {
@@ -56,7 +60,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder, running(commands, Path(folder)) as children:
         text = _talk(children)
-    Path(sys.argv[1]).write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -87,6 +91,8 @@ def _conversation(node: Any, heard: dict[str, Any], children: Sequence[Child]) -
         return bool(commands.get_subscription_count())
 
     _until(is_there, "the node")
+    # While the model loads, commands would wait, and the example would have been in the queue for seconds.
+    _until(lambda: "/diagnostics" in heard and heard["/diagnostics"].status[0].message == "Ready.", "the model")
     command = Command(id="1", operator_id="ann", text=LINES[0].text)
 
     def all_heard() -> bool:

@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 PATCH_M = 0.01
 GRIPPER = Gripper(opening_m=0.11, clearance_m=0.008)
 LIFTED_KINDS = ("brick", "cube", "domino", "can", "bottle", "mug")
-"""Boxes, cans, bottles and mugs: what the bar for lifting is about. Bowls are measured and not in it."""
+"""Boxes, cans, bottles and mugs: what the target for lifting is about. Bowls are measured and not in it."""
 BARS = {"on the object": 0.95, "normal within 10 degrees": 0.90, "lifted": 0.80}
 
 
@@ -165,7 +165,7 @@ def shares(results: dict[str, list[Measured]]) -> dict[str, float]:
 
 def report(results: dict[str, list[Measured]]) -> str:
     """The figures in Markdown: the bars, and each kind of object."""
-    lines = ["| figure | measured | bar |", "|---|---|---|"]
+    lines = ["| figure | measured | target |", "|---|---|---|"]
     lines += [f"| {name} | {100 * value:.1f} % | {100 * BARS[name]:.0f} % |" for name, value in shares(results).items()]
     lines += ["", "| strategy | kind | objects | without a grip | on it | normal within 10 deg | lifted |"]
     lines += ["|---|---|---|---|---|---|---|"]
@@ -188,7 +188,7 @@ def _row(strategy: str, kind: str, ones: Sequence[Measured]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures. Exit code 1: a bar is missed."""
+    """Print the figures. Exit code 1: a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m lisa_ros.benchmark.grip", description=main.__doc__)
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)

@@ -6,9 +6,9 @@ import json
 import pytest
 from paths import DATA
 
-pytest.importorskip("simpy", reason="SimPy is not installed: see extra test in setup.py")
+pytest.importorskip("simpy", reason="SimPy is not installed: see extra fleet in setup.py")
 
-from lisa_ros.benchmark.fleet.capacity import costs_of, errors, fewest_replicas, measured
+from lisa_ros.benchmark.fleet.capacity import costs_of, errors, fewest_replicas, main, measured
 from lisa_ros.benchmark.fleet.simulation import Costs, Site, simulate
 
 
@@ -97,3 +97,9 @@ def test_replicas_are_added_until_answers_come_in_time() -> None:
     fewer = Site(40, replicas - 1, pause_s=5.0, commands_per_image=2)
     slower = simulate(fewer, Costs([1.0], [0.5]), 40_000, until_s=300)
     assert replicas > 1 and sorted(slower.all_s)[int(0.95 * len(slower.all_s))] > 2.0
+
+
+def test_a_file_that_does_not_exist_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["nowhere.json"])
+    assert ended.value.code == 2 and "No such file or directory: 'nowhere.json'" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many robots a server can answer: the simulation, calibrated on a run of `lisa benchmark fleet`.
 
-python -m lisa_ros.benchmark.fleet.capacity fleet_answers.json    # prints the comparison, and robots up to 1,000
+python -m lisa_ros.benchmark.fleet.capacity output/benchmark/fleet_answers.json    # up to 1,000 robots
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,12 @@ def costs_on(gpu: Gpu) -> Costs:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints how far the simulation is from the measured run, and replicas for up to 1,000 robots."""
-    run = json.loads(Path(arguments[0]).read_text())
+    parser = argparse.ArgumentParser("lisa_ros.benchmark.fleet.capacity", description=main.__doc__)
+    parser.add_argument("answers", type=Path, help="fleet_answers.json, which `lisa benchmark fleet` writes")
+    try:
+        run = json.loads(parser.parse_args(arguments).answers.read_text(encoding="utf-8"))
+    except OSError as error:
+        parser.error(str(error))
     costs, cores = calibrated(run)
     print(f"front end {1000 * costs.front_s:.0f} ms, gain {costs.gain}, {cores:.1f} cores\n")
     print("| robots | figure | measured | simulated | difference |\n|---|---|---|---|---|")
