@@ -182,7 +182,7 @@ class LisaClient:
         self._node: Node = rclpy.create_node(name, context=context, cli_args=name_kept, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
-        self._action = ActionClient(self._node, Segment, f"{lisa}/segment")
+        self._action = ActionClient(self._node, Segment, f"{lisa}/segment", **endpoints.SEGMENT_CLIENT_QOS)
         self._node.create_subscription(Segmentation, f"{lisa}/segmentation", self._on_answer, _ANSWERS_QOS)
         self._lisa = lisa
         self._id = ""

@@ -19,13 +19,13 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from lisa_ros.demo.failure import DemoError
 from lisa_ros.demo.processes import isolate, node_command, running, share_memory
 from lisa_ros.fleet.server_process import Server, serving
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import LATCHED
 from lisa_ros.nodes.common.starting import Stop
 from lisa_ros.segmentation.errors import LisaError
 
@@ -121,9 +121,8 @@ def _robots() -> Iterator[tuple[list[Robot], Wait]]:
     executor.add_node(node)
     robots = [Robot(name, node.create_publisher(Command, f"/{name}/lisa/command", 10)) for name in ROBOTS]
     # Latched: a node may not know of its subscription yet when it publishes the first answer.
-    answers = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     for robot in robots:
-        node.create_subscription(Segmentation, f"/{robot.name}/lisa/segmentation", robot.on_answer, answers)
+        node.create_subscription(Segmentation, f"/{robot.name}/lisa/segmentation", robot.on_answer, LATCHED)
 
     def wait(condition: Callable[[], bool], check: Callable[[], None], what: str) -> None:
         deadline_s = time.monotonic() + WAIT_S

@@ -5,17 +5,21 @@ Of several with the fewest requests, it is the one that answered the robot last 
 answers), else the one whose last new image is longest ago. Robots that send a command when the one before is answered
 would otherwise all go to the first replica, which often has no request when they ask.
 
+When all replicas are full, the robots that wait take turns, so that many requests of one do not delay the others.
+
 A policy for Ray Serve's request router (serve.request_router.RequestRouter). The frame travels as `session_id`.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections import OrderedDict
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
+from lisa_ros.dialogue.fair_order import FairOrder
 from lisa_ros.fleet.access import ANYBODY
 
 _MOST_FRAMES = 4096
@@ -30,6 +34,7 @@ class FrameRouter(RequestRouter):
         self._last_of: OrderedDict[str, ReplicaID] = OrderedDict()
         self._last_new: dict[ReplicaID, int] = {}
         self._count = itertools.count(1)
+        self._order = FairOrder(time.time)  # the clock of PendingRequest.created_at
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -59,6 +64,24 @@ class FrameRouter(RequestRouter):
         if (robot := _robot(frame)) != ANYBODY:  # without tokens, all robots have this name
             _remember(self._last_of, robot, replica_id)
 
+    def _fulfill_next_pending_request(self, replica: RunningReplica, request_metadata: Any = None) -> None:
+        """Gives a place to the request that asked for it, or to another robot's if its own had a turn meanwhile.
+
+        Ray calls it with the request that found the place, which may be any of those that wait; its FIFOMixin
+        overrides it, too.
+        """
+        waiting = [one for one in self._pending_requests_by_id.values() if not one.future.done()]
+        chosen = next((one for one in waiting if one.metadata is request_metadata), None)
+        if chosen is not None:
+            if self._came_s(chosen) > chosen.created_at:
+                chosen = min(waiting, key=self._came_s)
+            self._order.note_turn(_robot_of(chosen), {_robot_of(one) for one in waiting if one is not chosen})
+            request_metadata = chosen.metadata
+        super()._fulfill_next_pending_request(replica, request_metadata)
+
+    def _came_s(self, request: PendingRequest) -> float:
+        return self._order.came_s(_robot_of(request), request.created_at)
+
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Forgets replicas that are gone."""
         super().update_replicas(replicas)
@@ -68,6 +91,10 @@ class FrameRouter(RequestRouter):
 
 def _robot(frame: str) -> str:
     return frame.rpartition("/")[0]
+
+
+def _robot_of(request: PendingRequest) -> str:
+    return _robot(request.metadata.session_id)
 
 
 def _remember(replicas: OrderedDict[str, ReplicaID], name: str, replica_id: ReplicaID) -> None:

@@ -189,7 +189,7 @@ class Replica:
             if encoded is None:
                 emit(UNKNOWN_FRAME)
                 return "unknown_frame"
-            for event in self._events_in_turn(query, encoded, token, is_new=bool(image)):
+            for event in self._events_in_turn(robot, query, encoded, token, is_new=bool(image)):
                 if isinstance(event, Finished):  # the robot may have asked another model for its name
                     event = replace(event, model=event.model or self._segmenter.name)
                 emit(event_json(event))
@@ -205,9 +205,11 @@ class Replica:
         pixels = decompress_image(image)
         return lambda: self._segmenter.encode(pixels)
 
-    def _events_in_turn(self, query: Query, encoded: EncodedImage, token: _Stop, *, is_new: bool) -> Iterator[Event]:
+    def _events_in_turn(
+        self, robot: str, query: Query, encoded: EncodedImage, token: _Stop, *, is_new: bool
+    ) -> Iterator[Event]:
         due_s = token.arrived_s + (NEW_IMAGE_LATER_S if is_new else 0.0)
-        with self._queue.place(due_s, token) as has_place:
+        with self._queue.place(robot, due_s, token) as has_place:
             if has_place:
                 yield from self._events(query, encoded, token)
             else:

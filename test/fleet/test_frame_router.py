@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is not installed: see extra fleet in setup.py")
 
+from lisa_ros.dialogue.fair_order import FairOrder
 from lisa_ros.fleet.frame_router import FrameRouter
 
 
@@ -72,3 +75,40 @@ def test_replicas_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(FrameRouter.__mro__[1], "update_replicas", lambda self, replicas: None)
     router.policy.update_replicas([SimpleNamespace(replica_id="b")])
     assert list(router.policy._last_new) == ["b"]
+
+
+def test_robots_that_wait_for_a_place_take_turns() -> None:
+    """Whichever request finds the place: Ray asks for those that wait in any order."""
+    policy = waiting_policy()
+    clock = itertools.count(100.0)
+    policy._order = FairOrder(lambda: next(clock))
+    requests = {
+        name: request(name, arrived_s) for arrived_s, name in enumerate(["anna/1", "anna/2", "anna/3", "ben/1"])
+    }
+    policy._pending_requests_by_id = dict(requests)
+    given = []
+    for finds_it in ("anna/1", "anna/2", "anna/2", "anna/3"):
+        policy._fulfill_next_pending_request("a replica", requests[finds_it].metadata)
+        given += [name for name, one in requests.items() if one.future.done() and name not in given]
+    assert given == ["anna/1", "ben/1", "anna/2", "anna/3"]
+
+
+def test_a_robot_with_one_request_is_given_the_place_that_it_found() -> None:
+    """It may be on the replica that has its image."""
+    policy = waiting_policy()
+    anna, ben = request("anna/1", 1.0), request("ben/1", 2.0)
+    policy._pending_requests_by_id = {"anna/1": anna, "ben/1": ben}
+    policy._fulfill_next_pending_request("ben's replica", ben.metadata)
+    assert ben.future.done() and not anna.future.done()
+
+
+def waiting_policy() -> Any:
+    policy = Router().policy
+    policy._routing_task_by_pending_request_future = {}
+    policy.queue_wait_time_ms_histogram = SimpleNamespace(observe=lambda value: None)
+    return policy
+
+
+def request(frame: str, arrived_s: float) -> Any:
+    metadata = SimpleNamespace(session_id=frame, internal_request_id=frame, multiplexed_model_id="")
+    return SimpleNamespace(metadata=metadata, future=Future(), created_at=arrived_s)

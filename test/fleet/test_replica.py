@@ -174,6 +174,27 @@ def test_commands_that_wait_are_computed_in_order_and_end_with_their_robot_or_th
 def test_a_place_is_free_again_after_an_error() -> None:
     queue = ComputeQueue(1)
     for _ in range(2):
-        with pytest.raises(ValueError, match="bad"), queue.place(0.0, lambda: False) as has_place:
+        with pytest.raises(ValueError, match="bad"), queue.place("robot", 0.0, lambda: False) as has_place:
             assert has_place
             raise ValueError("bad")
+
+
+def test_a_robot_with_many_commands_does_not_delay_the_others() -> None:
+    queue, computed, goes_on = ComputeQueue(1), [], threading.Event()
+
+    def compute(robot: str, due_s: float) -> None:
+        with queue.place(robot, due_s, lambda: False):
+            goes_on.wait(60)
+            computed.append(robot)
+
+    begun_s = time.monotonic()
+    threads = []
+    for number, robot in enumerate(["anna"] * 4 + ["ben", "ben", "cleo"]):
+        threads.append(threading.Thread(target=compute, args=(robot, begun_s + 1e-6 * number)))
+        threads[-1].start()
+        while len(queue._waiting) < number:
+            time.sleep(0.001)
+    goes_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert computed == ["anna", "ben", "cleo", "anna", "ben", "anna", "anna"]

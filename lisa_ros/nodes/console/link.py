@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
-from lisa_ros.nodes.common.endpoints import publishers_of
+from lisa_ros.nodes.common.endpoints import SEGMENT_CLIENT_QOS, SERVICE_QOS, publishers_of
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.console.conversation import Exchange
 from lisa_ros.nodes.console.node_monitor import NodeMonitor
@@ -88,9 +88,9 @@ class LisaLink:
         self._goals: dict[str, _Goal] = {}
         self._subscriptions: list[Any] = []
         self._open = False
-        self._action = ActionClient(node, Segment, f"{self._full_name}/segment")
+        self._action = ActionClient(node, Segment, f"{self._full_name}/segment", **SEGMENT_CLIENT_QOS)
         self._clients = {
-            kind: node.create_client(kind, f"{self._full_name}/{service}")
+            kind: node.create_client(kind, f"{self._full_name}/{service}", qos_profile=SERVICE_QOS)
             for kind, service in (
                 (GetDialogue, "get_dialogue"),
                 (ResetDialogue, "reset_dialogue"),

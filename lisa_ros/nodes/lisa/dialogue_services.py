@@ -12,9 +12,9 @@ from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.dialogue.operators import OperatorError, operator_name
 from lisa_ros.dialogue.store import DialogueStore
 from lisa_ros.msg import DialogueSummary, DialogueTurn
+from lisa_ros.nodes.common.endpoints import SERVICE_QOS
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
-from lisa_ros.nodes.lisa.commands.segment_action import SERVICE_QOS
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
 from lisa_ros.nodes.lisa.parameters import NodeParameters
 from lisa_ros.segmentation.text import explanation_of, without_surrogates

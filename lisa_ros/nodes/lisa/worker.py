@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from lisa_ros.dialogue.fair_order import FairOrder
+
 _LOG = logging.getLogger(__name__)
 
 _GRACE_S = 5.0
@@ -85,11 +87,12 @@ class Worker(Generic[AnyJob]):
                 between two tokens only.
         """
         self._timeout_s, self._exhausted, self._count, self._grace_s = timeout_s, exhausted, threads, grace_s
-        self._waiting: list[AnyJob] = []
+        self._waiting: dict[AnyJob, float] = {}
+        """Jobs in the queue -> when they arrived, in monotonic seconds."""
         self._background: AnyJob | None = None
         self._runs: list[_Run[AnyJob]] = []
-        self._last_turn: dict[Hashable, int] = {}
-        self._turn, self._number = itertools.count(1), itertools.count()
+        self._order = FairOrder()
+        self._number = itertools.count()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -128,7 +131,7 @@ class Worker(Generic[AnyJob]):
         with self._changed:
             if self.stopping or len(self._waiting) >= limit:
                 return False
-            self._waiting.append(job)
+            self._waiting[job] = time.monotonic()
             self._background = None
             for run in self._runs:
                 if run.background:
@@ -149,7 +152,8 @@ class Worker(Generic[AnyJob]):
         """Remove jobs from the queue and return them; jobs in progress are not affected."""
         with self._changed:
             taken = [job for job in self._waiting if chosen(job)]
-            self._waiting = [job for job in self._waiting if job not in taken]
+            for job in taken:
+                del self._waiting[job]
             return taken
 
     def stop(self) -> None:
@@ -200,6 +204,7 @@ class Worker(Generic[AnyJob]):
             with self._changed:
                 if run in self._runs:
                     self._runs.remove(run)
+                    self._note_turn(run)
                 self._changed.notify_all()
 
     def _report_failure(self, job: AnyJob, error: BaseException) -> None:
@@ -214,33 +219,32 @@ class Worker(Generic[AnyJob]):
             self._changed.wait_for(lambda: self.stopping or self._ready())
             if self.stopping:
                 return None
-            index = self._next_index()
-            if index is None:
-                job, self._background = self._background, None
-                assert job is not None
+            job, background = self._next_job(), False
+            if job is not None:
+                del self._waiting[job]
             else:
-                job = self._waiting.pop(index)
+                job, self._background, background = self._background, None, True
+                assert job is not None
             timeout_s = self._timeout_s() or math.inf
             deadline_s, thread = time.monotonic() + timeout_s, threading.current_thread()
-            run = _Run(job, index is None, timeout_s, deadline_s, threading.Event(), thread)
+            run = _Run(job, background, timeout_s, deadline_s, threading.Event(), thread)
             self._runs.append(run)
-            self._take_turn(job.lane)
+            self._note_turn(run)
             self._changed.notify_all()  # the watchdog has a new deadline
             return run
 
     def _ready(self) -> bool:
-        return self._next_index() is not None or (self._background is not None and not self._runs)
+        return self._next_job() is not None or (self._background is not None and not self._runs)
 
-    def _next_index(self) -> int | None:
-        """Index of the next job: of the free lanes, the one whose last turn is longest ago."""
+    def _next_job(self) -> AnyJob | None:
+        """Of the jobs whose lane is free, the one whose turn it is."""
         busy = {run.job.lane for run in self._runs}
-        free = [(index, job.lane) for index, job in enumerate(self._waiting) if job.lane not in busy]
-        return min(free, key=lambda one: (self._last_turn.get(one[1], 0), one[0]), default=(None, None))[0]
+        free = [(job, arrived_s) for job, arrived_s in self._waiting.items() if job.lane not in busy]
+        return min(free, key=lambda one: self._order.came_s(one[0].lane, one[1]), default=(None, 0.0))[0]
 
-    def _take_turn(self, lane: Hashable) -> None:
-        self._last_turn[lane] = next(self._turn)
-        used = {job.lane for job in self._waiting} | {run.job.lane for run in self._runs}
-        self._last_turn = {one: turn for one, turn in self._last_turn.items() if one in used}
+    def _note_turn(self, run: _Run[AnyJob]) -> None:
+        if not run.background:
+            self._order.note_turn(run.job.lane, {job.lane for job in self._waiting})
 
     def _replace_this_thread(self) -> None:
         with self._changed:
@@ -271,6 +275,7 @@ class Worker(Generic[AnyJob]):
                 run.abandoned = True
                 run.cancelled.set()
                 self._runs.remove(run)
+                self._note_turn(run)
                 self._threads.remove(run.thread)
                 self._abandoned[run.thread] = now_s + self._grace_s
                 self._start_thread()

@@ -51,7 +51,7 @@ class _Client(ActionClient):
 
     def __init__(self, *arguments: Any) -> None:
         self._sending = threading.Lock()
-        super().__init__(*arguments)
+        super().__init__(*arguments, **endpoints.SEGMENT_CLIENT_QOS)
 
     def send_goal_async(self, *arguments: Any, **options: Any) -> Any:
         """See rclpy."""

@@ -297,6 +297,16 @@ def test_a_second_finger_does_not_disturb_a_box(show: Show) -> None:
     assert "box (320, 240)" in page.inner_text("#chips")
 
 
+def test_a_box_to_the_border_has_the_last_row_and_column(show: Show) -> None:
+    page = show(1280, 800, [])
+    x, y = middle(page, "#view")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 2000, y + 2000)
+    page.mouse.up()
+    assert f"box ({WIDTH // 2}, {HEIGHT // 2}), {WIDTH // 2} \u00d7 {HEIGHT // 2}" in page.inner_text("#chips")
+
+
 HOSTILE = (
     "<script>window.hostile = 1</script>"
     "<img src=x onerror='window.hostile = 1'><svg onload='window.hostile = 1'></svg>"

@@ -207,7 +207,7 @@ def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
     keyboard.press("ArrowRight")
     keyboard.press("ArrowDown")
     keyboard.press("b")
-    assert "box (330, 241), 10 \u00d7 10" in fay.page.inner_text("#chips")
+    assert "box (330, 241), 11 \u00d7 11" in fay.page.inner_text("#chips")
     keyboard.press("Escape")
     assert fay.page.inner_text("#chips").strip() == ""
     fay.page.focus("#text")

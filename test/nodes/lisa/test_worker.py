@@ -161,6 +161,27 @@ def test_lanes_take_turns_whatever_their_length() -> None:
     end(worker)
 
 
+def test_a_lane_with_several_jobs_has_its_turn_while_others_send_the_next_job_after_each_answer() -> None:
+    """Their lanes were forgotten between two jobs, and so before the one that waited, for ever."""
+    recorder, gate, worker = Recorder(), threading.Event(), Worker[RecordedJob]()
+
+    def send(name: str, number: int) -> None:
+        def work(cancelled: Callable[[], bool]) -> None:
+            gate.wait(DEADLINE_S)
+            if number < 9:  # the other one has its answer and sends its next command
+                send("c" if name == "b" else "b", number + 1)
+
+        assert worker.submit(RecordedJob(f"{name}{number}", recorder, work), 10)
+
+    for name in ("a1", "a2"):
+        assert worker.submit(RecordedJob(name, recorder, lambda cancelled: bool(gate.wait(DEADLINE_S))), 10)
+    send("b", 1)
+    gate.set()
+    recorder.wait(11)
+    assert recorder.done.index("a2") <= 3
+    end(worker)
+
+
 def test_a_withdrawn_job_is_not_done() -> None:
     recorder, begun, gate, worker = Recorder(), threading.Event(), threading.Event(), Worker[RecordedJob]()
 

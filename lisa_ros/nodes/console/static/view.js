@@ -269,8 +269,9 @@ export class View {
   }
 
   finishBox(from, to) {
-    const [x, y, width, height] = corners(from, to).map(Math.round);
-    if (width >= 1 && height >= 1) this.on.box(x, y, width, height, this.stamp);
+    const [x, y, width, height] = corners(from.map(Math.round), to.map(Math.round));
+    // Both corners are pixels of the box, so that one at the border has the last row and column in it.
+    if (width >= 1 && height >= 1) this.on.box(x, y, width + 1, height + 1, this.stamp);
   }
 
   key(event) {

@@ -14,12 +14,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from lisa_ros.action import Segment
 from lisa_ros.dialogue.noun_phrase import object_name
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import FEEDBACK_QOS, SERVICE_QOS
 from lisa_ros.nodes.common.guarding import guarded_by
 from lisa_ros.nodes.lisa.answers.answer_messages import object_message
 from lisa_ros.nodes.lisa.commands.commands import Commands
@@ -27,9 +27,6 @@ from lisa_ros.nodes.lisa.request import Request
 from lisa_ros.segmentation.answers import Event, MaskFound, TextDelta
 from lisa_ros.segmentation.text import without_surrogates
 
-_FEEDBACK_QOS = QoSProfile(depth=100)
-SERVICE_QOS = QoSProfile(depth=1000)
-"""Of requests. By default the newest ten are kept: of 60 goals that were sent at once, 46 were lost without a word."""
 _TEXT_PERIOD_S = 0.05
 _RESULT_KEPT_S = 60
 """How long a result, with its masks, is kept for clients that request it late."""
@@ -89,7 +86,7 @@ class SegmentAction:
             goal_service_qos_profile=SERVICE_QOS,
             result_service_qos_profile=SERVICE_QOS,
             cancel_service_qos_profile=SERVICE_QOS,
-            feedback_pub_qos_profile=_FEEDBACK_QOS,
+            feedback_pub_qos_profile=FEEDBACK_QOS,
             result_timeout=_RESULT_KEPT_S,
         )
         # rclpy's own timeout counts in the node's time, which stands still with use_sim_time and no /clock.

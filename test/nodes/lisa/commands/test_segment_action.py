@@ -3,6 +3,8 @@
 
 import gc
 import signal
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from ros_harness import scripted_node, started, talking_node, wait_at, wait_unti
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.common.endpoints import SEGMENT_CLIENT_QOS
 from lisa_ros.nodes.lisa.commands import segment_action
 from lisa_ros.nodes.lisa.commands.segment_action import SegmentAction
 from lisa_ros.nodes.lisa.request import Request
@@ -224,5 +227,43 @@ def test_results_are_dropped_although_the_simulated_clock_stands_still(monkeypat
         wait_until(lambda: again().status == GoalStatus.STATUS_UNKNOWN, "the end of the result")
         assert again().result.segmentation.explanation == ""
         assert node.callback_errors == 0  # type: ignore[attr-defined]
+        client.destroy()
+        action.close()
+
+
+class Held(Answering):
+    """Commands that are answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Any] = []
+
+    def accept(self, request: Any) -> bool:
+        self.listeners.append(request.listener)
+        return True
+
+
+def test_of_many_results_that_come_at_once_none_is_lost() -> None:
+    """Of 30, 20 were: by default, a client keeps only the newest ten responses."""
+    commands, busy = Held(), threading.Event()
+    with talking_node("asking_much") as asking, talking_node("holding") as node:
+        action = SegmentAction(node, commands, lambda: False)  # type: ignore[arg-type]
+        client = ActionClient(asking, Segment, "/holding/segment", **SEGMENT_CLIENT_QOS)
+        assert client.wait_for_server(30)
+        executor: Any = asking.executor
+        sent: list[Any] = []
+        # By the executor's thread: from another one, rclpy itself can miss a response.
+        goals = [Segment.Goal(command=Command(text="red")) for _ in range(30)]
+        executor.create_task(lambda: sent.extend(client.send_goal_async(goal) for goal in goals))
+        wait_until(lambda: len(commands.listeners) == 30 and all(one.done() for one in sent), "the goals")
+        results: list[Any] = []
+        executor.create_task(lambda: results.extend(one.result().get_result_async() for one in sent))
+        wait_until(lambda: len(results) == 30, "the requests")
+        time.sleep(0.5)  # they arrive
+        executor.create_task(lambda: busy.wait(60) and None)  # the client is busy while the answers come
+        for listener in commands.listeners:
+            listener.on_answer(Segmentation(status=Segmentation.OK))
+        time.sleep(2.0)
+        busy.set()
+        wait_until(lambda: all(one.done() for one in results), "the results")
         client.destroy()
         action.close()
