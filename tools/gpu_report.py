@@ -36,6 +36,7 @@ from lisa_ros.benchmark.measures import (
 )
 from lisa_ros.benchmark.models import ScriptedLisa, load_scripted, random_lisa
 from lisa_ros.benchmark.report import medians, ratios
+from lisa_ros.benchmark.shapes import RANDOM_SHAPES
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint
 
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("gpu_report.md"), help="Markdown file")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try the tool out")
-    parser.add_argument("--shapes", nargs="+", default=["7b", "13b"], help="of lisa_ros.benchmark.shapes.RANDOM_SHAPES")
+    parser.add_argument("--shapes", nargs="+", choices=tuple(RANDOM_SHAPES), default=["7b", "13b"])
     parser.add_argument("--quantizations", nargs="+", choices=("none", "8bit", "4bit"), default=["none", "4bit"])
     parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are reported")
     chosen = parser.parse_args(arguments)

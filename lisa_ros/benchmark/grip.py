@@ -129,8 +129,9 @@ def run(
 
 
 def _write_figure(file: Path, images: list[NDArray[np.uint8]]) -> None:
-    """The first four images, in two rows."""
-    rows = [np.hstack(images[i : i + 2]) for i in range(0, len(images) - len(images) % 2, 2)][:2]
+    """The first four images in two rows; of two or three, the first two; of one, that one."""
+    shown = images[: 4 if len(images) >= 4 else 2]
+    rows = [np.hstack(shown[i : i + 2]) for i in range(0, len(shown), 2)]
     cv2.imwrite(str(file), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 
 
@@ -164,7 +165,7 @@ def shares(results: dict[str, list[Measured]]) -> dict[str, float]:
 
 
 def report(results: dict[str, list[Measured]]) -> str:
-    """The figures in Markdown: the bars, and each kind of object."""
+    """The figures in Markdown: the targets, and each kind of object."""
     lines = ["| figure | measured | target |", "|---|---|---|"]
     lines += [f"| {name} | {100 * value:.1f} % | {100 * BARS[name]:.0f} % |" for name, value in shares(results).items()]
     lines += ["", "| strategy | kind | objects | without a grip | on it | normal within 10 deg | lifted |"]

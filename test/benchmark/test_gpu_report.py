@@ -57,3 +57,9 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr(tool.torch.cuda, "is_available", lambda: False)
     assert tool.main([]) == 1
     assert "no CUDA device" in capsys.readouterr().err
+
+
+def test_a_shape_that_does_not_exist_is_refused(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tool.main(["--device", "cpu", "--shapes", "tiny"])
+    assert "invalid choice: 'tiny'" in capsys.readouterr().err

@@ -23,6 +23,11 @@ def test_grips_of_a_few_scenes_reach_the_bars(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "grips.png")).shape == (960, 1280, 3)
 
 
+def test_the_image_of_a_single_scene_is_that_scene(tmp_path: Path) -> None:
+    run(1, 0, "clean", tmp_path / "grips.png")
+    assert cv2.imread(str(tmp_path / "grips.png")).shape == (480, 640, 3)
+
+
 def test_the_gripper_lifts_nothing_beside_the_object_and_leaves_the_world_as_it_was() -> None:
     with Tabletop(0) as table:
         thing = table.render().objects[0]
