@@ -113,6 +113,8 @@ _DEPTH_ENCODINGS = {
     "32FC1": _Encoding(None, sample_bytes=4),
 }
 
+_LARGEST_OF_12_BITS = 4095
+
 _REASONS = {
     "8UC3": "the order of its channels is not known: publish rgb8 or bgr8",
     "8UC4": "the order of its channels is not known: publish rgba8 or bgra8",
@@ -183,6 +185,20 @@ def check_image(message: Any) -> None:
         size_of(message)
     else:
         _step(message, _colour_encoding(message))
+
+
+def largest_if_nearly_black(message: Any) -> int | None:
+    """The largest sample of a raw image of 16 bits if it is so small that the image is nearly black; otherwise None.
+
+    So look the values of a sensor of 10 or 12 bits that its driver does not shift: no field says how many bits count,
+    and another scale for each image would make a still scene flicker.
+    """
+    encoding = None if hasattr(message, "format") else _ENCODINGS.get(message.encoding)
+    if encoding is None or encoding.sample_bytes != 2:
+        return None
+    order = ">" if message.is_bigendian else "<"
+    largest = int(_packed_rows(message, encoding).view(np.dtype(f"{order}u2")).max())
+    return largest if largest <= _LARGEST_OF_12_BITS else None
 
 
 def check_depth(message: Any) -> tuple[int, int]:

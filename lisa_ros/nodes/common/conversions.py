@@ -21,6 +21,7 @@ from lisa_ros.images.decoding import RgbImage as RgbImage
 from lisa_ros.images.decoding import check_depth as check_depth
 from lisa_ros.images.decoding import check_image as check_image
 from lisa_ros.images.decoding import depth_from as depth_from
+from lisa_ros.images.decoding import largest_if_nearly_black as largest_if_nearly_black
 from lisa_ros.images.decoding import rgb_from
 from lisa_ros.images.decoding import size_of as size_of
 from lisa_ros.segmentation.errors import ImageError as ImageError

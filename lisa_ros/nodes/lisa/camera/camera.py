@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lisa_ros.nodes.common.conversions import RgbImage, check_image, rgb_image_from
+from lisa_ros.nodes.common.conversions import RgbImage, check_image, largest_if_nearly_black, rgb_image_from
 from lisa_ros.nodes.lisa.camera.arrivals import Arrivals
 from lisa_ros.nodes.lisa.camera.depth_check import DepthCheck
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
@@ -153,14 +153,24 @@ class Camera:
         return self._why_late(age_s, choice.max_age_s) if age_s is not None and age_s > choice.max_age_s else ""
 
     def _undecodable(self) -> str:
-        """Why the newest image cannot be used, as far as its encoding, sizes and header say; empty: it can."""
+        """Why the newest image cannot be used, as far as its encoding, sizes and header say; empty: it can.
+
+        Images of 16 bits that are nearly black are decoded, but there is little to see in them.
+        """
         newest = self.frames.newest()
+        if newest is None:
+            return ""
         try:
-            if newest is not None:
-                check_image(newest.image)
+            check_image(newest.image)
+            largest = largest_if_nearly_black(newest.image)
         except ImageError as error:
             return f"The images on {self.topic} cannot be used. {error}"
-        return ""
+        if largest is None:
+            return ""
+        return (
+            f"The images on {self.topic} are nearly black: the largest value is {largest} of 65535. If the sensor has"
+            " fewer than 16 bits, let its driver shift the values to the upper bits, or publish 8 bits."
+        )
 
     def _encode(self, segmenter: Segmenter, frame: CameraFrame, same_frame_difference: float) -> EncodedFrame:
         image = rgb_image_from(frame.image)

@@ -138,12 +138,12 @@ class CameraTopics:
         yield self._subscribe(CameraInfo, _INFO, self._on_info, camera_qos(_INFO_DEPTH))
 
     def _subscribe_latched_info(self) -> None:
-        """If no intrinsics have arrived and a publisher offers latched ones, subscribe to those, too.
+        """If a publisher offers latched intrinsics, subscribe to those, too.
 
-        They may have been published once, before this node.
+        They may have been published once, before this node, or when the camera's driver was started again.
         """
         with self._closing:
-            if self._wants_latched_info and not self._frames.has_info and offers_latched(self._node, _INFO):
+            if self._wants_latched_info and offers_latched(self._node, _INFO):
                 self._wants_latched_info = False
                 self._subscriptions.append(self._subscribe(CameraInfo, _INFO, self._on_info, LATCHED))
 

@@ -152,16 +152,13 @@ class FrameBuffer:
         """Add intrinsics, for the frames of their moment and for those that have none yet."""
         stamped = self._stamped(message)
         with self._lock:
+            if any(one.time_ns == stamped.time_ns for one in self._infos):  # a latched one comes twice
+                self._infos = deque((one for one in self._infos if one.time_ns != stamped.time_ns), _MAX_UNPAIRED)
             self._infos.append(stamped)
             for frame in self._of_moment(stamped.time_ns):
                 frame.info = message
             for frame in self._frames:
                 frame.info = frame.info or message
-
-    @property
-    def has_info(self) -> bool:
-        """Whether intrinsics have arrived."""
-        return bool(self._infos)
 
     def awaits_depth(self) -> bool:
         """Whether the depth image of the newest frame is expected and has not arrived."""

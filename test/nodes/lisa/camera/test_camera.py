@@ -140,6 +140,19 @@ def test_an_image_that_cannot_be_decoded_is_named_before_any_command() -> None:
         assert reason in camera.trouble(5.0) and bool(reason) == bool(camera.trouble(5.0))
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_the_values_of_a_sensor_of_12_bits_are_named_before_any_command(big_endian: bool) -> None:
+    """They are scaled by 255/65535, as cv_bridge and image_view do: nearly black."""
+    camera, values = camera_at(ARRIVAL_S), np.full((4, 6), 3000, ">u2" if big_endian else "<u2")
+    for largest, said in ((4095, "largest value is 4095 of 65535"), (4096, ""), (65535, "")):
+        values[1, 2] = largest
+        image = stamped(ARRIVAL_S)
+        image.encoding, image.is_bigendian, image.height, image.width, image.step = "mono16", big_endian, 4, 6, 12
+        image.data = array.array("B", values.tobytes())
+        camera.frames.add_image(image)
+        assert said in camera.trouble(5.0) and bool(said) == bool(camera.trouble(5.0))
+
+
 def test_0_allows_any_age() -> None:
     assert encode(stamped(1), ARRIVAL_S, 0.0).header.stamp.sec == 1
 

@@ -152,11 +152,22 @@ def test_intrinsics_that_were_published_once_before_the_node_was_there_arrive() 
     with talking_node("camera") as node:
         node.create_publisher(CameraInfo, "camera_info", LATCHED).publish(CameraInfo(width=16))
         with receiver() as received:
-            received.spin_until(lambda: received.frames.has_info)
+            received.spin_until(lambda: received.frames._infos)
     with talking_node("camera") as node, receiver() as received:
         info = node.create_publisher(CameraInfo, "camera_info", camera_qos(1))
-        received.spin_until(lambda: info.publish(CameraInfo()) or received.frames.has_info)
+        received.spin_until(lambda: info.publish(CameraInfo()) or received.frames._infos)
         assert info.get_subscription_count() == 1
+
+
+def test_latched_intrinsics_of_a_driver_that_was_started_again_arrive() -> None:
+    """Only the first ones were looked for: those of another resolution were missed."""
+    with receiver() as received:
+        with talking_node("camera") as node:
+            info = node.create_publisher(CameraInfo, "camera_info", camera_qos(1))
+            received.spin_until(lambda: info.publish(CameraInfo(width=16)) or received.frames._infos)
+        with talking_node("camera") as node:
+            node.create_publisher(CameraInfo, "camera_info", LATCHED).publish(CameraInfo(width=32))
+            received.spin_until(lambda: received.frames._infos[-1].message.width == 32)
 
 
 def test_images_of_two_cameras_are_taken_one_by_one() -> None:
