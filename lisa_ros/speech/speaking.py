@@ -65,7 +65,7 @@ class Speaker:
         self._fault = fault
         self._changed = threading.Condition()
         self._next: str | None = None
-        self._speaking = self._closed = False
+        self._speaking = self._hushed = self._closed = False
         self._process: subprocess.Popen[str] | None = None
         if self._program:
             threading.Thread(target=self._run, name="speaker", daemon=True).start()
@@ -88,6 +88,7 @@ class Speaker:
         """Stops in the middle of a sentence."""
         with self._changed:
             self._next = None
+            self._hushed = True  # also where the program is being started
             if self._process is not None:
                 self._process.terminate()
 
@@ -104,20 +105,29 @@ class Speaker:
                 self._changed.wait_for(lambda: self._closed or self._next is not None)
                 if self._closed:
                     return
-                sentence, self._next, self._speaking = self._next or "", None, True
+                sentence, self._next = self._next or "", None
+                self._speaking, self._hushed = True, False
             try:
                 self._speak(sentence)
-            except (OSError, subprocess.TimeoutExpired) as error:
+            except Exception as error:  # whatever one sentence does, the next one is spoken, and the robot listens
                 self._fault(f"The answer could not be spoken: {error}.")
-            with self._changed:
-                self._speaking = False
+            finally:
+                with self._changed:
+                    self._speaking = False
 
     def _speak(self, sentence: str) -> None:
         process = subprocess.Popen(
-            self._program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self._program,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
         with self._changed:
             self._process = process
+            if self._hushed:
+                process.terminate()
         try:
             _, complaint = process.communicate(sentence + "\n", timeout=_LONGEST_S)
         finally:

@@ -2,6 +2,7 @@
 """Spoken answers."""
 
 import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -69,6 +70,40 @@ def test_a_program_that_fails_is_reported() -> None:
     speaker.say("Hello.")
     until(lambda: faults)
     assert faults[0].endswith("could not speak: no sound card.")
+    speaker.close()
+
+
+def test_a_sentence_or_a_complaint_that_is_no_utf_8_does_not_end_speaking() -> None:
+    """The thread ended, and the robot took itself for speaking and listened no more."""
+    faults: list[str] = []
+    code = "import sys; sys.stderr.buffer.write(b'kein Ger\\xe4t'); sys.exit(3)"
+    speaker = Speaker("command", f"{sys.executable} -c {shlex.quote(code)}", faults.append)
+    for sentence in ("Hello.", "A lone \ud800 surrogate."):
+        speaker.say(sentence)
+        until(lambda: faults and not speaker.speaking)
+        assert "kein Ger\ufffdt" in faults[0]
+        faults.clear()
+    speaker.close()
+
+
+def test_a_sentence_is_stopped_while_its_program_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    real = subprocess.Popen
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        goes_on.wait(60)
+        return real(*arguments, **options)
+
+    speaker = Speaker("command", f"{sys.executable} -c {shlex.quote('import time; time.sleep(60)')}")
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    speaker.say("Hello.")
+    assert begun.wait(60)
+    speaker.hush()
+    goes_on.set()
+    begun_s = time.monotonic()
+    until(lambda: not speaker.speaking)
+    assert time.monotonic() - begun_s < 30
     speaker.close()
 
 

@@ -199,7 +199,8 @@ class Conversation:
         """The dialogue was reset."""
         pending = self.pending()
         # Of a second reset, too: the node restores what the first one deleted.
-        self._before_reset += [one for one in self._exchanges.values() if one not in pending]
+        deleted = [*self._before_reset, *(one for one in self._exchanges.values() if one not in pending)]
+        self._before_reset = deleted[-_MOST_EXCHANGES:]
         self._exchanges = OrderedDict((one.id, one) for one in pending)
         self.notify({**self.snapshot(), "reset": True})
 

@@ -141,6 +141,8 @@ class Commanding:
         with self._lock:
             waiting = dict(self._goals)
         for command_id, goal in waiting.items():
+            if not goal.processes:  # the action was discovered before the topic of its answers
+                goal.processes = endpoints.publishers_of(self._node, self._answers)
             if endpoints.have_ended(self._node, self._answers, goal.processes):
                 self._end(command_id, goal.operator, Segmentation.FAILED, endpoints.HAS_ENDED)
 

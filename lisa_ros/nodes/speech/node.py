@@ -298,7 +298,7 @@ class Speech(Node):
     def _publish_diagnostics(self) -> None:
         self._commanding.check()
         name = self.get_fully_qualified_name().strip("/")
-        faults = [sentence for sentence in self._faults.values() if sentence]
+        faults = [sentence for sentence in list(self._faults.values()) if sentence]  # other threads add some
         values: dict[str, Any] = {
             "recogniser": self._recognizer_name,
             "audio": self._declared.audio,

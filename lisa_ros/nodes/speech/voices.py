@@ -7,6 +7,7 @@ import array
 import importlib
 import re
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from lisa_ros.speech.recognition.recognizer import Recognition
 
 _SPEECH_TOPIC = re.compile(r"/humans/voices/(?P<voice>[^/]+)/speech")
 _SEARCH_S = 1.0
+_MOST_VOICES = 64
+"""Operators whose texts are published; of more, the topic of the one that was silent longest is given up."""
 _SOUND_QOS = QoSProfile(depth=400, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Their publishers are best effort; blocks that come while the node does something else must wait, not be lost."""
 _NO_LETTERS = re.compile(r"[^A-Za-z0-9_]")
@@ -48,7 +51,7 @@ class Voices:
         self._node, self._on_text = node, on_text
         self._messages = installed("hri_msgs")
         self._sources: dict[str, Any] = {}
-        self._ours: dict[str, Any] = {}
+        self._ours: OrderedDict[str, Any] = OrderedDict()
         if self._messages is not None:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             node.create_timer(_SEARCH_S, guarded_by(node, self._search, False), clock=steady)
@@ -61,15 +64,23 @@ class Voices:
         if voice not in self._ours:
             topic = f"/humans/voices/{voice}/speech"
             self._ours[voice] = self._node.create_publisher(self._messages.LiveSpeech, topic, 10)
+        self._ours.move_to_end(voice)
+        while len(self._ours) > _MOST_VOICES:
+            self._node.destroy_publisher(self._ours.popitem(last=False)[1])
         message = self._messages.LiveSpeech(header=header, confidence=float(confidence))
         message.final, message.incremental = (text, "") if final else ("", text)
         self._ours[voice].publish(message)
 
     def _search(self) -> None:
+        """Subscribes to voices that have come, and gives up those that are gone: each person may have a new id."""
+        for voice, subscription in list(self._sources.items()):
+            if not self._node.count_publishers(subscription.topic_name):
+                self._node.destroy_subscription(self._sources.pop(voice))
         for topic, _ in self._node.get_topic_names_and_types():
             found = _SPEECH_TOPIC.fullmatch(topic)
             # What we say ourselves is no source.
-            if found and found["voice"] not in self._sources and found["voice"] not in self._ours:
+            is_new = found and found["voice"] not in self._sources and found["voice"] not in self._ours
+            if found and is_new and self._node.count_publishers(topic):
                 voice = found["voice"]
                 self._sources[voice] = self._node.create_subscription(
                     self._messages.LiveSpeech, topic, guarded_by(self._node, self._on_speech(voice), False), 10

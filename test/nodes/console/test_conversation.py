@@ -94,3 +94,14 @@ def test_masks_of_the_oldest_turns_are_left_out_where_there_are_too_many() -> No
     conversation = Conversation("ann")
     conversation.merge_turns([with_masks(1, third), with_masks(2, MOST_RUNS)])
     assert [one.objects[0]["mask_left_out"] for one in conversation.exchanges] == [True, False]
+
+
+def test_what_was_deleted_by_many_resets_is_bounded() -> None:
+    """Without turns, as with max_turns 0 or without a camera, no turn ends what can be restored."""
+    conversation = Conversation("ann")
+    for reset in range(3):
+        for number in range(40):
+            conversation.put(Exchange(f"{reset}-{number}", "the mug", state=DONE))
+        conversation.reset()
+    conversation.undo_reset()
+    assert len(conversation.exchanges) == 50 and conversation.exchanges[-1].id == "2-39"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 from unittest.mock import MagicMock
@@ -15,6 +16,7 @@ from ros_harness import talking_node, wait_until
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.speech import commanding as commanding_module
 from lisa_ros.nodes.speech.commanding import Commanding
 from lisa_ros.speech.language.phrases import Meaning
 from lisa_ros.speech.language.understanding import Understood
@@ -55,6 +57,22 @@ def test_a_command_of_a_node_that_ends_is_answered() -> None:
         assert (operator, answer.id, answer.status) == ("ann", identity, Segmentation.FAILED)
         assert answer.detail == "The node ended before it answered." and commanding.waiting == 0
         commanding.close()
+
+
+def test_a_command_that_was_sent_before_the_answers_topic_was_discovered_is_answered_too() -> None:
+    node = MagicMock()
+    answers: list[Segmentation] = []
+    commanding: Any = Commanding.__new__(Commanding)
+    commanding._node, commanding._lisa, commanding._lock = node, "/served", threading.Lock()
+    commanding._answered = lambda operator, answer: answers.append(answer)
+    commanding._goals = {"1": commanding_module._Goal("ann", frozenset())}
+    publishers = [MagicMock(endpoint_gid=[1])]
+    node.get_publishers_info_by_topic = lambda topic: publishers
+    commanding.check()
+    publishers.clear()
+    assert not answers
+    commanding.check()
+    assert [one.status for one in answers] == [Segmentation.FAILED]
 
 
 def test_an_answer_that_is_faster_than_the_client_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

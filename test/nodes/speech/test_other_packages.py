@@ -132,3 +132,25 @@ def tell_the_form(node: Node, common: ModuleType, publish: Callable[[], None], p
     wait_until(lambda: "start audio_capture with format:=wave" in process.output, "a warning")
     info.publish(common.AudioInfo(coding_format="wave", **form))
     wait_until(lambda: "The topic audio works." in process.output, "the end of the warning")
+
+
+def test_voices_that_are_gone_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ROS4HRI gives each voice an id of its own: subscriptions and publishers became more and more."""
+    monkeypatch.setattr(voices, "installed", lambda package: MagicMock())
+    monkeypatch.setattr(voices, "_MOST_VOICES", 2)
+    publishers: dict[str, int] = {}
+    node = MagicMock()
+    node.get_topic_names_and_types = lambda: [(topic, ["hri_msgs/msg/LiveSpeech"]) for topic in publishers]
+    node.count_publishers = lambda topic: publishers[topic]
+    node.create_subscription = lambda kind, topic, callback, qos: MagicMock(topic_name=topic)
+    known = voices.Voices(node, lambda voice, recognition: None)
+    publishers["/humans/voices/abcde/speech"] = 1
+    known._search()
+    assert list(known._sources) == ["abcde"]
+    publishers.update({"/humans/voices/abcde/speech": 0, "/humans/voices/fghij/speech": 1})
+    known._search()
+    known._search()  # our own subscription keeps the topic's name in the graph for a while
+    assert list(known._sources) == ["fghij"] and node.destroy_subscription.call_count == 1
+    for operator in ("ann", "ben", "ann", "cleo"):
+        known.publish(operator, "the mug", final=True, confidence=1.0, header=Header())
+    assert list(known._ours) == ["ann", "cleo"] and node.destroy_publisher.call_count == 1
