@@ -233,7 +233,7 @@ class LisaNode(LifecycleNode):
         """Answer the remaining commands with CANCELLED, and end the threads. The executor must have stopped.
 
         Returns:
-            False if a thread of the model, or of its loading, still runs.
+            False if a thread of the model, of its loading, or of the tracker still runs.
         """
         take_arrived(self)
         model, ended = self._state.now.model, True
@@ -243,7 +243,7 @@ class LisaNode(LifecycleNode):
         if not ended:
             self.get_logger().warning("The model does not stop; its commands are answered with CANCELLED.")
         self._commands.finish_all(SHUT_DOWN)
-        self._tracking.close(_STOP_TRACKING_S)
+        ended = self._tracking.close(_STOP_TRACKING_S) and ended
         self._commands.answers.close(max(0.0, self._end_s - time.monotonic()))
         if self._segment_action is not None:
             self._segment_action.close()

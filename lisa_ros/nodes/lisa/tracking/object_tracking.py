@@ -129,12 +129,13 @@ class ObjectTracking:
             self._last_frame = None
         self.wake()
 
-    def close(self, timeout_s: float) -> None:
-        """End the thread."""
+    def close(self, timeout_s: float) -> bool:
+        """End the thread. Returns False if it did not end in time: its tracker works on a frame."""
         self._closing.set()
         self._woken.set()
         self._thread.join(timeout_s)
         self.outbox.close(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._closing.is_set():

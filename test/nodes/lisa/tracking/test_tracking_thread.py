@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that tracks an object, in this process: answers that come at bad moments, and a tracker that fails."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import camera_images
 import pytest
@@ -21,6 +23,7 @@ from lisa_ros.nodes.lisa.camera.camera import Camera
 from lisa_ros.nodes.lisa.camera.frames import CameraFrame, EncodedFrame, FrameBuffer
 from lisa_ros.nodes.lisa.commands.commands import Commands
 from lisa_ros.nodes.lisa.live_parameters import LiveParameters
+from lisa_ros.nodes.lisa.node import LisaNode
 from lisa_ros.nodes.lisa.request import Outcome, Processed, Request
 from lisa_ros.nodes.lisa.state import Model, NodeState
 from lisa_ros.nodes.lisa.statistics import Statistics
@@ -236,3 +239,26 @@ def test_a_correction_that_comes_after_a_bag_was_rewound_does_not_begin_tracking
     last = bench.show(Time(sec=2))
     wait_until(lambda: bench.tracking._last_frame is last and not bench.tracking._correction, "the next frame")
     assert bench.published[-1].tracked.reason is LossReason.ENDED
+
+
+def test_a_tracker_that_does_not_end_is_reported_so_that_the_process_ends_without_it(bench: Bench) -> None:
+    """Python's own end stopped its thread inside OpenCV, which aborted the process."""
+    working, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Still):
+        def update(self, image: Image) -> Tracked:
+            working.set()
+            goes_on.wait(60)
+            return super().update(image)
+
+    bench.tracking.use(Slow())
+    bench.tracking.answered(*bench.answer("1", bench.show(Time(sec=1))))
+    bench.show(Time(sec=2))
+    assert working.wait(60)
+    assert bench.tracking.close(0.1) is False
+    node = MagicMock(subscriptions=(), _starter=None, _end_s=0.0, _tracking=bench.tracking)
+    node._state.now.model = None
+    assert LisaNode.close(node) is False
+    goes_on.set()
+    assert bench.tracking.close(60) is True
+    assert LisaNode.close(node) is True
