@@ -128,6 +128,6 @@ def _print(summary: Summary, options: argparse.Namespace) -> None:
     counts = {status: summary.statuses.count(status) for status in dict.fromkeys(summary.statuses)}
     shown = ", ".join(f"{count} {status}" for status, count in counts.items())
     resumed = f" ({summary.resumed} from the interrupted run)" if summary.resumed else ""
-    print(f"{len(summary.statuses)} commands{resumed}: {shown}")
+    print(f"commands: {len(summary.statuses)}{resumed}: {shown}")
     print(f"{summary.bag_s:.1f} s of recording in {summary.took_s:.1f} s")
     print("written: " + ", ".join(str(one) for one in (options.output, options.video, options.report) if one))

@@ -79,7 +79,7 @@ def convert(options: argparse.Namespace) -> int:
 
     texts = None if options.texts is None else read_texts(options.texts)
     written, problems = convert_data(options.source, options.output, texts)
-    print(f"{written} images with their masks are in {options.output}")
+    print(f"images with masks written to {options.output}: {written}")
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
