@@ -102,10 +102,12 @@ class Listener:
     def release(self) -> Iterator[Event]:
         """The button is released, or the sound ends: what was said is understood at once."""
         utterance = self._utterances.release()
-        if utterance is not None:
-            yield self._final(utterance)
-        self._forget()
-        self._held = False
+        try:
+            if utterance is not None:
+                yield self._final(utterance)
+        finally:  # also where the recogniser failed: what is said from now on is not said while a button is held
+            self._forget()
+            self._held = False
 
     def drop(self) -> None:
         """Forgets the utterance that has begun."""
@@ -117,8 +119,10 @@ class Listener:
         readings = self._ahead
         if readings is None or not readings.are_of(utterance):
             readings = _Readings(self._recognizer, utterance)
-        understood = self.understanding.understand(iter(readings), held=self._held)
-        self._forget()
+        try:
+            understood = self.understanding.understand(iter(readings), held=self._held)
+        finally:
+            self._forget()
         return Final(understood, self._start_ns(utterance), utterance.samples)
 
     def _part(self) -> Iterator[Partial]:

@@ -12,12 +12,13 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.speech.audio.samples import RATE, Samples
 from lisa_ros.speech.audio.utterances import Utterances
 from lisa_ros.speech.audio.voice_activity import SileroActivity
+from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.correction import Corrector
 from lisa_ros.speech.language.phrases import Meaning
 from lisa_ros.speech.language.understanding import Understanding, Understood
 from lisa_ros.speech.language.vocabulary import Vocabulary, model_vocabulary
 from lisa_ros.speech.listener import Event, Final, Listener, Partial
-from lisa_ros.speech.options import ALWAYS, Rules
+from lisa_ros.speech.options import ALWAYS, PUSH_TO_TALK, Rules
 from lisa_ros.speech.recognition.loading import load_recognizer
 from lisa_ros.speech.recognition.recognizer import Recognition, Recognizer
 
@@ -170,3 +171,35 @@ def test_a_slow_recogniser_gets_few_parts(monkeypatch: pytest.MonkeyPatch) -> No
     # 15 % of nine seconds.
     assert 15 <= parts[0.05] <= 27
     assert parts[1.0] == 1
+
+
+class Failing(Counting):
+    """A recogniser that is out of order."""
+
+    def recognize(self, samples: Samples) -> Recognition:
+        self.calls += 1
+        raise SpeechError("out of order")
+
+
+def test_an_utterance_that_cannot_be_recognised_is_given_up() -> None:
+    """It was kept with all sound after it, and recognised again with each window."""
+    recognizer = Failing()
+    listener = counted(recognizer)
+    fed(listener, np.full(RATE, 0.5, np.float32), behind=True)
+    with pytest.raises(SpeechError):
+        fed(listener, silence(1.0), behind=True)
+    fed(listener, silence(3.0), behind=True)
+    assert recognizer.calls == 1 and len(listener._utterances._windows) * 512 < RATE
+
+
+def test_a_button_is_released_also_where_the_recogniser_fails() -> None:
+    """All that was said after it counted as said while it was held, and needed no wake phrase."""
+    known = Understanding(Rules(listen=PUSH_TO_TALK), Corrector(Vocabulary()))
+    listener = Listener(Failing(), Utterances(Loudness()), known)
+    listener.press()
+    fed(listener, np.full(RATE, 0.5, np.float32), behind=True)
+    with pytest.raises(SpeechError):
+        list(listener.release())
+    listener._recognizer = Counting()
+    (final,) = fed(listener, np.concatenate([np.full(RATE, 0.5, np.float32), silence(1.0)]), behind=True)
+    assert isinstance(final, Final) and final.understood.meaning is Meaning.IGNORED

@@ -241,13 +241,18 @@ class RecognitionThread:
 
     def _release(self, operator: str, stream: _Stream, now_ns: int, why: str = "") -> None:
         stream.held = False
-        is_final = False
-        for event in stream.listener.release():
-            is_final = is_final or isinstance(event, Final)
-            self._report(operator, _with_detail(event, why) if isinstance(event, Final) else event)
-        if not is_final:
-            nothing = Understood(Meaning.IGNORED, "", detail=" ".join(filter(None, ("No words were heard.", why))))
-            self._report(operator, Final(nothing, now_ns, NO_SOUND, ended_hold=bool(why)))
+        is_final, nothing = False, "No words were heard."
+        try:
+            for event in stream.listener.release():
+                is_final = is_final or isinstance(event, Final)
+                self._report(operator, _with_detail(event, why) if isinstance(event, Final) else event)
+        except Exception as error:
+            nothing = str(error)
+            raise
+        finally:
+            if not is_final:  # who holds a button waits for an end
+                understood = Understood(Meaning.IGNORED, "", detail=" ".join(filter(None, (nothing, why))))
+                self._report(operator, Final(understood, now_ns, NO_SOUND, ended_hold=bool(why)))
 
     def _release_lost(self) -> None:
         """A sender that ended while its button was held: what it sent is understood."""

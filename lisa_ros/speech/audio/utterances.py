@@ -142,11 +142,11 @@ class Utterances:
         silence = self._count - self._last
         forced = self._count - (self._first or 0) >= self._timing.longest_s * RATE
         if forced or (not self._held and silence >= self._timing.end_silence_s * RATE):
-            held = self._held
-            if self._speech * WINDOW >= self._timing.least_speech_s * RATE:
-                yield self._utterance("final", forced=forced)
-            self._clear()
-            self._held = held
+            is_speech = self._speech * WINDOW >= self._timing.least_speech_s * RATE
+            whole = self._utterance("final", forced=forced) if is_speech else None
+            self._clear()  # before it is taken: whoever takes it may fail
+            if whole is not None:
+                yield whole
         elif silence >= _ADVANCE and not self._offered:
             self._offered = True
             yield self._utterance("ending")

@@ -21,6 +21,7 @@ from lisa_ros.nodes.speech.recognition_thread import (
 )
 from lisa_ros.speech.audio.samples import NO_SOUND, RATE, Samples
 from lisa_ros.speech.audio.utterances import Timing
+from lisa_ros.speech.extra import SpeechError
 from lisa_ros.speech.language.phrases import Meaning
 from lisa_ros.speech.language.vocabulary import Vocabulary
 from lisa_ros.speech.listener import Event, Final
@@ -115,6 +116,20 @@ def test_a_button_that_is_held_for_five_minutes_makes_one_command(hearing: Heari
     hearing.release()
     last = hearing.finals()[-1].understood
     assert (last.meaning, last.detail) == (Meaning.COMMAND, "")
+
+
+def test_who_released_a_button_is_told_that_the_recogniser_failed(
+    hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(samples: Samples) -> Recognition:
+        raise SpeechError("out of order")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hearing.recognizer, "recognize", fail)
+        hearing.send(1.0, 0.5, PUSH_TO_TALK)
+        hearing.release()
+        (final,) = hearing.finals()
+    assert (final.understood.meaning, final.understood.detail) == (Meaning.IGNORED, "out of order")
 
 
 def test_a_button_that_is_held_in_silence_counts_as_released(hearing: Hearing) -> None:
