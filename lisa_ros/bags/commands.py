@@ -80,7 +80,7 @@ def in_order(commands: Iterable[BagCommand], start_ns: int, end_ns: int) -> list
     for command in ordered:
         if not start_ns <= command.time_ns(start_ns) <= end_ns:
             raise LisaError(
-                f"the command at {command.time_s:g} s ({command.text!r}) is outside the bag, which is"
+                f"the command at {command.time_s:.12g} s ({command.text!r}) is outside the bag, which is"
                 f" {(end_ns - start_ns) / 1e9:.1f} s long"
             )
     return ordered

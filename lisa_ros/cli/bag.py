@@ -118,7 +118,7 @@ def _show(progress: Progress) -> None:
     line = f"{100 * progress.done:3.0f} %, {progress.left_s:.0f} s left"
     if progress.answer is not None:
         answer = progress.answer
-        line += f" | {answer.command.time_s:g} s {answer.command.operator}: {answer.command.text} -> {answer.status}"
+        line += f" | {answer.command.time_s:.12g} s {answer.command.operator}: {answer.command.text} -> {answer.status}"
     print(line, file=sys.stderr, flush=True)
 
 
@@ -127,7 +127,7 @@ def _print(summary: Summary, options: argparse.Namespace) -> None:
         print(f"warning: {problem}", file=sys.stderr)
     counts = {status: summary.statuses.count(status) for status in dict.fromkeys(summary.statuses)}
     shown = ", ".join(f"{count} {status}" for status, count in counts.items())
-    resumed = f" ({summary.resumed} from the interrupted run)" if summary.resumed else ""
-    print(f"commands: {len(summary.statuses)}{resumed}: {shown}")
+    resumed = f"; {summary.resumed} from the interrupted run" if summary.resumed else ""
+    print(f"commands: {len(summary.statuses)} ({shown}{resumed})")
     print(f"{summary.bag_s:.1f} s of recording in {summary.took_s:.1f} s")
     print("written: " + ", ".join(str(one) for one in (options.output, options.video, options.report) if one))

@@ -242,6 +242,8 @@ def test_wrong_topics_bags_and_commands_are_refused_with_what_would_be_right(tmp
             run(recorded, tmp_path / "out", topics=topics)
     with pytest.raises(LisaError, match=r"the command at 99 s .* is outside the bag, which is 1\.9 s long"):
         run(recorded, tmp_path / "out", commands=(BagCommand(99.0, "a", "red"),))
+    with pytest.raises(LisaError, match=r"the command at 1800000000\.5 s"):
+        run(recorded, tmp_path / "out", commands=(BagCommand(1_800_000_000.5, "a", "red"),))
     (tmp_path / "text.mcap").write_text("no bag")
     with pytest.raises(LisaError, match=r"nothing can be read of .*text\.mcap, which must be a rosbag2 folder"):
         run(tmp_path / "text.mcap", tmp_path / "out")
