@@ -51,6 +51,7 @@ class Voices:
         self._node, self._on_text = node, on_text
         self._messages = installed("hri_msgs")
         self._sources: dict[str, Any] = {}
+        self._gone: set[str] = set()
         self._ours: OrderedDict[str, Any] = OrderedDict()
         if self._messages is not None:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -73,9 +74,10 @@ class Voices:
 
     def _search(self) -> None:
         """Subscribes to voices that have come, and gives up those that are gone: each person may have a new id."""
-        for voice, subscription in list(self._sources.items()):
-            if not self._node.count_publishers(subscription.topic_name):
-                self._node.destroy_subscription(self._sources.pop(voice))
+        gone = {voice for voice, one in self._sources.items() if not self._node.count_publishers(one.topic_name)}
+        for voice in gone & self._gone:  # the last text of one that has just gone may still wait
+            self._node.destroy_subscription(self._sources.pop(voice))
+        self._gone = gone
         for topic, _ in self._node.get_topic_names_and_types():
             found = _SPEECH_TOPIC.fullmatch(topic)
             # What we say ourselves is no source.

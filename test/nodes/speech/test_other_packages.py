@@ -149,6 +149,7 @@ def test_voices_that_are_gone_are_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(known._sources) == ["abcde"]
     publishers.update({"/humans/voices/abcde/speech": 0, "/humans/voices/fghij/speech": 1})
     known._search()
+    assert sorted(known._sources) == ["abcde", "fghij"]  # the last text of abcde may still wait
     known._search()  # our own subscription keeps the topic's name in the graph for a while
     assert list(known._sources) == ["fghij"] and node.destroy_subscription.call_count == 1
     for operator in ("ann", "ben", "ann", "cleo"):
