@@ -34,6 +34,11 @@ def mask_runs(message: ObjectMask) -> list[int] | None:
     return [int(run) for run in np.diff(changes, prepend=0, append=flat.size)]
 
 
+def _finite(value: float) -> float:
+    """A number; 0 where it is none. JSON has no NaN, and another program may have sent the message."""
+    return float(value) if math.isfinite(value) else 0.0
+
+
 def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
     """One object of an answer.
 
@@ -48,19 +53,20 @@ def object_json(message: ObjectMask, number: int) -> dict[str, Any]:
         ObjectMask.msg), "distance_m" (from the camera; None: not known) and "no_distance": why it is not known.
     """
     box, point = message.bbox, message.pose.position
-    distance_m = math.hypot(point.x, point.y, point.z) if message.located else None
+    distance_m = math.hypot(point.x, point.y, point.z) if message.located else math.nan
+    has_score = math.isfinite(message.score) and message.score >= 0
     runs = mask_runs(message)
     return {
         "number": number,
         "runs": runs or [],
         "mask_left_out": runs is None,
         "bbox": [box.x_offset, box.y_offset, box.width, box.height],
-        "centroid": [message.centroid_pixel.x, message.centroid_pixel.y],
+        "centroid": [_finite(message.centroid_pixel.x), _finite(message.centroid_pixel.y)],
         "pixels": message.pixels,
-        "score": None if message.score < 0 else round(float(message.score), 4),
+        "score": round(float(message.score), 4) if has_score else None,
         "score_calibrated": bool(message.score_calibrated),
         "name": message.name,
-        "distance_m": distance_m,
+        "distance_m": distance_m if math.isfinite(distance_m) else None,
         "no_distance": message.location_detail,
     }
 
@@ -97,9 +103,9 @@ def fill_exchange(exchange: Exchange, message: Segmentation, objects: list[dict[
     exchange.size = size_of(message.objects) or exchange.size
     exchange.stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
     exchange.timing_ms = {
-        "queued": message.queued_ms,
-        "first_mask": message.first_mask_ms,
-        "total": message.total_ms,
+        "queued": _finite(message.queued_ms),
+        "first_mask": _finite(message.first_mask_ms),
+        "total": _finite(message.total_ms),
     }
 
 

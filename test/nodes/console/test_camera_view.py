@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import MagicMock
@@ -20,6 +21,7 @@ from lisa_ros.nodes.common.masks import run_length_message
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
+from lisa_ros.nodes.console.answer_json import fill_exchange, objects_json
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import DONE, SENT, Exchange
 from lisa_ros.nodes.console.node import RosCalls
@@ -119,3 +121,13 @@ def test_a_check_of_a_node_that_fails_is_not_the_last(monkeypatch: pytest.Monkey
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(asyncio.wait_for(console.tick(), 10))
     assert camera.tick.call_count == 4
+
+
+def test_numbers_that_are_none_do_not_stop_the_pages() -> None:
+    """Of another program on the topic of answers: JSON has no NaN, and no page of the operator opened any more."""
+    found = ObjectMask(score=math.nan, located=True)
+    found.pose.position.z = found.centroid_pixel.x = math.inf
+    message = Segmentation(objects=[found], total_ms=math.nan)
+    exchange = Exchange("1", "the mug")
+    fill_exchange(exchange, message, objects_json(message.objects))
+    assert json.loads(json.dumps(exchange.json(), allow_nan=False))["objects"][0]["score"] is None
