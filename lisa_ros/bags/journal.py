@@ -17,6 +17,7 @@ from lisa_ros.bags.answering import Inferred
 from lisa_ros.segmentation.answers import Finished, ObjectMask, Region
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import naming
+from lisa_ros.segmentation.files.output_folders import lock
 
 
 class Journal:
@@ -30,26 +31,39 @@ class Journal:
             run: Everything that the answers depend on.
 
         Raises:
-            LisaError: The file is from another run.
+            LisaError: The file has answers of another run, or another process is writing it.
+            OSError: It cannot be written.
         """
         self.file = file
         self.earlier: dict[int, Inferred] = {}
-        if file.is_file():
-            self._read(run)
-        self._stream = file.open("w", encoding="utf-8")
-        self._write({"run": run})
-        for index, inferred in self.earlier.items():
-            self.add(index, inferred)
+        with naming(file):
+            self._stream = file.open("a+", encoding="utf-8")
+        try:
+            self._begin(run)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _begin(self, run: dict[str, Any]) -> None:
+        """Lock the file, read it, and cut off what was not written completely; answers in it stay where they are."""
+        lock(self._stream, self.file)
+        whole = self._read(run)
+        self._answers = len(self.earlier)
+        with naming(self.file):
+            self._stream.truncate(whole)
+        if not whole:
+            self._write({"run": run})
 
     def add(self, index: int, inferred: Inferred) -> None:
         """Add the answer to the command of this index."""
+        self._answers += 1
         self._write({"index": index, **_entry(inferred)})
 
     def close(self, *, delete: bool) -> None:
-        """Close the file, and delete it once it is not needed."""
+        """Close the file, and delete it once it is not needed, or where it has no answer."""
         with suppress(OSError):  # what could not be written is tried once more
             self._stream.close()
-        if delete:
+        if delete or not self._answers:
             self.file.unlink(missing_ok=True)
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -57,23 +71,32 @@ class Journal:
             self._stream.write(json.dumps(entry) + "\n")
             self._stream.flush()
 
-    def _read(self, run: dict[str, Any]) -> None:
-        lines = self.file.read_text(encoding="utf-8").splitlines()
+    def _read(self, run: dict[str, Any]) -> int:
+        """Read the earlier answers; returns how many bytes of the file are whole, 0 where it has no answer."""
+        lines = self.file.read_bytes().splitlines(keepends=True)
+        if len(lines) < 2:  # an error came before the first answer; what is different now may be its correction
+            return 0
         try:
-            before = json.loads(lines[0])["run"] if lines else run
-        except (ValueError, KeyError):
-            before = run if len(lines) == 1 else None
+            before = json.loads(lines[0])["run"]
+        except (ValueError, LookupError, TypeError):
+            before = None
         if before != run:
             changed = sorted(key for key in run if not isinstance(before, dict) or before.get(key) != run[key])
             raise LisaError(
                 f"{self.file} is from another run (different: {', '.join(changed)}); delete it, or name another output"
             )
+        whole = len(lines[0])
         for line in lines[1:]:
             try:
                 entry = json.loads(line)
-                self.earlier[entry["index"]] = _inferred(entry)
-            except (ValueError, KeyError):  # cut off; what follows it was never written
+                index, inferred = int(entry["index"]), _inferred(entry)
+            except (ValueError, LookupError, TypeError, zlib.error):  # cut off; what follows it was never written
                 break
+            if not line.endswith(b"\n"):
+                break
+            self.earlier[index] = inferred
+            whole += len(line)
+        return whole
 
 
 def _entry(inferred: Inferred) -> dict[str, Any]:

@@ -112,14 +112,17 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
     """
     if job.output.exists():
         raise LisaError(f"{job.output} exists already; name another output, or delete it")
-    job.output.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(job.output.parent)
     _check_files(job)
     bag = open_bag(job.source)
     try:
         _check_topics(bag, job.topics)
         commands = in_order(job.commands, bag.start_ns, bag.end_ns)
         journal = Journal(job.output.with_name(f"{job.output.name}.answers.jsonl"), _identity(job, commands))
-        return _Run(job, bag, commands, journal, load(), report_progress).run()
+        try:
+            return _Run(job, bag, commands, journal, load(), report_progress).run()
+        finally:
+            journal.close(delete=False)
     finally:
         bag.close()
 
@@ -127,15 +130,15 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
 def _check_files(job: BagJob) -> None:
     """What is written beside the bag, so that nobody learns after all answers that it cannot be."""
     taken = {job.output.resolve()}
-    for option, file in (("--video", job.video), ("--report", job.report)):
+    for option, file, ending in (("--video", job.video, ".mp4"), ("--report", job.report, ".html")):
         if file is None:
             continue
         if file.resolve() in taken:
             raise LisaError(f"{option} {file} is the name of another output; name a file of its own")
         if file.is_dir():
             raise LisaError(f"{option} {file} is a folder; name a file")
-        if option == "--video" and file.suffix.lower() != ".mp4":
-            raise LisaError(f"{option} {file} must end in .mp4")
+        if file.suffix.lower() != ending:  # a bag or a file of commands that is named by mistake is not overwritten
+            raise LisaError(f"{option} {file} must end in {ending}")
         make_output_folder(file.parent)
         taken.add(file.resolve())
 
@@ -150,7 +153,8 @@ def _check_topics(bag: Bag, topics: Topics) -> None:
 
 def _identity(job: BagJob, commands: Sequence[BagCommand]) -> dict[str, Any]:
     """Everything that the model's answers depend on."""
-    files = [job.source] if job.source.is_file() else sorted(file for file in job.source.iterdir() if file.is_file())
+    # Not what else lies in the folder, such as the journal of an output in it.
+    files = [job.source] if job.source.is_file() else sorted(one for one in job.source.iterdir() if _is_of_bag(one))
     return {
         "bag": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         "topics": [job.topics.image],
@@ -158,6 +162,10 @@ def _identity(job: BagJob, commands: Sequence[BagCommand]) -> dict[str, Any]:
         "settings": asdict(job.settings),
         "model": job.model,
     }
+
+
+def _is_of_bag(file: Path) -> bool:
+    return file.is_file() and file.suffix in (".mcap", ".db3", ".zstd", ".yaml")
 
 
 class _Run:
@@ -195,7 +203,6 @@ class _Run:
             self._output.abandon()
             if self._video:
                 self._video.abandon()
-            self._journal.close(delete=False)
             raise
         problems = self._problems()
         if self._page and self._job.report:

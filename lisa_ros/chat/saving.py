@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from lisa_ros.models.model import Answer
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.image_files import write_image
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 
 _WRITTEN = re.compile(r"turn\d+_(mask\d+|overlay)\.png")
@@ -22,22 +24,27 @@ _WRITTEN = re.compile(r"turn\d+_(mask\d+|overlay)\.png")
 def save(answers: Sequence[Answer], folder: Path) -> Path:
     """Writes a chat: chat.json, a mask (mono8, 0 or 255) for each object and an overlay for each turn, from 1.
 
-    Files of these names from an earlier chat are deleted first.
+    Files of these names from an earlier chat are deleted once this one is written.
 
     Returns:
         The path of chat.json.
 
     Raises:
+        LisaError: there is no answer.
         OSError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not answers:  # an earlier chat there must not be replaced by nothing
+        raise LisaError("there is no answer to save yet")
+    make_output_folder(folder)
     file = folder / "chat.json"
-    if file.is_file():
-        for earlier in folder.iterdir():
-            if _WRITTEN.fullmatch(earlier.name):
-                earlier.unlink()
+    earlier = [one for one in folder.iterdir() if _WRITTEN.fullmatch(one.name)] if file.is_file() else []
     turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
     write_json(file, {"turns": turns})
+    written = {mask["file"] for turn in turns for mask in turn["masks"]}
+    written |= {f"turn{number}_overlay.png" for number in range(1, len(turns) + 1)}
+    for one in earlier:
+        if one.name not in written:
+            one.unlink()
     return file
 
 

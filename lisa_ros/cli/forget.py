@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lisa_ros.segmentation.errors import LisaError
+
 
 def add(commands: Any) -> None:
     """Adds the subcommand."""
@@ -24,9 +26,11 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs it; returns the exit status: 1 where no file is there, or one cannot be changed since its node runs."""
-    from lisa_ros.dialogue.store import DialogueStore, StoreError
+    """Runs it; returns the exit status: 1 where there is no file, or turns may be left, as in a running node's file."""
+    from lisa_ros.dialogue.store import DialogueStore, StoreError, kept_aside
 
+    if not options.operator.strip():  # as an unset variable of a script leaves it
+        raise LisaError("the operator is empty; name the operator_id whose dialogue is to be erased")
     files = options.dialogue_file or sorted(_home().glob("*.sqlite"))
     if not files:
         print(f"{_home()} has no dialogue file; name one with --dialogue-file, or the nodes' folder with ROS_HOME")
@@ -46,6 +50,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"{file}: {store.erase(options.operator)} turns of {options.operator!r} erased")
         finally:
             store.close()
+        for aside in kept_aside(file):
+            print(f"{aside}: was kept aside, and may hold turns of {options.operator!r}; delete it")
+            failed = True
     return int(failed)
 
 

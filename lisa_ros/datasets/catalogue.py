@@ -29,6 +29,7 @@ class Source:
         partition: of RefCOCO's family: "unc", "umd", "google"; None elsewhere, or for the usual one.
         images: the folder of images; None: where the data set usually has it.
         limit: only the first so many images or dialogues; None: all.
+        option: that named the folder, for messages.
     """
 
     folder: Path | None
@@ -36,6 +37,7 @@ class Source:
     partition: str | None = None
     images: Path | None = None
     limit: int | None = None
+    option: str = "--data"
 
     @property
     def home(self) -> Path:
@@ -45,9 +47,9 @@ class Source:
             DataError: none is named, or there is no such folder.
         """
         if self.folder is None:
-            raise DataError("this data set is read from a folder; name it with --data")
+            raise DataError(f"this data set is read from a folder; name it with {self.option}")
         if not self.folder.is_dir():
-            raise DataError(f"there is no folder {self.folder} (--data)")
+            raise DataError(f"there is no folder {self.folder} ({self.option})")
         return self.folder
 
 

@@ -7,6 +7,7 @@ compressed, as is the region that a model wants back in later turns.
 
 from __future__ import annotations
 
+import glob
 import logging
 import shutil
 import sqlite3
@@ -319,6 +320,12 @@ class DialogueStore:
 
     def _aside_name(self, why: str) -> str:
         return f"{self._file.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns()}"
+
+
+def kept_aside(file: Path) -> list[Path]:
+    """What was renamed beside a dialogue file since it was damaged, or put in the place of an open one."""
+    found = [one for why in ("damaged", "replaced") for one in file.parent.glob(f"{glob.escape(file.name)}.{why}-*")]
+    return sorted(one for one in found if not one.name.endswith(_SIDE_FILES[1:]))
 
 
 def _may_hold_dialogues(file: Path) -> bool:

@@ -266,6 +266,11 @@ def _resolved(wanted: Evaluation) -> LoadOptions:
     from lisa_ros.models.common.checkpoints.configuration import resolve_quantization
 
     if wanted.protocol == "quantization":
+        if wanted.options.quantization == "none":
+            raise LisaError(
+                "the protocol quantization compares 8bit and 4bit with the weights as they are; "
+                "name one of the two with --quantization, or leave it out for both"
+            )
         # Compared with answers of the weights without quantization; a folder that does not have them is refused.
         resolve_quantization(wanted.checkpoint, "none")
     quantization = resolve_quantization(wanted.checkpoint, wanted.options.quantization)

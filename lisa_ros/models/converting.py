@@ -16,6 +16,7 @@ from lisa_ros.models.common.conversion.writing import check_space, write_descrip
 from lisa_ros.models.common.devices import choose_device
 from lisa_ros.models.common.weights.quantization import need_bitsandbytes
 from lisa_ros.models.registry import OURS
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.scoring import carry_calibration
 
 
@@ -38,6 +39,8 @@ def convert(conversion: Conversion, report: Report = print) -> None:
     """
     conversion.check()
     output = conversion.output.resolve()
+    if conversion.source.resolve() in output.parents:
+        raise LisaError(f"{output} is in the source {conversion.source}, which stays as it is; name a folder elsewhere")
     check_output(output)
     device = choose_device(conversion.device)
     bitsandbytes = None if conversion.quantization == "none" else need_bitsandbytes(conversion.quantization)

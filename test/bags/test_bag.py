@@ -17,6 +17,7 @@ from scripted_segmenter import ScriptedSegmenter, pixels_of
 
 from lisa_ros.bags.commands import BagCommand, parse_command, read_commands
 from lisa_ros.bags.frames import Topics
+from lisa_ros.bags.journal import Journal
 from lisa_ros.bags.run import BagJob, Progress, Summary, run_bag
 from lisa_ros.models.combined.by_name import ByNameSegmenter
 from lisa_ros.segmentation.answers import Finished
@@ -144,6 +145,54 @@ def test_an_interrupted_run_goes_on_and_the_model_is_not_asked_twice(tmp_path: P
         assert [o.mask.data.tobytes() for o in one.objects] == [o.mask.data.tobytes() for o in other.objects]
     with pytest.raises(LisaError, match="exists already"):
         run(recorded, tmp_path / "out")
+
+
+def test_after_an_error_before_the_first_answer_the_command_may_be_corrected(tmp_path: Path, recorded: Path) -> None:
+    def fail() -> ScriptedSegmenter:
+        raise LisaError("no such checkpoint")
+
+    with pytest.raises(LisaError, match="no such checkpoint"):
+        run_bag(BagJob(recorded, tmp_path / "out", ALL, COMMANDS, model="wrong"), fail, lambda progress: None)
+    assert not (tmp_path / "out.answers.jsonl").exists()
+    job = BagJob(recorded, tmp_path / "out", ALL, COMMANDS, model="wrong")
+    (tmp_path / "out.answers.jsonl").write_text('{"run": "of a process that was killed"}\n')
+    assert run_bag(job, ScriptedSegmenter, lambda progress: None).resumed == 0
+
+
+def test_an_interrupted_run_keeps_its_answers_where_the_disk_is_full_or_the_journal_damaged(
+    tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(recorded, tmp_path / "out", Interrupted())
+    journal = tmp_path / "out.answers.jsonl"
+    kept = journal.read_bytes()
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space left"):
+        full.setattr(Journal, "_write", fail_to_write)
+        run(recorded, tmp_path / "out", Interrupted())
+    assert journal.read_bytes() == kept, "answers must stay in the file while it is opened"
+    journal.write_bytes(kept + b'{"index": 2, "bits": "\xff\x00\n[]\n')
+    assert run(recorded, tmp_path / "out", ScriptedSegmenter()).resumed == 2
+
+
+def fail_to_write(journal: Journal, entry: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_two_runs_with_the_same_output_are_refused(tmp_path: Path, recorded: Path) -> None:
+    def load() -> ScriptedSegmenter:
+        with pytest.raises(LisaError, match=r"another process is writing .*out\.answers\.jsonl now"):
+            run(recorded, tmp_path / "out")
+        return ScriptedSegmenter()
+
+    run_bag(BagJob(recorded, tmp_path / "out", ALL, COMMANDS), load, lambda progress: None)
+    assert {file.name for file in tmp_path.iterdir()} == {"out"}
+
+
+def test_a_run_with_its_output_in_the_folder_of_its_bag_is_resumed(tmp_path: Path) -> None:
+    source = write_bag(tmp_path / "in", images=20)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, source / "out", Interrupted())
+    assert run(source, source / "out", ScriptedSegmenter()).resumed == 2
 
 
 @pytest.mark.parametrize(("where", "when"), [("rename", "after"), ("rmdir", "before"), ("unlink", "after")])
@@ -283,6 +332,7 @@ def test_files_beside_the_bag_that_cannot_be_written_are_refused_before_the_mode
         ({"report": tmp_path / "out"}, "--report .*out is the name of another output"),
         ({"video": tmp_path / "a.mp4", "report": tmp_path / "a.mp4"}, "--report .* is the name of another output"),
         ({"report": tmp_path}, "--report .* is a folder; name a file"),
+        ({"report": recorded / "metadata.yaml"}, r"--report .*metadata\.yaml must end in \.html"),
         ({"report": tmp_path / "file" / "r.html"}, "file is a file; name a folder"),
         ({"video": tmp_path / "film.avi"}, r"--video .*film\.avi must end in \.mp4"),
     ):

@@ -112,7 +112,11 @@ def test_a_saved_chat_has_no_files_of_an_earlier_one(tmp_path: Path) -> None:
     save([answer] * 2, tmp_path)
     (tmp_path / "turn2_plan.png").touch()  # of somebody else
     save([answer], tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["chat.json", "turn1_overlay.png", "turn2_plan.png"]
+    kept = ["chat.json", "turn1_overlay.png", "turn2_plan.png"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == kept
+    with pytest.raises(LisaError, match="there is no answer to save yet"):
+        save([], tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == kept
 
 
 def test_a_chat_without_an_image_says_so(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_quantization(data: Path, tmp_path: Path) -> None:
     assert row["row"] == "8bit" and row["items"] == 2 and row["giou"] > 0.5
 
 
+def test_quantization_none_has_nothing_to_compare(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(evaluate(data, tmp_path, "--protocol", "quantization", "--quantization", "none")) == 2
+    assert "compares 8bit and 4bit with the weights as they are; name one of the two" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -90,3 +90,26 @@ def test_the_embedded_checkpoint_is_checked_when_it_is_loaded(tmp_path: Path, mo
     monkeypatch.setattr(loading, "embedded_checkpoint", lambda: damaged)
     with pytest.raises(LisaError, match=r"is damaged .model.safetensors: was changed.; install the package again"):
         loading.load_segmenter(damaged)
+
+
+def test_turns_in_a_file_that_was_kept_aside_are_not_erased(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lisa.sqlite"
+    file.write_bytes(b"where is my secret, in a damaged file" * 50)
+    assert main(["forget", "anna", "--dialogue-file", str(file)]) == 1
+    (aside,) = tmp_path.glob("lisa.sqlite.damaged-*")
+    assert f"{aside}: was kept aside, and may hold turns of 'anna'; delete it" in capsys.readouterr().out
+    aside.unlink()
+    assert main(["forget", "anna", "--dialogue-file", str(file)]) == 0
+
+
+def test_forget_without_an_operator_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lisa.sqlite"
+    DialogueStore(file).close()
+    assert main(["forget", "", "--dialogue-file", str(file)]) == 2
+    assert "the operator is empty; name the operator_id" in capsys.readouterr().err
+
+
+def test_verify_of_a_file_is_no_folder_without_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").touch()
+    assert main(["verify", "--checkpoint", str(tmp_path / "a.txt")]) == 2
+    assert f"there is no folder {tmp_path / 'a.txt'}" in capsys.readouterr().err

@@ -285,6 +285,15 @@ def test_an_empty_path_is_not_the_current_folder(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_loop_of_symbolic_links_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(SystemExit) as ended:
+        main(["bag", "in", str(loop), "--image", "/image", "--command", "1 a: b"])
+    assert ended.value.code == 2
+    assert f"argument OUT: {loop} is a symbolic link that leads back to itself" in capsys.readouterr().err
+
+
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parsers of all subcommands, and of theirs."""
     for action in parser._subparsers._group_actions if parser._subparsers else ():

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.image_files import read_image, read_mask
 
 OBJECT = np.zeros((6, 8), dtype=bool)
@@ -56,3 +59,26 @@ def test_of_a_palette_black_is_not_the_object(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 1, 0, 0])
     image.save(tmp_path / "palette.png")
     assert np.array_equal(read_mask(tmp_path / "palette.png"), OBJECT)
+
+
+def test_an_image_with_too_many_pixels_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded, a PNG of 0.9 MB with 30,000 x 30,000 pixels takes 14 GiB."""
+    chunks = [b"\x89PNG\r\n\x1a\n"]
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+        (b"IEND", b""),
+    ):
+        chunks.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    (tmp_path / "huge.png").write_bytes(b"".join(chunks))
+    with pytest.raises(LisaError, match=r"huge\.png has more than 89 million pixels, which are the most"):
+        read_image(tmp_path / "huge.png")
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((6, 8, 3), np.uint8))
+    for most in (40, 20):  # Pillow itself only warns up to twice its limit
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with pytest.raises(LisaError, match="has more than 0 million pixels"):
+            read_image(tmp_path / "small.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as who knows better switches it off
+    assert read_image(tmp_path / "small.png").shape == (6, 8, 3)

@@ -25,6 +25,7 @@ from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
+from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.simulation.tabletop import Tabletop
 
@@ -62,7 +63,7 @@ class FleetBenchmarkOptions:
 
 def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
     """Measures, prints the table and writes benchmark_fleet.json."""
-    wanted.output.mkdir(parents=True, exist_ok=True)
+    make_output_folder(wanted.output)
     images = _images(wanted.images)
     np.save(wanted.output / "fleet_images.npy", np.stack(images))
     local = load_segmenter(wanted.checkpoint or embedded_checkpoint(), LoadOptions(threads=1))

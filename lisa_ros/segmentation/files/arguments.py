@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -18,11 +19,21 @@ def given_path(text: str) -> Path:
 
     Raises:
         ArgumentTypeError: The text is empty, as an unset variable of a script leaves it; pathlib would take it for the
-            current folder.
+            current folder. Or it is a loop of symbolic links, for which pathlib raises a RuntimeError, or it has a NUL.
     """
     if not text.strip():
         raise ArgumentTypeError("the path is empty; the current folder is '.'")
-    return Path(text)
+    path = Path(text)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ArgumentTypeError(
+                f"{text} is a symbolic link that leads back to itself; name a path without it"
+            ) from None
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r:.80} has a NUL; no path has one") from None
+    return path
 
 
 def given_text(text: str) -> str:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lisa_ros.segmentation.answers import Mask
 from lisa_ros.segmentation.errors import LisaError
@@ -22,8 +24,9 @@ def read_image(file: Path) -> NDArray[np.uint8]:
         RGB uint8 (H, W, 3), turned upright where the file has an EXIF orientation.
 
     Raises:
-        ValueError: There is no such file, it is a folder, OpenCV cannot read it, or it holds 16-bit grey values: of
-            depth in millimetres, the upper 8 bits are a nearly black image.
+        ValueError: There is no such file, it is a folder, OpenCV cannot read it, it has more pixels than Pillow opens
+            (PIL.Image.MAX_IMAGE_PIXELS), or it holds 16-bit grey values: of depth in millimetres, the upper 8 bits are
+            a nearly black image.
     """
     if _is_grey16(file):
         raise LisaError(f"{file} has 16-bit grey values, as depth has; name the colour image, or scale it to 8 bits")
@@ -63,6 +66,7 @@ def _decoded(file: Path, flags: int) -> NDArray[Any]:
         raise LisaError(f"{file} is a folder; name an image file in it")
     if not file.is_file():
         raise LisaError(f"there is no image file {file}")
+    _check_pixels(file)
     try:
         image = cv2.imdecode(np.fromfile(file, dtype=np.uint8), flags) if file.stat().st_size else None
     except cv2.error:  # the header claims more pixels than OpenCV reads
@@ -70,6 +74,22 @@ def _decoded(file: Path, flags: int) -> NDArray[Any]:
     if image is None:
         raise LisaError(f"{file} is damaged, or not an image that OpenCV can read (PNG, JPEG, BMP, TIFF, WebP ...)")
     return np.asarray(image)
+
+
+def _check_pixels(file: Path) -> None:
+    """Refuse an image that would take all memory by its header: decoded, a small file can have any number of pixels.
+
+    The limit is Pillow's, as for PIL images: 89 million pixels, 256 MiB in RGB. OpenCV's own is 12 times as high.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.open(file).close()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        most = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise LisaError(f"{file} has more than {most:.0f} million pixels, which are the most; scale it down") from error
+    except Exception:  # Pillow cannot read it, for various reasons; OpenCV reads other formats, too
+        return
 
 
 def write_image(file: Path, image: NDArray[np.uint8]) -> None:

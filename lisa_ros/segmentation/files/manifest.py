@@ -41,6 +41,8 @@ def differences(folder: Path) -> list[str]:
 
 def _read(folder: Path) -> dict[str, str]:
     file = folder / MANIFEST
+    if not folder.is_dir():
+        raise LisaError(f"there is no folder {folder}")
     if not file.is_file():
         raise LisaError(f"{folder} has no {MANIFEST}; `lisa verify --checkpoint {folder} --write` writes one")
     expected = {}

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output folders, made and tried before the work whose results they get."""
+"""Output folders, made and tried before the work whose results they get, and locked for one process."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+from typing import IO, Any
 
 from lisa_ros.segmentation.errors import LisaError
 
@@ -41,3 +43,21 @@ def check_output_folder(folder: Path) -> None:
         raise OutputError(f"{nearest} is a file; name a folder for the output")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError(f"the output folder {folder} cannot be written: no permission in {nearest}")
+
+
+def lock(stream: IO[Any], written: Path) -> None:
+    """Locks an open file for this process; the system releases the lock when the process ends, however it ends.
+
+    Args:
+        stream: the file, open for writing.
+        written: what the lock stands for, for the message.
+
+    Raises:
+        OutputError: another process has locked it.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"another process is writing {written} now") from None
+    except OSError:  # a file system without locks
+        pass

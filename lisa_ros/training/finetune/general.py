@@ -83,7 +83,7 @@ def read_replay(replay: General, images: int, seed: int) -> GeneralSet:
     Raises:
         DataError: they cannot be read.
     """
-    return _read(replay.name, "train", images, seed)
+    return _read(replay.name, "train", images, seed, "--replay")
 
 
 def read_check(check: General, seed: int) -> GeneralSet:
@@ -93,10 +93,10 @@ def read_check(check: General, seed: int) -> GeneralSet:
         DataError: they cannot be read.
     """
     images = CHECK_IMAGES if check.number is None else int(check.number)
-    return _read(check.name, None, images, seed)
+    return _read(check.name, None, images, seed, "--check")
 
 
-def _read(name: str, split: str | None, images: int, seed: int) -> GeneralSet:
+def _read(name: str, split: str | None, images: int, seed: int, option: str) -> GeneralSet:
     """A split of a data set, at most so many images of it; None: the split for validation."""
     dataset, equals, folder = name.partition("=")
     if not equals and name != TABLETOP:
@@ -104,9 +104,8 @@ def _read(name: str, split: str | None, images: int, seed: int) -> GeneralSet:
     if dataset not in DATASETS:
         raise DataError(f"there is no data set {dataset!r}; there are {', '.join(DATASETS)}")
     data = DATASETS[dataset]
-    source = Source(Path(folder) if folder else None, split or data.split)
-    if data.total is not None:  # it is rendered, no more of it than is needed
-        source = Source(source.folder, source.split, limit=images)
+    limit = images if data.total is not None else None  # what is rendered is no more than is needed
+    source = Source(Path(folder) if folder else None, split or data.split, limit=limit, option=option)
     samples = usable(data.read(data.resolve(source)))
     if len(samples) > images:
         picked = np.random.default_rng(seed).choice(len(samples), images, replace=False)

@@ -41,6 +41,10 @@ def test_folders_and_published_data_sets(tmp_path: Path) -> None:
     assert [one.rounds[0].text for one in read_check(General(f"refcoco={refcoco}"), 1).samples] == ["blue"]
     with pytest.raises(DataError, match="no data set 'coco'"):
         read_check(General("coco=/data"), seed=1)
+    with pytest.raises(DataError, match=r"there is no folder /nowhere \(--check\)"):
+        read_check(General("refcoco=/nowhere"), seed=1)
+    with pytest.raises(DataError, match=r"name it with --replay"):
+        read_replay(General("refcoco="), 9, seed=1)
 
 
 def test_only_falls_of_more_than_5_points_are_warned_about() -> None:

@@ -119,10 +119,18 @@ def language_config(raw: dict[str, Any]) -> LlamaConfig:
         hidden_act=raw.get("hidden_act", "silu"),
         rope_parameters=rope,
         tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
-        bos_token_id=raw.get("bos_token_id", 1),
-        eos_token_id=raw.get("eos_token_id", 2),
+        bos_token_id=_token("bos_token_id", raw, 1),
+        eos_token_id=_token("eos_token_id", raw, 2),
         pad_token_id=raw.get("pad_token_id", 0),
     )
+
+
+def _token(name: str, raw: Mapping[str, Any], default: int) -> int | None:
+    """A token's id in config.json, null included; a ValueError where it is outside the vocabulary."""
+    number, vocabulary = raw.get(name, default), raw["vocab_size"]
+    if number is not None and (type(number) is not int or not 0 <= number < vocabulary):
+        raise ValueError(f"{name} is {number!r:.80}; a whole number from 0 to {vocabulary - 1} is expected")
+    return number
 
 
 def language_sizes(raw: Mapping[str, Any]) -> dict[str, Any]:

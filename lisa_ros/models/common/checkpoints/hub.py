@@ -51,7 +51,7 @@ def find_folder(
     if not isinstance(name, str | os.PathLike):
         raise CheckpointError(f"the {kind} is {name!r:.80}; it must be a folder or a Hugging Face id")
     path = _expanded(name)
-    if str(name) and _exists(path):
+    if is_here(name):
         return path
     if not _is_hub_id(str(name)):
         shown = f"{str(name)!r}" if str(name) != str(name).strip() or "://" in str(name) or not str(name) else path
@@ -67,6 +67,11 @@ def find_folder(
         "is only partly in the Hugging Face cache" if cached else "is neither a folder nor in the Hugging Face cache"
     )
     return _downloaded(str(name), f"{kind} {str(name)!r} {where}", files, revision)
+
+
+def is_here(name: str | Path) -> bool:
+    """Whether a name stands for a folder or file of this machine, which `find_folder` looks for first."""
+    return bool(str(name)) and _exists(_expanded(name))
 
 
 def title_of(folder: Path) -> str:

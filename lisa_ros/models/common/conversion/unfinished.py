@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from lisa_ros.models.common.checkpoints.configuration import CONVERSION, UNFINISHED
 from lisa_ros.models.common.config_file import read_json
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.output_folders import lock
 
 
 def check_output(folder: Path) -> None:
@@ -74,7 +74,7 @@ def claimed(folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / UNFINISHED
     with file.open("a+", encoding="utf-8") as stream:
-        _lock(stream, folder)
+        lock(stream, folder)
         stream.seek(0)
         text = stream.read()
         if text:
@@ -84,16 +84,6 @@ def claimed(folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
             stream.flush()
         yield
         file.unlink()
-
-
-def _lock(stream: TextIO, folder: Path) -> None:
-    """Locks the folder for this process; the system releases the lock when the process ends, however it ends."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LisaError(f"another process is writing {folder} now") from None
-    except OSError:  # a file system without locks
-        pass
 
 
 def _compare(text: str, identity: Mapping[str, Any], folder: Path) -> None:

@@ -170,3 +170,10 @@ def test_a_vision_tower_on_the_hub_is_downloaded_too(
     clip = lay_out(cache, "openai/clip", embedded_checkpoint() / "clip")
     assert main(["download", "somebody/lisa"]) == 0
     assert f"openai/clip: {clip}" in capsys.readouterr().out
+
+
+def test_what_is_here_is_not_downloaded_and_has_no_revision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["download", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path} is here, not downloaded\n"
+    assert main(["download", str(tmp_path), "--revision", "v1"]) == 2
+    assert f"--revision applies only to ids on the hub; {tmp_path} is" in capsys.readouterr().err

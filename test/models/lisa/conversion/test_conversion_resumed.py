@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from lisa_ros.segmentation.errors import LisaError
 
 KILLED = """
 import os, signal, sys
+import shutil
 from pathlib import Path
 from lisa_ros.models.common.conversion.work import Conversion
 from lisa_ros.models.converting import convert
@@ -157,6 +159,14 @@ def test_nothing_else_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
     error = capsys.readouterr().err
     assert "is a file" in error and error.count("\n") == 1
     assert contents(tmp_path / "full") == {"notes": b"mine"}
+
+
+def test_a_folder_in_the_source_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights in it count as the source's: its scores would no longer be calibrated, its manifest would not fit."""
+    shutil.copytree(EMBEDDED, tmp_path / "source")
+    assert main(command(tmp_path / "source", tmp_path / "source" / "4bit")) == 2
+    assert "is in the source" in capsys.readouterr().err
+    assert contents(tmp_path / "source") == contents(EMBEDDED)
 
 
 def test_an_empty_output_folder_is_accepted(tmp_path: Path) -> None:
