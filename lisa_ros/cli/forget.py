@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status: 1 where there is no file, or turns may be left, as in a running node's file."""
+    from lisa_ros.dialogue.operators import operator_name
     from lisa_ros.dialogue.store import DialogueStore, StoreError, kept_aside
 
     if not options.operator.strip():  # as an unset variable of a script leaves it
         raise LisaError("the operator is empty; name the operator_id whose dialogue is to be erased")
+    operator = operator_name(options.operator)
     files = options.dialogue_file or sorted(_home().glob("*.sqlite"))
     if not files:
         print(f"{_home()} has no dialogue file; name one with --dialogue-file, or the nodes' folder with ROS_HOME")
@@ -41,17 +44,14 @@ def run(options: argparse.Namespace) -> int:
             failed = True
             continue
         try:
-            store = DialogueStore(file)
+            with closing(DialogueStore(file)) as store:
+                print(f"{file}: {store.erase(operator)} turns of {operator!r} erased")
         except StoreError as error:
             print(error)
             failed = True
             continue
-        try:
-            print(f"{file}: {store.erase(options.operator)} turns of {options.operator!r} erased")
-        finally:
-            store.close()
         for aside in kept_aside(file):
-            print(f"{aside}: was kept aside, and may hold turns of {options.operator!r}; delete it")
+            print(f"{aside}: was kept aside, and may hold turns of {operator!r}; delete it")
             failed = True
     return int(failed)
 

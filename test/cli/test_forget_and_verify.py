@@ -107,6 +107,10 @@ def test_forget_without_an_operator_is_refused(tmp_path: Path, capsys: pytest.Ca
     DialogueStore(file).close()
     assert main(["forget", "", "--dialogue-file", str(file)]) == 2
     assert "the operator is empty; name the operator_id" in capsys.readouterr().err
+    assert main(["forget", "j\udcfcrgen", "--dialogue-file", str(file)]) == 2, (
+        "bytes of a terminal with another encoding"
+    )
+    assert "The operator_id 'j\\udcfcrgen' cannot be used" in capsys.readouterr().err
 
 
 def test_verify_of_a_file_is_no_folder_without_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
