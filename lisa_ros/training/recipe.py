@@ -41,7 +41,7 @@ import torch
 
 from lisa_ros.models.common.checkpoints.configuration import check_folder
 from lisa_ros.models.common.options import MOST_THREADS
-from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.errors import LisaError, sentence_of
 from lisa_ros.segmentation.files.arguments import at_least, given_path, number
 from lisa_ros.segmentation.files.output_folders import check_output_folder, make_output_folder
 from lisa_ros.training.pipeline import Pipeline
@@ -59,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for stage in STAGES:
             if stage in chosen.stages:
                 getattr(pipeline, stage)()
-    except LisaError as error:
-        print(f"lisa train: {error}", file=sys.stderr)
+    except BrokenPipeError:  # what reads the output has ended
+        raise
+    except (LisaError, OSError) as error:  # such as a full disk
+        print(f"lisa train: {sentence_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command resumes from the last saved step", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from lisa_ros.cli.main import main
 from lisa_ros.training import recipe
 from lisa_ros.training.learned_weights import mean_weights
+from lisa_ros.training.pipeline import Pipeline
 
 
 @pytest.fixture
@@ -45,6 +47,19 @@ def test_a_recipe_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[s
     assert ended.value.code == 2
     refused = capsys.readouterr().err
     assert re.search(r"lisa train: argument --recipe: .*'kitchen' \(choose from '?tabletop'?\)", refused)
+
+
+def test_a_full_disk_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def render(pipeline: Pipeline) -> None:
+        raise OSError(28, "No space left on device", "views/1.png")
+
+    monkeypatch.setattr(Pipeline, "render", render)
+    paths = [f"--{name}={tmp_path / name}" for name in ("work", "views", "output")]
+    threads = str(torch.get_num_threads())  # which the recipe sets for the whole process
+    assert recipe.main(["--stages", "render", "--threads", threads, *paths]) == 2
+    assert capsys.readouterr().err == "lisa train: views/1.png: No space left on device\n"
 
 
 @pytest.mark.parametrize(
