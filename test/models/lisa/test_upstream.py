@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "7260cc1f5f01549dab4bdbb75794b0646ce599da8969bf46d087f1151e2a4fbd"
+WEIGHTS_SHA256 = "40aff598f0618bc530145aec6ff2decf033ef68121bb30b68aa40f9a40bc4cec"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
