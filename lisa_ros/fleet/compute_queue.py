@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +17,10 @@ image, which would otherwise wait for it."""
 _POLL_S = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     robot: str
     due_s: float
-    number: int
 
 
 class ComputeQueue:
@@ -36,7 +34,6 @@ class ComputeQueue:
         self._free = places
         self._waiting: list[_Waiting] = []
         self._order = FairOrder()
-        self._count = itertools.count()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -51,7 +48,7 @@ class ComputeQueue:
         Yields:
             whether there is a place; False: it was cancelled before.
         """
-        has_place = self._take(_Waiting(robot, due_s, next(self._count)), cancelled)
+        has_place = self._take(_Waiting(robot, due_s), cancelled)
         try:
             yield has_place
         finally:
@@ -62,7 +59,7 @@ class ComputeQueue:
         with self._changed:
             self._waiting.append(mine)
             try:
-                while not self._free or self._first() != mine:
+                while not self._free or self._first() is not mine:
                     if cancelled():
                         return False
                     self._changed.wait(_POLL_S)
@@ -74,7 +71,7 @@ class ComputeQueue:
                 self._changed.notify_all()
 
     def _first(self) -> _Waiting:
-        return min(self._waiting, key=lambda one: (self._order.came_s(one.robot, one.due_s), one.number))
+        return min(self._waiting, key=lambda one: self._order.came_s(one.robot, one.due_s))
 
     def _note_turn(self, robot: str) -> None:
         self._order.note_turn(robot, {one.robot for one in self._waiting})
