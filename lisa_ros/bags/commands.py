@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lisa_ros.dialogue.operators import DEFAULT_OPERATOR, operator_name
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.text_files import read_text
 
 _LINE = re.compile(r"\s*(?P<time>\d+(?:\.\d+)?)\s*s?\s+(?:(?P<operator>[^\s:]+):\s+)?(?P<text>\S.*?)\s*")
 _EPOCH_S = 1e8
@@ -51,15 +52,11 @@ def read_commands(file: Path) -> list[BagCommand]:
     """Read a file with one command per line; empty lines and those that begin with # are skipped.
 
     Raises:
-        LisaError: A line has another form, and the text names its number; or the file is not UTF-8 text.
+        LisaError: A line has another form, and the text names its number; or the file is not UTF-8 text, or too large.
         OSError: The file cannot be read.
     """
     commands = []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise LisaError(f"{file} is not UTF-8 text ({error}); convert it") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 commands.append(parse_command(line))

@@ -11,6 +11,7 @@ from typing import Any
 
 from lisa_ros.datasets import plain_pickle
 from lisa_ros.datasets.samples import DataError
+from lisa_ros.segmentation.files.text_files import read_limited
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Ends of image files' names, in small letters."""
@@ -23,13 +24,17 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
-def read_json_file(file: Path) -> Any:
+def read_json_file(file: Path, *, most_bytes: int | None = None) -> Any:
     """The content of a JSON file in utf-8, else cp1252, as some of ReasonSeg's files are.
 
+    Args:
+        file: what to read.
+        most_bytes: the largest size; None: any, as the annotations of a large data set may have hundreds of megabytes.
+
     Raises:
-        DataError: there is no such file, or it is no JSON.
+        DataError: there is no such file, it is larger, or it is no JSON.
     """
-    data = _read_bytes(file)
+    data = _read_bytes(file) if most_bytes is None else read_limited(_existing(file), DataError, most_bytes)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -99,6 +104,10 @@ def _check_characters(file: Path, content: Any) -> None:
 
 
 def _read_bytes(file: Path) -> bytes:
+    return _existing(file).read_bytes()
+
+
+def _existing(file: Path) -> Path:
     if not file.is_file():
         raise DataError(f"there is no file {file}")
-    return file.read_bytes()
+    return file

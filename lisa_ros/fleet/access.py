@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lisa_ros.dialogue.rates import Rates
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.text_files import read_text
 
 SHORTEST_TOKEN = 16
 ANYBODY = "anybody"
@@ -94,13 +95,13 @@ def read_tokens(path: Path) -> dict[str, str]:
     """Robot -> token, from a file of lines `robot token`; empty lines and lines that begin with # are left out.
 
     Raises:
-        LisaError: the file cannot be read, a line is something else, a robot or token is there twice, or a token is
-            short or has other characters than ASCII.
+        LisaError: the file cannot be read or is too large, a line is something else, a robot or token is there twice,
+            or a token is short or has other characters than ASCII.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LisaError(f"{path} cannot be read as UTF-8 text ({error})") from error
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise LisaError(f"{path} cannot be read ({error})") from error
     tokens: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()

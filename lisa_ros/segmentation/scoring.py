@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import write_text
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
+from lisa_ros.segmentation.files.text_files import read_limited
 
 _LOG = logging.getLogger(__name__)
 
@@ -203,8 +204,9 @@ def carry_calibration(source: Path, target: Path) -> None:
 
 
 def _read(file: Path) -> Calibration:
+    data = read_limited(file, ScoreFileError)
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(data)
         if content["format"] != FORMAT or content["right_iou"] != RIGHT_IOU:
             raise ValueError(f"it has format {content['format']!r} for an IoU of {content['right_iou']!r}")
         regressions = {kind: _regression(one) for kind, one in content["answers"].items()}

@@ -69,7 +69,7 @@ def test_tokens_are_read_from_lines(tmp_path: Path) -> None:
         ("front short", "at least 16"),
         (f"front {'f' * 20}\nfront {'g' * 20}", "line 2"),
         (f"front {'f' * 20}\nback {'f' * 20}", "line 2"),
-        (f"front {'é' * 20}", "cannot be read as UTF-8"),
+        (f"front {'é' * 20}", "is not UTF-8 text"),
         (f"\ufefffront {'é' * 20}", "16 ASCII characters"),
     ],
 )

@@ -127,7 +127,7 @@ def test_vocabulary_files(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match="has no word"):
         read_vocabulary(file)
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(VocabularyError, match="no UTF-8"):
+    with pytest.raises(VocabularyError, match="not UTF-8"):
         read_vocabulary(file)
     with pytest.raises(VocabularyError, match=r"missing\.txt cannot be read: No such file"):
         read_vocabulary(tmp_path / "missing.txt")
@@ -151,9 +151,9 @@ def test_vocabulary_files_of_any_content_work_or_get_one_sentence(tmp_path: Path
         (b"", "has no word"),
         ("🍾\n".encode(), "has no word"),
         (bytes(1000), "has no word"),
-        (bytes(range(256)), "no UTF-8 text"),
-        ("bottle\n".encode("utf-16"), "no UTF-8 text"),
-        (b"\xed\xa0\x80\n", "no UTF-8 text"),
+        (bytes(range(256)), "not UTF-8 text"),
+        ("bottle\n".encode("utf-16"), "not UTF-8 text"),
+        (b"\xed\xa0\x80\n", "not UTF-8 text"),
         (many, "has 300000 different words and pairs of neighbouring words; it may have 20000"),
     ):
         file.write_bytes(content)

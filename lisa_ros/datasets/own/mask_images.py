@@ -26,6 +26,7 @@ from lisa_ros.datasets.files import image_files, read_json_file
 from lisa_ros.datasets.own.texts import Texts, rounds_of
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, Truth
 from lisa_ros.segmentation.files.image_files import read_pixels
+from lisa_ros.segmentation.files.text_files import MOST_BYTES, read_text
 
 _BACKGROUND = ("background", "_background_")
 _SUFFIX = "_mask"
@@ -177,7 +178,7 @@ def _labels(folder: Path, masks: Path) -> dict[Key, str]:
 
 
 def _labels_json(file: Path) -> dict[Key, str]:
-    content = read_json_file(file)
+    content = read_json_file(file, most_bytes=MOST_BYTES)
     try:
         return {int(value): _label(label) for value, label in content.items()}
     except (AttributeError, TypeError, ValueError) as error:
@@ -185,8 +186,9 @@ def _labels_json(file: Path) -> dict[Key, str]:
 
 
 def _labels_csv(file: Path) -> dict[Key, str]:
+    lines = read_text(file, DataError).splitlines()
     try:
-        rows = list(csv.reader(_lines(file)))
+        rows = list(csv.reader(lines))
         return {int(row[0]): row[1].strip() for row in rows[1:] if row}
     except (ValueError, IndexError, csv.Error) as error:
         raise DataError(f"{file} is not a table of pixel values and classes ({error})") from error
@@ -198,16 +200,9 @@ def _label(value: Any) -> str:
     return str(value)
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text ({error})") from error
-
-
 def _labels_map(file: Path) -> dict[Key, str]:
     labels: dict[Key, str] = {}
-    for line in _lines(file):
+    for line in read_text(file, DataError).splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")

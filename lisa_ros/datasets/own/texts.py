@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lisa_ros.datasets.files import read_json_file
 from lisa_ros.datasets.samples import DataError, Round, Sample, Truth, shown
+from lisa_ros.segmentation.files.text_files import MOST_BYTES
 
 FILE = "texts.json"
 """In a data set's folder: {"label": "text" or ["text", ...]}."""
@@ -20,11 +21,11 @@ def read_texts(file: Path | None) -> Texts:
     """The texts of a file; none for None.
 
     Raises:
-        DataError: it is not such a file.
+        DataError: it is not such a file, or too large.
     """
     if file is None:
         return {}
-    content = read_json_file(file)
+    content = read_json_file(file, most_bytes=MOST_BYTES)
     if not isinstance(content, dict):
         raise DataError(f'{file} is no JSON object {{"label": ["text", ...]}}')
     texts = {label: [one] if isinstance(one, str) else one for label, one in content.items()}

@@ -88,7 +88,7 @@ def read_wav(file: Path) -> Samples:
         AudioError: it cannot be read, holds another kind of sound, or none.
     """
     try:
-        with wave.open(io.BytesIO(_plain(file.read_bytes())), "rb") as opened:
+        with wave.open(io.BytesIO(_plain(_content(file))), "rb") as opened:
             width = opened.getsampwidth()
             if width not in (1, 2, 3, 4):
                 raise AudioError(f"The sound file {file} has {8 * width} bits a sample; it may have 8, 16, 24 or 32.")
@@ -104,6 +104,17 @@ def read_wav(file: Path) -> Samples:
     if not len(sound):
         raise AudioError(f"The sound file {file} has no sound.")
     return sound
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of a WAV file; of any other file only the first, since one such as /dev/zero has no end."""
+    with file.open("rb") as stream:
+        head = stream.read(12)
+        return head + stream.read() if _is_wav(head) else head
+
+
+def _is_wav(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WAVE"
 
 
 def _blocks(opened: wave.Wave_read) -> Iterator[Samples]:
@@ -122,7 +133,7 @@ def _plain(wav: bytes) -> bytes:
     A recorder writes the sizes at its end. Where it was killed, they are 0, those of no sound, or the largest number:
     the sound goes on to the end of the file, unless that is more chunks.
     """
-    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE":
+    if not _is_wav(wav):
         return wav
     at, form = 12, len(wav)
     while (name := wav[at : at + 4]) not in (b"data", b""):

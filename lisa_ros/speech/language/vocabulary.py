@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.text_files import read_text
 from lisa_ros.speech.extra import SpeechError
 
 FILE_NAME = "vocabulary.txt"
@@ -18,7 +20,6 @@ EDGE = ""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _CLOSED = "# closed:"
-_LARGEST_FILE_BYTES = 10_000_000
 _MOST_WORDS_AND_PAIRS = 20_000
 """Each word of an utterance is compared with all of them: with so many a command takes 0.3 s of processor time."""
 
@@ -74,14 +75,11 @@ def read_vocabulary(file: Path) -> Vocabulary:
     try:
         if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for
             raise VocabularyError(f"The vocabulary {file} is no file.")
-        size = file.stat().st_size
-        if size > _LARGEST_FILE_BYTES:
-            raise VocabularyError(f"The vocabulary {file} has {size} bytes; it may have {_LARGEST_FILE_BYTES}.")
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(file).splitlines()]
     except OSError as error:
         raise VocabularyError(f"The vocabulary {file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise VocabularyError(f"The vocabulary {file} is no UTF-8 text.") from error
+    except LisaError as error:
+        raise VocabularyError(f"The vocabulary {error}{'' if str(error).endswith('?') else '.'}") from error
     closed = any(line.startswith(_CLOSED) for line in lines)
     vocabulary = Vocabulary.of_phrases((line for line in lines if not line.startswith("#")), closed=closed)
     if not vocabulary.words:
