@@ -35,9 +35,12 @@ def run(options: argparse.Namespace) -> int:
     from lisa_ros.nodes.access.policy import policy_of
     from lisa_ros.nodes.access.rights import rights_of_all
     from lisa_ros.segmentation.files.atomic_files import write_text
+    from lisa_ros.segmentation.files.output_folders import check_output_file, make_output_folder
 
+    check_output_file(options.output)  # before the wait for the nodes
     lisa, console = read_rights(options.node, options.console, options.seconds)
     everybody = rights_of_all(lisa, console)
+    make_output_folder(options.output.parent)
     write_text(options.output, policy_of(everybody))
     print(f"{options.output} written; its enclaves:")
     for one in everybody:

@@ -45,6 +45,19 @@ def check_output_folder(folder: Path) -> None:
         raise OutputError(f"the output folder {folder} cannot be written: no permission in {nearest}")
 
 
+def check_output_file(file: Path) -> None:
+    """Checks that a file can be written, without making it or its folder.
+
+    Raises:
+        OutputError: it is a folder or a device, or its folder cannot be made or written.
+    """
+    if file.is_dir():
+        raise OutputError(f"{file} is a folder; name a file for the output")
+    if file.exists() and not file.is_file():
+        raise OutputError(f"{file} is a device or a pipe; name a file for the output")
+    check_output_folder(file.parent)
+
+
 def lock(stream: IO[Any], written: Path) -> None:
     """Locks an open file for this process; the system releases the lock when the process ends, however it ends.
 

@@ -164,6 +164,19 @@ def test_without_a_node_the_command_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_the_nodes_are_looked_for(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for output, sentence in (
+        (tmp_path, f"{tmp_path} is a folder; name a file for the output"),
+        (file / "policy.xml", f"{file} is a file; name a folder for the output"),
+        (Path("/dev/null"), "/dev/null is a device or a pipe; name a file for the output"),
+    ):
+        command = [sys.executable, "-m", "lisa_ros.cli", "policy", "--node", "/nobody", "--output", str(output)]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (tried.returncode, tried.stderr) == (2, f"lisa policy: {sentence}\n")
+
+
 def test_the_sros2_tools_take_the_policy(system: System, tmp_path: Path) -> None:
     sros2 = pytest.importorskip("sros2.policy", reason="sros2 comes with ROS 2, not from PyPI")
     file = tmp_path / "policy.xml"
