@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from torch import nn
 
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import naming
+from lisa_ros.segmentation.files.output_folders import lock
 
 Settings = Mapping[str, Any]
 """What a training's course depends on, as values that JSON has. Two trainings that differ in one are not the same."""
@@ -46,12 +46,9 @@ class StateFile:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps the file to this process. Raises a StateError where another one has it."""
-        with self.file.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
-            except OSError as error:
-                raise StateError(f"another process is training {self.file}; wait, or name another folder") from error
+        """Keeps the file to this process. Raises an OutputError where another one has it."""
+        with self.file.with_suffix(".lock").open("w") as stream:
+            lock(stream, self.file)
             yield
 
     def check(self) -> None:

@@ -130,7 +130,8 @@ def train(
 
     Raises:
         DivergenceError: a loss or gradient is not finite.
-        StateError: the saved state is damaged or belongs to other settings, or another process works on it.
+        StateError: the saved state is damaged or belongs to other settings.
+        OutputError: another process works on it.
         ValueError: nothing in the module is to be trained.
         KeyboardInterrupt: after SIGINT; the state is saved.
         SystemExit: after SIGTERM, with 143; the state is saved.

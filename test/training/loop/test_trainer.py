@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from paths import HELPERS
 from running import running
 from tiny_training import SCHEDULE, SETTINGS, TinyStage
 
+from lisa_ros.segmentation.files.output_folders import OutputError
 from lisa_ros.training.loop.states import StateError, StateFile
 from lisa_ros.training.loop.stopping import StopRequest
 from lisa_ros.training.loop.trainer import DivergenceError, Schedule, learning_rate, train
@@ -210,6 +213,22 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "tiny.pt")
     with pytest.raises(StateError, match="no state of a training"):
         StateFile(tmp_path / "tiny.pt", {}).check()
+
+
+def test_a_state_belongs_to_one_process(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "tiny.pt", {})
+    refused = pytest.raises(OutputError, match=r"another process is writing .*tiny\.pt now")
+    with state.alone(), refused, state.alone():
+        pass
+    with state.alone():
+        pass
+
+
+def test_a_file_system_without_locks_can_be_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was refused with "another process is training"."""
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    fit(tmp_path)
+    assert (tmp_path / "tiny.pt").is_file()
 
 
 def test_how_often_is_saved_and_told_may_change(tmp_path: Path) -> None:
