@@ -41,7 +41,7 @@ def save(answers: Sequence[Answer], folder: Path) -> Path:
     turns = [_turn(number, answer, folder) for number, answer in enumerate(answers, start=1)]
     write_json(file, {"turns": turns})
     written = {mask["file"] for turn in turns for mask in turn["masks"]}
-    written |= {f"turn{number}_overlay.png" for number in range(1, len(turns) + 1)}
+    written |= {_overlay_name(number) for number in range(1, len(turns) + 1)}
     for one in earlier:
         if one.name not in written:
             one.unlink()
@@ -54,6 +54,11 @@ def save_overlay(answer: Answer, file: Path) -> None:
     write_image(file, answer.overlay())
 
 
+def _overlay_name(number: int) -> str:
+    """Of a turn's overlay in the folder, see _WRITTEN."""
+    return f"turn{number}_overlay.png"
+
+
 def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
     masks = []
     for i, found in enumerate(answer.objects, start=1):
@@ -63,6 +68,6 @@ def _turn(number: int, answer: Answer, folder: Path) -> dict[str, Any]:
         box, calibrated = list(bounding_box(found.mask)), found.score is not None and found.score_calibrated
         score = {"score": found.score, "score_calibrated": calibrated}
         masks.append({"file": name, "bbox": box, "centroid": centroid, **score})
-    save_overlay(answer, folder / f"turn{number}_overlay.png")
+    save_overlay(answer, folder / _overlay_name(number))
     texts = {"text": answer.command, "answer": answer.text, "explanation": answer.explanation}
     return {**texts, **({"model": answer.model} if answer.model else {}), "masks": masks}
