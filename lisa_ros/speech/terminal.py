@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import queue
 import sys
 import time
 
+from lisa_ros.speech.audio.backlog import Backlog, Dropped
 from lisa_ros.speech.audio.microphone import Microphone, device_list
 from lisa_ros.speech.audio.samples import RATE, Samples, level_db, read_wav
 from lisa_ros.speech.audio.utterances import Utterances
@@ -72,17 +72,20 @@ def _from_wav(samples: Samples, listener: Listener, show: _Lines) -> int:
 
 
 def _from_microphone(device: str, listener: Listener, show: _Lines) -> int:
-    blocks: queue.Queue[tuple[Samples, int, int] | str] = queue.Queue()
-    microphone = Microphone(device, lambda *block: blocks.put(block), blocks.put)
+    backlog = Backlog()
+    microphone = Microphone(device, backlog.add, backlog.say)
     try:
         while True:
-            block = blocks.get()
-            if isinstance(block, str):
-                show.trouble(block)
-                continue
-            show.level(block[0], speaking=listener.speaking)
-            for event in listener.feed(*block):
-                show.event(event)
+            item = backlog.take()
+            if isinstance(item, str):
+                show.trouble(item)
+            elif isinstance(item, Dropped):
+                listener.drop()  # what was begun before the gap does not go on behind it
+                show.trouble(f"The recogniser is too slow: {item.seconds:.0f} s of sound were dropped.")
+            else:
+                show.level(item.samples, speaking=listener.speaking)
+                for event in listener.feed(item.samples, item.rate, item.start_ns, behind=bool(backlog)):
+                    show.event(event)
     finally:
         microphone.close()
         show.end()
