@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,20 +14,28 @@ from typing import Any
 Key = tuple[str, str]
 """Robot and frame: no robot finds an image of another."""
 
+_LEFT_S = 300.0
+"""An image that was not used for so long is the first to go: its robot may have left."""
+
 
 @dataclass
 class _Kept:
     encoded: Any
+    used_s: float = 0.0
     users: int = 0
     dropped: bool = False
 
 
 class FrameCache:
-    """The newest encoded images, released when nobody uses them any more. May be used from any thread."""
+    """The newest encoded images of each robot, released when nobody uses them any more. May be used from any thread.
 
-    def __init__(self, most: int) -> None:
-        """Keeps so many images."""
-        self._most = most
+    Where there is no room for one more, the robot with the most images loses its oldest. So a robot with a fast camera
+    takes what the others leave, and each keeps its newest image while there are no more robots than images.
+    """
+
+    def __init__(self, most: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        """Keeps so many images of all robots together; now_s is the clock."""
+        self._most, self._now_s = most, now_s
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -62,6 +71,7 @@ class FrameCache:
             kept = self._kept[key]
             self._kept.move_to_end(key)
             kept.users += 1
+            kept.used_s = self._now_s()
             oldest = self._evicted()
         for one in oldest:
             one.encoded.release()
@@ -71,11 +81,19 @@ class FrameCache:
         """What is to be released now. Images in use are released by their last user."""
         unused = []
         while len(self._kept) > self._most:
-            _, oldest = self._kept.popitem(last=False)
+            oldest = self._kept.pop(self._first_to_go())
             oldest.dropped = True
             if not oldest.users:
                 unused.append(oldest)
         return unused
+
+    def _first_to_go(self) -> Key:
+        key, oldest = next(iter(self._kept.items()))
+        if not oldest.users and self._now_s() - oldest.used_s > _LEFT_S:
+            return key
+        counts = Counter(robot for robot, _ in self._kept)
+        most = max(counts.values())
+        return next(key for key in self._kept if counts[key[0]] == most)
 
     def _give_back(self, kept: _Kept) -> None:
         with self._lock:

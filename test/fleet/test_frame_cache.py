@@ -2,6 +2,7 @@
 """Images that a server keeps."""
 
 from contextlib import ExitStack
+from itertools import count
 
 from lisa_ros.fleet.frame_cache import FrameCache
 
@@ -37,3 +38,42 @@ def test_the_oldest_images_are_released_when_nobody_uses_them() -> None:
                 pass
         assert [one.released for one in made] == [0, 1, 0, 0] and len(cache) == 2
     assert [one.released for one in made] == [1, 1, 0, 0]
+
+
+def has(cache: FrameCache, robot: str, frame: int) -> bool:
+    with cache.use((robot, str(frame)), None) as found:
+        return found is not None
+
+
+def add(cache: FrameCache, robot: str, *frames: int) -> None:
+    for frame in frames:
+        with cache.use((robot, str(frame)), Encoded):
+            pass
+
+
+def test_a_robot_with_a_fast_camera_leaves_the_others_their_newest_images() -> None:
+    cache = FrameCache(4)
+    add(cache, "slow", 1, 2)
+    add(cache, "fast", *range(100))
+    add(cache, "late", 1)
+    add(cache, "fast", *range(100, 200))
+    assert [has(cache, "slow", frame) for frame in (1, 2)] == [False, True]
+    assert has(cache, "late", 1)
+    assert [has(cache, "fast", frame) for frame in (197, 198, 199)] == [False, True, True]
+    assert len(cache) == 4
+
+
+def test_with_more_robots_than_images_the_newest_are_kept() -> None:
+    cache = FrameCache(3)
+    for robot in "abcde":
+        add(cache, robot, 1)
+    assert [has(cache, robot, 1) for robot in "abcde"] == [False, False, True, True, True]
+
+
+def test_a_robot_that_left_does_not_keep_its_share() -> None:
+    clock = count(0, 100)
+    cache = FrameCache(4, lambda: float(next(clock)))
+    add(cache, "left", 1, 2)
+    add(cache, "stays", *range(20))
+    assert not has(cache, "left", 2)
+    assert all(has(cache, "stays", frame) for frame in range(16, 20))
