@@ -20,7 +20,7 @@ from lisa_ros.models.lisa.tokenizer import LisaTokenizer
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
 from lisa_ros.tabletop.questions.question import FollowUpMix
 from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED, RANDOMIZED_SHARD
-from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.views import SPLITS, ViewCache, render_views
 from lisa_ros.training.embedded.architecture import embedded_configuration, new_network
 from lisa_ros.training.embedded.codes import waves_from_fourier
 from lisa_ros.training.embedded.export import export_checkpoint, write_descriptions
@@ -97,7 +97,7 @@ class Pipeline:
         """Renders the views that are not there yet."""
         recipe, plain = self.recipe, (("train", self.recipe.train_views), ("validation", 256), ("test", 512))
         for split, count in plain:
-            avoid = UNSEEN_PAIRS if split == "train" else frozenset()
+            avoid = recipe.unseen_pairs if split == "train" else frozenset()
             render_views(SPLITS[split], count, cache=recipe.views / split, workers=recipe.workers, avoid=avoid)
         for source, count in ((FRAMED, recipe.randomized_views), *((one, WHOLE_VIEWS) for one in WHOLE)):
             render_views(
@@ -106,7 +106,7 @@ class Pipeline:
                 cache=recipe.views / source.name,
                 workers=recipe.workers,
                 shard_views=RANDOMIZED_SHARD,
-                avoid=UNSEEN_PAIRS,
+                avoid=recipe.unseen_pairs,
                 source=source,
             )
 
@@ -327,6 +327,7 @@ class Pipeline:
             name=name,
             seed=self.recipe.seed,
             code_weight=2.0,
+            all_combinations=self.recipe.all_combinations,
             **arguments,
         )
         if name == "other_object":
@@ -388,5 +389,6 @@ class Pipeline:
             "data seed": recipe.seed,
             "views": recipe.train_views,
             **({"randomized views": recipe.randomized_views} if randomized else {}),
+            **({"all combinations": True} if recipe.all_combinations else {}),
             **({"start": self._start} if randomized and self._start else {}),
         }

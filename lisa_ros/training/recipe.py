@@ -104,6 +104,7 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
         schedules=schedules,
         start=chosen.start,
         start_share=chosen.start_share,
+        all_combinations=chosen.all_combinations,
     )
 
 
@@ -152,6 +153,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=number(0, "a number from 0 to 1", most=1),
         default=defaults.start_share,
         help="share of the weights before the randomized stages in the exported ones, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all-combinations",
+        action="store_true",
+        help="also learn the combinations that are otherwise kept for the evaluation; needs views of its own (--views)",
     )
     parser.add_argument(
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lisa_ros.tabletop.views import DEFAULT_CACHE
+from lisa_ros.tabletop.views import DEFAULT_CACHE, UNSEEN_PAIRS
 from lisa_ros.training.loop.trainer import Schedule
 
 STAGES = (
@@ -51,6 +51,8 @@ class Recipe:
         workers: processes that render.
         schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.
         start: a checkpoint folder that the randomized stages start from; None: the mean of joint_a and joint_b.
+        all_combinations: whether views and questions also have the pairs of kind and colour, and of related kinds, that
+            are otherwise kept for the evaluation.
         start_share: how much of the weights before the randomized stages the exported ones keep, 0 to 1.
     """
 
@@ -64,6 +66,12 @@ class Recipe:
     schedules: tuple[tuple[str, Schedule], ...] = ()
     start: Path | None = None
     start_share: float = 0.0
+    all_combinations: bool = False
+
+    @property
+    def unseen_pairs(self) -> frozenset[tuple[str, str]]:
+        """(kind, colour) pairs that no view of the training shows."""
+        return frozenset() if self.all_combinations else UNSEEN_PAIRS
 
     def schedule(self, stage: str) -> Schedule:
         """How long and how fast a stage learns."""

@@ -46,9 +46,12 @@ def visible(view: View) -> VisibleObjects:
     return VisibleObjects(view, 10)
 
 
-def ask(view: View, family: str, count: int = 200, *, learning: bool = False) -> list[Question]:
+def ask(
+    view: View, family: str, count: int = 200, *, learning: bool = False, all_combinations: bool = False
+) -> list[Question]:
     rng = np.random.default_rng(3)
-    sets = (conversation(view, rng, 1, min_pixels=10, weights={family: 1.0}, learning=learning) for _ in range(count))
+    how = {"min_pixels": 10, "learning": learning, "all_combinations": all_combinations}
+    sets = (conversation(view, rng, 1, weights={family: 1.0}, **how) for _ in range(count))  # type: ignore[arg-type]
     return [question for one in sets for question in one]
 
 
@@ -113,6 +116,8 @@ def test_reserved_pairs_are_only_asked_in_evaluation() -> None:
     told = {q.instances for q in ask(view, "relation")}
     learned = {q.instances for q in ask(view, "relation", learning=True)}
     assert (1,) in told and (1,) not in learned
+    every = {q.instances for q in ask(view, "relation", learning=True, all_combinations=True)}
+    assert every == told
 
 
 def test_a_follow_up_leans_on_the_place_of_what_was_meant_before() -> None:

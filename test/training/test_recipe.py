@@ -26,6 +26,7 @@ from lisa_ros.training.pipeline import Pipeline
 from lisa_ros.training.recipe import main
 from lisa_ros.training.recipe_settings import SCHEDULES, STAGES, Recipe
 from lisa_ros.training.stages import hint_reading, object_patches
+from lisa_ros.training.stages.dialogues import DialogueStage
 from lisa_ros.training.stages.hints import hints
 
 BRIEF = Schedule(steps=1, learning_rate=1e-3, warmup=1, muon_rate=1e-2)
@@ -254,6 +255,24 @@ def test_an_export_keeps_a_share_of_the_start(recipe: Recipe, tmp_path: Path) ->
     for name in ("language.layers.0.mlp.up_proj.weight", "visual_model.image_encoder.blocks.0.mlp.lin1.weight"):
         mean = (before[0][name] + before[1][name]) / 2
         assert torch.allclose(kept[name], 0.25 * mean + 0.75 * after[name], atol=1e-3)
+
+
+def test_all_combinations_are_asked_about_and_are_another_training(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = Pipeline(replace(recipe, all_combinations=True))
+    assert recipe.unseen_pairs == UNSEEN_PAIRS and not every.recipe.unseen_pairs
+    with pytest.raises(StateError, match="all combinations was not set and is now"):
+        every.text_pretraining()
+    asked: list[bool] = []
+
+    def noted(name: str, stage: DialogueStage, *rest: object, **more: object) -> None:
+        asked.append(stage._all_combinations)
+
+    monkeypatch.setattr("lisa_ros.training.pipeline.train", noted)
+    for one in (every, Pipeline(recipe)):
+        one.text_pretraining()
+    assert asked == [True, False]
 
 
 def test_weights_between_two_networks() -> None:

@@ -95,6 +95,7 @@ def conversation(
     learning: bool = False,
     mix: FollowUpMix = PLAIN,
     varied: bool = False,
+    all_combinations: bool = False,
 ) -> list[Question]:
     """A dialogue about one view; a follow-up comes only right after the turn it depends on.
 
@@ -105,9 +106,10 @@ def conversation(
         held_out: speak only the phrasings kept for evaluation.
         min_pixels: objects with fewer pixels are neither asked for nor called absent; None: `MIN_SHARE` of the image.
         weights: share of each family of `FAMILIES`; families left out are not asked.
-        learning: keep to the pairs of kinds that training may relate to each other.
+        learning: as training asks, without the combinations that are reserved for evaluation.
         mix: how often follow-ups ask for what is not there.
         varied: ask in more ways, with politeness, typing errors and the like.
+        all_combinations: training, too, asks about the combinations that are reserved for evaluation.
 
     Returns:
         `turns` questions, or fewer where the view gives no occasion for the families asked for.
@@ -117,7 +119,8 @@ def conversation(
     """
     _check(turns, weights)
     least = round(MIN_SHARE * view.instances.size) if min_pixels is None else min_pixels
-    visible, operator = VisibleObjects(view, least), Operator(rng, held_out, learning, mix, varied)
+    visible = VisibleObjects(view, least)
+    operator = Operator(rng, held_out, learning, mix, varied, all_combinations)
     asked: list[Asked] = []
     while len(asked) < turns:
         said = [one.question.text for one in asked]

@@ -29,8 +29,8 @@ def follow(visible: VisibleObjects, operator: Operator, before: Topic | None) ->
     if before is None:
         return None
     links = [*_other_colours(visible, before), *_the_other(visible, before), *_same_colour(visible, before)]
-    links = [link for link in links if link.items or not (operator.learning and link.description.is_unseen)]
-    links += _neighbours(visible, before, operator.learning)
+    links = [link for link in links if link.items or not (operator.keeps_back and link.description.is_unseen)]
+    links += _neighbours(visible, before, operator.keeps_back)
     wants_absent = operator.chance(operator.mix.absent)
     options = [link for link in links if bool(link.items) != wants_absent]
     if not options:
@@ -96,7 +96,7 @@ def _the_other(visible: VisibleObjects, before: Topic) -> list[_Link]:
     return [_Link(say.THE_OTHER, Description(kind, colour), others, f"There is no other {kind} here.")]
 
 
-def _neighbours(visible: VisibleObjects, before: Topic, learning: bool) -> list[_Link]:
+def _neighbours(visible: VisibleObjects, before: Topic, keeps_back: bool) -> list[_Link]:
     """Such as "and the one next to it?" after a turn about one object."""
     if len(before.items) != 1:
         return []
@@ -106,7 +106,7 @@ def _neighbours(visible: VisibleObjects, before: Topic, learning: bool) -> list[
     return [
         _Link(say.NEIGHBOUR, Description(item.kind, item.colour), (item,), "", place, anchor.kind)
         for place, item in found
-        if item is not None and not (learning and is_reserved(item.kind, anchor.kind))
+        if item is not None and not (keeps_back and is_reserved(item.kind, anchor.kind))
     ]
 
 

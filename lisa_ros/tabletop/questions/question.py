@@ -95,17 +95,20 @@ class Operator:
         learning: bool = False,
         mix: FollowUpMix = PLAIN,
         varied: bool = False,
+        all_combinations: bool = False,
     ) -> None:
         """Speak with these random numbers, only held-out phrasings or only the others.
 
-        A learning operator never relates two kinds of object that are reserved for evaluation. A varied one types as
-        many people do, see variations.py.
+        A learning operator keeps the combinations back that are reserved for evaluation, unless it is given all: it
+        neither relates two such kinds nor calls an unseen pair of kind and colour absent. A varied one types as many
+        people do, see variations.py.
         """
         self.rng = rng
         self.varied = varied
         self.mix = mix
         self.held_out = held_out
         self.learning = learning
+        self.keeps_back = learning and not all_combinations
 
     def choose(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
         """One of the options, all alike or by weight."""

@@ -114,7 +114,7 @@ def _related(
         items = tuple(item for item in visible.clear(description) if item is not anchor)
         for words in say.PLACES if items else ():
             item = in_place(visible, words, items, anchor)
-            if item is not None and not (operator.learning and is_reserved(item.kind, anchor.kind)):
+            if item is not None and not (operator.keeps_back and is_reserved(item.kind, anchor.kind)):
                 found.append((description, words, item))
     return found
 

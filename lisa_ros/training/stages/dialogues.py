@@ -83,6 +83,7 @@ class DialogueStage(nn.Module):
         mix: FollowUpMix = PLAIN,
         other_objects: int = 0,
         varied: float = 0.0,
+        all_combinations: bool = False,
     ) -> None:
         """Trains all of `network` but SAM; without images, LLaMA and its heads alone.
 
@@ -105,6 +106,7 @@ class DialogueStage(nn.Module):
             other_objects: how many of a batch's dialogues are pairs of other_object.py.
             varied: share of dialogues with questions of all families, typed as many people do, also about small
                 objects; the others are as those of the stages before.
+            all_combinations: whether the combinations are asked about that are reserved for evaluation.
             crowding: steps after which one more object is shown that is not meant; None: all are shown always.
         """
         super().__init__()
@@ -119,7 +121,7 @@ class DialogueStage(nn.Module):
         self.name, self._seed, self._batch, self._turns = name, seed, batch, turns
         self._vision, self._code_weight = vision, code_weight
         self._families = {family: WEIGHTS[family] for family in families}
-        self._varied = varied
+        self._varied, self._all_combinations = varied, all_combinations
         self._crowding, self._kept, self._mix = crowding, kept, mix
         self._other_objects = other_objects
         self._seg = tokenizer.encode("[SEG]")[0]
@@ -176,10 +178,10 @@ class DialogueStage(nn.Module):
 
     def _ask(self, view: View, rng: Rng) -> list[Question]:
         turns = int(rng.integers(1, self._turns + 1))
-        more: dict[str, Any] = {"weights": self._families}
+        more: dict[str, Any] = {"weights": self._families, "all_combinations": self._all_combinations}
         if self._varied and rng.random() < self._varied:
             least = round(SMALLEST_ASKED * view.instances.size)
-            more = {"weights": LEARNED_WEIGHTS, "varied": True, "min_pixels": least}
+            more |= {"weights": LEARNED_WEIGHTS, "varied": True, "min_pixels": least}
         return conversation(view, rng, turns, learning=True, mix=self._mix, **more)
 
     def _codes(self, meanings: Sequence[Meaning]) -> torch.Tensor:
