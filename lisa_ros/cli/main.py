@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +61,8 @@ _SUBCOMMANDS = (
 )
 """Modules with `add(commands)`, which adds the subcommand's parser. None imports torch before its command runs."""
 
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 _BROKEN_PIPE = 141
 """Exit status that a shell reports for SIGPIPE."""
 
@@ -82,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.parser.check(options)  # some options depend on the model that the checkpoint holds
         ended = int(options.run(options))
         sys.stdout.flush()
-        return ended
     except BrokenPipeError:  # the program that reads the output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at its end
         return _BROKEN_PIPE
@@ -92,7 +95,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         again = "; the same command resumes" if getattr(options, "resumes", False) else ""
         print(f"lisa {options.command}: interrupted{again}", file=sys.stderr)
-        return 130
+        ended = _INTERRUPTED
+    if ended == _INTERRUPTED and arguments is None:  # the process ends now
+        _end_at_the_next_interrupt()
+    return ended
+
+
+def _end_at_the_next_interrupt() -> None:
+    """From now on, Ctrl-C ends the process at once.
+
+    torch's clean-up at the end of the process takes seconds, and a second Ctrl-C in it would print a traceback.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:

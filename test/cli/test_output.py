@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,18 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.errors import sentence_of
 
 IMAGE = ROOT / "examples" / "table.png"
+ENDING = """
+import atexit, signal, sys
+from lisa_ros.cli import main
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+main.find_folder = interrupted
+atexit.register(signal.raise_signal, signal.SIGINT)
+sys.argv = ["lisa", "check", "--checkpoint", "folder"]
+sys.exit(main.main())
+"""
 
 
 def lisa(*arguments: object, shell: str) -> subprocess.CompletedProcess[str]:
@@ -75,3 +88,10 @@ def test_the_systems_errors_are_sentences() -> None:
     assert sentence_of(OSError(28, "No space left on device")) == "No space left on device"
     assert sentence_of(OSError(30, "Read-only file system", "/map/x")) == "/map/x: Read-only file system"
     assert sentence_of(OSError("/map/x cannot be written")) == "/map/x cannot be written"
+
+
+def test_a_second_interrupt_while_the_process_ends_prints_nothing_more() -> None:
+    """torch's clean-up takes seconds on a busy machine; it ended with a traceback."""
+    ran = subprocess.run([sys.executable, "-c", ENDING], text=True, capture_output=True, check=False, timeout=60)
+    assert ran.stderr == "lisa check: interrupted\n"
+    assert ran.returncode == -signal.SIGINT, "a shell reports 130"
