@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
+from unittest.mock import MagicMock
 
 import camera_images
 import pytest
@@ -49,6 +50,7 @@ class Bench:
     """Commands with the scripted segmenter and one image, without the node around them."""
 
     def __init__(self, node: Any) -> None:
+        self.node = node
         parameters = LiveParameters(node, lambda: False)
         parameters.current = replace(parameters.current, max_image_age=0.0, same_frame_difference=0.0)
         self.dialogues = Dialogues()
@@ -160,9 +162,14 @@ def test_topics_that_cannot_be_published_after_the_answer_cost_nobody_the_answer
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A goal of the action would wait for it for ever."""
+    log = MagicMock()
+    monkeypatch.setattr(bench.node, "get_logger", lambda: log)
     monkeypatch.setattr(answers_module.PlannerTopics, "publish", raising(RuntimeError("it broke")))
     (answer,) = bench.ask("red")
     assert answer.status == Segmentation.OK
+    wait_until(lambda: log.error.called, "the error in the log")  # the topics come after the answer
+    (sentence,) = log.error.call_args.args
+    assert sentence.startswith("Topics of an answer could not be published:") and "it broke" in sentence
     bench.dialogues.reset("ann")
 
 
