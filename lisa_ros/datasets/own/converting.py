@@ -19,13 +19,15 @@ from lisa_ros.datasets.own.reading import format_of, read_as
 from lisa_ros.datasets.own.texts import Texts, texts_in, unused_texts
 from lisa_ros.datasets.samples import IGNORE, DataError, Round, Sample, check_size
 from lisa_ros.datasets.shapes import mask_entry
-from lisa_ros.segmentation.files.atomic_files import write_json
+from lisa_ros.segmentation.files.atomic_files import naming, write_json
 from lisa_ros.segmentation.files.image_files import read_image, write_image
-from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
+from lisa_ros.segmentation.files.output_folders import OutputError, whole_folder
 
 
 def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tuple[int, list[str]]:
     """Writes a data set as a folder of images with a JSON file each.
+
+    The folder gets its name when it is complete, see `whole_folder`.
 
     Args:
         source: LabelMe's files, COCO's instances, or masks as images; see own.reading.
@@ -46,15 +48,16 @@ def convert_data(source: Path, output: Path, texts: Texts | None = None) -> tupl
         raise DataError(f"{source} already has ReasonSeg's format; there is nothing to convert")
     texts = texts_in(source) if texts is None and source.is_dir() else texts or {}
     samples = read_as(found, source, texts)
-    make_output_folder(output)
     problems = [sample.problem for sample in samples if sample.problem] + unused_texts(samples, texts)
     written, names = 0, set[str]()
-    for sample in tqdm([one for one in samples if one.problem is None], desc="converting", unit="image", disable=None):
-        try:
-            _write(sample, output, names)
-            written += 1
-        except ValueError as error:
-            problems.append(str(error))
+    sound = [one for one in samples if one.problem is None]
+    with whole_folder(output) as folder:
+        for sample in tqdm(sound, desc="converting", unit="image", disable=None):
+            try:
+                _write(sample, folder, names)
+                written += 1
+            except ValueError as error:
+                problems.append(str(error))
     return written, problems
 
 
@@ -66,7 +69,8 @@ def _write(sample: Sample, output: Path, names: set[str]) -> None:
     name, suffix = _free_name(sample.image.stem, names), sample.image.suffix.lower()
     write_json(output / f"{name}.json", {"objects": objects})
     if suffix in IMAGE_SUFFIXES:
-        shutil.copyfile(sample.image, output / f"{name}{suffix}")
+        with naming(output / f"{name}{suffix}"):
+            shutil.copyfile(sample.image, output / f"{name}{suffix}")
     else:  # a kind of file that the written format does not have
         write_image(output / f"{name}.png", image)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from lisa_ros.segmentation.errors import LisaError
+
+_UNFINISHED = ".unfinished"
+"""File in a folder that `whole_folder` has not given its name yet."""
 
 
 class OutputError(LisaError):
@@ -56,6 +62,52 @@ def check_output_file(file: Path) -> None:
     if file.exists() and not file.is_file():
         raise OutputError(f"{file} is a device or a pipe; name a file for the output")
     check_output_folder(file.parent)
+
+
+@contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """The folder to write into, OUTPUT.part, which gets its name when the block has ended without an exception.
+
+    What a killed process left there is deleted. An empty output that cannot be replaced, because it is a mount point or
+    its parent cannot be written, is written into directly.
+
+    Args:
+        output: new, or empty.
+
+    Raises:
+        OutputError: nothing can be written there, another process writes it, or OUTPUT.part is something else.
+    """
+    check_output_folder(output)
+    output = output.resolve()
+    if output.is_dir() and (output.is_mount() or not os.access(output.parent, os.W_OK | os.X_OK)):
+        make_output_folder(output)
+        yield output
+        return
+    part = output.with_name(f"{output.name}.part")
+    mark = part / _UNFINISHED
+    if part.is_dir() and any(part.iterdir()) and not mark.is_file():
+        raise OutputError(f"{part}, which is needed for a moment, is not empty; name another folder for the output")
+    make_output_folder(part)
+    with mark.open("a") as stream:
+        lock(stream, output)
+        try:
+            _empty(part, mark)
+            yield part
+            mark.unlink()
+            if output.is_dir():
+                output.rmdir()  # empty; if no longer, this refuses
+            part.rename(output)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+def _empty(folder: Path, kept: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != kept:
+            path.unlink()
 
 
 def lock(stream: IO[Any], written: Path) -> None:
