@@ -14,11 +14,21 @@ import signal, sys
 {program}
 waits = (("Condition.wait", "wait", "run"), ("Stop.wait", "run", "main"), ("Stop.wait", "run_node", "main"))
 
-def signalled(frame, event, _):
+def begins(frame, event, _):
     if event == "call" and frame.f_back is not None and frame.f_back.f_back is not None:
         callers = frame.f_back.f_code.co_name, frame.f_back.f_back.f_code.co_name
-        if (frame.f_code.co_qualname, *callers) in waits:
-            signal.raise_signal(signal.SIGTERM)
+        return (frame.f_code.co_qualname, *callers) in waits
+
+def waits_on_a_lock(frame, event, called):
+    # In threading.Event or queue.Queue, whose lock is held then, or the C function that is used in their place.
+    if event == "c_call":
+        return frame.f_code.co_qualname == "Stop.wait" and called.__name__ == "get"
+    callers = [one.f_code.co_qualname for one in (frame.f_back, frame.f_back and frame.f_back.f_back) if one]
+    return event == "call" and frame.f_code.co_qualname == "Condition.wait" and "Stop.wait" in callers
+
+def signalled(*where):
+    if {moment}(*where):
+        signal.raise_signal(signal.SIGTERM)
 
 sys.setprofile(signalled)
 sys.exit(main())
@@ -77,9 +87,11 @@ def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("program", [CAMERA, "from lisa_ros.nodes.lisa.node import main"])
-def test_a_signal_in_the_wait_for_signals_ends_the_process(program: str) -> None:
+@pytest.mark.parametrize("moment", ["begins", "waits_on_a_lock"])
+def test_a_signal_in_the_wait_for_signals_ends_the_process(program: str, moment: str) -> None:
     """threading.Event.set waited for the lock of the wait that it interrupted, for ever."""
-    ended = run(IN_THE_WAIT.format(program=program), "-p", "dialogue_file:=''" if "lisa.node" in program else "seed:=1")
+    code = IN_THE_WAIT.format(program=program, moment=moment)
+    ended = run(code, "-p", "dialogue_file:=''" if "lisa.node" in program else "seed:=1")
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
 

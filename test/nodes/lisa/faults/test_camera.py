@@ -129,7 +129,14 @@ def test_a_thousand_images_a_second_and_then_none(robot: Robot) -> None:
         image.header.stamp = robot.stamp(robot.now_s + number / 1000)
         robot.probe.show(image)
     robot.now_s += 1.0
-    assert robot.answer_about(camera_images.message("rgb8"), OK).header.stamp.sec >= int(robot.now_s) - 1
+
+    def uses_the_newest() -> bool:
+        robot.set_clock(robot.now_s + 0.01)
+        image.header.stamp = robot.stamp()
+        robot.probe.show(image)
+        return any(robot.probe.ask("two").header.stamp == robot.stamp() for _ in range(10))
+
+    assert any(uses_the_newest() for _ in range(3)), "each is shown once, and one may be lost"
     robot.set_clock(robot.now_s + 10.0)  # 0.1 Hz: the newest image is ten seconds old
     wait_until(lambda: robot.probe.ask("two").status == NO_IMAGE, "a refusal")
 
