@@ -20,7 +20,7 @@ from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import ALL_WEIGHTS, WEIGHTS, Question, conversation, true_mask
 from lisa_ros.tabletop.questions.relations import is_reserved
 from lisa_ros.tabletop.view_sources import CALIBRATION, FAR_TABLE, OWN_TABLE, SECOND, ViewSource
-from lisa_ros.tabletop.views import DEFAULT_CACHE, SHARD_VIEWS, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.views import DEFAULT_CACHE, RESERVED_PAIRS, SHARD_VIEWS, SPLITS, ViewCache, render_views
 
 VIEWS = {"test": 512, "validation": 256, "train": 512}
 TURNS = 4
@@ -105,7 +105,7 @@ def _rendered(name: str, count: int, folder: Path, workers: int) -> ViewCache:
     home, shard_views = folder / name, SHARD_VIEWS
     if count < SHARD_VIEWS and not any(home.glob("shard_*.npz")):
         home, shard_views = folder / f"{name}_first_{count}", count
-    avoid = UNSEEN_PAIRS if name == "train" else frozenset()
+    avoid = RESERVED_PAIRS if name == "train" else frozenset()
     render_views(SPLITS[name], count, cache=home, workers=workers, shard_views=shard_views, avoid=avoid)
     return ViewCache(home, count)
 
@@ -168,8 +168,8 @@ def _tags(family: str, question: Question, items: Sequence[SceneObject], turn: i
     tags = []
     if family == "follow" and turn == TURNS:
         tags.append(f"follow at turn {TURNS}")
-    if len(items) == 1 and (items[0].kind, items[0].colour) in UNSEEN_PAIRS:
-        tags.append("kind and colour never seen together")
+    if len(items) == 1 and (items[0].kind, items[0].colour) in RESERVED_PAIRS:
+        tags.append("reserved pair of kind and colour")
     if len(items) == 1 and question.related_to and is_reserved(items[0].kind, question.related_to):
-        tags.append("kinds never related in training")
+        tags.append("reserved pair of related kinds")
     return tuple(tags)

@@ -42,7 +42,7 @@ SPLITS: dict[str, int] = {
 }
 """First seed of each split; shard i of a split has the seed that is i higher, so no split ever meets another."""
 
-UNSEEN_PAIRS: frozenset[tuple[str, str]] = frozenset(
+RESERVED_PAIRS: frozenset[tuple[str, str]] = frozenset(
     {
         ("mug", "purple"),
         ("duck", "white"),
@@ -60,7 +60,9 @@ UNSEEN_PAIRS: frozenset[tuple[str, str]] = frozenset(
         ("ring", "yellow"),
     }
 )
-"""(kind, colour) pairs that training views never show and test views do: one of each kind, none of it new by itself."""
+"""(kind, colour) pairs that test views show and training views do not: one of each kind, none of it new by itself.
+
+`lisa train --all-combinations` shows them, too, as in the last round of the embedded model."""
 
 SHARD_VIEWS = 64
 
@@ -96,7 +98,7 @@ def render_views(
         cache: the folder of this split; made if missing.
         workers: number of processes.
         shard_views: number of views in a shard; the views of a seed do not depend on it, where a shard ends does.
-        avoid: (kind, colour) pairs that no view shows, such as `UNSEEN_PAIRS` in training.
+        avoid: (kind, colour) pairs that no view shows, such as `RESERVED_PAIRS` in training.
         source: how the views are made; where it has sizes of its own, width and height are not used.
 
     Raises:

@@ -97,7 +97,7 @@ class Pipeline:
         """Renders the views that are not there yet."""
         recipe, plain = self.recipe, (("train", self.recipe.train_views), ("validation", 256), ("test", 512))
         for split, count in plain:
-            avoid = recipe.unseen_pairs if split == "train" else frozenset()
+            avoid = recipe.avoided_pairs if split == "train" else frozenset()
             render_views(SPLITS[split], count, cache=recipe.views / split, workers=recipe.workers, avoid=avoid)
         for source, count in ((FRAMED, recipe.randomized_views), *((one, WHOLE_VIEWS) for one in WHOLE)):
             render_views(
@@ -106,7 +106,7 @@ class Pipeline:
                 cache=recipe.views / source.name,
                 workers=recipe.workers,
                 shard_views=RANDOMIZED_SHARD,
-                avoid=recipe.unseen_pairs,
+                avoid=recipe.avoided_pairs,
                 source=source,
             )
 

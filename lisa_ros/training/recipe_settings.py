@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lisa_ros.tabletop.views import DEFAULT_CACHE, UNSEEN_PAIRS
+from lisa_ros.tabletop.views import DEFAULT_CACHE, RESERVED_PAIRS
 from lisa_ros.training.loop.trainer import Schedule
 
 STAGES = (
@@ -69,9 +69,9 @@ class Recipe:
     all_combinations: bool = False
 
     @property
-    def unseen_pairs(self) -> frozenset[tuple[str, str]]:
+    def avoided_pairs(self) -> frozenset[tuple[str, str]]:
         """(kind, colour) pairs that no view of the training shows."""
-        return frozenset() if self.all_combinations else UNSEEN_PAIRS
+        return frozenset() if self.all_combinations else RESERVED_PAIRS
 
     def schedule(self, stage: str) -> Schedule:
         """How long and how fast a stage learns."""

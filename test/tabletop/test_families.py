@@ -12,7 +12,7 @@ from hand_made_views import CROWDED, SPARSE, VIEWS, ask, described, hand_made_vi
 from lisa_ros.simulation.scene import COLOURS, KINDS, View
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions.conversation import conversation
-from lisa_ros.tabletop.views import UNSEEN_PAIRS
+from lisa_ros.tabletop.views import RESERVED_PAIRS
 
 
 def test_a_direct_question_means_the_only_object_that_its_words_fit() -> None:
@@ -35,13 +35,13 @@ def test_several_means_all_of_them_and_counts_right() -> None:
         assert "both" not in question.text or len(question.instances) == 2
 
 
-def test_training_calls_an_unseen_pair_absent_only_if_it_learns_all_combinations() -> None:
-    unseen = {f"{colour} {kind}" for kind, colour in UNSEEN_PAIRS}
+def test_training_calls_a_reserved_pair_absent_only_if_it_learns_all_combinations() -> None:
+    reserved = {f"{colour} {kind}" for kind, colour in RESERVED_PAIRS}
 
     def called(**how: bool) -> set[str]:
         rng = np.random.default_rng(0)
         asked = [conversation(SPARSE, rng, 1, weights={"absent": 1.0}, learning=True, **how) for _ in range(300)]
-        return {noun for (question,) in asked for noun in unseen if noun in question.text.lower()}
+        return {noun for (question,) in asked for noun in reserved if noun in question.text.lower()}
 
     assert not called()
     assert called(all_combinations=True)

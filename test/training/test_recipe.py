@@ -17,7 +17,7 @@ from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
 from lisa_ros.tabletop.view_sources import DISTANT, FRAMED, RANDOMIZED
-from lisa_ros.tabletop.views import SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.views import RESERVED_PAIRS, SPLITS, ViewCache, render_views
 from lisa_ros.training.embedded.codes import waves
 from lisa_ros.training.learned_weights import between, learned_weights, mean_weights
 from lisa_ros.training.loop.states import StateError
@@ -44,10 +44,10 @@ def few_patches() -> Iterator[None]:
 def recipe(few_patches: None, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Every stage but the rendering, which makes more views than a test needs."""
     folder = tmp_path_factory.mktemp("recipe")
-    render_views(SPLITS["train"], 16, cache=folder / "views/train", shard_views=16, avoid=UNSEEN_PAIRS)
+    render_views(SPLITS["train"], 16, cache=folder / "views/train", shard_views=16, avoid=RESERVED_PAIRS)
     for source in (FRAMED, RANDOMIZED, DISTANT):
         cache = folder / "views" / source.name
-        render_views(SPLITS[source.name], 8, cache=cache, shard_views=8, avoid=UNSEEN_PAIRS, source=source)
+        render_views(SPLITS[source.name], 8, cache=cache, shard_views=8, avoid=RESERVED_PAIRS, source=source)
     brief = Recipe(
         views=folder / "views",
         work=folder / "work",
@@ -261,7 +261,7 @@ def test_all_combinations_are_asked_about_and_are_another_training(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = Pipeline(replace(recipe, all_combinations=True))
-    assert recipe.unseen_pairs == UNSEEN_PAIRS and not every.recipe.unseen_pairs
+    assert recipe.avoided_pairs == RESERVED_PAIRS and not every.recipe.avoided_pairs
     with pytest.raises(StateError, match="all combinations was not set and is now"):
         every.text_pretraining()
     asked: list[bool] = []

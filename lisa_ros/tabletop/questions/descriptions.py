@@ -12,7 +12,7 @@ import numpy as np
 from lisa_ros.simulation.scene import COLOURS, KINDS, SceneObject, View
 from lisa_ros.tabletop.questions.phrasings import COLOUR_NOUNS, Use
 from lisa_ros.tabletop.questions.synonyms import plural_of
-from lisa_ros.tabletop.views import UNSEEN_PAIRS
+from lisa_ros.tabletop.views import RESERVED_PAIRS
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Description:
         return self.kind in (None, item.kind) and self.colour in (None, item.colour)
 
     @property
-    def is_unseen(self) -> bool:
-        """Whether training never shows such an object; training must not call it absent either."""
-        return (self.kind, self.colour) in UNSEEN_PAIRS
+    def is_reserved(self) -> bool:
+        """Whether it is kept from training, which must then not call it absent either."""
+        return (self.kind, self.colour) in RESERVED_PAIRS
 
     def noun(self, without_kind: str = COLOUR_NOUNS[0], called: str | None = None) -> str:
         """Such as "red mug"; `without_kind` stands in where the kind is open, and `called` is another word for it."""

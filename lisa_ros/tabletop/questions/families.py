@@ -92,7 +92,7 @@ def _group(description: Description, visible: VisibleObjects, operator: Operator
 
 def _missing(visible: VisibleObjects, operator: Operator) -> Description:
     """Something that is not there; most often a near miss: the right kind in another colour, or the other way round."""
-    missing = [d for d in every_description() if not visible.fitting(d) and not (operator.keeps_back and d.is_unseen)]
+    missing = [d for d in every_description() if not visible.fitting(d) and not (operator.keeps_back and d.is_reserved)]
     kinds = {item.kind for item in visible.items}
     colours = {item.colour for item in visible.items}
     groups = [

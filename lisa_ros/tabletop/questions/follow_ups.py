@@ -29,7 +29,7 @@ def follow(visible: VisibleObjects, operator: Operator, before: Topic | None) ->
     if before is None:
         return None
     links = [*_other_colours(visible, before), *_the_other(visible, before), *_same_colour(visible, before)]
-    links = [link for link in links if link.items or not (operator.keeps_back and link.description.is_unseen)]
+    links = [link for link in links if link.items or not (operator.keeps_back and link.description.is_reserved)]
     links += _neighbours(visible, before, operator.keeps_back)
     wants_absent = operator.chance(operator.mix.absent)
     options = [link for link in links if bool(link.items) != wants_absent]

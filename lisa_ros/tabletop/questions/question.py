@@ -100,7 +100,7 @@ class Operator:
         """Speak with these random numbers, only held-out phrasings or only the others.
 
         A learning operator keeps the combinations back that are reserved for evaluation, unless it is given all: it
-        neither relates two such kinds nor calls an unseen pair of kind and colour absent. A varied one types as many
+        neither relates two such kinds nor calls a reserved pair of kind and colour absent. A varied one types as many
         people do, see variations.py.
         """
         self.rng = rng

@@ -28,7 +28,7 @@ from lisa_ros.simulation.scene import SceneObject, View
 from lisa_ros.tabletop.questions.conversation import MIN_SHARE, conversation, true_mask
 from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
 from lisa_ros.tabletop.view_sources import VIEWS_PER_ARRANGEMENT
-from lisa_ros.tabletop.views import DEFAULT_CACHE, SPLITS, UNSEEN_PAIRS, ViewCache, render_views
+from lisa_ros.tabletop.views import DEFAULT_CACHE, RESERVED_PAIRS, SPLITS, ViewCache, render_views
 
 DEFINITE = {"m": "der", "f": "die", "n": "das"}
 INDEFINITE = {"m": "ein", "f": "eine", "n": "ein"}
@@ -146,7 +146,7 @@ def _write(stem: Path, view: View, annotation: Annotation) -> None:
 def _views(cache: Path, split: str, arrangements: int) -> list[View]:
     """One view of each arrangement of a split, rendered where missing."""
     count = arrangements * VIEWS_PER_ARRANGEMENT
-    avoid = UNSEEN_PAIRS if split == "train" else frozenset[tuple[str, str]]()
+    avoid = RESERVED_PAIRS if split == "train" else frozenset[tuple[str, str]]()
     render_views(SPLITS[split], count, cache=cache / split, avoid=avoid)
     views = ViewCache(cache / split, count)
     return [views[i] for i in range(0, len(views), VIEWS_PER_ARRANGEMENT)]

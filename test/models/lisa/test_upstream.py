@@ -21,7 +21,7 @@ from lisa_ros.models.loading import embedded_checkpoint
 from lisa_ros.segmentation.files.image_files import read_image
 
 ANSWERS = DATA / "upstream_lisa"
-WEIGHTS_SHA256 = "40aff598f0618bc530145aec6ff2decf033ef68121bb30b68aa40f9a40bc4cec"
+WEIGHTS_SHA256 = "74c8e042a9f302241b7571533704dc610f7fb419435ad7e8e92de7fff8b491ed"
 """Of the embedded model.safetensors that the answers belong to."""
 
 
