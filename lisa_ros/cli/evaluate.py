@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
     add_fusion_scales(parser)
     add_max_new_tokens(parser, (_GENERATED, with_value("answer", "full")))
     parser.restrict(without("compare"), unless=("--compare", "--output", "--report-images"))
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(options: argparse.Namespace) -> int:

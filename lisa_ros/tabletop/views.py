@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,10 +124,20 @@ def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shap
         return
     # spawn: a forked child would share the simulator's and torch's threads. Ctrl-C is for the parent alone, which
     # ends the pool when it leaves the with block; a shard in the making is then lost, never half written.
-    pool = multiprocessing.get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = multiprocessing.get_context("spawn").Pool(workers, _prepare_process)
     with progress, pool:
         for _ in pool.imap_unordered(partial(_render_shard, cache=cache, shape=shape), missing):
             progress.update(shape.views)
+
+
+def _prepare_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the process as an exception does, so that the file in the making is deleted."""
+    raise SystemExit(128 + number)
 
 
 def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
