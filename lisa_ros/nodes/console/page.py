@@ -52,7 +52,7 @@ class Page:
         self._conversation: Conversation | None = None
         self._viewing = False
         self._microphone = PageMicrophone()
-        self._received: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_RECEIVED)
+        self._received: asyncio.Queue[dict[str, Any] | bytes] = asyncio.Queue(_MOST_RECEIVED)
         self._unsent: OrderedDict[object, str | bytes] = OrderedDict()
         self._dialogues = 0
         self._frame_wanted = asyncio.Event()
@@ -82,32 +82,34 @@ class Page:
     async def _receive(self) -> None:
         """Puts the page's messages in order, except that nothing delays a cancel: the node may not answer a reset."""
         while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
                 await self._received.join()
                 return
-            text = message.get("text")
-            if text is not None and self._conversation is not None and _is_cancel(text):
-                await self._handle_safely(text)
-            else:
-                await self._received.put(message["bytes"] if text is None else text)
+            text = received.get("text")
+            try:
+                message = received["bytes"] if text is None else parsed(text)
+                if isinstance(message, dict) and message.get("type") == "cancel" and self._conversation is not None:
+                    await self._cancel(message)
+                else:
+                    await self._received.put(message)
+            except PageError as error:
+                self._queue({"type": "bad_message", "detail": str(error)})
 
     async def _handle_received(self) -> None:
         while True:
-            await self._handle_safely(await self._received.get())
-            self._received.task_done()
+            message = await self._received.get()
+            try:
+                if isinstance(message, dict):
+                    await self._handle(message)
+                else:
+                    self._microphone.add(message)
+            except (PageError, SoundError) as error:
+                self._queue({"type": "bad_message", "detail": str(error)})
+            finally:
+                self._received.task_done()
 
-    async def _handle_safely(self, message: str | bytes) -> None:
-        try:
-            if isinstance(message, str):
-                await self._handle(message)
-            else:
-                self._microphone.add(message)
-        except (PageError, SoundError) as error:
-            self._queue({"type": "bad_message", "detail": str(error)})
-
-    async def _handle(self, text: str) -> None:
-        message = _parsed(text)
+    async def _handle(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
         handler = {
             "hello": self._hello,
@@ -299,7 +301,8 @@ class Page:
             await self._socket.send_bytes(mark + data[start : start + _PART])
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def parsed(text: str) -> dict[str, Any]:
+    """A message of a page. Raises a PageError where it is no JSON object."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -307,14 +310,6 @@ def _parsed(text: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise PageError("The message is no JSON object.")
     return message
-
-
-def _is_cancel(text: str) -> bool:
-    """Whether a message is a cancel. Most are not parsed for this: while they wait, a text is smaller."""
-    try:
-        return '"cancel"' in text and _parsed(text).get("type") == "cancel"
-    except PageError:
-        return False
 
 
 def _compact(message: dict[str, Any]) -> str | bytes:
