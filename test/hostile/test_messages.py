@@ -23,7 +23,7 @@ from lisa_ros.spatial.camera import COEFFICIENTS, CameraModel
 
 pytest.importorskip("starlette", reason="the extra `console` is not installed")
 
-from lisa_ros.nodes.console.page import Page, PageError, parsed
+from lisa_ros.nodes.console.page import Page, PageError
 from lisa_ros.nodes.console.web.access import COOKIE, AccessCheck
 
 pytestmark = pytest.mark.unit
@@ -206,6 +206,6 @@ def test_a_message_of_a_page_of_any_content(message: str) -> None:
     page = Page(MagicMock(), {"": camera})
     page._camera, page._conversation = camera, MagicMock()
     try:
-        asyncio.run(page._handle(parsed(message)))
+        asyncio.run(page._handle(message))
     except PageError:
         assert not camera.send.called

@@ -29,8 +29,6 @@ _MOST_UNSENT = 2000
 _MOST_UNSENT_BYTES = 2**24
 """Maximum number of unsent messages of a page, and of their bytes. Beyond it the page is closed; it connects again by
 itself."""
-_MOST_RECEIVED = 32
-"""Messages of a page that wait until the one before is handled. More are read once there is room."""
 _WIDTHS = (160, 3840)
 _PART = 2**14
 LAST, MORE = b"\0", b"\1"
@@ -52,7 +50,6 @@ class Page:
         self._conversation: Conversation | None = None
         self._viewing = False
         self._microphone = PageMicrophone()
-        self._received: asyncio.Queue[dict[str, Any] | bytes] = asyncio.Queue(_MOST_RECEIVED)
         self._unsent: OrderedDict[object, str | bytes] = OrderedDict()
         self._dialogues = 0
         self._frame_wanted = asyncio.Event()
@@ -66,8 +63,7 @@ class Page:
 
     async def serve(self) -> None:
         """Runs until the page is closed."""
-        reading, writing = (self._receive(), self._handle_received()), (self._send(), self._send_state())
-        works = (*reading, *writing, self._choose_frames(), self._too_slow.wait())
+        works = (self._receive(), self._send(), self._send_state(), self._choose_frames(), self._too_slow.wait())
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -80,36 +76,25 @@ class Page:
             self._leave_camera()
 
     async def _receive(self) -> None:
-        """Puts the page's messages in order, except that nothing delays a cancel: the node may not answer a reset."""
         while True:
-            received = await self._socket.receive()
-            if received["type"] == "websocket.disconnect":
-                await self._received.join()
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
                 return
-            text = received.get("text")
             try:
-                message = received["bytes"] if text is None else parsed(text)
-                if isinstance(message, dict) and message.get("type") == "cancel" and self._conversation is not None:
-                    await self._cancel(message)
+                if message.get("text") is not None:
+                    await self._handle(message["text"])
                 else:
-                    await self._received.put(message)
-            except PageError as error:
-                self._queue({"type": "bad_message", "detail": str(error)})
-
-    async def _handle_received(self) -> None:
-        while True:
-            message = await self._received.get()
-            try:
-                if isinstance(message, dict):
-                    await self._handle(message)
-                else:
-                    self._microphone.add(message)
+                    self._microphone.add(message["bytes"])
             except (PageError, SoundError) as error:
                 self._queue({"type": "bad_message", "detail": str(error)})
-            finally:
-                self._received.task_done()
 
-    async def _handle(self, message: dict[str, Any]) -> None:
+    async def _handle(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PageError("The message is no JSON.") from error
+        if not isinstance(message, dict):
+            raise PageError("The message is no JSON object.")
         kind = message.get("type")
         handler = {
             "hello": self._hello,
@@ -299,17 +284,6 @@ class Page:
         for start in range(0, len(data), _PART):
             mark = MORE if start + _PART < len(data) else LAST
             await self._socket.send_bytes(mark + data[start : start + _PART])
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """A message of a page. Raises a PageError where it is no JSON object."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PageError("The message is no JSON.") from error
-    if not isinstance(message, dict):
-        raise PageError("The message is no JSON object.")
-    return message
 
 
 def _compact(message: dict[str, Any]) -> str | bytes:

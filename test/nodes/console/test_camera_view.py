@@ -71,8 +71,8 @@ def test_a_command_that_a_page_sends_again_goes_to_the_node_once(node: Any) -> N
     view.conversation("ann").reset()
 
     async def again(tag: str) -> str:
-        await page._handle({"type": "hello", "operator": "ann"})
-        await page._handle({"type": "command", "text": "the mug", "tag": tag})
+        await page._handle('{"type": "hello", "operator": "ann"}')
+        await page._handle(json.dumps({"type": "command", "text": "the mug", "tag": tag}))
         return str(next(reversed(page._unsent.values())))
 
     assert json.loads(asyncio.run(again("a"))) == {"type": "already_sent", "tag": "a"}
