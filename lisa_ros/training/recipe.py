@@ -157,7 +157,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--all-combinations",
         action="store_true",
-        help="also learn the combinations that are otherwise kept for the evaluation; needs views of its own (--views)",
+        help="also learn the combinations that are otherwise reserved for evaluation; needs views of its own (--views)",
     )
     parser.add_argument(
         "--steps", nargs="+", type=_steps, metavar="STAGE=N", help="steps of some stages, instead of the recipe's"

@@ -52,7 +52,7 @@ class Recipe:
         schedules: steps to replace or shorten stages with, by stage; the others are those of SCHEDULES.
         start: a checkpoint folder that the randomized stages start from; None: the mean of joint_a and joint_b.
         all_combinations: whether views and questions also have the pairs of kind and colour, and of related kinds, that
-            are otherwise kept for the evaluation.
+            are otherwise reserved for evaluation.
         start_share: how much of the weights before the randomized stages the exported ones keep, 0 to 1.
     """
 

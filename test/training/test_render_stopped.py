@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lisa train --stages render` that is told to end: no trace of it but whole shards, and the same command goes on."""
+"""`lisa train --stages render` that gets SIGTERM: no trace of it but whole shards, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def render(views: Path, work: Path) -> list[str]:
-    few = ["--train-views", "100000", "--views", str(views), "--work", str(work)]
-    return [sys.executable, "-m", "lisa_ros.cli.main", "train", "--stages", "render", *few]
+    options = ["--train-views", "100000", "--views", str(views), "--work", str(work)]
+    return [sys.executable, "-m", "lisa_ros.cli.main", "train", "--stages", "render", *options]
 
 
 def test_sigterm_ends_its_processes_and_says_that_the_same_command_resumes(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
-from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects, every_description
-from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for, marking
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
+from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, absent_descriptions, asked_for, marking
 
 
 def _pick(options: Sequence[Description], operator: Operator) -> Description:
@@ -92,7 +92,7 @@ def _group(description: Description, visible: VisibleObjects, operator: Operator
 
 def _missing(visible: VisibleObjects, operator: Operator) -> Description:
     """Something that is not there; most often a near miss: the right kind in another colour, or the other way round."""
-    missing = [d for d in every_description() if not visible.fitting(d) and not (operator.keeps_back and d.is_reserved)]
+    missing = absent_descriptions(visible, operator)
     kinds = {item.kind for item in visible.items}
     colours = {item.colour for item in visible.items}
     groups = [

@@ -12,7 +12,7 @@ import numpy as np
 from lisa_ros.simulation.scene import SceneObject
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions import synonyms
-from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects
+from lisa_ros.tabletop.questions.descriptions import Description, VisibleObjects, every_description
 from lisa_ros.tabletop.questions.variations import MORE_REQUESTS, MORE_SHARE, as_typed
 
 T = TypeVar("T")
@@ -181,6 +181,12 @@ class Operator:
 
 Family = Callable[[VisibleObjects, Operator, Topic | None], Asked | None]
 """Asks one question about what can be seen, after the turn before; None where there is no occasion for it."""
+
+
+def absent_descriptions(visible: VisibleObjects, operator: Operator) -> list[Description]:
+    """What is certainly not there, as far as this operator may call it absent."""
+    absent = (description for description in every_description() if not visible.fitting(description))
+    return [description for description in absent if not (operator.keeps_back and description.is_reserved)]
 
 
 def asked_for(family: str, text: str, answer: str, items: Sequence[SceneObject]) -> Question:

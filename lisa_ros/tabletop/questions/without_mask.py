@@ -7,8 +7,8 @@ from itertools import product
 
 from lisa_ros.tabletop.questions import phrasings as say
 from lisa_ros.tabletop.questions import unknown_language as unknown
-from lisa_ros.tabletop.questions.descriptions import VisibleObjects, every_description
-from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, asked_for
+from lisa_ros.tabletop.questions.descriptions import VisibleObjects
+from lisa_ros.tabletop.questions.question import Asked, Operator, Topic, absent_descriptions, asked_for
 
 NOT_UNDERSTOOD = "I do not understand that."
 
@@ -34,7 +34,7 @@ WHETHER = {
 def count(visible: VisibleObjects, operator: Operator, before: Topic | None) -> Asked | None:
     """The number of objects of a kind or colour; the answer says it in text."""
     options = [d for d in visible.descriptions() if visible.clear(d)]
-    absent = [d for d in every_description() if not visible.fitting(d) and not (operator.keeps_back and d.is_reserved)]
+    absent = absent_descriptions(visible, operator)
     description = operator.choose(absent if not options or operator.chance(0.2) else options)
     number = len(visible.fitting(description))
     if number > max(say.NUMBERS):
@@ -55,7 +55,7 @@ def whether(visible: VisibleObjects, operator: Operator, before: Topic | None) -
     """Whether there is such an object; the answer is yes or no, with the object's name."""
     there = operator.chance(0.5)
     present = [d for d in visible.descriptions() if visible.clear(d)]
-    absent = [d for d in every_description() if not visible.fitting(d) and not (operator.keeps_back and d.is_reserved)]
+    absent = absent_descriptions(visible, operator)
     options = present if there else absent
     if not options:
         return None
