@@ -12,18 +12,19 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lisa_ros.segmentation.errors import LisaError
+from lisa_ros.segmentation.files.stop_signals import STOPPING, cleaning_up_after_sigterm, leave_once, signals_waiting
 from lisa_ros.simulation.scene import Camera, SceneObject, View
 from lisa_ros.tabletop.view_sources import OWN_TABLE, ViewSource
 
@@ -104,6 +105,7 @@ def render_views(
 
     Raises:
         ValueError: for a count, shard or number of workers below 1, or when the folder has shards of another size.
+        SystemExit: after SIGTERM, with 143. No process is left, nor a shard or another file in the making.
     """
     if min(count, workers, shard_views) < 1:
         raise LisaError(f"Views, workers and shard must be 1 or more, not {count}, {workers} and {shard_views}.")
@@ -113,7 +115,8 @@ def render_views(
     for path in filter(Path.exists, paths.values()):
         _check_shape(path, shape)
     missing = [seed for seed, path in paths.items() if not path.exists()]
-    _render_shards(missing, len(paths), cache, shape, workers)
+    with cleaning_up_after_sigterm("rendering stopped; the same command resumes"):
+        _render_shards(missing, len(paths), cache, shape, workers)
 
 
 def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shape, workers: int) -> None:
@@ -124,20 +127,18 @@ def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shap
         return
     # spawn: a forked child would share the simulator's and torch's threads. Ctrl-C is for the parent alone, which
     # ends the pool when it leaves the with block; a shard in the making is then lost, never half written.
-    pool = multiprocessing.get_context("spawn").Pool(workers, _prepare_process)
-    with progress, pool:
+    with progress, ExitStack() as stack:
+        with signals_waiting():  # also in the new processes, which else print a traceback while they start
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers, _prepare_process))
         for _ in pool.imap_unordered(partial(_render_shard, cache=cache, shape=shape), missing):
             progress.update(shape.views)
 
 
 def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-
-
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    """Ends the process as an exception does, so that the file in the making is deleted."""
-    raise SystemExit(128 + number)
+    # As an exception, so that the files in the making are deleted; once, since the parent's SIGTERM may follow another.
+    signal.signal(signal.SIGTERM, leave_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:

@@ -28,7 +28,6 @@ from lisa_ros.training.embedded.resizing import resized_weights
 from lisa_ros.training.language.vocabulary import added_tokens, train_tokenizer
 from lisa_ros.training.learned_weights import between, learned_weights, mean_weights
 from lisa_ros.training.loop.states import StateError
-from lisa_ros.training.loop.stopping import cleaning_up_after_sigterm
 from lisa_ros.training.loop.trainer import train
 from lisa_ros.training.recipe_settings import Recipe
 from lisa_ros.training.scenes.batches import Views
@@ -96,10 +95,6 @@ class Pipeline:
 
     def render(self) -> None:
         """Renders the views that are not there yet."""
-        with cleaning_up_after_sigterm("rendering stopped; the same command resumes"):
-            self._render()
-
-    def _render(self) -> None:
         recipe, plain = self.recipe, (("train", self.recipe.train_views), ("validation", 256), ("test", 512))
         for split, count in plain:
             avoid = recipe.avoided_pairs if split == "train" else frozenset()

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -60,25 +57,3 @@ class StopRequest:
         if self._noted == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
-
-
-@contextmanager
-def cleaning_up_after_sigterm(sentence: str) -> Iterator[None]:
-    """Within this context SIGTERM raises SystemExit with 143, so that processes and files in the making are cleaned up.
-
-    The sentence is printed then. Nothing changes in another thread, or where the signal is handled or ignored already.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        print(f"\n{sentence}", file=sys.stderr)
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
