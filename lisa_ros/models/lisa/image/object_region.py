@@ -22,6 +22,9 @@ from lisa_ros.segmentation.region import Region, box_around, region_around
 LIKELY, CERTAIN = 0.35, 0.75
 """Patches with an object at the first probability belong to the region, if a neighbour does or they reach the second
 one (hysteresis: Canny, A Computational Approach to Edge Detection, 1986, section VIII)."""
+POSSIBLE = 0.2
+"""Where no patch of a whole image is certain, the likeliest one counts if it has at least this probability. Small or
+dark objects give no more, and in a whole image they are too small for the answer."""
 MARGIN = 0.1
 """Around the objects, as a share of the longer side of their box."""
 LOOKS = 2
@@ -57,8 +60,8 @@ class RegionFinder:
         """
         height, width = image.shape[:2]
         whole = region = Region(0, 0, height, width)
-        for _ in range(LOOKS):
-            box = self._box(np.ascontiguousarray(region.of(image)))
+        for least in (POSSIBLE, *(CERTAIN,) * (LOOKS - 1)):
+            box = self._box(np.ascontiguousarray(region.of(image)), least)
             if box is None:
                 break
             top, left, bottom, right = box
@@ -68,11 +71,11 @@ class RegionFinder:
                 break
         return whole if region.area >= WHOLE * whole.area else region
 
-    def _box(self, image: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
-        """Top, left, bottom and right of all objects, pixels; None where no patch shows one."""
+    def _box(self, image: NDArray[np.uint8], least: float) -> tuple[float, float, float, float] | None:
+        """Top, left, bottom and right of all objects, pixels; None where no patch shows one; `least` of object_box."""
         with torch.inference_mode():
             probabilities = self.classifier.probabilities(self.features(self.clip(averaged(image)))[0])
-        box = object_box(probabilities)
+        box = object_box(probabilities, least)
         if box is None:
             return None
         rows, columns = (side / len(probabilities) for side in image.shape[:2])
@@ -89,18 +92,20 @@ def averaged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def object_box(probabilities: NDArray[np.float32]) -> tuple[float, float, float, float] | None:
+def object_box(probabilities: NDArray[np.float32], least: float = CERTAIN) -> tuple[float, float, float, float] | None:
     """Top, left, bottom and right of the objects, in patches; the outermost patches count as far as they are covered.
 
     Args:
         probabilities: (grid, grid), of each patch that it shows an object.
+        least: probability of the likeliest patch, at least, for there to be an object.
     """
-    count, groups = cv2.connectedComponents((probabilities > LIKELY).astype(np.uint8), connectivity=8)
-    shown = np.isin(groups, [group for group in range(1, count) if probabilities[groups == group].max() > CERTAIN])
+    certain = min(CERTAIN, max(least, float(probabilities.max())))
+    count, groups = cv2.connectedComponents((probabilities >= min(LIKELY, certain)).astype(np.uint8), connectivity=8)
+    shown = np.isin(groups, [group for group in range(1, count) if probabilities[groups == group].max() >= certain])
     box = box_around(shown)
     if box is None:
         return None
-    cover = np.where(shown, probabilities, 0.0)
+    cover = np.where(shown, probabilities * (CERTAIN / certain), 0.0)  # a box of one patch is not empty
     rows, columns = cover.max(axis=1), cover.max(axis=0)
     top, left, bottom, right = (int(side) for side in box)
     return (

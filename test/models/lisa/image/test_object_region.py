@@ -109,6 +109,27 @@ def test_likely_patches_count_beside_a_certain_one() -> None:
     assert object_box(grid) == (15, 15, 16, 16)
 
 
+def test_the_likeliest_patch_counts_where_none_is_certain() -> None:
+    grid = np.full((GRID, GRID), 0.01, np.float32)
+    grid[5, 6], grid[9, 9] = 0.3, 0.25
+    assert object_box(grid, 0.2) == pytest.approx((5.25, 6.25, 5.75, 6.75)), "the likeliest alone, as if just certain"
+    grid[5, 7] = 0.5
+    assert object_box(grid, 0.2) == pytest.approx((5.25, 7.25, 5.75, 7.75)), "those below LIKELY do not count beside it"
+    assert object_box(grid) is None and object_box(grid, 0.6) is None
+    grid[12, 12] = 0.9
+    assert object_box(grid, 0.2) == pytest.approx((12.1, 12.1, 12.9, 12.9)), "one is certain"
+
+
+def test_an_uncertain_object_is_in_the_region() -> None:
+    """It is half bright, and less so in the second look, which changes nothing."""
+    image = np.full((480, 640, 3), 90, np.uint8)
+    image[210:240, 320:360] = 118
+    region = finder()(image)
+    assert region.area < 0.2 * 480 * 640
+    assert np.count_nonzero(region.of(image) == 118) == 30 * 40 * 3
+    assert finder()(np.full((480, 640, 3), 90, np.uint8)) == Region(0, 0, 480, 640), "nothing is likely"
+
+
 @pytest.fixture(scope="module")
 def lisa() -> Lisa:
     return load_lisa(embedded_checkpoint(), CPU)
