@@ -18,7 +18,7 @@ from lisa_ros.bags.reading import Bag, Stored, open_bag
 from lisa_ros.bags.report import Report
 from lisa_ros.bags.types import deserialize
 from lisa_ros.bags.video import Video
-from lisa_ros.bags.writing import OutputBag, Storage
+from lisa_ros.bags.writing import OutputBag, Storage, check_part
 from lisa_ros.images.decoding import rgb_from
 from lisa_ros.segmentation.errors import ImageError, LisaError
 from lisa_ros.segmentation.files.output_folders import make_output_folder
@@ -27,6 +27,8 @@ from lisa_ros.segmentation.interface import Segmenter
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPES = ("sensor_msgs/msg/CameraInfo",)
 _VIDEO_HZ = 10.0
+_ESTIMATED_FROM = 0.01
+"""Fraction of the bag from which the remaining time is estimated."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,12 @@ class Progress:
 
     Attributes:
         done: Fraction of the bag that was read, 0 to 1.
-        left_s: Estimated seconds to the end.
+        left_s: Estimated seconds to the end; None: too little was read for an estimate.
         answer: The newest answer; None: a part of the bag was read without one.
     """
 
     done: float
-    left_s: float
+    left_s: float | None
     answer: BagAnswer | None = None
 
 
@@ -113,6 +115,7 @@ def run_bag(job: BagJob, load: Callable[[], Segmenter], report_progress: Callabl
     if job.output.exists():
         raise LisaError(f"{job.output} exists already; name another output, or delete it")
     make_output_folder(job.output.parent)
+    check_part(job.output)
     _check_files(job)
     bag = open_bag(job.source)
     try:
@@ -254,7 +257,8 @@ class _Run:
         self._reported_s = time.monotonic()
         length_ns = max(1, self._bag.end_ns - self._bag.start_ns)
         done = min(1.0, max(0.0, (self._frames.now_ns - self._bag.start_ns) / length_ns))
-        left_s = (self._reported_s - self._began_s) * (1.0 - done) / max(done, 1e-3)
+        took_s = self._reported_s - self._began_s
+        left_s = took_s * (1.0 - done) / done if done >= _ESTIMATED_FROM else None
         self._report_progress(Progress(done, left_s, answer))
 
     def _problems(self) -> list[str]:

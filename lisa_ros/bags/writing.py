@@ -17,6 +17,7 @@ from lisa_ros.bags.answering import BagAnswer
 from lisa_ros.bags.outputs.answer import messages_of
 from lisa_ros.bags.reading import Stored
 from lisa_ros.bags.types import serialize, typestore
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
@@ -39,7 +40,8 @@ class OutputBag:
         """
         self.path, self._prefix, self._foxglove = path, prefix.rstrip("/"), foxglove
         # The writer names the files in the bag after its folder, hence the folder in a folder.
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = _part_of(path)
+        check_part(path)
         if self._part.is_dir():
             shutil.rmtree(self._part)
         self._writer = Writer(self._part / path.name, version=_VERSION, storage_plugin=StoragePlugin[storage.upper()])
@@ -84,6 +86,23 @@ class OutputBag:
         if name not in self._connections:
             self._connections[name] = self._writer.add_connection(name, kind, typestore=typestore())
         self._writer.write(self._connections[name], time_ns, data)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def check_part(path: Path) -> None:
+    """Refuses a bag whose OUT.part is something else than what an interrupted run left: that would be deleted.
+
+    Raises:
+        OutputError: It is.
+    """
+    part = _part_of(path)
+    if not part.exists() and not part.is_symlink():
+        return
+    if part.is_symlink() or not part.is_dir() or {one.name for one in part.iterdir()} - {path.name}:
+        raise OutputError(f"{part}, which is needed for a moment, is something else; name another output")
 
 
 @contextmanager

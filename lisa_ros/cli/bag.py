@@ -114,8 +114,10 @@ def _commands(options: argparse.Namespace) -> list[BagCommand]:
 
 
 def _show(progress: Progress) -> None:
-    """A line on stderr: how far, how long still, and each answer."""
-    line = f"{100 * progress.done:3.0f} %, {progress.left_s:.0f} s left"
+    """A line on stderr: how far, how long still where that can be estimated, and each answer."""
+    line = f"{100 * progress.done:3.0f} %"
+    if progress.left_s is not None:
+        line += f", {progress.left_s:.0f} s left"
     if progress.answer is not None:
         answer = progress.answer
         line += f" | {answer.command.time_s:.12g} s {answer.command.operator}: {answer.command.text} -> {answer.status}"

@@ -351,7 +351,7 @@ def test_video_report_and_progress(tmp_path: Path, recorded: Path) -> None:
     assert [round(one.done, 2) for one in seen if one.answer] == sorted(
         round(one.done, 2) for one in seen if one.answer
     )
-    assert len([one for one in seen if one.answer]) == 3 and all(one.left_s >= 0 for one in seen)
+    assert len([one for one in seen if one.answer]) == 3 and all((one.left_s or 0) >= 0 for one in seen)
     video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
     # 1.9 s of the camera and 2 s for each answer, 10 images a second.
     assert 75 <= video.get(cv2.CAP_PROP_FRAME_COUNT) <= 82

@@ -33,7 +33,7 @@ def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard
         source: the checkpoint that was fine-tuned.
         clip: its CLIP folder, copied along where it lies in `source`.
         learned: what the training changed.
-        folder: made new; its content is deleted.
+        folder: empty, or new.
         shard_bytes: size from which a new file is begun.
 
     Raises:
@@ -41,8 +41,7 @@ def write_merged(source: Path, clip: Path, learned: Learned, folder: Path, shard
         ValueError: a trained number exceeds the source's number format.
         RuntimeError: the source lacks a trained tensor, which `load_lisa` would have refused.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _write_weights(source, learned, folder, shard_bytes)
     for file in description_files(source):
         if file.name != SCORE_FILE:  # it was fitted to masks of other weights

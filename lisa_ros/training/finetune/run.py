@@ -16,7 +16,7 @@ from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.prompt import TEMPLATES
 from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
-from lisa_ros.segmentation.files.output_folders import check_output_folder
+from lisa_ros.segmentation.files.output_folders import check_output_folder, whole_folder
 from lisa_ros.training.finetune.before_after import BeforeAfter, Report
 from lisa_ros.training.finetune.general import Figures, falls
 from lisa_ros.training.finetune.inputs import (
@@ -37,7 +37,7 @@ from lisa_ros.training.finetune.regions import choose_images, give_whole_images
 from lisa_ros.training.finetune.stage import FinetuneStage
 from lisa_ros.training.language.targets import TargetEncoder
 from lisa_ros.training.loop.states import Settings
-from lisa_ros.training.loop.trainer import Schedule, saved_state, train
+from lisa_ros.training.loop.trainer import saved_state, train
 
 NAME = "finetune"
 """Of the stage and its files in the work folder."""
@@ -75,25 +75,33 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     saved_state(NAME, plan, options.work_folder, settings, trained_only=True).check()
     check_images([*sets.own, *sets.held_out])
     options.work_folder.mkdir(parents=True, exist_ok=True)
+    comparison = BeforeAfter(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
+    with whole_folder(options.output) as folder:  # from here on: nobody waits for a training that cannot be written
+        result = _write(folder, sets, options, settings, comparison)
+    report(f"{options.output} is ready; {options.work_folder} holds the logs and the last state, and may be deleted")
+    return result
+
+
+def _write(
+    folder: Path, sets: Sets, options: FinetuneOptions, settings: Settings, comparison: BeforeAfter
+) -> dict[str, Any]:
+    """Trains, and writes the checkpoint into an empty folder; returns what its finetuning.json holds."""
+    load, report = options.load_on(choose_device(options.load.device).type), comparison.report
     lisa = load_lisa(options.checkpoint, load)
     lisa.encode_objects()
-    comparison = BeforeAfter(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
     before = comparison.before(lisa)
     whole_images = choose_images(lisa, sets.own)
     if whole_images:
         report(whole_images)
     learned = _learn(lisa, sets, options, settings, report)
-    part = options.output.with_name(f"{options.output.name}.part")
-    write_merged(options.checkpoint, clip_folder(options), learned, part)
+    write_merged(options.checkpoint, clip_folder(options), learned, folder)
     if whole_images:
-        give_whole_images(part)
+        give_whole_images(folder)
     trained = {one.name: one.weights for one in trained_parts(lisa.network)}
     del lisa, learned  # the memory may not hold two
-    after = comparison.after(part, load)
-    result = _result(options, sets, settings, plan, trained, before, after)
-    write_json(part / "finetuning.json", result)
-    _publish(part, options.output)
-    report(f"{options.output} is ready; {options.work_folder} holds the logs and the last state, and may be deleted")
+    after = comparison.after(folder, load)
+    result = _result(options, sets, settings, trained, before, after)
+    write_json(folder / "finetuning.json", result)
     return result
 
 
@@ -130,12 +138,12 @@ def _result(
     options: FinetuneOptions,
     sets: Sets,
     settings: Settings,
-    plan: Schedule,
     trained: dict[str, int],
     before: dict[str, Figures],
     after: dict[str, Figures],
 ) -> dict[str, Any]:
     """The content of finetuning.json; warns where a number of the check has fallen."""
+    plan = schedule(options, len(sets.own), sets.share)
     warnings = falls(before["check"], after["check"], sets.check.name) if sets.check else []
     for warning in warnings:
         advice = "a larger --replay share" if sets.replay else "--replay"
@@ -162,10 +170,3 @@ def _result(
 
 def _pair(name: str, before: dict[str, Figures], after: dict[str, Figures]) -> dict[str, Figures]:
     return {"before": before[name], "after": after[name]}
-
-
-def _publish(part: Path, output: Path) -> None:
-    """Renames the finished folder, in one step."""
-    if output.is_dir():
-        output.rmdir()  # empty, as was checked; if no longer, this refuses
-    part.rename(output)

@@ -121,8 +121,8 @@ def test_a_quantized_base_is_merged_into_the_stored_weights(tmp_path: Path) -> N
     before, after = stored(EMBEDDED), stored(tmp_path / "merged")
     assert all(torch.equal(before[key], after[key]) for key in before)
     spoil(lisa)
-    write_merged(EMBEDDED, EMBEDDED / "clip", Learned(lisa.network), tmp_path / "merged")
-    assert not torch.equal(before["lm_head.weight"], stored(tmp_path / "merged")["lm_head.weight"])
+    write_merged(EMBEDDED, EMBEDDED / "clip", Learned(lisa.network), tmp_path / "spoiled")
+    assert not torch.equal(before["lm_head.weight"], stored(tmp_path / "spoiled")["lm_head.weight"])
 
 
 def test_a_16_bit_base_is_trained_in_32_bits_from_its_stored_numbers() -> None:

@@ -132,15 +132,27 @@ def test_an_interruption_while_the_output_is_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
+        assert (tmp_path / "out.part" / "config.json").is_file()
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lisa_ros.training.finetune.run._publish", fail)
+        patch.setattr("lisa_ros.training.finetune.run.write_json", fail)
         assert main(command(data, tmp_path / "out")) == 2
-    assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out.work"]
     assert main(command(data, tmp_path / "out")) == 0
     assert (tmp_path / "out" / "config.json").is_file()
     assert not (tmp_path / "out.part").exists()
+
+
+def test_a_folder_of_somebody_else_is_neither_deleted_nor_found_too_late(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lisa_ros.training.finetune.run.load_lisa", pytest.fail)
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "precious").touch()
+    assert main(command(data, tmp_path / "out")) == 2
+    assert "out.part, which is needed for a moment, is not empty" in capsys.readouterr().err
+    assert (tmp_path / "out.part" / "precious").is_file()
 
 
 def test_a_refused_resume_names_what_differs(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
