@@ -265,8 +265,9 @@ class LisaClient:
         command.stamp, command.dialogue, command.target_frame = stamp or Time(), dialogue, frame
         command.split_objects, command.grip = split_objects, grip
         command.outputs = _OUTPUTS[masks] | (0 if feedback_masks else Command.OUTPUT_NO_FEEDBACK_MASKS)
-        on_feedback = functools.partial(self._on_feedback, self._id)
-        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=on_feedback)
+        self._action._feedback_callbacks.clear()  # rclpy keeps those of rejected commands
+        feedback = functools.partial(self._on_feedback, self._id)
+        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback)
         if not self._spin_until(sent.done, until_s - time.monotonic()):
             self._final = Result(Status.NO_NODE, f"The node did not accept the command within {timeout_s:g} s.")
             sent.add_done_callback(_cancel_accepted)

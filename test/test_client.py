@@ -51,6 +51,13 @@ def finish(client: LisaClient) -> None:
     wait_until(client.is_complete, "the answer")
 
 
+def test_nothing_is_kept_of_commands_that_were_rejected(probe: Probe, client: LisaClient) -> None:
+    """rclpy keeps a feedback callback until a result comes; a planner may repeat a rejected command for days."""
+    assert not any(client.segment(" ") for _ in range(3))
+    assert client.result().status is Status.REJECTED
+    assert len(client._action._feedback_callbacks) <= 1
+
+
 def test_what_a_planner_wants_of_the_answer(probe: Probe, client: LisaClient) -> None:
     truth = pixels_of(camera_images.expected("rgb8"), "red")
 

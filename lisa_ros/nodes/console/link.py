@@ -15,6 +15,7 @@ from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from unique_identifier_msgs.msg import UUID
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
@@ -115,7 +116,8 @@ class LisaLink:
         """Updates `monitor`; returns whether the node was restarted since the last call."""
         restarted = self.monitor.update(publishers_of(self._node, self._answers))
         if restarted:
-            self._goals.clear()  # they belong to the process before
+            for identity in list(self._goals):  # they belong to the process before
+                self._forget(identity)
         return restarted
 
     @property
@@ -127,7 +129,7 @@ class LisaLink:
         """Sends a command as a goal.
 
         Args:
-            exchange: the command.
+            exchange: the command; its id has the 32 hexadecimal digits of a UUID, which is that of the goal.
             operator: who sent it.
             answer: see Command.msg.
         """
@@ -164,7 +166,13 @@ class LisaLink:
         """Ends the watch over an operator's command that has its answer, or gets none."""
         goal = self._goals.get(identity)
         if goal is not None and goal.operator == operator:
-            del self._goals[identity]
+            self._forget(identity)
+
+    def _forget(self, identity: str) -> None:
+        """Also the feedback's callback, which rclpy keeps until a result comes: none is requested, it has the masks."""
+        del self._goals[identity]
+        callbacks: dict[bytes, Any] = self._action._feedback_callbacks
+        self._run_in_ros(callbacks.pop, bytes.fromhex(identity), None)
 
     async def call(self, kind: Any, **fields: Any) -> Any:
         """Calls one of the dialogue's services; returns its response.
@@ -208,7 +216,8 @@ class LisaLink:
             else:
                 self._loop.call_soon_threadsafe(self._accepted, command.id, handle)
 
-        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback_callback=feedback)
+        goal_id = UUID(uuid=list(bytes.fromhex(command.id)))
+        sent = self._action.send_goal_async(Segment.Goal(command=command), feedback, goal_id)
         sent.add_done_callback(accepted)
 
     def _accepted(self, identity: str, handle: Any) -> None:

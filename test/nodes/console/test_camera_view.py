@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import MagicMock
@@ -13,9 +14,11 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import rclpy
+from rclpy.action import ActionServer
 from rclpy.executors import SingleThreadedExecutor
 from ros_harness import ros_context
 
+from lisa_ros.action import Segment
 from lisa_ros.msg import ObjectMask, Segmentation
 from lisa_ros.nodes.common.masks import run_length_message
 
@@ -24,6 +27,7 @@ pytest.importorskip("starlette", reason="the extra `console` is not installed")
 from lisa_ros.nodes.console.answer_json import fill_exchange, objects_json
 from lisa_ros.nodes.console.camera_view import CameraView
 from lisa_ros.nodes.console.conversation import DONE, SENT, Exchange
+from lisa_ros.nodes.console.link import LisaLink
 from lisa_ros.nodes.console.node import RosCalls
 from lisa_ros.nodes.console.page import Page
 from lisa_ros.nodes.console.web import app as app_module
@@ -93,6 +97,29 @@ def test_a_mask_that_is_too_large_for_a_page_is_left_out_and_the_others_are_not(
     assert [one["runs"] for one in objects] == [[], [0, whole.size]]
     assert [one["mask_left_out"] for one in objects] == [True, False]
     view.link._action.destroy()
+
+
+def test_nothing_is_kept_of_commands_that_have_their_answer_or_whose_node_has_ended(node: Any) -> None:
+    """rclpy keeps a feedback callback until a result comes, which the console does not request."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    server = ActionServer(node, Segment, "lisa/segment", lambda handle: handle.succeed() or Segment.Result())
+    loop = MagicMock(call_soon_threadsafe=lambda function, *arguments: function(*arguments))
+    link = LisaLink(node, "lisa", False, loop, lambda function, *arguments: function(*arguments), MagicMock())
+    assert link._action.wait_for_server(10.0)
+    ids = [uuid.uuid4().hex for _ in range(2)]
+    for identity in ids:
+        link.send(Exchange(identity, "the mug"), "ann")
+    while any(link._goals[identity].handle is None for identity in ids):
+        executor.spin_once(timeout_sec=1.0)
+    link.drop(ids[0], "ann")
+    assert len(link._action._feedback_callbacks) == 1
+    link.monitor = MagicMock(update=lambda endpoints: True)
+    assert link.update_node_state()
+    assert not link._goals and not link._action._feedback_callbacks
+    executor.shutdown()
+    server.destroy()
+    link._action.destroy()
 
 
 def test_ros_is_called_in_the_order_in_which_it_was_asked_for(node: Any) -> None:
