@@ -13,6 +13,8 @@ from scripted_segmenter import ScriptedSegmenter
 from lisa_ros.fleet import fallback
 from lisa_ros.fleet.connection import UnreachableError
 from lisa_ros.fleet.fallback import FallbackSegmenter
+from lisa_ros.models.combined.by_name import ByNameSegmenter
+from lisa_ros.nodes.lisa.loading import model_trouble
 from lisa_ros.segmentation.answers import Finished, MaskFound
 from lisa_ros.segmentation.errors import LisaError
 
@@ -79,10 +81,14 @@ def test_the_local_model_answers_a_command_that_the_server_loses(both: Both, los
 
 def test_the_server_is_asked_again_once_it_answers(both: Both) -> None:
     segmenter, server, said = both
+    by_name: Any = ByNameSegmenter(segmenter, ScriptedSegmenter())
+    assert model_trouble(by_name) == ""
     server.lost_after = 0
     assert ask(segmenter)[-1].model == ask(segmenter)[-1].model == "local"
+    assert "cannot be reached; the local model local answers" in model_trouble(by_name)
     server.lost_after = None
     wait_until(lambda: len(said) == 2, "the server")  # said after it is used again
+    assert model_trouble(by_name) == ""
     assert ask(segmenter)[-1].model == "server" and "answers again" in said[-1]
 
 

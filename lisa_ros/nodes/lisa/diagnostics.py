@@ -44,6 +44,7 @@ class NodeStatus:
         standard_messages: Whether the topics with messages of vision_msgs are published, or why not.
         unwritten_dialogues: Number of operators whose newest turns are not written to dialogue_file yet.
         image_publishers: Number of publishers of the camera's images.
+        model_trouble: Why another model than the wanted one answers; empty: the wanted one does.
     """
 
     state: str
@@ -64,6 +65,7 @@ class NodeStatus:
     standard_messages: str = "published"
     unwritten_dialogues: int = 0
     image_publishers: int = 1
+    model_trouble: str = ""
 
 
 class Diagnostics:
@@ -131,6 +133,8 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
         return DiagnosticStatus.ERROR, f"{status.stuck} commands exceeded answer_timeout and still run."
     if status.image_trouble:
         return DiagnosticStatus.WARN, status.image_trouble
+    if status.model_trouble:
+        return DiagnosticStatus.WARN, status.model_trouble
     if status.image_publishers > 1:
         return DiagnosticStatus.WARN, f"{status.image_publishers} publishers send images; each answer is about one's."
     if status.unwritten_dialogues:

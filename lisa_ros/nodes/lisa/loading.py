@@ -142,11 +142,27 @@ def memory_of(segmenter: Segmenter) -> DeviceMemory:
 
 def follow_answer_timeout(segmenter: Segmenter, parameters: NodeParameters) -> None:
     """Let a server that segments keep to the present `answer_timeout`, from the next command on."""
+    model = _of_checkpoint(segmenter)
+    remote = model.remote if isinstance(model, FallbackSegmenter) else model
+    if isinstance(remote, RemoteSegmenter):
+        remote.answer_s = _answer_s(parameters)
+
+
+def model_trouble(segmenter: Segmenter) -> str:
+    """A sentence while `fallback` answers because the server cannot; otherwise empty."""
+    model = _of_checkpoint(segmenter)
+    if not isinstance(model, FallbackSegmenter) or not model.is_local:
+        return ""
+    local = model.name_of(local=True)
+    return f"The server cannot be reached; the local model {local} answers (fallback). The log has the reason."
+
+
+def _of_checkpoint(segmenter: Segmenter) -> Any:
+    """The parameter checkpoint's model, of several models in one (`refine`, `segmenter`)."""
     inner: Any = segmenter
-    for name in ("refined", "reasoning", "remote"):  # of several models in one
+    for name in ("refined", "reasoning"):
         inner = getattr(inner, name, inner)
-    if isinstance(inner, RemoteSegmenter):
-        inner.answer_s = _answer_s(parameters)
+    return inner
 
 
 def _answer_s(parameters: NodeParameters) -> float:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node: a camera's images and operators' commands in, masks and explanations out.
 
-The way of a command: `_on_command` -> `Commands.accept` (rejected at once, or queued) -> `Commands._work` on a worker's
-thread (a frame from `Camera`, then `run_inference`) -> `Answers.publish`. Commands of different operators are processed
-at the same time, those of one operator in order. `ObjectTracking` tracks the first object of an answer.
+The way of a command: `_on_command` -> `Commands.accept` (rejected at once, or queued) -> `Commands.process` on a
+worker's thread (a frame from `Camera`, then `run_inference`) -> `Answers.publish`. Commands of different operators are
+processed at the same time, those of one operator in order. `ObjectTracking` tracks the first object of an answer.
 """
 
 import math
@@ -50,6 +50,7 @@ from lisa_ros.nodes.lisa.loading import (
     load_tracker,
     loading_reports,
     memory_of,
+    model_trouble,
 )
 from lisa_ros.nodes.lisa.parameters import DESCRIPTIONS, ParameterError
 from lisa_ros.nodes.lisa.process import MAX_END_S, run
@@ -334,6 +335,7 @@ class LisaNode(LifecycleNode):
         return NodeStatus(
             state=now.lifecycle,
             model=model.segmenter.name if model else "none",
+            model_trouble=model_trouble(model.segmenter) if model else "",
             waiting=model.worker.waiting if model else 0,
             queue_size=parameters.queue_size,
             image_age_s=camera.age_s() if camera else None,

@@ -37,6 +37,7 @@ FINE = {
         ({"depth_trouble": "x", "image_trouble": "No image"}, None, DiagnosticStatus.WARN, "No image"),
         ({"waiting": 4}, None, DiagnosticStatus.WARN, "full"),
         ({"unwritten_dialogues": 2}, None, DiagnosticStatus.WARN, "cannot be written to dialogue_file"),
+        ({"model_trouble": "The server cannot be reached."}, None, DiagnosticStatus.WARN, "The server"),
         ({"state": "inactive"}, None, DiagnosticStatus.WARN, "inactive"),
     ],
 )
