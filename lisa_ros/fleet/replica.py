@@ -185,10 +185,10 @@ class Replica:
         first = True
         encode = self._encoding(image, query.frame) if image else None
         with self._frames.use((robot, query.frame), encode) as encoded:
-            self._frame_hits.inc(tags={"known": str(not image)})
-            if encoded is None:
+            if encoded is None:  # counted when it comes again, with the image
                 emit(UNKNOWN_FRAME)
                 return "unknown_frame"
+            self._frame_hits.inc(tags={"known": str(not image)})
             for event in self._events_in_turn(robot, query, encoded, token, is_new=bool(image)):
                 if isinstance(event, Finished):  # the robot may have asked another model for its name
                     event = replace(event, model=event.model or self._segmenter.name)

@@ -36,6 +36,14 @@ def test_an_answer_names_the_model_that_gave_it() -> None:
     assert (sent[-1]["event"], sent[-1]["model"]) == ("finished", "the other model")
 
 
+def test_a_command_whose_image_is_missing_is_not_counted_as_one_about_a_known_image() -> None:
+    replica, image = replica_without_server(), compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+    replica._frame_hits, sent = MagicMock(), list[dict[str, Any]]()
+    for part, ended in ((b"", "unknown_frame"), (image, "answered"), (b"", "answered")):
+        assert replica._segment("robot", Query(frame_id(image), "red"), part, _Stop(), sent.append) == ended
+    assert [call.kwargs["tags"]["known"] for call in replica._frame_hits.inc.call_args_list] == ["False", "True"]
+
+
 def replica_without_server(**model: Any) -> Any:
     replica: Any = Replica.__new__(Replica)
     replica._segmenter, replica._frames = ScriptedSegmenter(**model), FrameCache(2)
