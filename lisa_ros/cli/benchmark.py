@@ -12,6 +12,7 @@ from lisa_ros.cli.options import add_load_options, load_options, whole_number
 from lisa_ros.cli.parsing import CommandParser, with_value, without
 from lisa_ros.segmentation.errors import LisaError, how_to_install
 from lisa_ros.segmentation.files.arguments import at_least, number
+from lisa_ros.segmentation.files.stop_signals import cleaning_up_after_sigterm
 
 _LOADS = with_value("what", "model", "node", text="to `lisa benchmark model` and `node`", positional=True)
 _CHECKPOINT = with_value(
@@ -81,6 +82,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit status."""
+    with cleaning_up_after_sigterm("lisa benchmark: stopped"):  # else a server and nodes would run on
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.what == "node":
         return _run_node(options)
     if options.what == "fleet":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
@@ -25,6 +24,7 @@ from lisa_ros.fleet.server_process import NAME, Server, serving
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
+from lisa_ros.segmentation.files.atomic_files import write_json
 from lisa_ros.segmentation.files.output_folders import make_output_folder
 from lisa_ros.segmentation.turns import Turn, turn_of
 from lisa_ros.simulation.tabletop import Tabletop
@@ -87,7 +87,7 @@ def run_fleet_benchmark(wanted: FleetBenchmarkOptions) -> None:
     runs = {robots: [fleet.measured for fleet in each] for robots, each in rounds.items()}
     computed = ServerSettings(gpus=float(torch.cuda.is_available())).computed
     measured = {"replicas": wanted.replicas, "computed": computed, "cores": os.cpu_count(), "robots": runs}
-    (wanted.output / "fleet_answers.json").write_text(json.dumps(measured))
+    write_json(wanted.output / "fleet_answers.json", measured)
     _report(figures, wanted)
 
 
@@ -174,7 +174,7 @@ def _with_kills(
 
 
 def _report(figures: Mapping[str, float], wanted: FleetBenchmarkOptions) -> None:
-    (wanted.output / "benchmark_fleet.json").write_text(json.dumps(figures, indent=2))
+    write_json(wanted.output / "benchmark_fleet.json", figures)
     rows = [
         f"| {name} | {value:,.3g} |" if value < 1000 else f"| {name} | {value:,.0f} |"
         for name, value in figures.items()

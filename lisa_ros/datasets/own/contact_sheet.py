@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lisa_ros.datasets.loading import draw_truth, load_image
 from lisa_ros.datasets.own.inspection import Inspection, Question
+from lisa_ros.segmentation.files.atomic_files import write_text
 from lisa_ros.segmentation.files.html_page import escape, figure, page
 from lisa_ros.segmentation.files.image_files import write_image
 
@@ -50,7 +51,7 @@ def write_sheet(folder: Path, title: str, found: Inspection, count: int) -> list
     if cells:
         write_image(folder / "sheet.png", _grid(cells))
         files.insert(0, folder / "sheet.png")
-    files[-1].write_text(page(title, _body(found, questions)), encoding="utf-8", errors="xmlcharrefreplace")
+    write_text(files[-1], page(title, _body(found, questions)))
     return files
 
 

@@ -39,13 +39,13 @@ def cleaning_up_after_sigterm(sentence: str) -> Iterator[None]:
 @contextmanager
 def signals_waiting() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the end of this context; in threads and processes that begin in it, for ever."""
-    noted: list[int] = []
+    noted: list[signal.Signals] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # which others inherit
     handlers = {}
     if threading.current_thread() is threading.main_thread():  # another thread may receive what this one blocks
         for number in STOPPING:
             if callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, lambda one, _: noted.append(one))
+                handlers[number] = signal.signal(number, lambda one, _: noted.append(signal.Signals(one)))
     try:
         yield
     finally:

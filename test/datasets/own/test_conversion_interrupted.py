@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,12 @@ import cv2
 import numpy as np
 import pytest
 
+from lisa_ros.cli.main import main
 from lisa_ros.datasets.own import converting
+from lisa_ros.datasets.own.contact_sheet import write_sheet
 from lisa_ros.datasets.own.converting import convert_data
+from lisa_ros.datasets.own.inspection import inspect
+from lisa_ros.datasets.own.reading import read_folder
 from lisa_ros.segmentation.files.output_folders import OutputError
 
 KILLED = """
@@ -97,3 +102,18 @@ def test_an_empty_folder_that_cannot_be_replaced_is_written_into(
     before = output.stat().st_ino
     assert convert_data(source, output) == (3, [])
     assert files(output) == COMPLETE and output.stat().st_ino == before
+
+
+def test_a_check_without_room_names_its_file_and_keeps_the_earlier_page(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert main(["data", "check", str(source), "--output", str(output)]) == 0
+    before = (output / "check.html").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"out/check\.html cannot be written: File too large"):
+            write_sheet(output, "a title", inspect(read_folder(source)), 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (output / "check.html").read_bytes() == before
+    assert files(output) == {"check.html", "sheet.png"}
