@@ -288,10 +288,11 @@ class Dialogues:
             dialogue = self._dialogues.get(operator)
             if dialogue is None or not dialogue.turns:
                 raise UndoError("The dialogue has no turn to undo.")
-            if len(dialogue.turns) == 1:
+            if len(dialogue.turns) == 1 and not dialogue.forgotten:
                 self._forget(operator)
                 return 0
             turn = dialogue.turns.pop()
+            dialogue.frame = dialogue.frame if dialogue.turns else None
             self._end(operator)
             self._write(operator, lambda store: store.drop_turn(operator, turn.number))
             return len(dialogue.turns)

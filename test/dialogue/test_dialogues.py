@@ -230,6 +230,20 @@ def test_the_answer_to_a_command_that_saw_a_turn_which_is_taken_back_is_not_kept
     assert dialogues.append("ann", turn(4), dialogues.snapshot("ann").generation) == 2
 
 
+def test_the_numbers_of_dropped_turns_are_not_used_again_though_all_kept_ones_are_taken_back() -> None:
+    """A command that refers to the dropped turn 1 must not get the mask of another turn."""
+    dialogues = Dialogues(DialogueLimits(max_turns=1))
+    assert [dialogues.append("ann", turn(number)) for number in (1, 2)] == [1, 2]
+    assert dialogues.undo_turn("ann") == 0
+    with pytest.raises(ForgottenTurnError):
+        dialogues.snapshot("ann").check_kept([1])
+    with pytest.raises(UndoError, match="no turn"):
+        dialogues.undo_turn("ann")
+    assert dialogues.append("ann", turn(3)) == 2
+    dialogues.reset("ann")
+    assert dialogues.append("ann", turn(4)) == 1
+
+
 def test_what_a_reset_deleted_follows_the_limits_too() -> None:
     now = [0.0]
     dialogues = Dialogues(DialogueLimits(max_idle_s=60), running_s=lambda: now[0])
