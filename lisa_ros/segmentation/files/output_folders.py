@@ -7,8 +7,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,7 +69,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     """The folder to write into, OUTPUT.part, which gets its name when the block has ended without an exception.
 
     What a killed process left there is deleted. An empty output that cannot be replaced, because it is a mount point or
-    its parent cannot be written, is written into directly.
+    its parent cannot be written, is written into directly; after an exception, what was written there is deleted.
 
     Args:
         output: new, or empty.
@@ -81,7 +81,13 @@ def whole_folder(output: Path) -> Iterator[Path]:
     output = output.resolve()
     if output.is_dir() and (output.is_mount() or not os.access(output.parent, os.W_OK | os.X_OK)):
         make_output_folder(output)
-        yield output
+        before = set(output.iterdir())
+        try:
+            yield output
+        except BaseException:
+            with suppress(OSError):
+                _empty(output, before)
+            raise
         return
     part = output.with_name(f"{output.name}.part")
     mark = part / _UNFINISHED
@@ -91,7 +97,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     with mark.open("a") as stream:
         lock(stream, output)
         try:
-            _empty(part, mark)
+            _empty(part, {mark})
             yield part
             mark.unlink()
             if output.is_dir():
@@ -102,11 +108,11 @@ def whole_folder(output: Path) -> Iterator[Path]:
             raise
 
 
-def _empty(folder: Path, kept: Path) -> None:
-    for path in folder.iterdir():
+def _empty(folder: Path, kept: Collection[Path]) -> None:
+    for path in set(folder.iterdir()).difference(kept):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path != kept:
+        else:
             path.unlink()
 
 

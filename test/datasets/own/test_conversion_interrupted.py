@@ -50,6 +50,10 @@ def files(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
 
 
+def raise_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 COMPLETE = {f"{name}.{ending}" for name in "abc" for ending in ("json", "png")}
 
 
@@ -100,6 +104,11 @@ def test_an_empty_folder_that_cannot_be_replaced_is_written_into(
     output.mkdir()
     monkeypatch.setattr(Path, "is_mount", lambda self: self == output)
     before = output.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr(converting.shutil, "copyfile", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            convert_data(source, output)
+    assert files(output) == set(), "else the same command would be refused: it is not empty"
     assert convert_data(source, output) == (3, [])
     assert files(output) == COMPLETE and output.stat().st_ino == before
 
