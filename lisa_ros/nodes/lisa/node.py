@@ -332,6 +332,7 @@ class LisaNode(LifecycleNode):
         self._take_newest_images()
         parameters, now = self._live_parameters.current, self._state.now
         model, camera, outbox = now.model, now.camera, self._commands.answers.outbox
+        self._model_info.publish(model.segmenter if model else None, parameters.checkpoint if model else "")
         return NodeStatus(
             state=now.lifecycle,
             model=model.segmenter.name if model else "none",

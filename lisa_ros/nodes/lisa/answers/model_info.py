@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latched topic `~/model_info`: which model gives the answers."""
 
+import threading
+
 from rclpy.node import Node
 
 from lisa_ros.msg import ModelInfo
@@ -21,10 +23,12 @@ class ModelInfoTopic:
         """Publish that there is no model yet."""
         self._node = node
         self._publisher = node.create_publisher(ModelInfo, "~/model_info", LATCHED)
+        self._published: tuple[str, str] | None = None
+        self._lock = threading.Lock()
         self.publish(None, "")
 
     def publish(self, segmenter: Segmenter | None, checkpoint: str) -> None:
-        """Publish the model.
+        """Publish the model, unless it is the one that was published last. Thread-safe.
 
         Args:
             segmenter: The model; None: there is none.
@@ -36,4 +40,7 @@ class ModelInfoTopic:
             message.model, message.checkpoint = segmenter.name, checkpoint
             message.demonstration = not checkpoint
             message.note = DEMONSTRATION if message.demonstration else ""
-        self._publisher.publish(message)
+        with self._lock:
+            published, self._published = self._published, (message.model, message.checkpoint)
+            if published != self._published:
+                self._publisher.publish(message)
