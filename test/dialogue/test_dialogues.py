@@ -208,7 +208,7 @@ def test_a_reset_cannot_be_taken_back_after_a_new_turn_nor_twice() -> None:
 
 
 def test_what_a_reset_deleted_ends_with_the_next_turn_even_if_that_is_taken_back() -> None:
-    """docs/privacy.md: until the next turn or reset."""
+    """docs/privacy.md: until the next turn."""
     dialogues = Dialogues()
     dialogues.append("ann", turn(1))
     dialogues.reset("ann")

@@ -45,7 +45,7 @@ class LisaConfig(LlavaConfig):
             config.json; commands are given to it without typing errors (prompt_text.py). Empty: as they are.
         names: the names that the model knows, by other names of the same things, `"lisa_ros_names"` of config.json, an
             object of such pairs; commands are given to it with the known ones (prompt_text.py).
-        object_patches: tells which of CLIP's patches show objects, `"lisa_ros_object_patches"` of config.json: the
+        object_patches: classifies which of CLIP's patches show objects, `"lisa_ros_object_patches"` of config.json: the
             model is given the region around them. None: it is given whole images.
     """
 

@@ -130,7 +130,7 @@ def level_of(status: NodeStatus, newest_status: int | None) -> tuple[bytes, str]
     if newest_status == Segmentation.FAILED:
         return DiagnosticStatus.ERROR, "The newest command failed; the log has the reason."
     if status.stuck:
-        return DiagnosticStatus.ERROR, f"{status.stuck} commands exceeded answer_timeout and still run."
+        return DiagnosticStatus.ERROR, f"Commands exceeded answer_timeout and still run: {status.stuck}."
     if status.image_trouble:
         return DiagnosticStatus.WARN, status.image_trouble
     if status.model_trouble:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells which patches of an image show an object."""
+"""Classifies the patches of an image: whether each shows an object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class PatchClassifier:
-    """Tells from CLIP's features of a patch whether it shows an object: a logistic regression.
+    """Whether a patch shows an object, from its features in CLIP: a logistic regression.
 
     Attributes:
         layers: of CLIP, whose features are used one after the other; 0: the patch embeddings.

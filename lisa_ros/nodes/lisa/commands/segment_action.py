@@ -58,7 +58,7 @@ class _Server(ActionServer):
 class SegmentAction:
     """The action server. A goal is accepted or rejected at once; `~/segmentation` has the reason of a rejection.
 
-    While there is no room for answers, goals are rejected with the reason in the log alone.
+    While there is no room for answers, goals are rejected with the reason in log and diagnostics.
     """
 
     def __init__(self, node: Node, commands: Commands, no_object_aborts: Callable[[], bool]) -> None:
