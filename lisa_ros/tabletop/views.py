@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -127,6 +128,7 @@ def _render_shards(missing: Sequence[int], total: int, cache: Path, shape: _Shap
         return
     # spawn: a forked child would share the simulator's and torch's threads. Ctrl-C is for the parent alone, which
     # ends the pool when it leaves the with block; a shard in the making is then lost, never half written.
+    resource_tracker.ensure_running()  # its start would end the waiting
     with progress, ExitStack() as stack:
         with signals_waiting():  # also in the new processes, which else print a traceback while they start
             pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers, _prepare_process))
@@ -163,7 +165,8 @@ def _render_shard(seed: int, cache: Path, shape: _Shape) -> None:
 
 def _write_shard(path: Path, **arrays: NDArray[Any]) -> None:
     """Write under another name first, so that a file with the right name is always whole."""
-    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+    # numpy leaves its archive open after an exception, and Python then prints a traceback.
+    with signals_waiting(), NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
             np.savez_compressed(file, **arrays)

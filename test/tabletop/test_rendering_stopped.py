@@ -57,7 +57,8 @@ def test_nothing_but_whole_shards_stays(
     finally:
         for one in [process.pid, *_group(process.pid)]:
             _kill(one)
-    assert process.returncode == status, said
+    late = {-signals[-1]} if len(signals) > 1 else set()  # the second one came when all was cleaned up
+    assert process.returncode in {status, *late}, said
     assert "Traceback" not in said and "leaked" not in said
     assert ("rendering stopped; the same command resumes" in said) == (status == 143)
     assert list(temporary.iterdir()) == []
