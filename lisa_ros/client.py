@@ -38,6 +38,7 @@ from lisa_ros.action import Segment
 from lisa_ros.msg import Command, ObjectMask, Segmentation
 from lisa_ros.nodes.common import endpoints
 from lisa_ros.nodes.common.masks import mask_of
+from lisa_ros.nodes.lisa.commands.command_fields import command_of
 from lisa_ros.spatial.rotation import Quaternion, Vector
 
 _numbers = itertools.count(1)
@@ -235,8 +236,7 @@ class LisaClient:
             references: Numbers of earlier turns that the text refers to.
             stamp: Time of the command. With command_frame "nearest", the frame nearest to it is used. None: now.
             dialogue: "none": an independent question, which neither sees nor changes the operator's dialogue.
-            masks: How masks are sent: "image", "rle" (run lengths, a small message) or "none" (FoundObject.mask is
-                None).
+            masks: How masks are sent: "image", "rle" (run lengths, a small message) or "none".
             feedback_masks: False: objects in the feedback have no mask, which saves most of the traffic.
             frame: Frame of poses, boxes and grips, for example "base_link"; empty: as target_frame says.
             split_objects: "auto" or "never"; empty: as the node's parameter says.
@@ -248,22 +248,22 @@ class LisaClient:
 
         Raises:
             RuntimeError: The last command has no answer yet; wait for it or cancel it first.
-            ValueError: `masks` is none of its values.
+            TypeError, ValueError: An argument has another type, or a value that it cannot have.
         """
         if masks not in _OUTPUTS:
             raise ValueError(f"masks is {masks!r}; it must be {', '.join(map(repr, _OUTPUTS))}")
+        texts = {"text": text, "operator_id": operator, "answer": answer, "dialogue": dialogue}
+        texts |= {"target_frame": frame, "split_objects": split_objects, "grip": grip}
+        command = command_of(references=references, stamp=stamp, **texts)
         if self._result_future is not None and not self._result_future.done():
             raise RuntimeError("the last command has no answer yet; wait until is_complete() or call cancel()")
         self._id, self._feedback, self._result_future, self._final = uuid.uuid4().hex, Feedback("", ()), None, None
         until_s = time.monotonic() + timeout_s
         if not self.wait_until_ready(timeout_s):
-            self._final = Result(
-                Status.NO_NODE, f"There is no action server {self._lisa}/segment; check that the node runs."
-            )
+            missing = f"There is no action server {self._lisa}/segment; check that the node runs."
+            self._final = Result(Status.NO_NODE, missing)
             return False
-        command = Command(id=self._id, text=text, operator_id=operator, answer=answer, references=list(references))
-        command.stamp, command.dialogue, command.target_frame = stamp or Time(), dialogue, frame
-        command.split_objects, command.grip = split_objects, grip
+        command.id = self._id
         command.outputs = _OUTPUTS[masks] | (0 if feedback_masks else Command.OUTPUT_NO_FEEDBACK_MASKS)
         self._action._feedback_callbacks.clear()  # rclpy keeps those of rejected commands
         feedback = functools.partial(self._on_feedback, self._id)

@@ -259,3 +259,23 @@ def test_a_goal_that_the_node_does_not_know_is_no_answer() -> None:
         client._result_future = MagicMock()
         client._result_future.result.return_value = Segment.Impl.GetResultService.Response()
         assert client.result().status is Status.NO_NODE and "does not know the command" in client.result().message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"text": None}, TypeError),
+        ({"text": 5}, TypeError),
+        ({"operator": None}, TypeError),
+        ({"frame": 1}, TypeError),
+        ({"references": ["1"]}, TypeError),
+        ({"stamp": 12.5}, TypeError),
+        ({"references": [-1]}, ValueError),
+        ({"text": "red \ud800"}, ValueError),
+    ],
+)
+def test_arguments_that_rclpy_would_abort_the_process_for(
+    client: LisaClient, arguments: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        client.segment(**({"text": "red"} | arguments))  # type: ignore[arg-type]

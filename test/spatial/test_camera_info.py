@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
+from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.spatial.camera_info import camera_from
 
 K = [200.0, 0.0, 160.0, 0.0, 210.0, 121.0, 0.0, 0.0, 1.0]
@@ -32,3 +33,20 @@ def test_a_camera_info_of_the_images_size_is_taken_as_it_is() -> None:
     camera = camera_from(info, False, (320, 240))
     assert np.array_equal(camera.matrix.ravel(), K)
     assert camera_from(info, False, (64, 48)) == camera  # of no use; `locate` says so
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({0: 1e30, 4: 1e30}, "focal"), ({0: 1e-30}, "focal"), ({2: 1e6}, "optical centre"), ({5: -1e9}, "optical centre")],
+)
+def test_numbers_that_no_lens_has_are_refused(changed: dict[int, float], reason: str) -> None:
+    """They gave positions 5e31 m away."""
+    info = CameraInfo(width=320, height=240, k=[changed.get(i, K[i]) for i in range(9)])
+    with pytest.raises(LisaError, match=reason):
+        camera_from(info, False, (320, 240))
+
+
+def test_a_region_outside_of_the_sensor_is_not_used() -> None:
+    outside = RegionOfInterest(x_offset=4_000_000_000, y_offset=30, width=200, height=100)
+    camera = camera_from(CameraInfo(width=320, height=240, k=K, roi=outside), False, (200, 100))
+    assert (camera.width, camera.height) == (320, 240)
