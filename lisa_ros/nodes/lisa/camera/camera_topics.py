@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
@@ -82,6 +83,8 @@ class CameraTopics:
         depth = self._subscribe_depth(parameters.depth_transport) if parameters.use_depth else ()
         self._subscriptions = [self._images, *depth]
         self._subscribe_latched_info()
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = node.get_clock().create_jump_callback(back, post_callback=lambda jump: frames.clock_went_back())
         # Not the node's clock, which stands still while a simulation does.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(PERIOD_S, guarded_by(node, self.take_newest), clock=steady)
@@ -94,6 +97,7 @@ class CameraTopics:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_timer(self._timer)
+        self._jumps.unregister()
         with self._closing:  # the executor's thread may still subscribe
             self._wants_latched_info = False
         if self._lost is not None:

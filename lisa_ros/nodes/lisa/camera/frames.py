@@ -32,6 +32,8 @@ _MAX_UNPAIRED = 8
 """Maximum number of depth images, and of camera_info messages, that are kept for images that come after them."""
 _DEPTH_ACTIVE_NS = 1_000_000_000
 """Depth is published if the newest depth image is no older than this."""
+_AHEAD_NS = 1_000_000_000
+"""Frames may be this far ahead of the node's clock after it went back: /clock is not free of jitter."""
 
 
 @dataclass(eq=False)
@@ -159,6 +161,15 @@ class FrameBuffer:
                 frame.info = message
             for frame in self._frames:
                 frame.info = frame.info or message
+
+    def clock_went_back(self) -> None:
+        """Drop the frames that are now in the future: a simulation or a bag began again, and they show another time."""
+        latest_ns = self._now_ns() + _AHEAD_NS
+        with self._lock:
+            self._frames = deque(frame for frame in self._frames if frame.time_ns <= latest_ns)
+            depths = [one for one in self._depths if one.time_ns <= latest_ns]
+            self._depths.clear()
+            self._depths.extend(depths)  # intrinsics stay: a latched one may come only once
 
     def awaits_depth(self) -> bool:
         """Whether the depth image of the newest frame is expected and has not arrived."""

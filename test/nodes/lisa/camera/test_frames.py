@@ -103,6 +103,21 @@ def test_a_rewound_bag_empties_the_buffer() -> None:
     assert frames.nearest((BASE_MS + 5000) * MS).time_ns == BASE_MS * MS  # type: ignore[union-attr]
 
 
+def test_a_clock_that_goes_back_drops_the_frames_of_the_time_before() -> None:
+    now_ms = [BASE_MS + 5000]
+    frames = FrameBuffer(lambda: now_ms[0] * MS, lambda: 100.0, lambda: 0.02, lambda: 0.0)
+    for milliseconds in (0, 900, 5000):
+        frames.add_depth(stamped(Image, milliseconds))
+        frames.add_image(stamped(Image, milliseconds))
+    now_ms[0] = BASE_MS
+    frames.clock_went_back()
+    # Up to a second ahead is jitter of /clock.
+    assert [frame.time_ns for frame in frames.kept()] == [BASE_MS * MS, (BASE_MS + 900) * MS]
+    now_ms[0] = BASE_MS - 9000
+    frames.clock_went_back()
+    assert frames.newest() is None
+
+
 def test_expected_depth_is_waited_for() -> None:
     frames = buffer(depth_wait_s=60.0)
     frames.add_depth(stamped(Image, -33))
