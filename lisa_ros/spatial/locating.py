@@ -13,6 +13,7 @@ from lisa_ros.segmentation.masks import bounding_box, centroid_pixel
 from lisa_ros.spatial.box import OrientedBox, box_around
 from lisa_ros.spatial.camera import CameraModel
 from lisa_ros.spatial.points import (
+    MAX_DEPTH_M,
     Depth,
     Mask,
     ObjectPoints,
@@ -154,12 +155,12 @@ def _window(mask: Mask) -> tuple[slice, slice]:
 def _locate(
     image: NDArray[np.uint8], mask: Mask, depth_m: Depth, camera: CameraModel, settings: LocateSettings
 ) -> Located | NotLocated:
-    depth_m = without_noise(depth_m, mask)
+    given_m, depth_m = depth_m, without_noise(depth_m, mask)
     inner = core(mask, settings.points)
     share = float(np.count_nonzero(measured(depth_m) & inner) / np.count_nonzero(inner))
     points = points_of(object_pixels(mask, depth_m, settings.points), image, depth_m, camera)
     if share < settings.min_measured or len(points.xyz) < settings.min_points:
-        return NotLocated(NotLocatedReason.TOO_SPARSE, _sparse(share, len(points.xyz)))
+        return NotLocated(NotLocatedReason.TOO_SPARSE, _sparse(share, len(points.xyz), given_m[inner]))
     return _located(mask, points, depth_m, camera, share)
 
 
@@ -177,8 +178,16 @@ def _problem(mask: Mask, depth_m: Depth, camera: CameraModel) -> NotLocated | No
     return None
 
 
-def _sparse(share: float, count: int) -> str:
-    return f"Only {100 * share:.0f} % of the object has depth, and {count} of its points are usable: too few."
+def _sparse(share: float, count: int, given_m: Depth) -> str:
+    """Why there are too few points, with the depth in the object as it arrived."""
+    far_m = given_m[np.isfinite(given_m) & (given_m > MAX_DEPTH_M)]
+    if 2 * len(far_m) > len(given_m):
+        return (
+            f"The object's depth is {float(np.median(far_m)):.0f} m; beyond {MAX_DEPTH_M:.0f} m nothing counts as"
+            " measured. A depth image in 32FC1 must be in metres, not millimetres."
+        )
+    only = "Only " if share < 1.0 else ""
+    return f"{only}{100 * share:.0f} % of the object has depth, and {count} of its points are usable: too few."
 
 
 def _located(mask: Mask, points: ObjectPoints, depth_m: Depth, camera: CameraModel, share: float) -> Located:

@@ -281,6 +281,7 @@ def test_the_reason_for_no_position_is_returned() -> None:
         (locate(IMAGE, mask, depth, other), NotLocatedReason.NOT_REGISTERED, "camera_info is 640x480"),
         (locate(IMAGE, mask, nothing, PINHOLE), NotLocatedReason.TOO_SPARSE, "0 %"),
         (locate(IMAGE, mask, sparse, PINHOLE), NotLocatedReason.TOO_SPARSE, "too few"),
+        (locate(IMAGE, mask, np.full_like(sparse, 800.0), PINHOLE), NotLocatedReason.TOO_SPARSE, "not millimetres"),
         (locate(IMAGE, np.zeros_like(mask), depth, PINHOLE), NotLocatedReason.NO_OBJECT, "no object"),
     ]
     for found, reason, message in cases:
