@@ -11,7 +11,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from lisa_ros.nodes.common.command_line import nearest
 from lisa_ros.nodes.lisa.parameters import FIELD_BOUNDS, TYPES, Bounds, NodeParameters, ParameterError
+from lisa_ros.segmentation.text import quoted
 
 
 class LiveParameters:
@@ -33,7 +35,7 @@ class LiveParameters:
         Raises:
             ParameterError: A value from the command line or a file is invalid.
         """
-        self._is_configured = is_configured
+        self._node, self._is_configured = node, is_configured
         self.changing = threading.RLock()
         for entry in dataclasses.fields(NodeParameters):
             _declare(node, entry)
@@ -47,6 +49,15 @@ class LiveParameters:
     def on_change(self, listener: Callable[[NodeParameters], None]) -> None:
         """Call a listener with the new values after each change, on the executor's thread."""
         self._listeners.append(listener)
+
+    def refused(self, parameters: list[Parameter]) -> SetParametersResult | None:
+        """The result if one of the parameters does not exist, with its name: rclpy's own names none. None: all do."""
+        names = [parameter.name for parameter in parameters if not self._node.has_parameter(parameter.name)]
+        if not names:
+            return None
+        meant = nearest(names[0], list(FIELD_BOUNDS))
+        sentence = f"There is no parameter {quoted(names[0])}{f'; is {meant!r} meant?' if meant else '.'}"
+        return SetParametersResult(successful=False, reason=sentence)
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         try:

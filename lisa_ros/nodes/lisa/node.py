@@ -158,7 +158,7 @@ class LisaNode(LifecycleNode):
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """See rclpy: the way of all changes by the node's services."""
         with self._live_parameters.changing:
-            return super().set_parameters_atomically(parameter_list)
+            return self._live_parameters.refused(parameter_list) or super().set_parameters_atomically(parameter_list)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and accept commands."""

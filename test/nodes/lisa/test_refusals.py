@@ -122,6 +122,11 @@ def test_parameters_are_checked_while_the_node_runs(probe: Probe) -> None:
     assert probe.set_parameter("max_text_length", 500).successful
 
 
+def test_a_parameter_that_does_not_exist_is_named(probe: Probe) -> None:
+    assert probe.set_parameter("max_turn", 5).reason == "There is no parameter 'max_turn'; is 'max_turns' meant?"
+    assert "There is no parameter ''." in probe.set_parameter("", 5).reason
+
+
 def test_more_references_than_a_dialogue_has_turns_are_refused() -> None:
     parameters = NodeParameters(max_turns=3)
     assert refusal_of(Request("1", "ann", "this", references=(1, 2, 3)), parameters) is None
