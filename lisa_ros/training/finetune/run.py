@@ -11,6 +11,7 @@ import torch
 
 from lisa_ros import __version__
 from lisa_ros.models.common.devices import choose_device
+from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
 from lisa_ros.models.lisa import Lisa, load_lisa
 from lisa_ros.models.lisa.prompt import TEMPLATES
@@ -77,16 +78,21 @@ def finetune(options: FinetuneOptions, report: Report = print) -> dict[str, Any]
     options.work_folder.mkdir(parents=True, exist_ok=True)
     comparison = BeforeAfter(options.work_folder, sets, {**checkpoint, **computed(load)}, report)
     with whole_folder(options.output) as folder:  # from here on: nobody waits for a training that cannot be written
-        result = _write(folder, sets, options, settings, comparison)
+        result = _write(folder, sets, options, load, settings, comparison)
     report(f"{options.output} is ready; {options.work_folder} holds the logs and the last state, and may be deleted")
     return result
 
 
 def _write(
-    folder: Path, sets: Sets, options: FinetuneOptions, settings: Settings, comparison: BeforeAfter
+    folder: Path,
+    sets: Sets,
+    options: FinetuneOptions,
+    load: LoadOptions,
+    settings: Settings,
+    comparison: BeforeAfter,
 ) -> dict[str, Any]:
     """Trains, and writes the checkpoint into an empty folder; returns what its finetuning.json holds."""
-    load, report = options.load_on(choose_device(options.load.device).type), comparison.report
+    report = comparison.report
     lisa = load_lisa(options.checkpoint, load)
     lisa.encode_objects()
     before = comparison.before(lisa)

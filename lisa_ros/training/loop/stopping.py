@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from lisa_ros.segmentation.files.stop_signals import STOPPING
 
 
 class StopRequest:
@@ -26,7 +26,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         """Handles the signals from here on."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in STOPPING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self

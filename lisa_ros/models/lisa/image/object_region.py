@@ -60,8 +60,8 @@ class RegionFinder:
         """
         height, width = image.shape[:2]
         whole = region = Region(0, 0, height, width)
-        for least in (POSSIBLE, *(CERTAIN,) * (LOOKS - 1)):
-            box = self._box(np.ascontiguousarray(region.of(image)), least)
+        for look in range(LOOKS):
+            box = self._box(np.ascontiguousarray(region.of(image)), CERTAIN if look else POSSIBLE)
             if box is None:
                 break
             top, left, bottom, right = box

@@ -167,9 +167,8 @@ class FrameBuffer:
         latest_ns = self._now_ns() + _AHEAD_NS
         with self._lock:
             self._frames = deque(frame for frame in self._frames if frame.time_ns <= latest_ns)
-            depths = [one for one in self._depths if one.time_ns <= latest_ns]
-            self._depths.clear()
-            self._depths.extend(depths)  # intrinsics stay: a latched one may come only once
+            self._depths = deque((one for one in self._depths if one.time_ns <= latest_ns), _MAX_UNPAIRED)
+            # Intrinsics stay: a latched one may come only once.
 
     def awaits_depth(self) -> bool:
         """Whether the depth image of the newest frame is expected and has not arrived."""
