@@ -167,7 +167,10 @@ OURS: tuple[ModelDescription, ...] = (
         dialogue=True,
         several=True,
         converts=True,
-        options={"region": "objects (the default: the region around them, where the checkpoint can find it) or whole"},
+        options={
+            "region": "objects (the default: the region around them, where the checkpoint can find it) or whole",
+            "looks": "1 to 5, at how many regions it looks at most where an answer is not certain (default 5)",
+        },
     ),
 )
 """Our models. The first whose `matches` is true counts; LISA is last, since its loader has the clearest errors."""

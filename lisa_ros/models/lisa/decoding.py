@@ -209,9 +209,8 @@ class Lisa(TextModel):
             if token == self.tokenizer.eos_token_id or len(ids) == longest:
                 reason = "end" if token == self.tokenizer.eos_token_id else "length"
                 break
-        # Of text after the last mask, NaN would not be noticed otherwise.
-        self.engine.compute(lambda: lowest(log_probs))
-        yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason)
+        least = self.engine.compute(lambda: lowest(log_probs))
+        yield Answer(self.tokenizer.decode_answer(ids), tuple(prompt_ids), tuple(ids), reason, least)
 
     def _mask_step(
         self,

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,26 +25,31 @@ if TYPE_CHECKING:
 
 REGIONS = ("objects", "whole")
 """What the model is given of an image: the region around all objects, where the checkpoint can find it, or all."""
+MOST_LOOKS = 5
+"""At how many regions of an image the model looks before it answers, at most."""
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     """See `lisa_ros.models.loading.load_segmenter`."""
     from lisa_ros.models.lisa import load_lisa
 
-    wanted = _region_option(options or LoadOptions())
+    wanted, looks = _own_options(options or LoadOptions())
     calibration = read_calibration(checkpoint)
     lisa = load_lisa(checkpoint, options)
     if wanted == "objects":
         lisa.encode_objects()
-    return LisaSegmenter(lisa, calibration)
+    return LisaSegmenter(lisa, calibration, looks)
 
 
-def _region_option(options: LoadOptions) -> str:
-    """Raises a LisaError for an unknown value of the model option "region"."""
-    wanted = options.own_options().get("region", REGIONS[0])
-    if wanted not in REGIONS:
-        raise LisaError(f"the model option region is {wanted!r}; it can be {' or '.join(REGIONS)}")
-    return wanted
+def _own_options(options: LoadOptions) -> tuple[str, int]:
+    """The model options "region" and "looks". Raises a LisaError for values that they cannot have."""
+    own = options.own_options()
+    region, looks = own.get("region", REGIONS[0]), own.get("looks", str(MOST_LOOKS))
+    if region not in REGIONS:
+        raise LisaError(f"the model option region is {region!r}; it can be {' or '.join(REGIONS)}")
+    if looks not in map(str, range(1, MOST_LOOKS + 1)):
+        raise LisaError(f"the model option looks is {looks!r}; it can be 1 to {MOST_LOOKS}")
+    return region, int(looks)
 
 
 class LisaSegmenter(LoadedSegmenter):
@@ -51,13 +57,15 @@ class LisaSegmenter(LoadedSegmenter):
 
     capabilities = Capabilities(teacher_forcing=True)
 
-    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED) -> None:
+    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED, looks: int = 1) -> None:
+        """Takes the model, what turns evidence into scores, and the most looks at an image (`_own_options`)."""
         super().__init__(lisa)
-        self._lisa, self._calibration = lisa, calibration
+        self._lisa, self._calibration, self._looks = lisa, calibration, looks
 
     def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
         """See Segmenter.session."""
-        return LisaSession(self._lisa, self._calibration, encoded, turns, max_history_tokens)
+        looks = self._looks if self._lisa.find_region else 1
+        return LisaSession(self._lisa, self._calibration, encoded, turns, max_history_tokens, looks)
 
     def force(self, encoded: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
         """See TeacherForcing."""
@@ -82,9 +90,10 @@ class LisaSession(TextSession):
         image: EncodedImage,
         turns: Sequence[Turn],
         max_history_tokens: int,
+        looks: int,
     ) -> None:
         super().__init__(calibration)
-        self._lisa, self._image = lisa, image
+        self._lisa, self._image, self._looks = lisa, image, looks
         self._max_history_tokens = max_history_tokens
         self._history = [(without_marks(turn.command), turn.answer) for turn in turns]
 
@@ -105,17 +114,23 @@ class LisaSession(TextSession):
         return f"This model marks at most {most} objects per command, and this one lists {listed}: name fewer at once."
 
     def _steps(self, query: Query) -> Iterator[Any]:
+        from lisa_ros.models.lisa.looks import best_supported, confidence
+
         mask_only = query.kind == "mask_only"
         longest = self._lisa.min_answer_positions if mask_only else query.max_new_tokens
         prompt_ids = self._fitting_prompt(query.command, min(longest, self._lisa.min_answer_positions))
-        return self._lisa.answer_prompt(
-            self._image,
-            prompt_ids,
+        answer = partial(
+            self._lisa.answer_prompt,
+            prompt_ids=prompt_ids,
             max_new_tokens=min(longest, self._lisa.free_positions(prompt_ids, self._image)),
             cancelled=query.cancelled,
             mask_only=mask_only,
             pointing=query.pointing,
         )
+        if self._looks == 1 or query.pointing:  # the operator's point shows which object is meant
+            return answer(self._image)
+        images = islice(chain((self._image,), self._image.others()), self._looks)
+        return best_supported(map(answer, images), partial(confidence, self._calibration, query.kind))
 
     def _fitting_prompt(self, command: str, needed: int) -> list[int]:
         """The prompt with the newest turns that leave `needed` positions for the answer."""

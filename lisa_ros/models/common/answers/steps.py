@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -83,12 +83,15 @@ class Answer:
         ids: the generated ids, the end token included.
         reason: "end" (the model generated its end token), "length" (max_new_tokens, or the context is full) or
             "cancelled".
+        log_prob: log-probability of the least likely token; 0 where the model does not say. Not compared: its last
+            digits depend on what was computed together.
     """
 
     text: str
     prompt: tuple[object, ...]
     ids: tuple[int, ...]
     reason: Reason
+    log_prob: float = field(default=0.0, compare=False)
 
 
 def lowest(log_probs: Sequence[torch.Tensor]) -> float:

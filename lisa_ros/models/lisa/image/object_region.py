@@ -36,6 +36,9 @@ ENOUGH_PIXELS = 288
 shows one and a half times what CLIP sees."""
 WHOLE = 0.9
 """A region of at least this share of the image's area counts as the whole image."""
+OTHERS = ((0.0, 0.03, 0.03), (0.05, 0.0, 0.0), (0.0, -0.03, -0.03), (-0.04, 0.0, 0.0))
+"""How `other_region` changes a region: what it adds at each side, and how far it moves it right and down, as shares of
+the region's sides."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,25 @@ class RegionFinder:
             return None
         rows, columns = (side / len(probabilities) for side in image.shape[:2])
         return box[0] * rows, box[1] * columns, box[2] * rows, box[3] * columns
+
+
+def other_region(region: Region, size: tuple[int, int], number: int) -> Region:
+    """A region that differs a little from another one, inside the image.
+
+    Args:
+        region: of an image.
+        size: (H, W) of the image.
+        number: which of OTHERS.
+    """
+    grown, right, down = OTHERS[number]
+    top, bottom = _moved(region.top, region.height, size[0], grown, down)
+    left, end = _moved(region.left, region.width, size[1], grown, right)
+    return Region(top, left, bottom - top, end - left)
+
+
+def _moved(first: int, length: int, size: int, grown: float, moved: float) -> tuple[int, int]:
+    """First and end of a side of `length` pixels, in an image of `size` pixels."""
+    return max(0, first + round((moved - grown) * length)), min(size, first + length + round((moved + grown) * length))
 
 
 def averaged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
