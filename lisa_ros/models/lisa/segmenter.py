@@ -114,7 +114,7 @@ class LisaSession(TextSession):
         return f"This model marks at most {most} objects per command, and this one lists {listed}: name fewer at once."
 
     def _steps(self, query: Query) -> Iterator[Any]:
-        from lisa_ros.models.lisa.looks import best_supported, confidence
+        from lisa_ros.models.lisa.image.looks import best_supported, confidence
 
         mask_only = query.kind == "mask_only"
         longest = self._lisa.min_answer_positions if mask_only else query.max_new_tokens

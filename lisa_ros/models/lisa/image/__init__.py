@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The region of an image that shows its objects, and how it is found."""
+"""The region of an image that shows its objects, how it is found, and further looks at other regions."""

@@ -17,8 +17,8 @@ from lisa_ros.models.common.answers.steps import Answer, MaskStep, Reason, TextS
 from lisa_ros.models.common.options import LoadOptions
 from lisa_ros.models.lisa.decoding import Lisa
 from lisa_ros.models.lisa.encoded_image import EncodedImage
+from lisa_ros.models.lisa.image.looks import Step, best_supported, confidence
 from lisa_ros.models.lisa.image.object_region import OTHERS, other_region
-from lisa_ros.models.lisa.looks import Step, best_supported, confidence
 from lisa_ros.models.lisa.segmenter import MOST_LOOKS
 from lisa_ros.models.loading import embedded_checkpoint, load_segmenter
 from lisa_ros.segmentation.answers import Finished
@@ -142,8 +142,8 @@ def test_the_embedded_model_looks_again_at_what_it_does_not_know(
     options: tuple[str, ...], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
-    monkeypatch.setattr("lisa_ros.models.lisa.looks.ENOUGH", 9.0)
-    monkeypatch.setattr("lisa_ros.models.lisa.looks.CERTAIN", 1.1)
+    monkeypatch.setattr("lisa_ros.models.lisa.image.looks.ENOUGH", 9.0)
+    monkeypatch.setattr("lisa_ros.models.lisa.image.looks.CERTAIN", 1.1)
     segmenter = load_segmenter(embedded_checkpoint(), dataclasses.replace(CPU, model_options=options))
     image = segmenter.encode(NOISE)
     first, again = asked(segmenter, image), asked(segmenter, image)
@@ -156,7 +156,7 @@ def test_an_operators_point_needs_no_second_look(source: Path, monkeypatch: pyte
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "lisa_ros_point_prompts": True}))
     counted = Counted(monkeypatch)
-    monkeypatch.setattr("lisa_ros.models.lisa.looks.CERTAIN", 1.1)
+    monkeypatch.setattr("lisa_ros.models.lisa.image.looks.CERTAIN", 1.1)
     segmenter = load_segmenter(source, CPU)
     image = segmenter.encode(NOISE)
     region = image._part.region
@@ -167,7 +167,7 @@ def test_an_operators_point_needs_no_second_look(source: Path, monkeypatch: pyte
 
 def test_looks_end_with_their_image(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
-    monkeypatch.setattr("lisa_ros.models.lisa.looks.CERTAIN", 1.1)
+    monkeypatch.setattr("lisa_ros.models.lisa.image.looks.CERTAIN", 1.1)
     segmenter = load_segmenter(embedded_checkpoint(), CPU)
     gc.collect()
     gc.disable()
