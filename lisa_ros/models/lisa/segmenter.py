@@ -127,10 +127,10 @@ class LisaSession(TextSession):
             mask_only=mask_only,
             pointing=query.pointing,
         )
-        if self._looks == 1 or query.pointing:  # the operator's point shows which object is meant
+        if self._looks == 1 or mask_only or query.pointing:  # a forced mask says nothing of what is absent
             return answer(self._image)
         images = islice(chain((self._image,), self._image.others()), self._looks)
-        return best_supported(map(answer, images), partial(confidence, self._calibration, query.kind))
+        return best_supported(map(answer, images), partial(confidence, self._calibration))
 
     def _fitting_prompt(self, command: str, needed: int) -> list[int]:
         """The prompt with the newest turns that leave `needed` positions for the answer."""

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_ros.models.common.answers.steps import Answer, MaskStep, TextStep
-from lisa_ros.segmentation.answers import AnswerKind
 from lisa_ros.segmentation.masks import intersection_over_union
 from lisa_ros.segmentation.scoring import Calibration, evidence_for
 
@@ -89,11 +88,11 @@ def best_supported(answers: Iterable[Iterator[Step]], confidence: Callable[[Sequ
     yield from chosen
 
 
-def confidence(calibration: Calibration, kind: AnswerKind, steps: Sequence[Step]) -> float:
+def confidence(calibration: Calibration, steps: Sequence[Step]) -> float:
     """Mean score of an answer's masks; without a mask, the probability of the answer's least likely token."""
     evidence = [evidence_for(step.low_res, step.log_prob, step.shown) for step in steps if isinstance(step, MaskStep)]
     if evidence:
-        return float(np.mean([calibration.score(one, kind) for one in evidence]))
+        return float(np.mean([calibration.score(one, "full") for one in evidence]))
     return math.exp(steps[-1].log_prob) if isinstance(steps[-1], Answer) else 0.0
 
 

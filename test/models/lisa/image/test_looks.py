@@ -93,11 +93,11 @@ def test_a_cancelled_answer_is_the_last() -> None:
 
 
 def test_confidence() -> None:
-    assert confidence(UNCALIBRATED, "full", answer(0)) > 0.99, "the expected IoU of a firm mask"
-    assert confidence(UNCALIBRATED, "full", answer(None, log_prob=-0.5)) == pytest.approx(np.exp(-0.5))
+    assert confidence(UNCALIBRATED, answer(0)) > 0.99, "the expected IoU of a firm mask"
+    assert confidence(UNCALIBRATED, answer(None, log_prob=-0.5)) == pytest.approx(np.exp(-0.5))
     empty = np.full((4, 4), -1.0, dtype=np.float32)
     no_pixel = [MaskStep(empty, empty, "[SEG]", 0.0), Answer("[SEG]", (), (), "end")]
-    assert confidence(UNCALIBRATED, "full", no_pixel) == 0.0
+    assert confidence(UNCALIBRATED, no_pixel) == 0.0
 
 
 @pytest.mark.parametrize("size", [(480, 640), (1, 1), (1, 900), (900, 7)])
@@ -152,7 +152,7 @@ def test_the_embedded_model_looks_again_at_what_it_does_not_know(
     assert len(set(counted.images)) == most, "each look is encoded once"
 
 
-def test_an_operators_point_needs_no_second_look(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_and_a_forced_mask_need_no_second_look(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "lisa_ros_point_prompts": True}))
     counted = Counted(monkeypatch)
@@ -162,7 +162,8 @@ def test_an_operators_point_needs_no_second_look(source: Path, monkeypatch: pyte
     region = image._part.region
     middle = (region.left + region.width / 2, region.top + region.height / 2)
     asked(segmenter, image, pointing=Pointing((middle,)))
-    assert len(counted.images) == 1
+    asked(segmenter, image, answer="mask_only")
+    assert len(counted.images) == 2
 
 
 def test_looks_end_with_their_image(monkeypatch: pytest.MonkeyPatch) -> None:
