@@ -3,7 +3,10 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -19,6 +22,7 @@ from rclpy.node import Node
 from ros_harness import private_domain, scripted_node, started, talking_node, wait_at, wait_until
 from scripted_segmenter import pixels_of
 
+from lisa_ros import client as client_module
 from lisa_ros.action import Segment
 from lisa_ros.client import LisaClient, Status
 from lisa_ros.msg import ObjectMask, Segmentation
@@ -243,14 +247,59 @@ def test_feedback_of_a_command_that_was_given_up_is_not_that_of_the_next() -> No
 
 def test_a_node_that_was_started_anew_at_once_ends_the_wait() -> None:
     with client_of("/silent") as client, ExitStack() as second:
+        count = lambda: client._node.count_publishers("/silent/segmentation")  # noqa: E731
         with silent_server("first"):
+            wait_until(lambda: count() == 1, "the topic by which the node is known again")
             assert client.segment("red")
             second.enter_context(silent_server("second"))
-            count = lambda: client._node.count_publishers("/silent/segmentation")  # noqa: E731
             wait_until(lambda: not client.is_complete() and count() == 2, "the second node")
         wait_until(client.is_complete, "the end of the wait")
         assert client.result().status is Status.NO_NODE and "ended before" in client.result().message
         assert client.segment("red"), "the new node takes commands"
+
+
+def test_a_topic_that_is_discovered_after_its_action_ends_the_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of("/silent") as client, ExitStack() as second:
+        with silent_server("first"):
+            with monkeypatch.context() as undiscovered:
+                undiscovered.setattr(client_module.endpoints, "publishers_of", lambda node, topic: frozenset())
+                assert client.segment("red")
+            wait_until(lambda: not client.is_complete() and bool(client._processes), "the topic")
+            second.enter_context(silent_server("second"))
+        wait_until(client.is_complete, "the end of the wait")
+        assert client.result().message == "The node ended before it answered."
+
+
+def test_before_the_first_command_there_is_no_result() -> None:
+    with client_of("/silent") as client:
+        assert client.is_complete() and not client.cancel()
+        assert (client.result().status, client.result().message) == (Status.UNFINISHED, "No command was sent yet.")
+
+
+def test_a_closed_client_waits_for_nothing() -> None:
+    with silent_server("closing"), client_of("/silent") as client:
+        assert client.segment("red")
+        ends = threading.Thread(target=lambda: (time.sleep(0.5), client.close()))  # type: ignore[func-returns-value]
+        ends.start()
+        began_s = time.monotonic()
+        assert client.is_complete(20.0) and time.monotonic() - began_s < 10.0
+        ends.join()
+        assert client.is_complete() and not client.cancel() and not client.wait_until_ready()
+        assert client.result().status is Status.UNFINISHED and "closed before" in client.result().message
+        with pytest.raises(RuntimeError, match="closed"):
+            client.segment("red")
+        client.close()
+
+
+def test_a_command_is_cancelled_while_another_thread_waits(probe: Probe, client: LisaClient, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    assert client.segment(f"gate {gate}", operator="client_t")
+    wait_at(gate)
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(client.is_complete, 20.0) for _ in range(2)]
+        assert client.cancel()
+        assert all(one.result() for one in waiting)
+    assert client.result().status is Status.CANCELLED
 
 
 def test_a_goal_that_the_node_does_not_know_is_no_answer() -> None:
