@@ -113,8 +113,8 @@ def locate(
         image: RGB (H, W, 3) uint8.
         mask: (H, W) of the object.
         depth_m: (H, W) float32, metres along the optical axis, registered to the image, of its size or of another
-            one with the same aspect; NaN, infinite, 0 or beyond points.MAX_DEPTH_M where nothing was measured. None:
-            no depth image.
+            one with the same aspect; NaN, infinite, below points.MIN_DEPTH_M or beyond points.MAX_DEPTH_M where
+            nothing was measured. None: no depth image.
         camera: of the image, or of the depth image. None: unknown.
         settings: None: the defaults.
 

@@ -24,6 +24,9 @@ MAX_DEPTH_M = 100.0
 """No depth camera measures farther (16UC1 ends at 65.5 m); drivers and simulators write numbers such as 1e38 or FLT_MAX
 for "nothing measured"."""
 
+MIN_DEPTH_M = 0.001
+"""The least that 16UC1 can say; 32FC1 of memory that was never set has numbers such as 1e-40."""
+
 NOISY = 0.006
 """Depth with more noise than this part of it is smoothed first."""
 
@@ -91,8 +94,8 @@ class ObjectPoints:
 
 
 def measured(depth_m: Depth, max_depth_m: float = MAX_DEPTH_M) -> Mask:
-    """Where depth was measured: above 0 and at most max_depth_m. NaN and infinity are not."""
-    return np.asarray((depth_m > 0.0) & (depth_m <= max_depth_m))
+    """Where depth was measured: from MIN_DEPTH_M to max_depth_m. NaN and infinity are not."""
+    return np.asarray((depth_m >= np.float32(MIN_DEPTH_M)) & (depth_m <= max_depth_m))
 
 
 def core(mask: Mask, settings: PointSettings) -> Mask:

@@ -77,7 +77,7 @@ def scaled(camera: CameraModel, size: Size) -> CameraModel:
 
 def _same_view(first: Size, second: Size) -> bool:
     """Whether two images of one camera can show the same view: other sizes of the same aspect."""
-    return first != second and same_aspect(first, second)
+    return first != second and min(*first, *second) > 0 and same_aspect(first, second)
 
 
 def same_aspect(first: Size, second: Size) -> bool:

@@ -172,7 +172,7 @@ def test_background_inside_a_mask_is_not_part_of_the_object() -> None:
     assert located(leaking, depth).points.xyz[:, 2].max() == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("far", [1e38, 3.4e38, 101.0, np.inf, -1.0])
+@pytest.mark.parametrize("far", [1e38, 3.4e38, 101.0, np.inf, -1.0, 1e-40])
 def test_depth_that_no_camera_measures_does_not_count(far: float) -> None:
     """Drivers and simulators write 1e38 or FLT_MAX where nothing was measured."""
     mask, depth = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
@@ -185,6 +185,12 @@ def test_depth_that_no_camera_measures_does_not_count(far: float) -> None:
     assert found.centroid_m == pytest.approx(clean.centroid_m, abs=0.005) and found.measured < 0.7
     nothing = locate(IMAGE, mask, np.full_like(depth, far), PINHOLE)
     assert isinstance(nothing, NotLocated) and nothing.reason is NotLocatedReason.TOO_SPARSE
+
+
+def test_depth_without_pixels_is_not_that_of_the_image() -> None:
+    mask, _ = plate(PINHOLE, 0.8, (-0.1, 0.1), (-0.1, 0.1))
+    nothing = locate(IMAGE, mask, np.zeros((0, 0), np.float32), PINHOLE)
+    assert isinstance(nothing, NotLocated) and nothing.reason is NotLocatedReason.NOT_REGISTERED
 
 
 def test_a_thin_mask_loses_only_a_thin_border() -> None:

@@ -79,8 +79,10 @@ class Transforms:
         """The transform (4, 4) of points of the frame `source` to the frame `target`, at the image's stamp.
 
         Raises:
-            NoTransformError: It is not known within timeout_s seconds.
+            NoTransformError: It is not known within timeout_s seconds, or tf2 has no frame of such a name.
         """
+        for name in (target, source):
+            _check_name(name)
         first = self._buffer is None
         buffer = self._opened()
         try:
@@ -109,16 +111,27 @@ class Transforms:
             return self._buffer
 
 
+def _check_name(frame: str) -> None:
+    """Refuse a leading "/", as tf had it: tf2 has no such frame, but waits for it."""
+    right = frame.lstrip("/")
+    if frame == right:
+        return
+    hint = f": use {quoted(right)}" if right else ""
+    raise NoTransformError(f'{quoted(frame)} is no frame of tf2, whose names do not begin with "/"{hint}.')
+
+
 def _matrix_of(transform: Transform) -> NDArray[np.float64]:
     """A transform as a matrix (4, 4).
 
     Raises:
-        ValueError: Its quaternion is none.
+        ValueError: Its quaternion is none, or its translation is not finite.
     """
     place, axes = transform.translation, transform.rotation
     quaternion = np.array([axes.x, axes.y, axes.z, axes.w])
     length = float(np.linalg.norm(quaternion))
     if not abs(length - 1.0) < _MAX_LENGTH_ERROR:
         raise ValueError(f"the length of its quaternion is {length:g} instead of 1")
+    if not np.isfinite([place.x, place.y, place.z]).all():
+        raise ValueError("its translation has a number that is not finite")
     x, y, z, w = (float(part) for part in quaternion / length)
     return transform_of((place.x, place.y, place.z), (x, y, z, w))

@@ -38,6 +38,31 @@ def test_a_quaternion_that_is_none_is_a_reason(w: float) -> None:
         transforms(Quaternion(w=w)).matrix("map", "camera", Time(), 0.0)
 
 
+def test_a_translation_that_is_not_finite_is_a_reason() -> None:
+    """tf2 refuses NaN, but not infinity."""
+    found = TransformStamped()
+    found.transform.rotation.w, found.transform.translation.x = 1.0, float("inf")
+    buffer: Any = MagicMock(lookup_transform=MagicMock(return_value=found))
+    with pytest.raises(NoTransformError, match="translation"):
+        Transforms(MagicMock(), lambda node: buffer).matrix("map", "camera", Time(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "sentence"),
+    [
+        ("/base_link", "camera", "'/base_link' is no frame of tf2.*: use 'base_link'"),
+        ("map", "//camera", "'//camera' is no frame of tf2.*: use 'camera'"),
+        ("/", "camera", "'/' is no frame of tf2, whose names do not begin with \"/\"\\.$"),
+    ],
+)
+def test_names_that_no_frame_can_have_are_refused_without_a_wait(target: str, source: str, sentence: str) -> None:
+    """tf2 refuses a leading "/", but only after the whole transform_timeout."""
+    opened = MagicMock()
+    with pytest.raises(NoTransformError, match=sentence):
+        Transforms(MagicMock(), opened).matrix(target, source, Time(), 0.5)
+    assert not opened.called
+
+
 def test_long_names_of_frames_are_cut_in_the_reason() -> None:
     """The reason is in the answer of each object."""
     buffer: Any = MagicMock(lookup_transform=MagicMock(side_effect=LookupError(f"no {100_000 * 'x'}")))
