@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,17 @@ class Look:
 
     Attributes:
         steps: its steps, the Answer last.
-        mask: (H, W), the pixels of all its masks; None: it has no mask.
         confidence: 0 to 1.
     """
 
     steps: tuple[Step, ...]
-    mask: NDArray[np.bool_] | None
     confidence: float
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """(H, W), the pixels of all its masks; None: it has no mask."""
+        masks = [step.logits > 0 for step in self.steps if isinstance(step, MaskStep)]
+        return np.any(masks, axis=0) if masks else None
 
     @property
     def weight(self) -> float:
@@ -75,13 +80,14 @@ def best_supported(answers: Iterable[Iterator[Step]], confidence: Callable[[Sequ
     best = 0
     for answer in answers:
         steps = tuple(answer)
-        looks.append(Look(steps, _all_masks(steps), confidence(steps)))
+        looks.append(Look(steps, confidence(steps)))
         if looks[-1].is_cancelled:
             best = len(looks) - 1
+        if looks[-1].is_cancelled or looks[0].confidence >= CERTAIN:
             break
         support = [sum(one.agreement(other) * other.weight for other in looks) for one in looks]
         best = int(np.argmax(support))
-        if looks[0].confidence >= CERTAIN or (len(looks) > 1 and support[best] >= ENOUGH):
+        if len(looks) > 1 and support[best] >= ENOUGH:
             break
     chosen = looks[best].steps
     looks.clear()  # the logits of the other answers are as large as the image
@@ -94,8 +100,3 @@ def confidence(calibration: Calibration, steps: Sequence[Step]) -> float:
     if evidence:
         return float(np.mean([calibration.score(one, "full") for one in evidence]))
     return math.exp(steps[-1].log_prob) if isinstance(steps[-1], Answer) else 0.0
-
-
-def _all_masks(steps: Sequence[Step]) -> NDArray[np.bool_] | None:
-    masks = [step.logits > 0 for step in steps if isinstance(step, MaskStep)]
-    return np.any(masks, axis=0) if masks else None
