@@ -87,6 +87,17 @@ def test_thirty_objects_and_unbroken_words_fit_and_the_command_stays_near(show: 
     assert image["y"] >= -1 and image["y"] + image["height"] <= height + 1
 
 
+def test_no_button_of_the_table_is_out_of_sight_at_any_width(show: Show) -> None:
+    """At 200 % zoom, "Refer" was cut off."""
+    page = show(640, 400, [exchange(1, "mugs", "It is", found(1), found(2))])
+    for width in range(320, 1300, 40):
+        page.set_viewport_size({"width": width, "height": 700})
+        clipped = (
+            "() => { const table = document.querySelector('.table'); return table.scrollWidth - table.clientWidth; }"
+        )
+        assert page.evaluate(clipped) <= 0, width
+
+
 def test_forced_colours_leave_what_objects_and_alarms_are_seen_by(show: Show) -> None:
     page = show(1280, 800, [exchange(1, "a mug", "It is there.", found(1))], camera={**CAMERA, "state": "lost"})
     page.emulate_media(forced_colors="active")
@@ -223,6 +234,21 @@ FALSE_MICROPHONE = """() => { navigator.mediaDevices.getUserMedia = async () => 
 IS_RECORDING = "() => document.getElementById('talk').dataset.state === 'speaking'"
 IS_CLOSED = """() => document.getElementById('talk').dataset.state === 'idle'
   && heard.getTracks().every((track) => track.readyState === "ended")"""
+
+
+def test_an_answer_that_came_before_what_was_heard_is_read_aloud_once(show: Show, server: Server) -> None:
+    """The node's answer and the speech node's report have no order."""
+    page = show(1280, 800, [])
+    page.evaluate("() => { window.spoken = []; speechSynthesis.speak = (one) => spoken.push(one.text); }")
+    page.check("#aloud")
+    first, second, other = (
+        {**exchange(number, "the mug", "It is here."), "spoken": f"answer {number}"} for number in (1, 2, 3)
+    )
+    heard = {**first, "heard": "the muck"}
+    for one in (other, first, heard, heard, {**second, "state": "sent", "heard": "the muck"}, {**second, "heard": "x"}):
+        server.send(type="exchange", exchange=one)
+    page.wait_for_selector("#log li:nth-child(3)[data-state=done]")
+    assert page.evaluate("() => window.spoken") == ["answer 1", "answer 2"]
 
 
 def test_a_microphone_is_closed_when_nobody_hears_it_any_more(show: Show, server: Server) -> None:

@@ -74,7 +74,9 @@ def test_an_operator_speaks_to_the_page_and_sees_the_mask(browser: Browser, soun
             ann.page.mouse.up()
             ann.until(lambda: ann.log() and ann.log()[-1]["state"] == "done", "the answer")
             assert (ann.log()[-1]["text"], ann.log()[-1]["status"]) == (SENTENCE, "OK")
-            assert "heard: " in ann.log()[-1]["about"] and "Heard: " in ann.page.inner_text("#heard")
+            # The answer is the node's and this the speech node's: which comes first is not known.
+            ann.until(lambda: "heard: " in ann.log()[-1]["about"], "what was heard")
+            ann.until(lambda: "Heard: " in ann.page.inner_text("#heard"), "what was heard, below the command")
             ann.until(lambda: ann.drawn()["masks"] == 1 and ann.drawn()["image"], "the mask on its frame")
             assert ann.page.evaluate("() => window.spoken") == [ann.log()[-1]["answer"]]
             (command,) = planner.commands

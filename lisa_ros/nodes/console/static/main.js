@@ -138,7 +138,7 @@ const handlers = {
     const before = dialogue.exchanges.get(exchange.id);
     dialogue.put(exchange);
     confirmSent(exchange);
-    if (before && before.state !== "done" && exchange.state === "done") sayAloud(exchange.spoken);
+    if (isAnswered(before, exchange)) sayAloud(exchange.spoken);
     if (exchange.turn) $("undo").hidden = true;
     if (exchange.objects.length && follows) view.showAnswer(exchange);
     else if (view.exchange?.id === exchange.id || !dialogue.exchanges.has(view.exchange?.id)) showAgain();
@@ -165,6 +165,12 @@ const handlers = {
     note(t("bad_message", message));
   },
 };
+
+// Whether the answer to a command of this operator's page has come. What the speech node heard may come after the answer
+// to it: they are of two nodes.
+function isAnswered(before, exchange) {
+  return Boolean(before) && exchange.state === "done" && (before.state !== "done" || (!before.heard && Boolean(exchange.heard)));
+}
 
 // The shown answer as the dialogue has it now; the live camera where it is gone.
 function showAgain() {
