@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from crashed_workers import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from packs import pack
 from paths import ROOT
 
