@@ -90,7 +90,7 @@ class ScriptedLisa(Lisa):
 def load_scripted(checkpoint: Path, options: LoadOptions) -> ScriptedLisa:
     """A checkpoint folder's model, see load_lisa for errors."""
     lisa = load_lisa_as(ScriptedLisa, checkpoint, options)
-    lisa.encode_objects()  # as a node has it
+    lisa.encode_objects()  # as a node has it; one answer is timed, where a node may choose from several crops
     lisa.forget()
     return lisa
 

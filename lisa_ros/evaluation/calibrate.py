@@ -18,7 +18,7 @@ from lisa_ros import __version__
 from lisa_ros.datasets.catalogue import Source
 from lisa_ros.evaluation.evaluate import INTERRUPTED, Evaluation, Load, run_evaluation
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.loading import load_segmenter
+from lisa_ros.models.loading import crops_of, load_segmenter, with_one_crop
 from lisa_ros.segmentation.answers import ANSWER_KINDS, AnswerKind
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.atomic_files import write_bytes, write_text
@@ -66,7 +66,13 @@ class Calibrating:
     def about(self) -> dict[str, Any]:
         """The questions and the version, for score.json."""
         limit = self.source.limit
-        return {"dataset": self.dataset, "split": self.source.split, "limit": limit, "lisa_ros": __version__}
+        crops = {"crops": 1} if self.votes else {}
+        return {"dataset": self.dataset, "split": self.source.split, "limit": limit, **crops, "lisa_ros": __version__}
+
+    @property
+    def votes(self) -> bool:
+        """Whether answers of the model from several crops vote."""
+        return crops_of(self.checkpoint, self.options) > 1
 
     def evaluation(self, kind: AnswerKind) -> Evaluation:
         """The run that asks the questions, for one of ANSWER_KINDS.
@@ -75,11 +81,13 @@ class Calibrating:
         its masks is a part of what is meant, and would count as wrong.
         """
         shared = {
-            name: getattr(self, name)
-            for name in ("dataset", "source", "checkpoint", "options", "max_new_tokens", "phrasing")
+            name: getattr(self, name) for name in ("dataset", "source", "checkpoint", "max_new_tokens", "phrasing")
         }
+        # Which of several answers counts depends on the scores, which are still to be fitted.
+        options = with_one_crop(self.options) if self.votes else self.options
         return Evaluation(
             **shared,
+            options=options,
             protocol="generate",
             output=self.output / kind,
             rule="union",
@@ -105,6 +113,8 @@ def calibrate(wanted: Calibrating, load: Load = load_segmenter) -> int:
     file = wanted.checkpoint / FILE
     check_output_folder(wanted.checkpoint)
     print(f"the calibration will be written to {file}")
+    if wanted.votes:
+        print("each question is answered from one crop of the image: which of several answers counts depends on scores")
     lines: dict[str, LogisticRegression] = {}
     counts: dict[str, dict[str, int]] = {}
     weights, status = "", 0

@@ -23,7 +23,7 @@ from lisa_ros.evaluation.report import RunReport, write_report
 from lisa_ros.evaluation.runner import evaluate, keys_of, unfinished
 from lisa_ros.models.common.checkpoints.hub import find_folder, title_of
 from lisa_ros.models.common.options import LoadOptions
-from lisa_ros.models.loading import load_segmenter, model_of
+from lisa_ros.models.loading import crops_of, load_segmenter, model_of
 from lisa_ros.segmentation.answers import AnswerKind, check_answer_kind
 from lisa_ros.segmentation.errors import LisaError
 from lisa_ros.segmentation.files.checkpoint_hash import one_hash, weights_of
@@ -315,6 +315,7 @@ def _identity(wanted: Evaluation, selection: Selection, weights: str) -> dict[st
         "max_new_tokens": wanted.max_new_tokens if generated else None,
         **(_of_answers(wanted) if generated else {}),
         **({"model_options": list(wanted.options.model_options)} if wanted.options.model_options else {}),
+        **_of_crops(wanted),
         **_second_models(wanted.options),
     }
 
@@ -328,13 +329,26 @@ def _second_models(options: LoadOptions) -> dict[str, str]:
     return named
 
 
+def _of_crops(wanted: Evaluation) -> dict[str, Any]:
+    """Where answers from several crops of an image vote, their scores decide which one counts."""
+    crops = 1 if wanted.protocol == "teacher_forced" else crops_of(wanted.checkpoint, wanted.options)
+    if crops == 1 or wanted.answer == "mask_only":
+        return {}
+    return {"crops": crops, "score_sha256": _hash_of_scores(wanted.checkpoint)}
+
+
 def _of_answers(wanted: Evaluation) -> dict[str, str]:
     """Named only where it applies, so that folders of earlier versions resume."""
     named: dict[str, str] = {"answer": wanted.answer} if wanted.answer != "full" else {}
-    calibration = wanted.checkpoint / SCORE_FILE
-    if wanted.reports_score_quality and calibration.is_file():
-        named["score_sha256"] = hashlib.sha256(calibration.read_bytes()).hexdigest()
+    if wanted.reports_score_quality and (scores := _hash_of_scores(wanted.checkpoint)):
+        named["score_sha256"] = scores
     return named
+
+
+def _hash_of_scores(checkpoint: Path) -> str | None:
+    """Of the checkpoint's calibration; None: it has none."""
+    calibration = checkpoint / SCORE_FILE
+    return hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration.is_file() else None
 
 
 def _computed_in(options: LoadOptions, quantization: str) -> str:

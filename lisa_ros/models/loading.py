@@ -32,6 +32,23 @@ def model_of(checkpoint: Path) -> str:
     return description_of(checkpoint).name
 
 
+def crops_of(checkpoint: Path, options: LoadOptions) -> int:
+    """From how many crops of an image the model answers at most, see docs/models.md; 1 for all models but LISA.
+
+    Raises:
+        LisaError: a model option has a value that it cannot have.
+    """
+    from lisa_ros.models.lisa.segmenter import most_crops
+
+    return most_crops(config_of(checkpoint), options) if model_of(checkpoint) == "lisa" else 1
+
+
+def with_one_crop(options: LoadOptions) -> LoadOptions:
+    """The same options, but each command is answered from one crop of the image; for checkpoints of LISA."""
+    own = {**options.own_options(), "crops": "1"}
+    return replace(options, model_options=tuple(f"{name}={value}" for name, value in own.items()))
+
+
 def embedded_checkpoint() -> Path:
     """The folder of the small LISA that comes with the package, trained on the simulated table."""
     return Path(__file__).parent.parent / "checkpoints" / "tabletop"

@@ -169,7 +169,7 @@ OURS: tuple[ModelDescription, ...] = (
         converts=True,
         options={
             "region": "objects (the default: the region around them, where the checkpoint can find it) or whole",
-            "looks": "1 to 5, at how many regions it looks at most where an answer is not certain (default 5)",
+            "crops": "1 to 5: where an answer is not certain, so many crops of the image are asked at most (default 5)",
         },
     ),
 )

@@ -3,7 +3,7 @@
 
     encoded = segmenter.encode(image)               # expensive, once per frame
     session = segmenter.session(encoded, turns)     # cheap, one per dialogue and frame
-    for event in session.segment("the red mug"):    # MaskFound and TextDelta as they are generated, then one Finished
+    for event in session.segment("the red mug"):    # MaskFound and TextDelta, then one Finished
         ...
 
 Encoding an image runs the vision encoders (LISA: CLIP and SAM). The encoded image can be shared by any number of

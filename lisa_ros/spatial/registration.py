@@ -77,9 +77,9 @@ def scaled(camera: CameraModel, size: Size) -> CameraModel:
 
 def _same_view(first: Size, second: Size) -> bool:
     """Whether two images of one camera can show the same view: other sizes of the same aspect."""
-    return first != second and min(*first, *second) > 0 and same_aspect(first, second)
+    return first != second and same_aspect(first, second)
 
 
 def same_aspect(first: Size, second: Size) -> bool:
-    """Whether two images have the same ratio of width and height."""
-    return first[0] * second[1] == second[0] * first[1]
+    """Whether two images have the same ratio of width and height. An image without pixels has none."""
+    return min(*first, *second) > 0 and first[0] * second[1] == second[0] * first[1]

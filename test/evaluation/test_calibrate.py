@@ -83,8 +83,10 @@ class Loader:
 
     models: list[Model] = field(default_factory=list)
     loaded: list[Model] = field(default_factory=list)
+    options: list[LoadOptions] = field(default_factory=list)
 
     def __call__(self, checkpoint: Path, options: LoadOptions) -> Model:
+        self.options.append(options)
         model = self.models.pop(0) if self.models else Model()
         model.calibration = read_calibration(checkpoint)
         self.loaded.append(model)
@@ -194,6 +196,56 @@ def test_an_evaluation_does_not_resume_with_other_scores(wanted: Calibrating, ev
     calibrate(wanted, Loader())
     with pytest.raises(OutputError, match="score_sha256"):
         run_evaluation(evaluation, Loader())
+
+
+def voting(wanted: Calibrating, *own: str) -> Calibrating:
+    """The checkpoint answers from several crops of an image."""
+    (wanted.checkpoint / "config.json").write_text(json.dumps({"lisa_ros_object_patches": {}}))
+    return replace(wanted, options=replace(wanted.options, model_options=own))
+
+
+@pytest.mark.parametrize("own", [(), ("crops=3", "region=objects")])
+def test_a_calibration_depends_on_no_earlier_one(wanted: Calibrating, own: tuple[str, ...]) -> None:
+    """Which of several answers counted depended on the scores that were there before."""
+    loader = Loader()
+    calibrate(voting(wanted, *own), loader)
+    given = [dict(text.split("=") for text in options.model_options) for options in loader.options]
+    assert len(given) == 2 and all(one["crops"] == "1" and len(one) == max(1, len(own)) for one in given)
+    assert read_calibration(wanted.checkpoint).about["crops"] == 1
+
+
+def test_a_calibration_of_other_models_has_no_crops(wanted: Calibrating) -> None:
+    loader = Loader()
+    calibrate(wanted, loader)
+    assert [options.model_options for options in loader.options] == [(), ()]
+    assert "crops" not in read_calibration(wanted.checkpoint).about
+
+
+def test_an_evaluation_does_not_resume_with_another_number_of_crops(
+    wanted: Calibrating, evaluation: Evaluation
+) -> None:
+    """Folders of earlier versions, whose models answered from one crop, resumed with other answers."""
+    run_evaluation(limited(evaluation, 2), Loader())
+    options = voting(wanted).options
+    with pytest.raises(OutputError, match="crops was None, now 5"):
+        run_evaluation(evaluation, Loader())
+    for unchanged in (("crops=1",), ("region=whole",)):
+        with pytest.raises(OutputError, match=r"^(?!.*crops was)"):
+            run_evaluation(replace(evaluation, options=replace(options, model_options=unchanged)), Loader())
+    forced = replace(limited(evaluation, 2), answer="mask_only", output=evaluation.output.with_name("forced"))
+    run_evaluation(forced, Loader())
+    assert "crops" not in json.loads((forced.output / "run.json").read_text())
+
+
+def test_an_evaluation_whose_answers_depend_on_scores_does_not_resume_with_others(
+    wanted: Calibrating, evaluation: Evaluation
+) -> None:
+    voting(wanted)
+    unscored = replace(limited(evaluation, 2), reports_score_quality=False)
+    run_evaluation(unscored, Loader())
+    calibrate(wanted, Loader())
+    with pytest.raises(OutputError, match="score_sha256 was None"):
+        run_evaluation(unscored, Loader())
 
 
 def test_an_evaluation_of_the_other_kind_of_answer(evaluation: Evaluation) -> None:

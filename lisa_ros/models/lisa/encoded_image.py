@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lisa_ros.models.common.answers.steps import MaskLogits
 from lisa_ros.models.common.image_handle import ImageHandle
 from lisa_ros.models.common.preprocessing import ClipPreprocessing
-from lisa_ros.models.lisa.image.object_region import OTHERS, other_region
+from lisa_ros.models.lisa.image.crops import other_crops
 from lisa_ros.models.lisa.network import LisaNetwork
 from lisa_ros.models.lisa.sam.background import BackgroundEncoding, BackgroundWorker
 from lisa_ros.models.lisa.sam.pixels import sam_pixels
@@ -90,22 +90,19 @@ class EncodedImage(ImageHandle):
         # Not a method of this object: a reference cycle would leave GPU memory to the garbage collector.
         self._part = ShownPart(image, find_region)
         self._encode = partial(_encode_for_masks, self._part, network)
-        self._others: dict[Region, EncodedImage] = {}
-        self._others_lock = threading.Lock()
+        self._crops: dict[Region, EncodedImage] = {}
+        self._crops_lock = threading.Lock()
         self._background = BackgroundEncoding(self._encode, background) if background else None
 
-    def others(self) -> Iterator[EncodedImage]:
-        """The same image in other regions, which differ a little from this one's; each is encoded when it is needed."""
-        region = self._part.region
-        for number in range(len(OTHERS)):
-            if (other := other_region(region, self.size, number)) != region:
-                yield self._in(other)
+    def other_crops(self) -> Iterator[EncodedImage]:
+        """Other crops of the same image, see `crops`. Each is encoded when it is first needed, and kept."""
+        yield from map(self._crop, other_crops(self._part.region, self.size))
 
-    def _in(self, region: Region) -> EncodedImage:
-        with self._others_lock:
-            if region not in self._others:
-                self._others[region] = EncodedImage(self.image, self._network, self._clip, find_region=lambda _: region)
-            return self._others[region]
+    def _crop(self, region: Region) -> EncodedImage:
+        with self._crops_lock:
+            if region not in self._crops:
+                self._crops[region] = EncodedImage(self.image, self._network, self._clip, find_region=lambda _: region)
+            return self._crops[region]
 
     def visual_tokens(self) -> torch.Tensor:
         """The image as LLaMA's input: (patches, hidden)."""
@@ -172,10 +169,10 @@ class EncodedImage(ImageHandle):
             return features
 
     def _forget(self) -> None:
-        with self._others_lock:
-            others, self._others = list(self._others.values()), {}
-        for other in others:
-            other.release()
+        with self._crops_lock:
+            crops, self._crops = list(self._crops.values()), {}
+        for crop in crops:
+            crop.release()
         self._visual_tokens = self._features = None
         if self._background is not None:
             self._background.clear()

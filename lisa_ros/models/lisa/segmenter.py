@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -25,31 +25,39 @@ if TYPE_CHECKING:
 
 REGIONS = ("objects", "whole")
 """What the model is given of an image: the region around all objects, where the checkpoint can find it, or all."""
-MOST_LOOKS = 5
-"""At how many regions of an image the model looks before it answers, at most."""
+MOST_CROPS = 5
+"""From how many crops of an image the model answers, at most: the region of the objects, and those of image.crops."""
 
 
 def load(checkpoint: Path, options: LoadOptions | None) -> LisaSegmenter:
     """See `lisa_ros.models.loading.load_segmenter`."""
     from lisa_ros.models.lisa import load_lisa
 
-    wanted, looks = _own_options(options or LoadOptions())
+    wanted, crops = _own_options(options or LoadOptions())
     calibration = read_calibration(checkpoint)
     lisa = load_lisa(checkpoint, options)
     if wanted == "objects":
         lisa.encode_objects()
-    return LisaSegmenter(lisa, calibration, looks)
+    return LisaSegmenter(lisa, calibration, crops)
 
 
 def _own_options(options: LoadOptions) -> tuple[str, int]:
-    """The model options "region" and "looks". Raises a LisaError for values that they cannot have."""
+    """The model options "region" and "crops". Raises a LisaError for values that they cannot have."""
     own = options.own_options()
-    region, looks = own.get("region", REGIONS[0]), own.get("looks", str(MOST_LOOKS))
+    region, crops = own.get("region", REGIONS[0]), own.get("crops", str(MOST_CROPS))
     if region not in REGIONS:
         raise LisaError(f"the model option region is {region!r}; it can be {' or '.join(REGIONS)}")
-    if looks not in map(str, range(1, MOST_LOOKS + 1)):
-        raise LisaError(f"the model option looks is {looks!r}; it can be 1 to {MOST_LOOKS}")
-    return region, int(looks)
+    if crops not in map(str, range(1, MOST_CROPS + 1)):
+        raise LisaError(f"the model option crops is {crops!r}; it can be 1 to {MOST_CROPS}")
+    return region, int(crops)
+
+
+def most_crops(config: Mapping[str, Any], options: LoadOptions) -> int:
+    """From how many crops of an image a checkpoint answers at most, by the content of its config.json."""
+    from lisa_ros.models.lisa.image.patch_classifier import OBJECT_PATCHES
+
+    region, crops = _own_options(options)
+    return crops if region == "objects" and OBJECT_PATCHES in config else 1
 
 
 class LisaSegmenter(LoadedSegmenter):
@@ -57,15 +65,15 @@ class LisaSegmenter(LoadedSegmenter):
 
     capabilities = Capabilities(teacher_forcing=True)
 
-    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED, looks: int = 1) -> None:
-        """Takes the model, what turns evidence into scores, and the most looks at an image (`_own_options`)."""
+    def __init__(self, lisa: Lisa, calibration: Calibration = UNCALIBRATED, crops: int = 1) -> None:
+        """Takes the model, what turns evidence into scores, and the most crops of an image (`_own_options`)."""
         super().__init__(lisa)
-        self._lisa, self._calibration, self._looks = lisa, calibration, looks
+        self._lisa, self._calibration, self._crops = lisa, calibration, crops
 
     def session(self, encoded: EncodedImage, turns: Sequence[Turn] = (), *, max_history_tokens: int = 0) -> LisaSession:
         """See Segmenter.session."""
-        looks = self._looks if self._lisa.find_region else 1
-        return LisaSession(self._lisa, self._calibration, encoded, turns, max_history_tokens, looks)
+        crops = self._crops if self._lisa.find_region else 1
+        return LisaSession(self._lisa, self._calibration, encoded, turns, max_history_tokens, crops)
 
     def force(self, encoded: EncodedImage, command: str, answer: str, turns: Sequence[Turn] = ()) -> tuple[Mask, ...]:
         """See TeacherForcing."""
@@ -90,10 +98,10 @@ class LisaSession(TextSession):
         image: EncodedImage,
         turns: Sequence[Turn],
         max_history_tokens: int,
-        looks: int,
+        crops: int,
     ) -> None:
         super().__init__(calibration)
-        self._lisa, self._image, self._looks = lisa, image, looks
+        self._lisa, self._image, self._crops = lisa, image, crops
         self._max_history_tokens = max_history_tokens
         self._history = [(without_marks(turn.command), turn.answer) for turn in turns]
 
@@ -114,7 +122,7 @@ class LisaSession(TextSession):
         return f"This model marks at most {most} objects per command, and this one lists {listed}: name fewer at once."
 
     def _steps(self, query: Query) -> Iterator[Any]:
-        from lisa_ros.models.lisa.image.looks import best_supported, confidence
+        from lisa_ros.models.lisa.image.crop_voting import best_supported, confidence
 
         mask_only = query.kind == "mask_only"
         longest = self._lisa.min_answer_positions if mask_only else query.max_new_tokens
@@ -127,10 +135,11 @@ class LisaSession(TextSession):
             mask_only=mask_only,
             pointing=query.pointing,
         )
-        if self._looks == 1 or mask_only or query.pointing:  # a forced mask says nothing of what is absent
+        # The votes of forced masks marked more objects that are absent (docs/embedded_model.md).
+        if self._crops == 1 or mask_only or query.pointing:
             return answer(self._image)
-        images = islice(chain((self._image,), self._image.others()), self._looks)
-        return best_supported(map(answer, images), partial(confidence, self._calibration))
+        images = islice(chain((self._image,), self._image.other_crops()), self._crops)
+        return best_supported(map(answer, images), partial(confidence, self._calibration), query.cancelled)
 
     def _fitting_prompt(self, command: str, needed: int) -> list[int]:
         """The prompt with the newest turns that leave `needed` positions for the answer."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The region of an image that shows its objects, how it is found, and further looks at other regions."""
+"""The region of an image that shows its objects, how it is found, and answers from other crops."""

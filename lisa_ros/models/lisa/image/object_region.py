@@ -27,18 +27,15 @@ POSSIBLE = 0.2
 dark objects give no more, and in a whole image they are too small for the answer."""
 MARGIN = 0.1
 """Around the objects, as a share of the longer side of their box."""
-LOOKS = 2
-"""How often the region is looked for: the second time in the first one's result, where objects are larger."""
+PASSES = 2
+"""How often the region is searched for: the second time in the first one's result, where objects are larger."""
 UNCHANGED = 0.5
-"""A region of at least this share of the image is not looked at again: its objects are large, and a look takes time."""
+"""A region of at least this share of the image is not searched again: its objects are large, and a pass takes time."""
 ENOUGH_PIXELS = 288
-"""Of the shorter side of an image that is looked at: more are averaged first, which is faster than CLIP's resizing and
+"""Of the shorter side of an image that is searched: more are averaged first, which is faster than CLIP's resizing and
 shows one and a half times what CLIP sees."""
 WHOLE = 0.9
 """A region of at least this share of the image's area counts as the whole image."""
-OTHERS = ((0.0, 0.03, 0.03), (0.05, 0.0, 0.0), (0.0, -0.03, -0.03), (-0.04, 0.0, 0.0))
-"""How `other_region` changes a region: what it adds at each side, and how far it moves it right and down, as shares of
-the region's sides."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class RegionFinder:
         """
         height, width = image.shape[:2]
         whole = region = Region(0, 0, height, width)
-        for look in range(LOOKS):
-            box = self._box(np.ascontiguousarray(region.of(image)), CERTAIN if look else POSSIBLE)
+        for number in range(PASSES):
+            box = self._box(np.ascontiguousarray(region.of(image)), CERTAIN if number else POSSIBLE)
             if box is None:
                 break
             top, left, bottom, right = box
@@ -83,25 +80,6 @@ class RegionFinder:
             return None
         rows, columns = (side / len(probabilities) for side in image.shape[:2])
         return box[0] * rows, box[1] * columns, box[2] * rows, box[3] * columns
-
-
-def other_region(region: Region, size: tuple[int, int], number: int) -> Region:
-    """A region that differs a little from another one, inside the image.
-
-    Args:
-        region: of an image.
-        size: (H, W) of the image.
-        number: which of OTHERS.
-    """
-    grown, right, down = OTHERS[number]
-    top, bottom = _moved(region.top, region.height, size[0], grown, down)
-    left, end = _moved(region.left, region.width, size[1], grown, right)
-    return Region(top, left, bottom - top, end - left)
-
-
-def _moved(first: int, length: int, size: int, grown: float, moved: float) -> tuple[int, int]:
-    """First and end of a side of `length` pixels, in an image of `size` pixels."""
-    return max(0, first + round((moved - grown) * length)), min(size, first + length + round((moved + grown) * length))
 
 
 def averaged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
