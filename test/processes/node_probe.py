@@ -23,6 +23,7 @@ from std_msgs.msg import String
 
 from lisa_ros.action import Segment
 from lisa_ros.msg import Command, Segmentation
+from lisa_ros.nodes.speech.commanding import GoalClient
 from lisa_ros.srv import ListDialogues, ResetDialogue
 
 STARTED_S = 240.0
@@ -49,7 +50,7 @@ class Probe:
         node.create_subscription(String, f"/{name}/explanation", self.explanations.append, _DEEP)
         node.create_subscription(PointStamped, f"/{name}/centroid_pixel", self.centroids.append, _DEEP)
         self._reset = node.create_client(ResetDialogue, f"/{name}/reset_dialogue")
-        self._segment = ActionClient(node, Segment, f"/{name}/segment")
+        self._segment = GoalClient(node, f"/{name}/segment")
         self._list = node.create_client(ListDialogues, f"/{name}/list_dialogues")
         self._set = node.create_client(SetParameters, f"/{name}/set_parameters")
         self._name = name

@@ -43,20 +43,29 @@ class _Goal:
     cancelled: bool = False
 
 
-class _Client(ActionClient):
-    """Goals may be sent from another thread than the executor's.
+class GoalClient(ActionClient):
+    """A client of `~/segment` whose goals may be sent, cancelled and waited for in another thread than the executor's.
 
     rclpy's own would ignore a response that comes before it has noted the request, and the goal would never end.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, node: Node, name: str) -> None:
+        """Takes the node and the action's name."""
         self._sending = threading.Lock()
-        super().__init__(*arguments, **endpoints.SEGMENT_CLIENT_QOS)
+        super().__init__(node, Segment, name, **endpoints.SEGMENT_CLIENT_QOS)
 
     def send_goal_async(self, *arguments: Any, **options: Any) -> Any:
         """See rclpy."""
         with self._sending:
             return super().send_goal_async(*arguments, **options)
+
+    def _cancel_goal_async(self, goal_handle: Any) -> Any:
+        with self._sending:
+            return super()._cancel_goal_async(goal_handle)
+
+    def _get_result_async(self, goal_handle: Any) -> Any:
+        with self._sending:
+            return super()._get_result_async(goal_handle)
 
     async def execute(self, taken_data: Any) -> None:
         """See rclpy."""
@@ -77,7 +86,7 @@ class Commanding:
             answered: takes each answer.
         """
         self._node, self._lisa, self._answered = node, lisa, answered
-        self._client = _Client(node, Segment, f"{lisa}/segment")
+        self._client = GoalClient(node, f"{lisa}/segment")
         self._reset = node.create_client(ResetDialogue, f"{lisa}/reset_dialogue")
         # A copy for people and recorders; nobody answers it.
         self._sent = node.create_publisher(Command, "~/command", 10)
