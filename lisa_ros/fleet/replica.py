@@ -44,6 +44,10 @@ HANGS_S = 60.0
 TEXT_S = 0.05
 """Text that comes faster is sent in parts of so many seconds: each part costs time in three processes."""
 
+ALIVE_S = 1.0
+"""Where the model works so long without an event, a space is sent, so that the robot does not take the server for lost:
+a command may wait for others, and the answers of several crops are sent at their end."""
+
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -79,12 +83,19 @@ class _Stop(CancelToken):
         super().__init__()
         self.arrived_s = time.monotonic()
         self._end_s = math.inf
+        self._was_asked = False
 
     def at(self, end_s: float) -> None:
         """Sets when the time is over, by time.monotonic."""
         self._end_s = end_s
 
+    def was_asked(self) -> bool:
+        """Whether it was asked since the last call. A model asks for each token; one that hangs does not."""
+        was_asked, self._was_asked = self._was_asked, False
+        return was_asked
+
     def __call__(self) -> bool:
+        self._was_asked = True
         return super().__call__() or time.monotonic() >= self._end_s
 
 
@@ -137,7 +148,8 @@ class Replica:
 
         Yields:
             one line of JSON or several: events of the answer (fleet.messages), or one with "event": "unknown_frame" or
-            "error". When the request is cancelled, the model stops within a token.
+            "error". When the request is cancelled, the model stops within a token. Between the lines there may be
+            spaces, see ALIVE_S.
         """
         loop, token = asyncio.get_running_loop(), _Stop()
         lines: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -152,8 +164,8 @@ class Replica:
         # The thread works in this request's context: its trace.
         running = loop.run_in_executor(self._threads, contextvars.copy_context().run, work)
         try:
-            while (line := await lines.get()) is not None:
-                yield line
+            while (part := await _next_part(lines, token)) is not None:
+                yield part
             await running
         finally:
             self._cancel(token)
@@ -249,3 +261,13 @@ class Replica:
             if token in self._answering:
                 self._answering[token] = min(self._answering[token], end_s)
         return end_s
+
+
+async def _next_part(parts: asyncio.Queue[bytes | None], token: _Stop) -> bytes | None:
+    """The next part of an answer, or a space; None: the answer has ended."""
+    while True:
+        try:
+            return await asyncio.wait_for(parts.get(), ALIVE_S)
+        except TimeoutError:
+            if token.was_asked():
+                return b" "

@@ -105,6 +105,34 @@ def test_an_answer_ends_when_its_time_is_over() -> None:
     replica._threads.shutdown()
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_model_that_works_shows_that_it_is_alive(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A robot took the server for lost where a command waited for others, or all of an answer came at its end."""
+    monkeypatch.setattr("lisa_ros.fleet.replica.ALIVE_S", 0.1)
+    replica = replica_without_server()
+
+    def events(_query: Query, _encoded: Any, cancelled: CancelToken) -> Iterator[Any]:
+        end_s = time.monotonic() + 1.0
+        while time.monotonic() < end_s:
+            time.sleep(0.01)
+            if works:
+                assert not cancelled()
+        yield Finished("text", (), "end")
+
+    replica._events = events
+    image = compress_image(np.zeros((8, 8, 3), np.uint8), 0)
+    body = pack(Query(frame_id(image), "red"), image)
+
+    async def ask() -> list[bytes]:
+        return [part async for part in replica.answer("robot", body)]
+
+    *spaces, answer = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert set(spaces) <= {b" "}
+    assert len(spaces) >= 4 if works else len(spaces) <= 1, "one that hangs is silent"
+    assert json.loads(b"".join([*spaces, answer]))["event"] == "finished", "JSON ignores them"
+    replica._threads.shutdown()
+
+
 def test_an_answer_that_nobody_waits_for_any_more_and_goes_on_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lisa_ros.fleet.replica.HANGS_S", 0.1)
     replica, goes_on = replica_without_server(), threading.Event()
