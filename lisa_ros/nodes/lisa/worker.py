@@ -268,7 +268,8 @@ class Worker(Generic[AnyJob]):
         """Wait for jobs that exceed their time; cancel them, free their lanes, and replace their threads."""
         with self._changed:
             wait_s = self._next_deadline_s() - time.monotonic()
-            self._changed.wait(None if math.isinf(wait_s) else max(0.0, wait_s))
+            if not self.stopping and self.stuck < self._count:  # either may be new since _watch looked
+                self._changed.wait(None if math.isinf(wait_s) else max(0.0, wait_s))
             now_s = time.monotonic()
             expired = [run for run in self._runs if now_s >= run.deadline_s and not self.stopping]
             for run in expired:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -212,3 +213,51 @@ def test_a_background_job_runs_alone_and_is_cancelled_by_every_other_one() -> No
     recorder.wait(2)
     assert sorted(recorder.done) == ["command", "tracker"]
     end(worker)
+
+
+class SlowWatchdog(Worker[RecordedJob]):
+    """Its watchdog is interrupted at the worst moment, between its look at the worker's state and its wait."""
+
+    watchdog: threading.Thread | None = None
+    stop_before_wait = False
+    late_s = 0.0
+
+    def _expired(self) -> list[Any]:
+        self.watchdog = threading.current_thread()
+        if self.stop_before_wait:
+            self.stop()
+        return super()._expired()
+
+    def _next_deadline_s(self) -> float:
+        if self._abandoned:
+            time.sleep(self.late_s)
+        return super()._next_deadline_s()
+
+
+def test_the_watchdog_ends_where_stop_comes_just_before_it_waits() -> None:
+    class StoppedWorker(SlowWatchdog):
+        stop_before_wait = True
+
+    worker = StoppedWorker()
+    assert worker.join(DEADLINE_S)
+    watchdog = worker.watchdog
+    assert watchdog is not None
+    watchdog.join(5)
+    assert not watchdog.is_alive()
+
+
+def test_a_job_that_becomes_stuck_just_before_the_watchdog_waits_is_noticed() -> None:
+    class LateWorker(SlowWatchdog):
+        late_s = 0.2
+
+    recorder, gate, exhausted = Recorder(), threading.Event(), threading.Event()
+
+    def work(cancelled: Callable[[], bool]) -> None:
+        assert gate.wait(DEADLINE_S)
+
+    worker = LateWorker(timeout_s=lambda: 0.05, exhausted=exhausted.set, grace_s=0.1)
+    assert worker.submit(RecordedJob("a1", recorder, work), 1)
+    noticed = exhausted.wait(5)
+    gate.set()
+    end(worker)
+    assert noticed
