@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from lisa_ros.datasets.samples import Sample
 from lisa_ros.evaluation.metrics import Overlap
 from lisa_ros.segmentation.files.atomic_files import naming
-from lisa_ros.segmentation.files.output_folders import OutputError, make_output_folder
+from lisa_ros.segmentation.files.output_folders import OutputError, lock, make_output_folder
 
 Key = tuple[str, str, int]
 """(variant, sample, round)."""
@@ -134,7 +134,7 @@ class ItemLog:
         self._file = file
         self._stream: TextIO | None = None
         self.items: dict[Key, Item] = {}
-        self._complete_bytes: int | None = None
+        self._read_bytes = self._complete_bytes = 0
         if file.is_file():
             self._read()
 
@@ -150,7 +150,12 @@ class ItemLog:
             self._stream = None
 
     def append(self, item: Item) -> None:
-        """Adds an item and writes it to the file before returning."""
+        """Adds an item and writes it to the file before returning.
+
+        Raises:
+            OutputError: another process writes the file, or has written it since it was read.
+            OSError: it cannot be written; the text names it.
+        """
         if self._stream is None:
             self._stream = self._opened()
         with naming(self._file):
@@ -177,10 +182,16 @@ class ItemLog:
     def _opened(self) -> TextIO:
         """The file, to append to; a last line that was being written when the run died is cut off."""
         make_output_folder(self._file.parent)
-        if self._complete_bytes is not None:
-            with self._file.open("r+b") as stream:
-                stream.truncate(self._complete_bytes)
-        return self._file.open("a", encoding="utf-8")
+        stream = self._file.open("a", encoding="utf-8")
+        try:
+            lock(stream, self._file)
+            if self._file.stat().st_size != self._read_bytes:  # to cut it off where it was read would lose results
+                raise OutputError(f"another process has written {self._file} meanwhile; the same command goes on")
+            stream.truncate(self._complete_bytes)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _read(self) -> None:
         data = self._file.read_bytes()
@@ -198,8 +209,7 @@ class ItemLog:
                     "remove the line"
                 ) from error
             self.items[item.key] = item
-        if len(complete) < len(data):
-            self._complete_bytes = len(complete)
+        self._read_bytes, self._complete_bytes = len(data), len(complete)
 
 
 def _item(fields: Any) -> Item:

@@ -22,6 +22,7 @@ from lisa_ros.evaluation.protocols import generate
 from lisa_ros.evaluation.report import RunReport, report_page
 from lisa_ros.evaluation.runner import evaluate
 from lisa_ros.evaluation.tables import cells_of, markdown, rows_of
+from lisa_ros.segmentation.files.output_folders import OutputError
 
 
 def truth(mask: NDArray[np.bool_]) -> Any:
@@ -52,6 +53,26 @@ def test_families_of_questions(table: Sample, tmp_path: Path) -> None:
     report = RunReport(tmp_path, "t", {}, items, DATASETS["folder"], {("", "7"): table})
     shown = report_page(report, report.rows, None, 2)
     assert shown.count("<img") == 6 and "2 of 3" in shown
+
+
+def test_results_that_another_process_writes_are_not_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "items.jsonl"
+    with ItemLog(file) as first:
+        first.append(Item("a", 1))
+        whole = file.read_bytes()
+        file.write_bytes(whole + b'{"sample": "b", "rou')  # the line that it is just writing
+        second, third = ItemLog(file), ItemLog(file)
+        with file.open("ab") as stream:
+            stream.write(b'nd": 1}\n')
+        first.append(Item("c", 1))
+        with second, pytest.raises(OutputError, match=r"another process is writing .*items\.jsonl now"):
+            second.append(Item("b", 1))
+    with third, pytest.raises(OutputError, match=r"another process has written .*items\.jsonl meanwhile"):
+        third.append(Item("b", 1))
+    with ItemLog(file) as again:
+        assert [name for _, name, _ in again.items] == ["a", "b", "c"]
+        again.append(Item("d", 1))
+    assert len(ItemLog(file).items) == 4
 
 
 def test_a_row_of_absent_objects_has_no_iou(table: Sample, tmp_path: Path) -> None:

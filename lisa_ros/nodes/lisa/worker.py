@@ -191,6 +191,7 @@ class Worker(Generic[AnyJob]):
                 self._do(run)
                 if run.abandoned:
                     return
+                del run  # or the command's images stay in memory until the next job
         except BaseException:  # raised outside of a job, for example by an exception set from another thread
             _LOG.exception("A worker thread ended and is replaced.")
             self._replace_this_thread()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def encoder() -> GatedEncoder:
 @pytest.fixture
 def encoding(encoder: GatedEncoder, worker: BackgroundWorker) -> BackgroundEncoding[str]:
     return BackgroundEncoding(encoder, worker)
+
+
+def test_the_worker_keeps_no_result_of_an_image_that_is_gone(worker: BackgroundWorker) -> None:
+    class Features:
+        pass
+
+    begun = threading.Event()
+    encoding: BackgroundEncoding[Features] = BackgroundEncoding(lambda needed: Features(), worker)
+    kept = weakref.ref(encoding.result())
+    del encoding
+    deadline_s = time.monotonic() + 10
+    while kept() is not None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert kept() is None
+    worker.submit(begun.set)
+    assert begun.wait(PATIENCE_S)
+    worker.close()
 
 
 def test_all_answers_share_one_encoding(encoding: BackgroundEncoding[str], encoder: GatedEncoder) -> None:

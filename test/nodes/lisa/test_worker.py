@@ -3,6 +3,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,6 +213,20 @@ def test_a_background_job_runs_alone_and_is_cancelled_by_every_other_one() -> No
     assert worker.submit(RecordedJob("command", recorder), 1)
     recorder.wait(2)
     assert sorted(recorder.done) == ["command", "tracker"]
+    end(worker)
+
+
+def test_a_job_that_is_done_is_not_kept() -> None:
+    recorder, worker = Recorder(), Worker[RecordedJob]()
+    job = RecordedJob("a1", recorder)
+    kept = weakref.ref(job)
+    assert worker.submit(job, 1)
+    recorder.wait()
+    del job
+    deadline_s = time.monotonic() + 10
+    while kept() is not None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert kept() is None
     end(worker)
 
 

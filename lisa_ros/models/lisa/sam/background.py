@@ -73,6 +73,7 @@ class BackgroundWorker:
         with self._stream():
             while (task := self._tasks.get()) is not None:
                 task()
+                del task  # or the image's features stay in memory until the next task
 
     def _stream(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":
