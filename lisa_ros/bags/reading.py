@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,19 +52,21 @@ class Bag:
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """The messages of some topics by time; of a damaged bag, those that are left, in the order of the file."""
-        last_ns = -1
+        last_ns, newest = -1, Counter[str]()
         if self.reader is not None:
             wanted = [one for one in self.reader.connections if one.topic in topics]
             try:
                 for connection, time_ns, data in self.reader.messages(wanted):
+                    newest = newest if time_ns == last_ns else Counter()
                     last_ns = time_ns
+                    newest[connection.topic] += 1
                     yield Stored(connection.topic, time_ns, bytes(data))
                 return
             except GeneratorExit:
                 raise
             except Exception as error:  # sqlite, lz4, zstd and rosbags each have their own for damaged data
                 self._report_damage(error)
-        yield from self._recovered(topics, last_ns)
+        yield from self._recovered(topics, last_ns, newest)
 
     def close(self) -> None:
         """Close the files."""
@@ -82,12 +85,17 @@ class Bag:
     def _report_damage(self, error: Exception) -> None:
         self.problems.append(f"{self.path} is damaged ({type(error).__name__}: {error}); what is left of it is read.")
 
-    def _recovered(self, topics: Sequence[str], after_ns: int) -> Iterator[Stored]:
+    def _recovered(self, topics: Sequence[str], after_ns: int, known: Counter[str]) -> Iterator[Stored]:
+        """The messages after a time, and those of that time but as many of each topic as are known already."""
         for file in storage_files(self.path):
             found = Recovered()
             for topic, time_ns, data in recover(file, found):
-                if topic in topics and time_ns > after_ns:
-                    yield Stored(topic, time_ns, data)
+                if topic not in topics or time_ns < after_ns:
+                    continue
+                if time_ns == after_ns and known[topic]:
+                    known[topic] -= 1
+                    continue
+                yield Stored(topic, time_ns, data)
             if found.problem:
                 self.problems.append(found.problem)
 
