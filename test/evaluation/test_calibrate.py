@@ -122,6 +122,7 @@ def test_scores_separate_right_from_wrong(wanted: Calibrating, capsys: pytest.Ca
     assert found.score(SURE, "full") > 0.9 and found.score(DOUBTFUL, "full") < 0.1
     assert found.about["masks"]["full"] == {"right": FEWEST, "wrong": FEWEST + 2}
     assert (found.about["dataset"], found.about["split"]) == ("reason_seg", "val")
+    assert "crops" not in found.about and [one.model_options for one in loader.options] == [(), ()]
     assert len(found.about["weights_sha256"]) == 64
     assert {kind for model in loader.loaded for kind, _ in model.asked} == {"full", "mask_only"}
     printed = capsys.readouterr().out
@@ -212,13 +213,6 @@ def test_a_calibration_depends_on_no_earlier_one(wanted: Calibrating, own: tuple
     given = [dict(text.split("=") for text in options.model_options) for options in loader.options]
     assert len(given) == 2 and all(one["crops"] == "1" and len(one) == max(1, len(own)) for one in given)
     assert read_calibration(wanted.checkpoint).about["crops"] == 1
-
-
-def test_a_calibration_of_other_models_has_no_crops(wanted: Calibrating) -> None:
-    loader = Loader()
-    calibrate(wanted, loader)
-    assert [options.model_options for options in loader.options] == [(), ()]
-    assert "crops" not in read_calibration(wanted.checkpoint).about
 
 
 def test_an_evaluation_does_not_resume_with_another_number_of_crops(
